@@ -1,0 +1,107 @@
+//! The value types. They know no key, no client, no command and no reply.
+
+pub mod hash;
+pub mod list;
+pub mod set;
+pub mod stream;
+pub mod string;
+pub mod zset;
+
+use crate::config::Limits;
+
+pub use hash::Hash;
+pub use list::List;
+pub use set::Set;
+pub use stream::Stream;
+pub use string::Str;
+pub use zset::Zset;
+
+/// What a key holds. Never matched with `_`, so that the compiler lists what a new type needs.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Str(Str),
+    List(List),
+    Hash(Hash),
+    Set(Set),
+    Zset(Zset),
+    Stream(Stream),
+}
+
+/// One of the value types, so that handlers can ask for a key "as a list".
+pub trait Typed: Sized {
+    /// The letter of the type's class of keyspace events.
+    const CLASS: char;
+    fn of(value: &Value) -> Option<&Self>;
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    fn wrap(self) -> Value;
+    fn empty() -> Self;
+    /// An empty collection's key is removed; strings and streams may be empty.
+    fn is_vacant(&self) -> bool;
+    /// Called once after each command that changed the value: settles what OBJECT ENCODING says.
+    fn settle(&mut self, limits: &Limits);
+}
+
+macro_rules! typed {
+    ($($type:ident $class:literal vacant $vacant:expr;)*) => {$(
+        impl Typed for $type {
+            const CLASS: char = $class;
+            fn of(value: &Value) -> Option<&Self> {
+                match value { Value::$type(it) => Some(it), _ => None }
+            }
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                match value { Value::$type(it) => Some(it), _ => None }
+            }
+            fn wrap(self) -> Value { Value::$type(self) }
+            fn empty() -> Self { Self::new() }
+            fn is_vacant(&self) -> bool { let vacant: fn(&Self) -> bool = $vacant; vacant(self) }
+            fn settle(&mut self, limits: &Limits) { $type::settle(self, limits) }
+        }
+    )*};
+}
+
+typed! {
+    Str '$' vacant |_| false;
+    List 'l' vacant List::is_empty;
+    Hash 'h' vacant Hash::is_empty;
+    Set 's' vacant Set::is_empty;
+    Zset 'z' vacant Zset::is_empty;
+    Stream 't' vacant |_| false;
+}
+
+impl Value {
+    /// The name that TYPE answers.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Str(_) => "string",
+            Value::List(_) => "list",
+            Value::Hash(_) => "hash",
+            Value::Set(_) => "set",
+            Value::Zset(_) => "zset",
+            Value::Stream(_) => "stream",
+        }
+    }
+
+    /// The name that OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::Str(it) => it.encoding(),
+            Value::List(it) => it.encoding(),
+            Value::Hash(it) => it.encoding(),
+            Value::Set(it) => it.encoding(),
+            Value::Zset(it) => it.encoding(),
+            Value::Stream(it) => it.encoding(),
+        }
+    }
+
+    /// Bytes of memory that the value holds beyond its own slot.
+    pub fn heap_size(&self) -> usize {
+        match self {
+            Value::Str(it) => it.heap_size(),
+            Value::List(it) => it.heap_size(),
+            Value::Hash(it) => it.heap_size(),
+            Value::Set(it) => it.heap_size(),
+            Value::Zset(it) => it.heap_size(),
+            Value::Stream(it) => it.heap_size(),
+        }
+    }
+}

