@@ -1,0 +1,187 @@
+//! Every setting and limit: its redis.conf name, default and reason.
+
+mod bounds;
+mod choice;
+mod secret;
+
+pub use bounds::*;
+pub use choice::{EventClasses, LogLevel, Policy, Protected};
+pub use secret::Secret;
+
+/// The settings in force. Sizes are bytes; the unit of a time ends its name.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// 0 means no TCP where a Unix socket is set, else any free port.
+    pub port: u16,
+    /// Addresses to listen on. A leading `-` allows the address to be missing from this machine.
+    pub bind: Vec<String>,
+    pub unixsocket: Option<String>,
+    /// `None` leaves the socket file as umask makes it.
+    pub unixsocketperm: Option<u32>,
+    pub requirepass: Option<Secret>,
+    pub protected_mode: bool,
+    pub tcp_backlog: u32,
+    /// 0 leaves keep-alive probes off.
+    pub tcp_keepalive_s: u32,
+    /// Closes clients that are idle for so long; 0 never.
+    pub timeout_s: u64,
+    pub maxclients: usize,
+    pub databases: usize,
+    /// 0 means no limit.
+    pub maxmemory: u64,
+    pub maxmemory_policy: Policy,
+    /// Keys that are looked at for each one that is evicted.
+    pub maxmemory_samples: usize,
+    pub notify_keyspace_events: EventClasses,
+    pub limits: Limits,
+    /// How long a script runs before other clients are answered with BUSY; 0 or less: at once.
+    pub busy_reply_threshold_ms: i64,
+    /// Negative switches the log off, 0 logs every command.
+    pub slowlog_log_slower_than_us: i64,
+    pub slowlog_max_len: usize,
+    /// 0 switches the monitor off.
+    pub latency_monitor_threshold_ms: u64,
+    /// In the order of `ClientClass`.
+    pub client_output_buffer_limits: [OutputLimit; 3],
+    pub client_query_buffer_limit: usize,
+    pub proto_max_bulk_len: usize,
+    pub enable_debug_command: Protected,
+    pub enable_module_command: Protected,
+    /// Only reported: timers fire when they are due, not when a cron looks.
+    pub hz: u32,
+    pub loglevel: LogLevel,
+    /// Empty means standard output.
+    pub logfile: String,
+    pub dir: String,
+    pub daemonize: bool,
+    pub pidfile: Option<String>,
+    /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
+    pub save: Vec<SavePoint>,
+}
+
+/// Which of the output limits holds for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientClass {
+    Normal,
+    Replica,
+    Pubsub,
+}
+
+/// A client whose unread replies grow past `hard_bytes`, or stay past `soft_bytes` for `soft_s`, is
+/// closed. 0 means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    pub soft_bytes: u64,
+    pub soft_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    pub seconds: u64,
+    pub changes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const MB: u64 = 1024 * 1024;
+        Self {
+            port: 6379,
+            // Redis would listen everywhere and count on protected mode; we listen to this machine.
+            bind: vec!["127.0.0.1".into(), "-::1".into()],
+            unixsocket: None,
+            unixsocketperm: None,
+            requirepass: None,
+            protected_mode: true,
+            tcp_backlog: 511,
+            tcp_keepalive_s: 300,
+            timeout_s: 0,
+            maxclients: 10_000,
+            databases: 16,
+            maxmemory: 0,
+            maxmemory_policy: Policy::NoEviction,
+            maxmemory_samples: 5,
+            notify_keyspace_events: EventClasses::NONE,
+            limits: Limits::default(),
+            busy_reply_threshold_ms: 5_000,
+            slowlog_log_slower_than_us: 10_000,
+            slowlog_max_len: 128,
+            latency_monitor_threshold_ms: 0,
+            client_output_buffer_limits: [
+                OutputLimit {
+                    hard_bytes: 0,
+                    soft_bytes: 0,
+                    soft_s: 0,
+                },
+                OutputLimit {
+                    hard_bytes: 256 * MB,
+                    soft_bytes: 64 * MB,
+                    soft_s: 60,
+                },
+                OutputLimit {
+                    hard_bytes: 32 * MB,
+                    soft_bytes: 8 * MB,
+                    soft_s: 60,
+                },
+            ],
+            client_query_buffer_limit: 1024 * 1024 * 1024,
+            proto_max_bulk_len: 512 * 1024 * 1024,
+            enable_debug_command: Protected::No,
+            enable_module_command: Protected::No,
+            hz: 10,
+            loglevel: LogLevel::Notice,
+            logfile: String::new(),
+            dir: ".".into(),
+            daemonize: false,
+            pidfile: None,
+            save: vec![
+                SavePoint {
+                    seconds: 3600,
+                    changes: 1,
+                },
+                SavePoint {
+                    seconds: 300,
+                    changes: 100,
+                },
+                SavePoint {
+                    seconds: 60,
+                    changes: 10_000,
+                },
+            ],
+        }
+    }
+}
+
+/// The sizes up to which Redis keeps a value in its compact encoding. OBJECT ENCODING answers by
+/// them; toril's own layouts do not depend on them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub hash_entries_max: usize,
+    pub hash_value_bytes_max: usize,
+    /// Positive: elements a node; -1 to -5: 4, 8, 16, 32, 64 KB a node.
+    pub list_node_size: i64,
+    pub set_intset_entries_max: usize,
+    pub set_entries_max: usize,
+    pub set_value_bytes_max: usize,
+    pub zset_entries_max: usize,
+    pub zset_value_bytes_max: usize,
+    pub stream_node_bytes_max: usize,
+    pub stream_node_entries_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hash_entries_max: 512,
+            hash_value_bytes_max: 64,
+            list_node_size: -2,
+            set_intset_entries_max: 512,
+            set_entries_max: 128,
+            set_value_bytes_max: 64,
+            zset_entries_max: 128,
+            zset_value_bytes_max: 64,
+            stream_node_bytes_max: 4096,
+            stream_node_entries_max: 100,
+        }
+    }
+}
