@@ -108,21 +108,9 @@ impl Default for Config {
             slowlog_max_len: 128,
             latency_monitor_threshold_ms: 0,
             client_output_buffer_limits: [
-                OutputLimit {
-                    hard_bytes: 0,
-                    soft_bytes: 0,
-                    soft_s: 0,
-                },
-                OutputLimit {
-                    hard_bytes: 256 * MB,
-                    soft_bytes: 64 * MB,
-                    soft_s: 60,
-                },
-                OutputLimit {
-                    hard_bytes: 32 * MB,
-                    soft_bytes: 8 * MB,
-                    soft_s: 60,
-                },
+                OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 },
+                OutputLimit { hard_bytes: 256 * MB, soft_bytes: 64 * MB, soft_s: 60 },
+                OutputLimit { hard_bytes: 32 * MB, soft_bytes: 8 * MB, soft_s: 60 },
             ],
             client_query_buffer_limit: 1024 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
@@ -135,18 +123,9 @@ impl Default for Config {
             daemonize: false,
             pidfile: None,
             save: vec![
-                SavePoint {
-                    seconds: 3600,
-                    changes: 1,
-                },
-                SavePoint {
-                    seconds: 300,
-                    changes: 100,
-                },
-                SavePoint {
-                    seconds: 60,
-                    changes: 10_000,
-                },
+                SavePoint { seconds: 3600, changes: 1 },
+                SavePoint { seconds: 300, changes: 100 },
+                SavePoint { seconds: 60, changes: 10_000 },
             ],
         }
     }

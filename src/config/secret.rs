@@ -16,11 +16,7 @@ impl Secret {
         let mut difference = u8::from(self.0.len() != attempt.len());
         for (index, byte) in attempt.iter().enumerate() {
             // An attempt that is longer wraps around: it is wrong already, and must cost the same.
-            let wanted = self
-                .0
-                .get(index % self.0.len().max(1))
-                .copied()
-                .unwrap_or_default();
+            let wanted = self.0.get(index % self.0.len().max(1)).copied().unwrap_or_default();
             difference |= std::hint::black_box(byte ^ wanted);
         }
         difference == 0

@@ -7,7 +7,7 @@ pub mod stream;
 pub mod string;
 pub mod zset;
 
-use crate::config::Limits;
+use crate::config::{EventClasses, Limits};
 
 pub use hash::Hash;
 pub use list::List;
@@ -29,8 +29,8 @@ pub enum Value {
 
 /// One of the value types, so that handlers can ask for a key "as a list".
 pub trait Typed: Sized {
-    /// The letter of the type's class of keyspace events.
-    const CLASS: char;
+    /// The type's class of keyspace events.
+    const CLASS: EventClasses;
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn wrap(self) -> Value;
@@ -42,9 +42,9 @@ pub trait Typed: Sized {
 }
 
 macro_rules! typed {
-    ($($type:ident $class:literal vacant $vacant:expr;)*) => {$(
+    ($($type:ident $class:ident vacant $vacant:expr;)*) => {$(
         impl Typed for $type {
-            const CLASS: char = $class;
+            const CLASS: EventClasses = EventClasses::$class;
             fn of(value: &Value) -> Option<&Self> {
                 match value { Value::$type(it) => Some(it), _ => None }
             }
@@ -60,12 +60,12 @@ macro_rules! typed {
 }
 
 typed! {
-    Str '$' vacant |_| false;
-    List 'l' vacant List::is_empty;
-    Hash 'h' vacant Hash::is_empty;
-    Set 's' vacant Set::is_empty;
-    Zset 'z' vacant Zset::is_empty;
-    Stream 't' vacant |_| false;
+    Str STRING vacant |_| false;
+    List LIST vacant List::is_empty;
+    Hash HASH vacant Hash::is_empty;
+    Set SET vacant Set::is_empty;
+    Zset ZSET vacant Zset::is_empty;
+    Stream STREAM vacant |_| false;
 }
 
 impl Value {

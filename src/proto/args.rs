@@ -1,0 +1,171 @@
+//! The words of a request, borrowed from whoever sent it: the server's input buffer, strings on
+//! the Lua stack, or a queued transaction. A handler cannot tell which.
+
+use super::error::{Error, Result};
+use crate::util::number;
+
+/// A request and a place in it. `all()[0]` is the command's name; reading begins behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    words: &'a [&'a [u8]],
+    at: usize,
+}
+
+impl<'a> Args<'a> {
+    pub fn new(words: &'a [&'a [u8]]) -> Self {
+        Self { words, at: 1 }
+    }
+
+    /// The same request, read from word `at` on (2 behind a subcommand).
+    pub fn from(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Every word, the command's name first.
+    pub fn all(&self) -> &'a [&'a [u8]] {
+        self.words
+    }
+
+    /// The count of all words, the name included: what arity counts.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The words not yet read.
+    pub fn rest(&self) -> &'a [&'a [u8]] {
+        &self.words[self.at.min(self.words.len())..]
+    }
+
+    /// How many words are not yet read.
+    pub fn left(&self) -> usize {
+        self.words.len().saturating_sub(self.at)
+    }
+
+    /// The next word without reading it.
+    pub fn peek(&self) -> Option<&'a [u8]> {
+        self.words.get(self.at).copied()
+    }
+
+    /// The next word, which the command's arity guarantees.
+    pub fn key(&mut self) -> &'a [u8] {
+        self.next().expect("arity guarantees this word")
+    }
+
+    /// The next word, or a syntax error.
+    pub fn word(&mut self) -> Result<&'a [u8]> {
+        self.next().ok_or(Error::Syntax)
+    }
+
+    /// The next word as an integer as Redis reads it: no sign `+`, no blanks, no leading zeros.
+    pub fn int(&mut self) -> Result<i64> {
+        number::parse_i64(self.word()?).ok_or(Error::NotInteger)
+    }
+
+    /// The next word as a double; NaN is refused.
+    pub fn double(&mut self) -> Result<f64> {
+        number::parse_f64(self.word()?).ok_or(Error::NotFloat)
+    }
+
+    /// Reads the next word if it is `keyword` in any case.
+    pub fn accept(&mut self, keyword: &str) -> bool {
+        let accepted =
+            self.peek().is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
+        self.at += usize::from(accepted);
+        accepted
+    }
+
+    /// Reads the next `count` words; fewer are a syntax error.
+    pub fn take_words(&mut self, count: usize) -> Result<&'a [&'a [u8]]> {
+        let words = self.rest().get(..count).ok_or(Error::Syntax)?;
+        self.at += count;
+        Ok(words)
+    }
+
+    /// Refuses words that no option claimed.
+    pub fn end(&self) -> Result {
+        if self.left() == 0 { Ok(()) } else { Err(Error::Syntax) }
+    }
+}
+
+impl<'a> Iterator for Args<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let word = self.words.get(self.at).copied();
+        self.at += usize::from(word.is_some());
+        word
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left(), Some(self.left()))
+    }
+}
+
+impl ExactSizeIterator for Args<'_> {}
+
+/// A request that outlives its buffer: queued by MULTI, or parked. One allocation for the bytes,
+/// one for the ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnedArgs {
+    bytes: Box<[u8]>,
+    ends: Box<[usize]>,
+}
+
+impl OwnedArgs {
+    pub fn new(words: &[&[u8]]) -> Self {
+        let mut end = 0;
+        let ends = words
+            .iter()
+            .map(|word| {
+                end += word.len();
+                end
+            })
+            .collect();
+        Self { bytes: words.concat().into_boxed_slice(), ends }
+    }
+
+    pub fn words(&self) -> Vec<&[u8]> {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(|&end| {
+                let word = &self.bytes[start..end];
+                start = end;
+                word
+            })
+            .collect()
+    }
+
+    /// Bytes on the heap.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_words_read_back() {
+        let words: [&[u8]; 4] = [b"set", b"", b"k", b"v v"];
+        assert_eq!(OwnedArgs::new(&words).words(), words);
+    }
+
+    #[test]
+    fn words_are_read_in_order() {
+        let words: [&[u8]; 4] = [b"lpos", b"key", b"RANK", b"-1"];
+        let mut args = Args::new(&words);
+        assert_eq!(args.key(), b"key");
+        assert!(!args.accept("count"));
+        assert!(args.accept("rank"));
+        assert_eq!(args.end(), Err(Error::Syntax));
+        assert_eq!(args.int(), Ok(-1));
+        assert_eq!(args.int(), Err(Error::Syntax));
+        assert_eq!(args.end(), Ok(()));
+    }
+}

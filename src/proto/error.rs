@@ -1,0 +1,94 @@
+//! What a command can refuse with. The texts are API: libraries match on them.
+
+use std::fmt;
+
+/// The outcome of a handler; the reply itself goes to the `Reply` that it was given.
+pub type Result<T = ()> = std::result::Result<T, Error>;
+
+macro_rules! errors {
+    ($($name:ident => $text:literal;)*) => {
+        /// Why a request was refused. 16 bytes; the text is made at the edge.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Error {
+            $($name,)*
+            /// A text that depends on the request. Its first word is the code.
+            Message(Box<String>),
+        }
+
+        impl Error {
+            /// The text as it follows `-` on the wire, code first.
+            pub fn text(&self) -> &str {
+                match self {
+                    $(Error::$name => $text,)*
+                    Error::Message(text) => text,
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    Syntax => "ERR syntax error";
+    WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value";
+    NotInteger => "ERR value is not an integer or out of range";
+    NotFloat => "ERR value is not a valid float";
+    OutOfRange => "ERR index out of range";
+    NotPositive => "ERR value is out of range, must be positive";
+    NoSuchKey => "ERR no such key";
+    SameObject => "ERR source and destination objects are the same";
+    Overflow => "ERR increment or decrement would overflow";
+    NanOrInfinity => "ERR increment would produce NaN or Infinity";
+    StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    TimeoutNotFloat => "ERR timeout is not a float or out of range";
+    TimeoutNegative => "ERR timeout is negative";
+    TimeoutOutOfRange => "ERR timeout is out of range";
+    MinOrMaxNotFloat => "ERR min or max is not a float";
+    MinOrMaxNotLex => "ERR min or max not valid string range item";
+    DbIndexOutOfRange => "ERR DB index is out of range";
+    InvalidDbIndex => "ERR invalid DB index";
+    NoAuth => "NOAUTH Authentication required.";
+    WrongPass => "WRONGPASS invalid username-password pair or user is disabled.";
+    ExecAbort => "EXECABORT Transaction discarded because of previous errors.";
+    OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.";
+    NoScript => "NOSCRIPT No matching script. Please use EVAL.";
+    NotBusy => "NOTBUSY No scripts in execution right now.";
+    Busy => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    Unkillable => "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    NoProto => "NOPROTO unsupported protocol version";
+}
+
+impl Error {
+    /// An error whose text depends on the request, code included: `Error::new("ERR no such user")`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Error::Message(Box::new(text.into()))
+    }
+
+    /// The first word of the text, such as `WRONGTYPE`; INFO errorstats counts by it.
+    pub fn code(&self) -> &str {
+        self.text().split(' ').next().unwrap_or("ERR")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_fits_two_registers() {
+        assert_eq!(size_of::<Error>(), 16);
+    }
+
+    #[test]
+    fn the_code_is_the_first_word() {
+        assert_eq!(Error::WrongType.code(), "WRONGTYPE");
+        assert_eq!(Error::new("NOGROUP No such key").code(), "NOGROUP");
+    }
+}

@@ -1,0 +1,357 @@
+//! The reply writer. Handlers speak RESP3 meaning (map, set, double, boolean, null); lowering to
+//! RESP2 happens here once, for sockets, scripts and other transports alike.
+
+use super::error::Error;
+use crate::util::number;
+
+/// The version of the protocol that a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Resp2,
+    Resp3,
+}
+
+/// Where values go that are not written as RESP: the Lua stack, a JSON body. It sees them already
+/// lowered to the protocol of the reply; an aggregate's elements follow its announcement.
+pub trait Visitor {
+    fn status(&mut self, text: &str);
+    fn error(&mut self, text: &str);
+    fn integer(&mut self, value: i64);
+    fn bulk(&mut self, bytes: &[u8]);
+    /// The absent value: `null_array` where RESP2 would say `*-1`, which scripts cannot tell apart.
+    fn null(&mut self);
+    fn null_array(&mut self) {
+        self.null();
+    }
+    fn double(&mut self, value: f64);
+    fn boolean(&mut self, value: bool);
+    fn big_number(&mut self, digits: &[u8]);
+    /// `format` is three letters, such as `txt`.
+    fn verbatim(&mut self, format: &str, bytes: &[u8]);
+    fn array(&mut self, count: usize);
+    fn map(&mut self, pairs: usize);
+    fn set(&mut self, count: usize);
+    /// An array whose count becomes known at `close`. Only one is open at a time per level.
+    fn open(&mut self) -> usize;
+    fn close(&mut self, slot: usize, count: usize);
+    /// Where the next value would begin.
+    fn mark(&mut self) -> usize;
+    /// Takes back what was written since.
+    fn rollback(&mut self, mark: usize);
+}
+
+/// Appends values to the caller's answer. Nothing is built first, nothing is parsed back.
+pub struct Reply<'a> {
+    out: Out<'a>,
+    protocol: Protocol,
+}
+
+enum Out<'a> {
+    /// RESP into the connection's output buffer: concrete, inlined, no indirect call.
+    Bytes(&'a mut Vec<u8>),
+    /// Lua pushes onto its stack, HTTP appends JSON to the body: one indirect call per value.
+    Visit(&'a mut dyn Visitor),
+}
+
+/// An array that waits for its count.
+#[must_use]
+pub struct Slot(usize);
+
+/// A place to go back to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark(usize);
+
+impl<'a> Reply<'a> {
+    pub fn bytes(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
+        Self { out: Out::Bytes(out), protocol }
+    }
+
+    pub fn visit(visitor: &'a mut dyn Visitor, protocol: Protocol) -> Self {
+        Self { out: Out::Visit(visitor), protocol }
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// HELLO and `redis.setresp` change it in the middle of a reply.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    pub fn ok(&mut self) {
+        self.status("OK");
+    }
+
+    /// A short text that is not data: `OK`, `QUEUED`, `string`.
+    pub fn status(&mut self, text: &str) {
+        match &mut self.out {
+            Out::Bytes(out) => line(out, b'+', text.as_bytes()),
+            Out::Visit(visitor) => visitor.status(text),
+        }
+    }
+
+    /// An error as an element, inside EXEC; a handler's own refusal is its `Err`.
+    pub fn error(&mut self, error: &Error) {
+        self.error_text(error.text());
+    }
+
+    pub fn error_text(&mut self, text: &str) {
+        match &mut self.out {
+            Out::Bytes(out) => line(out, b'-', text.as_bytes()),
+            Out::Visit(visitor) => visitor.error(text),
+        }
+    }
+
+    pub fn int(&mut self, value: i64) {
+        match &mut self.out {
+            Out::Bytes(out) => header(out, b':', value),
+            Out::Visit(visitor) => visitor.integer(value),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&mut self, count: usize) {
+        self.int(count as i64);
+    }
+
+    /// 1 or 0 in both protocols; where RESP3 has a true boolean, see `boolean`.
+    pub fn flag(&mut self, value: bool) {
+        self.int(i64::from(value));
+    }
+
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        match &mut self.out {
+            Out::Bytes(out) => bulk(out, bytes),
+            Out::Visit(visitor) => visitor.bulk(bytes),
+        }
+    }
+
+    pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
+    /// An integer as text.
+    pub fn bulk_int(&mut self, value: i64) {
+        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// `$-1` in RESP2, `_` in RESP3.
+    pub fn null(&mut self) {
+        match &mut self.out {
+            Out::Bytes(out) => out.extend_from_slice(match self.protocol {
+                Protocol::Resp2 => b"$-1\r\n",
+                Protocol::Resp3 => b"_\r\n",
+            }),
+            Out::Visit(visitor) => visitor.null(),
+        }
+    }
+
+    /// `*-1` in RESP2, `_` in RESP3: where an array was expected.
+    pub fn null_array(&mut self) {
+        match &mut self.out {
+            Out::Bytes(out) => out.extend_from_slice(match self.protocol {
+                Protocol::Resp2 => b"*-1\r\n",
+                Protocol::Resp3 => b"_\r\n",
+            }),
+            Out::Visit(visitor) => visitor.null_array(),
+        }
+    }
+
+    /// A bulk string in RESP2.
+    pub fn double(&mut self, value: f64) {
+        let text = number::format_double(value);
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.bulk(text.as_bytes()),
+            (Protocol::Resp3, Out::Bytes(out)) => line(out, b',', text.as_bytes()),
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.double(value),
+        }
+    }
+
+    /// 1 or 0 in RESP2.
+    pub fn boolean(&mut self, value: bool) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.flag(value),
+            (Protocol::Resp3, Out::Bytes(out)) => {
+                out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+            }
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.boolean(value),
+        }
+    }
+
+    /// A bulk string in RESP2.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.bulk(digits),
+            (Protocol::Resp3, Out::Bytes(out)) => line(out, b'(', digits),
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.big_number(digits),
+        }
+    }
+
+    /// Text for people, whose `format` is three letters; a bulk string in RESP2.
+    pub fn verbatim(&mut self, format: &str, bytes: &[u8]) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.bulk(bytes),
+            (Protocol::Resp3, Out::Bytes(out)) => {
+                header(out, b'=', (bytes.len() + 4) as i64);
+                out.extend_from_slice(format.as_bytes());
+                out.push(b':');
+                out.extend_from_slice(bytes);
+                out.extend_from_slice(b"\r\n");
+            }
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.verbatim(format, bytes),
+        }
+    }
+
+    /// Announces `count` elements.
+    pub fn array(&mut self, count: usize) {
+        match &mut self.out {
+            Out::Bytes(out) => header(out, b'*', count as i64),
+            Out::Visit(visitor) => visitor.array(count),
+        }
+    }
+
+    /// RESP2 has no maps: `pairs` travel as an array twice as long. Only this function knows.
+    pub fn map(&mut self, pairs: usize) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.array(pairs * 2),
+            (Protocol::Resp3, Out::Bytes(out)) => header(out, b'%', pairs as i64),
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.map(pairs),
+        }
+    }
+
+    /// An array in RESP2.
+    pub fn set(&mut self, count: usize) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.array(count),
+            (Protocol::Resp3, Out::Bytes(out)) => header(out, b'~', count as i64),
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.set(count),
+        }
+    }
+
+    /// A message that answers no request; an array in RESP2.
+    pub fn push(&mut self, count: usize) {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp3, Out::Bytes(out)) => header(out, b'>', count as i64),
+            _ => self.array(count),
+        }
+    }
+
+    /// An array whose count is not yet known; `close` says it. Costs a move of its elements by a
+    /// few bytes, so count first where counting is cheap.
+    pub fn array_later(&mut self) -> Slot {
+        match &mut self.out {
+            Out::Bytes(out) => Slot(out.len()),
+            Out::Visit(visitor) => Slot(visitor.open()),
+        }
+    }
+
+    pub fn close(&mut self, slot: Slot, count: usize) {
+        match &mut self.out {
+            Out::Bytes(out) => {
+                let mut text = Vec::with_capacity(24);
+                header(&mut text, b'*', count as i64);
+                out.splice(slot.0..slot.0, text);
+            }
+            Out::Visit(visitor) => visitor.close(slot.0, count),
+        }
+    }
+
+    pub fn mark(&mut self) -> Mark {
+        match &mut self.out {
+            Out::Bytes(out) => Mark(out.len()),
+            Out::Visit(visitor) => Mark(visitor.mark()),
+        }
+    }
+
+    pub fn rollback(&mut self, mark: Mark) {
+        match &mut self.out {
+            Out::Bytes(out) => out.truncate(mark.0),
+            Out::Visit(visitor) => visitor.rollback(mark.0),
+        }
+    }
+
+    /// Several bulk strings as one array.
+    pub fn bulks<T: AsRef<[u8]>>(&mut self, texts: &[T]) {
+        self.array(texts.len());
+        for text in texts {
+            self.bulk(text.as_ref());
+        }
+    }
+}
+
+/// A line may not contain line ends: an error that quotes a request would otherwise forge replies.
+fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
+    out.push(kind);
+    let start = out.len();
+    out.extend_from_slice(text);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(bytes.len()).as_bytes();
+    out.reserve(bytes.len() + digits.len() + 5);
+    out.push(b'$');
+    out.extend_from_slice(digits);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(protocol: Protocol, write: impl FnOnce(&mut Reply), expect: &str) {
+        let mut out = Vec::new();
+        write(&mut Reply::bytes(&mut out, protocol));
+        assert_eq!(String::from_utf8_lossy(&out), expect);
+    }
+
+    #[test]
+    fn resp3_meaning_is_lowered_once() {
+        let all = |reply: &mut Reply| {
+            reply.map(1);
+            reply.double(1.5);
+            reply.boolean(true);
+            reply.set(1);
+            reply.null();
+            reply.null_array();
+            reply.verbatim("txt", b"hi");
+        };
+        check(Protocol::Resp2, all, "*2\r\n$3\r\n1.5\r\n:1\r\n*1\r\n$-1\r\n*-1\r\n$2\r\nhi\r\n");
+        check(Protocol::Resp3, all, "%1\r\n,1.5\r\n#t\r\n~1\r\n_\r\n_\r\n=6\r\ntxt:hi\r\n");
+    }
+
+    #[test]
+    fn an_array_may_learn_its_count_late() {
+        let late = |reply: &mut Reply| {
+            let slot = reply.array_later();
+            reply.int(1);
+            reply.int(2);
+            reply.close(slot, 2);
+        };
+        check(Protocol::Resp2, late, "*2\r\n:1\r\n:2\r\n");
+    }
+
+    #[test]
+    fn a_line_cannot_forge_a_second_one() {
+        check(Protocol::Resp2, |reply| reply.error_text("ERR a\r\n+OK"), "-ERR a  +OK\r\n");
+    }
+}

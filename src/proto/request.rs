@@ -1,0 +1,339 @@
+//! Requests as bytes: arrays of bulk strings, or one line of words ("inline", as typed by hand).
+//!
+//! The parser keeps where it stopped, so that a large request that arrives in pieces is looked at
+//! once; the bytes themselves stay with whoever reads the socket, at the front of its next input.
+
+use super::error::Error;
+use crate::config::{ARGS_MAX, INLINE_BYTES_MAX, PREAUTH_ARGS_MAX, PREAUTH_BULK_BYTES_MAX};
+use crate::util::number;
+
+/// What a look at the input found.
+#[derive(Debug, PartialEq)]
+pub enum Parsed {
+    /// A whole request of this many bytes; `Parser::words` has it.
+    Request(usize),
+    /// Nothing to do in this many bytes: an empty line, or `*0`.
+    Nothing(usize),
+    /// The request's end has not arrived.
+    Partial,
+    /// The connection is to be closed: what follows cannot be read.
+    Broken(Error),
+}
+
+/// How large a request may be. An unauthenticated client gets little.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    pub args_max: usize,
+    pub bulk_bytes_max: usize,
+    pub authenticated: bool,
+}
+
+impl RequestLimits {
+    pub fn authenticated(bulk_bytes_max: usize) -> Self {
+        Self { args_max: ARGS_MAX, bulk_bytes_max, authenticated: true }
+    }
+
+    pub fn unauthenticated() -> Self {
+        Self {
+            args_max: PREAUTH_ARGS_MAX,
+            bulk_bytes_max: PREAUTH_BULK_BYTES_MAX,
+            authenticated: false,
+        }
+    }
+}
+
+/// The state between two looks at one connection's input.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The words found so far, as offsets from the request's first byte.
+    spans: Vec<(usize, usize)>,
+    /// Where to go on.
+    at: usize,
+    /// How many words of an array are still to come; 0 between requests.
+    missing: usize,
+    /// The length of the bulk string whose header has been read.
+    bulk: Option<usize>,
+    /// An inline request's words with quotes and escapes resolved; `spans` point here then.
+    inline: Option<Vec<u8>>,
+}
+
+/// A parser's list of words larger than this is given back.
+const KEPT_WORDS_MAX: usize = 1024;
+
+impl Parser {
+    /// Looks at `input`, whose first byte is the first that no request has claimed yet.
+    pub fn parse(&mut self, input: &[u8], limits: RequestLimits) -> Parsed {
+        if self.missing == 0 {
+            self.reset();
+            match input.first() {
+                None => return Parsed::Partial,
+                Some(b'*') => match self.array_header(input, limits) {
+                    Ok(Some(())) => {}
+                    Ok(None) => return Parsed::Partial,
+                    Err(error) => return Parsed::Broken(error),
+                },
+                Some(_) => return self.inline(input),
+            }
+            if self.missing == 0 {
+                return Parsed::Nothing(self.at);
+            }
+        }
+        match self.bulks(input, limits) {
+            Ok(true) => Parsed::Request(self.at),
+            Ok(false) => Parsed::Partial,
+            Err(error) => Parsed::Broken(error),
+        }
+    }
+
+    /// The words of the request that `parse` found at the front of `input`.
+    pub fn words<'a>(&'a self, input: &'a [u8], words: &mut Vec<&'a [u8]>) {
+        let bytes = self.inline.as_deref().unwrap_or(input);
+        words.extend(self.spans.iter().map(|&(start, end)| &bytes[start..end]));
+    }
+
+    /// Whether the last request came as a line of words.
+    pub fn is_inline(&self) -> bool {
+        self.inline.is_some()
+    }
+
+    fn reset(&mut self) {
+        self.spans.clear();
+        if self.spans.capacity() > KEPT_WORDS_MAX {
+            self.spans = Vec::new();
+        }
+        self.at = 0;
+        self.bulk = None;
+        self.inline = None;
+    }
+
+    fn array_header(&mut self, input: &[u8], limits: RequestLimits) -> Result<Option<()>, Error> {
+        let Some(end) = line_end(input, "mbulk count")? else {
+            return Ok(None);
+        };
+        let count = number::parse_i64(&input[1..end]).filter(|&count| count <= ARGS_MAX as i64);
+        let Some(count) = count else {
+            return Err(broken("invalid multibulk length"));
+        };
+        if count > limits.args_max as i64 && !limits.authenticated {
+            return Err(broken("unauthenticated multibulk length"));
+        }
+        self.missing = count.max(0) as usize;
+        self.at = end + 2;
+        Ok(Some(()))
+    }
+
+    /// Reads on through the array; true once it is whole.
+    fn bulks(&mut self, input: &[u8], limits: RequestLimits) -> Result<bool, Error> {
+        while self.missing > 0 {
+            let len = match self.bulk {
+                Some(len) => len,
+                None => {
+                    let rest = &input[self.at.min(input.len())..];
+                    let Some(end) = line_end(rest, "bulk count")? else {
+                        return Ok(false);
+                    };
+                    if rest[0] != b'$' {
+                        let got = char::from(rest[0]);
+                        return Err(broken(&format!("expected '$', got '{got}'")));
+                    }
+                    let len = number::parse_i64(&rest[1..end]).filter(|&len| len >= 0);
+                    let len = match len {
+                        Some(len) if len as usize <= limits.bulk_bytes_max => len as usize,
+                        Some(_) if !limits.authenticated => {
+                            return Err(broken("unauthenticated bulk length"));
+                        }
+                        _ => return Err(broken("invalid bulk length")),
+                    };
+                    self.at += end + 2;
+                    self.bulk = Some(len);
+                    len
+                }
+            };
+            // The two bytes behind it are not looked at, as in Redis.
+            if input.len() < self.at + len + 2 {
+                return Ok(false);
+            }
+            self.spans.push((self.at, self.at + len));
+            self.at += len + 2;
+            self.bulk = None;
+            self.missing -= 1;
+        }
+        Ok(true)
+    }
+
+    fn inline(&mut self, input: &[u8]) -> Parsed {
+        let Some(end) = memchr::memchr(b'\n', input) else {
+            return if input.len() > INLINE_BYTES_MAX {
+                Parsed::Broken(broken("too big inline request"))
+            } else {
+                Parsed::Partial
+            };
+        };
+        let line = &input[..end];
+        let Some((bytes, spans)) = split_words(line.strip_suffix(b"\r").unwrap_or(line)) else {
+            return Parsed::Broken(broken("unbalanced quotes in request"));
+        };
+        if spans.is_empty() {
+            return Parsed::Nothing(end + 1);
+        }
+        self.spans = spans;
+        self.inline = Some(bytes);
+        Parsed::Request(end + 1)
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(format!("ERR Protocol error: {what}"))
+}
+
+/// Where the line's `\r` stands, if the line is whole.
+fn line_end(input: &[u8], what: &str) -> Result<Option<usize>, Error> {
+    match memchr::memchr(b'\r', input) {
+        Some(end) if end + 1 < input.len() => Ok(Some(end)),
+        Some(_) => Ok(None),
+        None if input.len() > INLINE_BYTES_MAX => Err(broken(&format!("too big {what} string"))),
+        None => Ok(None),
+    }
+}
+
+/// The bytes of all words, and where each stands in them.
+type Words = (Vec<u8>, Vec<(usize, usize)>);
+
+/// Splits a line at blanks. `"..."` knows the escapes `\n \r \t \b \a \xHH`, `'...'` knows `\'`.
+/// None if a quote stays open, or closes in the middle of a word.
+pub fn split_words(line: &[u8]) -> Option<Words> {
+    let (mut bytes, mut spans) = (Vec::with_capacity(line.len()), Vec::new());
+    let mut rest = line.trim_ascii_start();
+    while !rest.is_empty() {
+        let start = bytes.len();
+        loop {
+            match *rest {
+                [] => break,
+                [b' ' | b'\n' | b'\r' | b'\t' | 0, ..] => break,
+                [quote @ (b'"' | b'\''), ref inside @ ..] => {
+                    rest = quoted(quote, inside, &mut bytes)?;
+                    if !rest.first().is_none_or(u8::is_ascii_whitespace) {
+                        return None;
+                    }
+                    break;
+                }
+                [byte, ref after @ ..] => {
+                    bytes.push(byte);
+                    rest = after;
+                }
+            }
+        }
+        spans.push((start, bytes.len()));
+        rest = rest.strip_prefix(b"\0").unwrap_or(rest).trim_ascii_start();
+    }
+    Some((bytes, spans))
+}
+
+/// Reads up to the closing quote and returns what follows it.
+fn quoted<'a>(quote: u8, mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        match *rest {
+            [] => return None,
+            [b'\\', b'x', high, low, ref after @ ..]
+                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                bytes.push(hex(high) << 4 | hex(low));
+                rest = after;
+            }
+            [b'\\', escaped, ref after @ ..] if quote == b'"' => {
+                bytes.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => other,
+                });
+                rest = after;
+            }
+            [b'\\', b'\'', ref after @ ..] if quote == b'\'' => {
+                bytes.push(b'\'');
+                rest = after;
+            }
+            [byte, ref after @ ..] if byte == quote => return Some(after),
+            [byte, ref after @ ..] => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    char::from(digit).to_digit(16).unwrap_or(0) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: RequestLimits =
+        RequestLimits { args_max: 100, bulk_bytes_max: 1000, authenticated: true };
+
+    /// Reads all of `input` as it would arrive in one piece, and byte by byte.
+    fn check(input: &[u8], expect: &[&[&[u8]]]) {
+        for piece in [input.len(), 1] {
+            let (mut parser, mut start, mut end) = (Parser::default(), 0, 0);
+            let mut found: Vec<Vec<Vec<u8>>> = Vec::new();
+            while end < input.len() {
+                end = (end + piece).min(input.len());
+                loop {
+                    match parser.parse(&input[start..end], LIMITS) {
+                        Parsed::Request(len) => {
+                            let mut words = Vec::new();
+                            parser.words(&input[start..end], &mut words);
+                            found.push(words.iter().map(|word| word.to_vec()).collect());
+                            start += len;
+                        }
+                        Parsed::Nothing(len) => start += len,
+                        Parsed::Partial => break,
+                        Parsed::Broken(error) => panic!("{error}"),
+                    }
+                }
+            }
+            assert_eq!(found, expect, "in pieces of {piece}");
+            assert_eq!(start, input.len());
+        }
+    }
+
+    #[test]
+    fn arrays_and_lines() {
+        check(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", &[&[b"GET", b"k"]]);
+        check(b"*1\r\n$0\r\n\r\n*1\r\n$4\r\n\r\n\r\n\r\n", &[&[b""], &[b"\r\n\r\n"]]);
+        check(
+            b"PING\r\n\r\n  set  a \"b c\\x41\\n\" '\\'' \n",
+            &[&[b"PING"], &[b"set", b"a", b"b cA\n", b"'"]],
+        );
+        check(b"*0\r\n*-1\r\nPING\n", &[&[b"PING"]]);
+        check(b"get \"\"\r\n", &[&[b"get", b""]]);
+    }
+
+    fn check_broken(input: &[u8], limits: RequestLimits, expect: &str) {
+        match Parser::default().parse(input, limits) {
+            Parsed::Broken(error) => {
+                assert_eq!(error.text(), format!("ERR Protocol error: {expect}"))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read() {
+        let preauth = RequestLimits::unauthenticated();
+        check_broken(b"*a\r\n", LIMITS, "invalid multibulk length");
+        check_broken(b"*1\r\n:1\r\n", LIMITS, "expected '$', got ':'");
+        check_broken(b"*1\r\n$-1\r\n", LIMITS, "invalid bulk length");
+        check_broken(b"*1\r\n$1001\r\n", LIMITS, "invalid bulk length");
+        check_broken(b"*11\r\n", preauth, "unauthenticated multibulk length");
+        check_broken(b"*1\r\n$16385\r\n", preauth, "unauthenticated bulk length");
+        check_broken(b"get \"a\n", LIMITS, "unbalanced quotes in request");
+        check_broken(b"get \"a\"b\n", LIMITS, "unbalanced quotes in request");
+        check_broken(&[b'a'; 70_000], LIMITS, "too big inline request");
+        check_broken(&[b'*'; 70_000], LIMITS, "too big mbulk count string");
+    }
+}
