@@ -1,4 +1,4 @@
-//! What any program could use: no Redis word in here.
+//! What any program could use: nothing in here knows the server around it.
 
 pub mod alloc;
 pub mod glob;
