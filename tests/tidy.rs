@@ -214,6 +214,13 @@ fn every_unsafe_block_says_why_it_is_safe() {
     report(complaints);
 }
 
+/// Lines of a table may be long: a command's row says everything about it, and an error's text
+/// stands in one piece, so that it can be searched for.
+fn is_row(line: &str) -> bool {
+    let unquoted: usize = line.split('"').step_by(2).map(str::len).sum();
+    line.trim_start().starts_with("row(") || unquoted < COLUMNS_MAX / 2
+}
+
 #[test]
 fn lines_and_files_stay_small() {
     let mut complaints = Vec::new();
@@ -221,8 +228,7 @@ fn lines_and_files_stay_small() {
     for source in sources("src").into_iter().chain(sources("tests")) {
         for (number, line) in (1..).zip(source.text.lines()) {
             let columns = line.chars().count();
-            // A command's row says everything about it, and is read as a table.
-            if columns > COLUMNS_MAX && !line.trim_start().starts_with("row(") {
+            if columns > COLUMNS_MAX && !is_row(line) {
                 complaints.push(format!("{}:{number}: {columns} columns", source.path));
             }
         }

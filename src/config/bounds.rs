@@ -1,8 +1,8 @@
 //! The engine's own bounds: limits that no setting changes. Work without a bound is a bug, so each
 //! stands here by name, with what it protects.
 
-/// A turn ends after this much time: a timer that fires behind 20 busy connections is 2 ms late with
-/// turns of 0.2 ms, and 12 ms late with turns of 1 ms.
+/// A turn ends after this much time: a timer that fires behind 20 busy connections is 2 ms late
+/// with turns of 0.2 ms, and 12 ms late with turns of 1 ms.
 pub const TURN_US_MAX: u64 = 200;
 
 /// ... or after this many commands, so that cheap ones rarely ask for the time.
@@ -25,8 +25,8 @@ pub const PREAUTH_ARGS_MAX: usize = 10;
 /// Length of one argument from a client that has yet to authenticate.
 pub const PREAUTH_BULK_BYTES_MAX: usize = 16 * 1024;
 
-/// Length of an inline command, and of a length line in a request: "too big inline request" and "too
-/// big mbulk count string" above it.
+/// Length of an inline command, and of a length line in a request: "too big inline request" and
+/// "too big mbulk count string" above it.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// VM instructions that a script runs before its hook asks whether time is up: 1 % of script time.
@@ -36,5 +36,6 @@ pub const SCRIPT_SLICE_INSTRUCTIONS: u32 = 100_000;
 /// limit" instead of overflowing the stack.
 pub const REPLY_DEPTH_MAX: usize = 7;
 
-/// Open files beside the clients' sockets: listeners, log, standard streams. Redis reserves as many.
+/// Open files beside the clients' sockets: listeners, log, standard streams. Redis reserves as
+/// many.
 pub const RESERVED_FILES: usize = 32;

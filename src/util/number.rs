@@ -1,6 +1,6 @@
 //! Numbers as text.
 
-/// An integer as Redis reads it: no blanks, no `+`, no leading zeros.
+/// An integer in its one spelling: no blanks, no `+`, no leading zeros.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     match digits {
