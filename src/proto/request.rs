@@ -6,6 +6,7 @@
 use super::error::Error;
 use crate::config::{ARGS_MAX, INLINE_BYTES_MAX, PREAUTH_ARGS_MAX, PREAUTH_BULK_BYTES_MAX};
 use crate::util::number;
+use crate::util::words;
 
 /// What a look at the input found.
 #[derive(Debug, PartialEq)]
@@ -170,7 +171,7 @@ impl Parser {
             };
         };
         let line = &input[..end];
-        let Some((bytes, spans)) = split_words(line.strip_suffix(b"\r").unwrap_or(line)) else {
+        let Some((bytes, spans)) = words::split(line.strip_suffix(b"\r").unwrap_or(line)) else {
             return Parsed::Broken(broken("unbalanced quotes in request"));
         };
         if spans.is_empty() {
@@ -194,78 +195,6 @@ fn line_end(input: &[u8], what: &str) -> Result<Option<usize>, Error> {
         None if input.len() > INLINE_BYTES_MAX => Err(broken(&format!("too big {what} string"))),
         None => Ok(None),
     }
-}
-
-/// The bytes of all words, and where each stands in them.
-type Words = (Vec<u8>, Vec<(usize, usize)>);
-
-/// Splits a line at blanks. `"..."` knows the escapes `\n \r \t \b \a \xHH`, `'...'` knows `\'`.
-/// None if a quote stays open, or closes in the middle of a word.
-pub fn split_words(line: &[u8]) -> Option<Words> {
-    let (mut bytes, mut spans) = (Vec::with_capacity(line.len()), Vec::new());
-    let mut rest = line.trim_ascii_start();
-    while !rest.is_empty() {
-        let start = bytes.len();
-        loop {
-            match *rest {
-                [] => break,
-                [b' ' | b'\n' | b'\r' | b'\t' | 0, ..] => break,
-                [quote @ (b'"' | b'\''), ref inside @ ..] => {
-                    rest = quoted(quote, inside, &mut bytes)?;
-                    if !rest.first().is_none_or(u8::is_ascii_whitespace) {
-                        return None;
-                    }
-                    break;
-                }
-                [byte, ref after @ ..] => {
-                    bytes.push(byte);
-                    rest = after;
-                }
-            }
-        }
-        spans.push((start, bytes.len()));
-        rest = rest.strip_prefix(b"\0").unwrap_or(rest).trim_ascii_start();
-    }
-    Some((bytes, spans))
-}
-
-/// Reads up to the closing quote and returns what follows it.
-fn quoted<'a>(quote: u8, mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Option<&'a [u8]> {
-    loop {
-        match *rest {
-            [] => return None,
-            [b'\\', b'x', high, low, ref after @ ..]
-                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                bytes.push(hex(high) << 4 | hex(low));
-                rest = after;
-            }
-            [b'\\', escaped, ref after @ ..] if quote == b'"' => {
-                bytes.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => other,
-                });
-                rest = after;
-            }
-            [b'\\', b'\'', ref after @ ..] if quote == b'\'' => {
-                bytes.push(b'\'');
-                rest = after;
-            }
-            [byte, ref after @ ..] if byte == quote => return Some(after),
-            [byte, ref after @ ..] => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    char::from(digit).to_digit(16).unwrap_or(0) as u8
 }
 
 #[cfg(test)]

@@ -6,3 +6,4 @@ pub mod number;
 pub mod rng;
 pub mod table;
 pub mod wheel;
+pub mod words;
