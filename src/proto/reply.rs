@@ -166,8 +166,8 @@ impl<'a> Reply<'a> {
     pub fn double(&mut self, value: f64) {
         let text = number::format_double(value);
         match (self.protocol, &mut self.out) {
-            (Protocol::Resp2, _) => self.bulk(text.as_bytes()),
-            (Protocol::Resp3, Out::Bytes(out)) => line(out, b',', text.as_bytes()),
+            (Protocol::Resp2, _) => self.bulk(&text),
+            (Protocol::Resp3, Out::Bytes(out)) => line(out, b',', &text),
             (Protocol::Resp3, Out::Visit(visitor)) => visitor.double(value),
         }
     }
