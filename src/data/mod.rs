@@ -1,7 +1,9 @@
 //! The value types. They know no key, no client, no command and no reply.
 
 pub mod hash;
+pub mod item;
 pub mod list;
+mod listpack;
 pub mod set;
 pub mod stream;
 pub mod string;

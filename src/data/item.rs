@@ -1,0 +1,91 @@
+//! Bytes that a value lends to whoever reads it.
+//!
+//! Job ids are decimal integers, so lists and sorted sets keep such elements as numbers. Readers
+//! want bytes all the same: a `Item` is either the value's own bytes or the digits of its number.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::util::number;
+
+/// As many digits as `u64::MAX` has.
+const DIGITS_MAX: usize = 20;
+
+#[derive(Clone, Copy)]
+pub struct Item<'a>(Form<'a>);
+
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Bytes(&'a [u8]),
+    Digits { digits: [u8; DIGITS_MAX], len: u8 },
+}
+
+impl<'a> Item<'a> {
+    pub fn of_bytes(bytes: &'a [u8]) -> Self {
+        Item(Form::Bytes(bytes))
+    }
+
+    pub fn of_number(number: u64) -> Self {
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(number).as_bytes();
+        let mut digits = [0; DIGITS_MAX];
+        digits[..text.len()].copy_from_slice(text);
+        Item(Form::Digits { digits, len: text.len() as u8 })
+    }
+}
+
+impl Deref for Item<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Form::Bytes(bytes) => bytes,
+            Form::Digits { digits, len } => &digits[..usize::from(*len)],
+        }
+    }
+}
+
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
+    }
+}
+
+/// The number that a text spells, if printing that number gives the same text again.
+pub fn as_number(text: &[u8]) -> Option<u64> {
+    // Most texts are no numbers, and most of those show it in their first byte.
+    if !text.first()?.is_ascii_digit() || text.len() >= DIGITS_MAX {
+        return None;
+    }
+    number::parse_i64(text).map(|number| number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_texts_are_the_same_bytes() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("4294967296", Some(1 << 32)),
+            ("9223372036854775807", Some(i64::MAX as u64)),
+            ("9223372036854775808", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("00", None),
+            ("01", None),
+            ("-1", None),
+            ("+1", None),
+            ("1 ", None),
+            ("1a", None),
+        ] {
+            assert_eq!(as_number(text.as_bytes()), number, "{text}");
+            if let Some(number) = number {
+                assert_eq!(&*Item::of_number(number), text.as_bytes());
+            }
+        }
+        assert_eq!(&*Item::of_number(u64::MAX), b"18446744073709551615");
+    }
+}
