@@ -1,0 +1,16 @@
+//! What the test programs share: reading transcripts, and running them against a server.
+//!
+//! tests/transcripts/README.md describes the format. The way of a line through here: `transcript`
+//! cuts a file into cases and steps, `notation` reads and prints replies, `run` sends each request
+//! to a `Server` and `compare`s what it answers; `record` writes answers instead.
+
+// Each test program compiles this for itself and uses its own part of it.
+#![allow(dead_code)]
+
+pub mod compare;
+pub mod notation;
+pub mod record;
+pub mod reply;
+pub mod run;
+pub mod tcp;
+pub mod transcript;

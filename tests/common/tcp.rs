@@ -1,0 +1,289 @@
+//! A server in a process of its own, spoken to over TCP.
+
+use super::compare::Dialect;
+use super::reply::Reply;
+use super::run::Server;
+use super::transcript::{Action, Case, Target};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A reply that is wanted has this long to come, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A reply that must not come has this long to come nevertheless.
+const SILENCE: Duration = Duration::from_millis(30);
+/// Real time is slept through up to this much.
+const SLEEP_MAX: Duration = Duration::from_secs(2);
+
+/// Where tests/oracles.sh puts its launchers.
+pub fn oracle(name: &str) -> Option<PathBuf> {
+    let folder = match std::env::var_os("TORIL_ORACLES") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.oracles"),
+    };
+    Some(folder.join("bin").join(name)).filter(|launcher| launcher.exists())
+}
+
+/// A running server; it ends with the value.
+struct Process {
+    child: Child,
+    port: u16,
+}
+
+impl Process {
+    fn start(program: &Path) -> Process {
+        // The port is free at the moment; where another process is quicker, the next one is tried.
+        for _ in 0..10 {
+            let probe = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+            let port = probe.local_addr().expect("it is bound").port();
+            drop(probe);
+            let child = Command::new(program)
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+                .args(["--appendonly", "no", "--enable-debug-command", "yes"])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the server can be started");
+            let mut process = Process { child, port };
+            if process.is_up() {
+                return process;
+            }
+        }
+        panic!("{} does not come up", program.display());
+    }
+
+    fn is_up(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && self.child.try_wait().is_ok_and(|exit| exit.is_none()) {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already, after SHUTDOWN.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection.
+struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+    /// What CLIENT ID said; only clients of a case are asked.
+    id: i64,
+}
+
+impl Client {
+    fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server is up");
+        stream.set_nodelay(true).expect("it is a socket");
+        Client { stream, input: Vec::new(), id: 0 }
+    }
+
+    fn send(&mut self, requests: &[Vec<Vec<u8>>]) {
+        let mut bytes = Vec::new();
+        for request in requests {
+            bytes.extend(format!("*{}\r\n", request.len()).into_bytes());
+            for word in request {
+                bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+                bytes.extend_from_slice(word);
+                bytes.extend(b"\r\n");
+            }
+        }
+        // A server that has closed the connection is seen as such when its reply is read.
+        let _ = self.stream.write_all(&bytes);
+    }
+
+    fn receive(&mut self, wait: Duration) -> Reply {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some((reply, len)) = Reply::decode(&self.input) {
+                self.input.drain(..len);
+                return reply;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = left.max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(timeout)).expect("it is more than nothing");
+            let mut chunk = [0; 64 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Reply::Closed,
+                Ok(len) => self.input.extend_from_slice(&chunk[..len]),
+                Err(error) => match error.kind() {
+                    // Half a reply is no silence: its end is on the way.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut
+                        if left.is_zero() && self.input.is_empty() =>
+                    {
+                        return Reply::Nothing;
+                    }
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    _ => return Reply::Closed,
+                },
+            }
+        }
+    }
+
+    fn ask(&mut self, words: &[&str]) -> Reply {
+        self.send(&[words.iter().map(|word| word.as_bytes().to_vec()).collect()]);
+        self.receive(PATIENCE)
+    }
+}
+
+pub struct TcpServer {
+    program: PathBuf,
+    target: Target,
+    dialect: Dialect,
+    process: Process,
+    /// Connected before a case can ask for a password.
+    control: Client,
+    clients: BTreeMap<usize, Client>,
+    /// The last case may have left something behind that FLUSHALL does not take away.
+    is_spoilt: bool,
+}
+
+impl TcpServer {
+    pub fn start(program: &Path, target: Target, dialect: Dialect) -> TcpServer {
+        let process = Process::start(program);
+        TcpServer {
+            program: program.to_owned(),
+            target,
+            dialect,
+            control: Client::connect(process.port),
+            process,
+            clients: BTreeMap::new(),
+            is_spoilt: false,
+        }
+    }
+
+    fn restart(&mut self) {
+        self.process = Process::start(&self.program);
+        self.control = Client::connect(self.process.port);
+    }
+
+    fn client(&mut self, client: usize) -> &mut Client {
+        let port = self.process.port;
+        let is_resp3 = self.dialect == Dialect::Resp3;
+        self.clients.entry(client).or_insert_with(|| {
+            let mut client = Client::connect(port);
+            if let Reply::Integer(id) = client.ask(&["CLIENT", "ID"]) {
+                client.id = id;
+            }
+            if is_resp3 {
+                client.ask(&["HELLO", "3"]);
+            }
+            client
+        })
+    }
+
+    /// The clients of this case that have been heard of.
+    pub fn clients(&self) -> Vec<usize> {
+        self.clients.keys().copied().collect()
+    }
+
+    fn is_parked(&mut self, client: usize) -> bool {
+        let id = self.client(client).id.to_string();
+        match self.control.ask(&["CLIENT", "LIST", "ID", &id]).text() {
+            Some(text) => String::from_utf8_lossy(&text)
+                .split(' ')
+                .any(|field| field.strip_prefix("flags=").is_some_and(|flags| flags.contains('b'))),
+            None => false,
+        }
+    }
+
+    /// Whether something has arrived that `receive` has yet to return.
+    fn has_input(&mut self, client: usize) -> bool {
+        let client = self.client(client);
+        let mut byte = [0];
+        client.stream.set_nonblocking(true).expect("it is a socket");
+        let is_readable = client.stream.peek(&mut byte).is_ok();
+        client.stream.set_nonblocking(false).expect("it is a socket");
+        is_readable || !client.input.is_empty()
+    }
+
+    /// All replies that are there, or come at once as the answer to what another client has sent.
+    pub fn receive_all(&mut self, client: usize) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while replies.last() != Some(&Reply::Closed) {
+            match self.receive_within(client, Duration::from_millis(3)) {
+                Reply::Nothing => break,
+                reply => replies.push(reply),
+            }
+        }
+        replies
+    }
+
+    /// A closed connection says so once; after that its client would connect anew.
+    fn receive_within(&mut self, client: usize, wait: Duration) -> Reply {
+        let reply = self.client(client).receive(wait);
+        if reply == Reply::Closed {
+            self.clients.remove(&client);
+        }
+        reply
+    }
+}
+
+/// Commands whose effects outlive FLUSHALL and the client.
+const SPOILERS: &[&str] =
+    &["acl", "client", "config", "debug", "monitor", "reset", "script", "shutdown", "slowlog"];
+
+fn is_spoiling(case: &Case) -> bool {
+    case.steps.iter().any(|step| match &step.action {
+        Action::Send { words, .. } => {
+            let name = words[0].resolve(&BTreeMap::new()).to_ascii_lowercase();
+            SPOILERS.iter().any(|spoiler| spoiler.as_bytes() == name)
+        }
+        Action::Advance(_) => false,
+    })
+}
+
+impl Server for TcpServer {
+    fn target(&self) -> Target {
+        self.target
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn begin(&mut self, case: &Case) {
+        self.clients.clear();
+        let is_flushed = !self.is_spoilt
+            && self.control.ask(&["FLUSHALL"]) == Reply::Simple(b"OK".to_vec())
+            && self.control.ask(&["SCRIPT", "FLUSH"]) == Reply::Simple(b"OK".to_vec());
+        if !is_flushed {
+            self.restart();
+        }
+        self.is_spoilt = is_spoiling(case);
+    }
+
+    fn send(&mut self, client: usize, requests: &[Vec<Vec<u8>>]) {
+        self.client(client).send(requests);
+    }
+
+    fn settle(&mut self, client: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_input(client) && !self.is_parked(client) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn receive(&mut self, client: usize, is_wanted: bool) -> Reply {
+        self.receive_within(client, if is_wanted { PATIENCE } else { SILENCE })
+    }
+
+    fn advance(&mut self, span: Duration) -> bool {
+        let is_short = span <= SLEEP_MAX;
+        if is_short {
+            std::thread::sleep(span);
+        }
+        is_short
+    }
+}
