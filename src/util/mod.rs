@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod extended;
 pub mod glob;
+pub mod hash;
 pub mod number;
 pub mod rng;
 pub mod table;

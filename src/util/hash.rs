@@ -1,0 +1,52 @@
+//! Hashing of bytes that clients choose: seeded, so that nobody can craft collisions.
+
+use std::sync::OnceLock;
+
+use ahash::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use super::rng::Rng;
+
+/// What makes hashes unforeseeable. Equal seeds give equal hashes, so that a seed replays a run.
+#[derive(Clone, Debug)]
+pub struct Seed(RandomState);
+
+impl Seed {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let mut next = || rng.next_u64();
+        Self(RandomState::with_seeds(next(), next(), next(), next()))
+    }
+
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+}
+
+/// The one seed of all collections in the process: it would cost each of them 8 bytes to keep its
+/// own, and every place that makes one a parameter.
+static COLLECTIONS: OnceLock<Seed> = OnceLock::new();
+
+/// To be called once, before the first collection grows; without it the seed is 0, as in tests.
+pub fn seed_collections(seed: u64) {
+    COLLECTIONS.get_or_init(|| Seed::new(seed));
+}
+
+/// The hash of an element inside a collection.
+pub fn hash(bytes: &[u8]) -> u64 {
+    COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_decide_hashes() {
+        assert_eq!(Seed::new(1).hash(b"a"), Seed::new(1).hash(b"a"));
+        assert_ne!(Seed::new(1).hash(b"a"), Seed::new(2).hash(b"a"));
+        assert_ne!(Seed::new(1).hash(b"a"), Seed::new(1).hash(b"a\0"));
+    }
+}
