@@ -1,3 +1,8 @@
 //! Reads the options and runs the server.
 
+use toril::util::alloc::Counted;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+
 fn main() {}

@@ -257,7 +257,7 @@ impl Table {
         }
     }
 
-    /// Lets the part of the directory that begins with the `depth` bits of `place` lead to a segment.
+    /// Lets the part of the directory that begins with the `depth` bits of `place` lead to `at`.
     fn point(&mut self, place: usize, depth: u32, at: u32) {
         let rest = self.depth - depth;
         self.directory[place << rest..(place + 1) << rest].fill(at);
