@@ -39,6 +39,3 @@ pub const REPLY_DEPTH_MAX: usize = 7;
 /// Open files beside the clients' sockets: listeners, log, standard streams. Redis reserves as
 /// many.
 pub const RESERVED_FILES: usize = 32;
-
-/// Configuration files within configuration files: one that includes itself ends here.
-pub const INCLUDE_DEPTH_MAX: usize = 16;
