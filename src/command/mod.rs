@@ -1,1 +1,17 @@
-//! To come.
+//! The commands: one file a family, each a table of rows, then the handlers.
+
+pub mod connection;
+pub mod table;
+pub mod transaction;
+
+/// What every family needs to write rows and handlers.
+#[allow(unused_imports, reason = "not every family needs all of it")]
+mod prelude {
+    pub use crate::config::EventClasses;
+    pub use crate::engine::keys::{Begin, Find, Keys, access};
+    pub use crate::engine::row::Arity::{AtLeast, Exactly};
+    pub use crate::engine::row::Flag::*;
+    pub use crate::engine::row::{Category, Family, Row, container, help, row};
+    pub use crate::engine::{Ctx, Origin};
+    pub use crate::proto::{Args, Error, Protocol, Reply, Result};
+}

@@ -39,3 +39,7 @@ pub const REPLY_DEPTH_MAX: usize = 7;
 /// Open files beside the clients' sockets: listeners, log, standard streams. Redis reserves as
 /// many.
 pub const RESERVED_FILES: usize = 32;
+
+/// The version of Redis whose behaviour this is, as HELLO, INFO and `--version` tell it: clients
+/// choose commands and time-outs by it.
+pub const REDIS_VERSION: &str = "7.4.0";

@@ -95,6 +95,30 @@ impl Value {
         }
     }
 
+    /// Settles what OBJECT ENCODING says, after a change.
+    pub fn settle(&mut self, limits: &Limits) {
+        match self {
+            Value::Str(it) => it.settle(limits),
+            Value::List(it) => it.settle(limits),
+            Value::Hash(it) => it.settle(limits),
+            Value::Set(it) => it.settle(limits),
+            Value::Zset(it) => it.settle(limits),
+            Value::Stream(it) => it.settle(limits),
+        }
+    }
+
+    /// The type's class of keyspace events.
+    pub fn class(&self) -> EventClasses {
+        match self {
+            Value::Str(_) => Str::CLASS,
+            Value::List(_) => List::CLASS,
+            Value::Hash(_) => Hash::CLASS,
+            Value::Set(_) => Set::CLASS,
+            Value::Zset(_) => Zset::CLASS,
+            Value::Stream(_) => Stream::CLASS,
+        }
+    }
+
     /// Bytes of memory that the value holds beyond its own slot.
     pub fn heap_size(&self) -> usize {
         match self {

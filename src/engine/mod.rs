@@ -1,1 +1,542 @@
-//! To come.
+//! The engine: a state machine without I/O. Bytes and a time go in; bytes and the next time it
+//! wants to be called come out. It never names a command: the table is handed to it.
+//!
+//! One turn of the server: `tick`, then `feed` whole requests, then flush what `take_dirty` lists.
+//! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command.
+
+pub mod client;
+pub mod context;
+pub mod dispatch;
+pub mod effect;
+pub mod eviction;
+pub mod facts;
+pub mod journal;
+pub mod keys;
+pub mod keyspace;
+pub mod ledger;
+pub mod parking;
+pub mod pubsub;
+pub mod row;
+pub mod script;
+pub mod stats;
+pub mod table;
+pub mod time;
+pub mod transaction;
+pub mod waiters;
+
+use crate::config::{self, Config};
+use crate::proto::request::{Parsed, Parser, RequestLimits};
+use crate::proto::{Args, Error, Outbox, Reply};
+use crate::util::rng::Rng;
+use crate::util::wheel::Wheel;
+use client::{ClientId, Clients, Parked, Peer, State};
+use effect::{Effect, Outcome};
+use facts::Facts;
+use keyspace::Keyspace;
+use pubsub::PubSub;
+use script::Scripting;
+use stats::{SlowLog, Stats};
+use table::Table;
+use time::{Deadline, MONO_TICK_US, Now, mono_tick};
+
+pub use context::{Ctx, Origin, Timeout, Wait};
+
+/// What the monotonic wheel wakes.
+#[derive(Clone, Copy, Debug)]
+enum Alarm {
+    /// A blocked client's deadline.
+    Client(ClientId),
+    /// The end of CLIENT PAUSE.
+    Pause,
+    /// Time to look for clients that have been idle for too long.
+    IdleClients,
+}
+
+/// What a look at a client's input came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// Bytes at the front that have been dealt with.
+    pub used: usize,
+    pub state: State,
+    /// The turn's budget was spent before the input: feed again, after others.
+    pub has_more: bool,
+}
+
+/// CLIENT PAUSE under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    pub until_us: u64,
+    pub only_writes: bool,
+}
+
+pub struct Engine {
+    pub table: Table,
+    pub config: Config,
+    pub keyspace: Keyspace,
+    pub clients: Clients,
+    pub pubsub: PubSub,
+    pub stats: Stats,
+    pub slowlog: SlowLog,
+    pub facts: Box<dyn Facts>,
+    pub scripting: Scripting,
+    /// The script under way, if one has been started and has not ended.
+    pub script: Option<script::Running>,
+    pub pause: Option<Pause>,
+    /// Names this server in INFO: 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    pub started: Now,
+    paused_clients: Vec<ClientId>,
+    alarms: Wheel<Alarm>,
+    effects: Vec<Effect>,
+    /// Whose request is running, so that pushes to it wait for its reply.
+    current: Option<ClientId>,
+    /// Pushes held back, in order.
+    held_pushes: Vec<(ClientId, Vec<u8>)>,
+}
+
+impl Engine {
+    /// An empty server. `now` is the first moment it knows; what is random follows from `facts`.
+    pub fn new(table: Table, config: Config, facts: Box<dyn Facts>, now: Now) -> Self {
+        let mut rng = Rng::from_seed(facts.entropy());
+        let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let stats = Stats::new(table.count());
+        let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
+        keyspace.ledger.classes = config.notify_keyspace_events;
+        let mut alarms = Wheel::new(now.mono_us / MONO_TICK_US);
+        if config.timeout_s > 0 {
+            alarms.insert(mono_tick(now.mono_us + IDLE_LOOK_US), Alarm::IdleClients);
+        }
+        Self {
+            table,
+            config,
+            keyspace,
+            clients: Clients::default(),
+            pubsub: PubSub::default(),
+            stats,
+            slowlog: SlowLog::default(),
+            facts,
+            scripting: Scripting::default(),
+            script: None,
+            pause: None,
+            run_id,
+            started: now,
+            paused_clients: Vec::new(),
+            alarms,
+            effects: Vec::new(),
+            current: None,
+            held_pushes: Vec::new(),
+        }
+    }
+
+    /// A client has come. Its answer to `maxclients` and protected mode, if it is refused, is in
+    /// its outbox, and its state is Closing.
+    pub fn connect(&mut self, peer: Peer, now: Now) -> ClientId {
+        self.set_now(now);
+        let refusal = self.refusal(&peer);
+        let id = self.clients.add(peer, now.wall_ms);
+        self.stats.connections += 1;
+        if let Some(text) = refusal {
+            self.stats.rejected_connections += 1;
+            self.clients[id].state = State::Closing;
+            self.answer_with(id, |reply| reply.error_text(text));
+        }
+        id
+    }
+
+    fn refusal(&self, peer: &Peer) -> Option<&'static str> {
+        if self.clients.len() >= self.config.maxclients {
+            return Some("ERR max number of clients reached");
+        }
+        let is_open = self.config.requirepass.is_none() && self.config.protected_mode;
+        (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
+    }
+
+    /// A client has gone.
+    pub fn disconnect(&mut self, id: ClientId, now: Now) {
+        self.set_now(now);
+        if self.clients.get(id).is_none() {
+            return;
+        }
+        self.unpark(id);
+        self.unsubscribe_all(id);
+        self.unwatch(id);
+        self.clients.remove(id);
+    }
+
+    /// Runs whole requests from the front of `input` until it ends, the client parks, or the
+    /// turn's budget is spent.
+    pub fn feed(&mut self, id: ClientId, input: &[u8], now: Now) -> Fed {
+        self.set_now(now);
+        let gone = Fed { used: 0, state: State::Closing, has_more: false };
+        let Some(client) = self.clients.get_mut(id) else { return gone };
+        let mut parser = std::mem::take(&mut client.parser);
+        let (used, has_more) = self.feed_requests(id, input, &mut parser);
+        self.stats.bytes_in += used as u64;
+        let Some(client) = self.clients.get_mut(id) else { return gone };
+        client.parser = parser;
+        client.bytes_in += used as u64;
+        client.query_len = input.len() - used;
+        Fed { used, state: client.state, has_more }
+    }
+
+    /// Returns the bytes used, and whether it stopped for the turn's budget alone.
+    fn feed_requests(&mut self, id: ClientId, input: &[u8], parser: &mut Parser) -> (usize, bool) {
+        let started_us = self.facts.stopwatch_us();
+        let (mut used, mut commands) = (0, 0);
+        let mut words = Vec::new();
+        while let Some(client) = self.clients.get(id) {
+            if client.state != State::Ready {
+                break;
+            }
+            let limits = self.request_limits(client.is_authenticated);
+            match parser.parse(&input[used..], limits) {
+                Parsed::Partial => break,
+                Parsed::Nothing(len) => used += len,
+                Parsed::Broken(error) => {
+                    self.answer_with(id, |reply| reply.error(&error));
+                    self.clients[id].state = State::Closing;
+                    break;
+                }
+                Parsed::Request(len) => {
+                    let mut found = recycle(words);
+                    parser.words(&input[used..], &mut found);
+                    if parser.is_inline() && is_http(&found) {
+                        self.answer_http(id);
+                        break;
+                    }
+                    self.request(id, Args::new(&found));
+                    words = recycle(found);
+                    if self.is_postponed(id) {
+                        break;
+                    }
+                    used += len;
+                    commands += 1;
+                    self.settle();
+                    if commands >= config::TURN_COMMANDS_MAX
+                        || used >= config::TURN_BYTES_MAX
+                        || (commands % 16 == 0
+                            && self.facts.stopwatch_us() - started_us >= config::TURN_US_MAX)
+                    {
+                        let is_ready = self.state(id) == State::Ready;
+                        return (used, is_ready && used < input.len());
+                    }
+                }
+            }
+        }
+        (used, false)
+    }
+
+    /// As `feed` for one request of a transport that has parsed it itself.
+    pub fn run(&mut self, id: ClientId, args: Args, now: Now) -> State {
+        self.set_now(now);
+        self.request(id, args);
+        self.settle();
+        self.clients.get(id).map_or(State::Closing, |client| client.state)
+    }
+
+    /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause.
+    pub fn tick(&mut self, now: Now) {
+        self.set_now(now);
+        if self.script.is_some() {
+            return;
+        }
+        self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
+        let mut due = Vec::new();
+        self.alarms.expire(now.mono_us / MONO_TICK_US, usize::MAX, &mut |alarm| due.push(alarm));
+        for alarm in due {
+            match alarm {
+                Alarm::Client(id) => self.time_out(id),
+                Alarm::Pause => {
+                    if self.pause.is_some_and(|pause| pause.until_us <= now.mono_us) {
+                        self.end_pause();
+                    }
+                }
+                Alarm::IdleClients => self.close_idle_clients(),
+            }
+        }
+        self.settle();
+    }
+
+    /// When `tick` is next wanted.
+    pub fn next_deadline(&self) -> Deadline {
+        Deadline {
+            wall_ms: self.keyspace.next_expiry_ms(),
+            mono_us: self.alarms.next_deadline().map(|tick| tick * MONO_TICK_US),
+        }
+    }
+
+    /// The server's answer to an effect: the client that asked goes on.
+    pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
+        self.set_now(now);
+        if !matches!(self.clients.get(id), Some(client) if matches!(client.parked, Some(Parked::Effect)))
+        {
+            return;
+        }
+        self.unpark(id);
+        self.answer_with(id, |reply| match outcome {
+            Outcome::Done => reply.ok(),
+            Outcome::Failed(text) => reply.error_text(&text),
+        });
+        self.settle();
+    }
+
+    /// What a client is still to be sent.
+    pub fn outbox(&mut self, id: ClientId) -> Option<&mut Outbox> {
+        self.clients.get_mut(id).map(|client| &mut client.outbox)
+    }
+
+    pub fn state(&self, id: ClientId) -> State {
+        self.clients.get(id).map_or(State::Closing, |client| client.state)
+    }
+
+    /// Clients whose outbox has grown since the last call. Those that let too much pile up are
+    /// closed instead.
+    pub fn take_dirty(&mut self) -> Vec<ClientId> {
+        let dirty = std::mem::take(&mut self.clients.dirty);
+        for &id in &dirty {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.is_dirty = false;
+            }
+            self.check_output_limit(id);
+        }
+        dirty
+    }
+
+    /// Clients whose next request can run although nothing new has arrived from them.
+    pub fn take_runnable(&mut self) -> Vec<ClientId> {
+        let runnable = std::mem::take(&mut self.clients.runnable);
+        for &id in &runnable {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.is_runnable = false;
+            }
+        }
+        runnable
+    }
+
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Asks the server for something.
+    pub fn ask(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// The socket took this many bytes of a client's outbox.
+    pub fn sent(&mut self, id: ClientId, count: usize) {
+        self.stats.bytes_out += count as u64;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.bytes_out += count as u64;
+            client.outbox.consume(count);
+        }
+    }
+
+    /// Holds requests back for a while.
+    pub fn pause_clients(&mut self, millis: u64, only_writes: bool) {
+        let until_us = self.keyspace.now.mono_us.saturating_add(millis.saturating_mul(1000));
+        // A pause under way is only made longer and stricter, as in Redis.
+        let pause = match self.pause {
+            Some(old) => Pause {
+                until_us: until_us.max(old.until_us),
+                only_writes: only_writes && old.only_writes,
+            },
+            None => Pause { until_us, only_writes },
+        };
+        self.pause = Some(pause);
+        self.alarms.insert(mono_tick(pause.until_us), Alarm::Pause);
+    }
+
+    pub fn unpause_clients(&mut self) {
+        self.end_pause();
+    }
+
+    /// Sends bytes that answer no request: behind the reply if its request is running.
+    pub(crate) fn push(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if self.current == Some(id) || client.state == State::Running {
+            self.held_pushes.push((id, bytes.to_vec()));
+        } else {
+            client.outbox.raw(bytes);
+            self.clients.mark_dirty(id);
+        }
+    }
+
+    fn release_pushes(&mut self, id: ClientId) {
+        if self.held_pushes.is_empty() {
+            return;
+        }
+        let (mine, others) =
+            std::mem::take(&mut self.held_pushes).into_iter().partition(|(to, _)| *to == id);
+        self.held_pushes = others;
+        let mine: Vec<(ClientId, Vec<u8>)> = mine;
+        for (_, bytes) in mine {
+            self.clients[id].outbox.raw(&bytes);
+        }
+    }
+
+    /// Ends the watching of keys.
+    pub fn unwatch(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.transaction.is_broken = false;
+        for (db, key) in std::mem::take(&mut client.transaction.watched) {
+            self.keyspace.ledger.unwatch(db, &key, id);
+        }
+    }
+
+    /// What follows each command: broken transactions, keyspace events, parked clients.
+    fn settle(&mut self) {
+        self.settle_ledger();
+        if self.script.is_none() && self.keyspace.ledger.waiters.has_ready() {
+            self.serve_ready();
+            self.settle_ledger();
+        }
+    }
+
+    fn settle_ledger(&mut self) {
+        for id in std::mem::take(&mut self.keyspace.ledger.broken) {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.transaction.is_broken = true;
+            }
+        }
+        if !self.keyspace.ledger.events.is_empty() {
+            self.publish_events();
+        }
+    }
+
+    fn publish_events(&mut self) {
+        let classes = self.keyspace.ledger.classes;
+        for event in std::mem::take(&mut self.keyspace.ledger.events) {
+            if classes.contains(config::EventClasses::KEYSPACE) {
+                let channel =
+                    [format!("__keyspace@{}__:", event.db).as_bytes(), &event.key].concat();
+                self.publish(&channel, event.name.as_bytes());
+            }
+            if classes.contains(config::EventClasses::KEYEVENT) {
+                let channel = format!("__keyevent@{}__:{}", event.db, event.name);
+                self.publish(channel.as_bytes(), &event.key);
+            }
+        }
+    }
+
+    fn set_now(&mut self, now: Now) {
+        self.stats.advance(now.wall_ms);
+        if self.script.is_none() {
+            self.keyspace.now = now;
+        }
+    }
+
+    fn request_limits(&self, is_authenticated: bool) -> RequestLimits {
+        if self.config.requirepass.is_some() && !is_authenticated {
+            RequestLimits::unauthenticated()
+        } else {
+            RequestLimits::authenticated(self.config.proto_max_bulk_len)
+        }
+    }
+
+    fn is_postponed(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|client| matches!(client.parked, Some(Parked::Pause)))
+    }
+
+    /// Somebody took this port for a web server: says so, runs nothing, closes.
+    fn answer_http(&mut self, id: ClientId) {
+        let port = self.facts.tcp_port();
+        let body = format!(
+            "This is toril, which speaks the Redis protocol on port {port}, not HTTP. Point a \
+             Redis client at it: redis://127.0.0.1:{port}\n"
+        );
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        let client = &mut self.clients[id];
+        client.outbox.raw(head.as_bytes());
+        client.outbox.raw(body.as_bytes());
+        client.state = State::Closing;
+        self.clients.mark_dirty(id);
+        tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
+    }
+
+    fn check_output_limit(&mut self, id: ClientId) {
+        let now_ms = self.keyspace.now.wall_ms;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let class = match client.subscriptions() {
+            0 => config::ClientClass::Normal,
+            _ => config::ClientClass::Pubsub,
+        };
+        let limit = self.config.client_output_buffer_limits[class as usize];
+        let len = client.outbox.len() as u64;
+        let is_over_soft = limit.soft_bytes > 0 && len > limit.soft_bytes;
+        let since = is_over_soft.then(|| *client.over_soft_limit_since_ms.get_or_insert(now_ms));
+        client.over_soft_limit_since_ms = since;
+        let is_over_long = since.is_some_and(|since| now_ms - since > limit.soft_s as i64 * 1000);
+        if (limit.hard_bytes > 0 && len > limit.hard_bytes) || is_over_long {
+            client.state = State::Closing;
+            self.stats.output_limit_disconnections += 1;
+            tracing::warn!("a client that does not read its replies is closed: {len} bytes wait");
+            self.ask(Effect::Close { client: id });
+        }
+    }
+
+    fn close_idle_clients(&mut self) {
+        let (timeout_ms, now) = (self.config.timeout_s as i64 * 1000, self.keyspace.now);
+        if timeout_ms == 0 {
+            return;
+        }
+        let is_idle = |client: &client::Client| {
+            client.state == State::Ready
+                && client.subscriptions() == 0
+                && !client.is_monitor
+                && now.wall_ms - client.active_ms > timeout_ms
+        };
+        let idle: Vec<ClientId> =
+            self.clients.iter().filter(|client| is_idle(client)).map(|client| client.id).collect();
+        for client in idle {
+            self.clients[client].state = State::Closing;
+            self.ask(Effect::Close { client });
+        }
+        self.alarms.insert(mono_tick(now.mono_us + IDLE_LOOK_US), Alarm::IdleClients);
+    }
+
+    /// CONFIG SET timeout switched the look for idle clients on.
+    pub fn watch_idle_clients(&mut self) {
+        let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
+        self.alarms.insert(soon, Alarm::IdleClients);
+    }
+
+    /// A writer on a client's outbox, for what is said outside of commands.
+    pub fn reply_to(&mut self, id: ClientId, write: impl FnOnce(&mut Reply)) {
+        self.answer_with(id, write);
+    }
+}
+
+/// How often idle clients are looked for.
+const IDLE_LOOK_US: u64 = 1_000_000;
+
+const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because protected mode is \
+    enabled and no password is set for the default user. In this mode connections are only \
+    accepted from the loopback interface. If you want to connect from external computers, set a \
+    password (requirepass), or switch protected mode off with CONFIG SET protected-mode no from \
+    this machine or --protected-mode no, once you are sure that nobody on the internet can reach \
+    the port.";
+
+/// An empty list of words that keeps its memory under a new lifetime.
+fn recycle<'a, 'b>(mut words: Vec<&'a [u8]>) -> Vec<&'b [u8]> {
+    words.clear();
+    // Collecting in place keeps the allocation; there is no element to convert.
+    words.into_iter().map(|_| -> &'b [u8] { unreachable!("the list is empty") }).collect()
+}
+
+/// `POST / HTTP/1.1`, `Host: example`, or any line that ends in ` HTTP/1.x`.
+fn is_http(words: &[&[u8]]) -> bool {
+    let first = words[0];
+    let last = words[words.len() - 1];
+    first.eq_ignore_ascii_case(b"post")
+        || first.eq_ignore_ascii_case(b"host:")
+        || (words.len() > 1 && last.starts_with(b"HTTP/1."))
+}
+
+/// The error of a command that a module or a later version has.
+pub fn unsupported(what: &str) -> Error {
+    Error::new(format!("ERR {what}"))
+}

@@ -40,6 +40,7 @@ errors! {
     NanOrInfinity => "ERR increment would produce NaN or Infinity";
     StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
     TimeoutNotFloat => "ERR timeout is not a float or out of range";
+    TimeoutNotInteger => "ERR timeout is not an integer or out of range";
     TimeoutNegative => "ERR timeout is negative";
     TimeoutOutOfRange => "ERR timeout is out of range";
     MinOrMaxNotFloat => "ERR min or max is not a float";
@@ -54,6 +55,7 @@ errors! {
     NotBusy => "NOTBUSY No scripts in execution right now.";
     Busy => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
     Unkillable => "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
+    NotInMulti => "ERR Command not allowed inside a transaction";
     NoProto => "NOPROTO unsupported protocol version";
 }
 

@@ -1,0 +1,13 @@
+//! All families.
+
+use super::*;
+use crate::engine::row::Family;
+use crate::engine::table::Table;
+
+/// The families in the order of the documentation.
+pub const FAMILIES: &[&Family] = &[&connection::FAMILY, &transaction::FAMILY];
+
+/// The table that an engine is given.
+pub fn table() -> Table {
+    Table::new(FAMILIES)
+}

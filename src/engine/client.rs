@@ -1,0 +1,272 @@
+//! What the engine knows of a client.
+
+use super::transaction::Transaction;
+use super::waiters::On;
+use crate::proto::request::Parser;
+use crate::proto::{Outbox, OwnedArgs};
+use crate::util::wheel::TimerId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The id that CLIENT ID answers: counted up from 1, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// How a client came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Unix,
+}
+
+/// Who is at the other end, in the words of CLIENT LIST.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub transport: Transport,
+    /// `127.0.0.1:50000`, `[::1]:50000`, or `/path/to.sock:0`.
+    pub addr: String,
+    /// The address at this end.
+    pub laddr: String,
+    /// The socket's file descriptor, for CLIENT LIST alone.
+    pub fd: i32,
+    /// Protected mode asks.
+    pub is_loopback: bool,
+}
+
+/// What a client may do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its next request can be fed.
+    Ready,
+    /// It waits for a key, a deadline, an effect or the end of a pause.
+    Parked,
+    /// Its script is suspended: `resume` goes on with it.
+    Running,
+    /// Its connection closes once its outbox is flushed.
+    Closing,
+}
+
+/// Whether a client gets replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// Off for the next command, then on.
+    SkipNext,
+    /// Off for this command, then on.
+    SkipThis,
+}
+
+/// How long a wait may last and what it is for.
+#[derive(Debug, Clone)]
+pub struct Park {
+    pub keys: Vec<Box<[u8]>>,
+    pub on: On,
+    /// Microseconds of the monotonic clock; None waits for ever.
+    pub deadline_us: Option<u64>,
+    /// The request to run again when a key is ready, with all that was relative made absolute.
+    pub again: OwnedArgs,
+    /// What a time-out answers.
+    pub empty: Empty,
+}
+
+/// How the absence of an answer is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    Null,
+    NullArray,
+}
+
+/// Why a client is parked.
+#[derive(Debug)]
+pub enum Parked {
+    /// For a key.
+    Keys(Park),
+    /// For the server's answer to an effect.
+    Effect,
+    /// Until CLIENT PAUSE ends; its request has not been consumed.
+    Pause,
+}
+
+/// One connection.
+pub struct Client {
+    pub id: ClientId,
+    pub peer: Peer,
+    pub state: State,
+    pub outbox: Outbox,
+    pub parser: Parser,
+    pub db: usize,
+    pub is_authenticated: bool,
+    pub name: Box<[u8]>,
+    pub lib_name: Box<[u8]>,
+    pub lib_version: Box<[u8]>,
+    pub transaction: Transaction,
+    pub parked: Option<Parked>,
+    pub timer: Option<TimerId>,
+    pub channels: BTreeSet<Box<[u8]>>,
+    pub patterns: BTreeSet<Box<[u8]>>,
+    pub shard_channels: BTreeSet<Box<[u8]>>,
+    pub reply_mode: ReplyMode,
+    pub is_monitor: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    pub created_ms: i64,
+    pub active_ms: i64,
+    /// When the outbox first passed its soft limit.
+    pub over_soft_limit_since_ms: Option<i64>,
+    /// The command that ran last, `client|list`.
+    pub last_command: &'static str,
+    pub last_container: Option<&'static str>,
+    /// Bytes of an unfinished request that the server keeps.
+    pub query_len: usize,
+    pub is_dirty: bool,
+    pub is_runnable: bool,
+    /// Bytes received and sent, for CLIENT LIST.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub commands: u64,
+}
+
+impl Client {
+    pub fn new(id: ClientId, peer: Peer, now_ms: i64) -> Self {
+        Self {
+            id,
+            peer,
+            state: State::Ready,
+            outbox: Outbox::default(),
+            parser: Parser::default(),
+            db: 0,
+            is_authenticated: false,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+            transaction: Transaction::default(),
+            parked: None,
+            timer: None,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
+            reply_mode: ReplyMode::On,
+            is_monitor: false,
+            no_evict: false,
+            no_touch: false,
+            created_ms: now_ms,
+            active_ms: now_ms,
+            over_soft_limit_since_ms: None,
+            last_command: "NULL",
+            last_container: None,
+            query_len: 0,
+            is_dirty: false,
+            is_runnable: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            commands: 0,
+        }
+    }
+
+    /// Channels, patterns and shard channels that it listens to.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.parked, Some(Parked::Keys(_)))
+    }
+
+    /// Bytes of memory: CLIENT LIST's `tot-mem`.
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.outbox.capacity()
+            + self.query_len
+            + self.name.len()
+            + self.transaction.size()
+    }
+}
+
+/// All connections by id, in order of arrival.
+#[derive(Default)]
+pub struct Clients {
+    by_id: HashMap<ClientId, Box<Client>, ahash::RandomState>,
+    pub last_id: u64,
+    /// Clients that asked for MONITOR.
+    pub monitors: Vec<ClientId>,
+    /// Clients whose outbox is not empty.
+    pub dirty: Vec<ClientId>,
+    /// Clients whose further requests can run although no input arrives for them.
+    pub runnable: Vec<ClientId>,
+    pub idle: BTreeMap<(i64, ClientId), ()>,
+}
+
+impl Clients {
+    pub fn add(&mut self, peer: Peer, now_ms: i64) -> ClientId {
+        self.last_id += 1;
+        let id = ClientId(self.last_id);
+        self.by_id.insert(id, Box::new(Client::new(id, peer, now_ms)));
+        id
+    }
+
+    pub fn remove(&mut self, id: ClientId) -> Option<Box<Client>> {
+        self.monitors.retain(|&other| other != id);
+        self.by_id.remove(&id)
+    }
+
+    pub fn get(&self, id: ClientId) -> Option<&Client> {
+        self.by_id.get(&id).map(|client| &**client)
+    }
+
+    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.by_id.get_mut(&id).map(|client| &mut **client)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Ids in order of arrival.
+    pub fn ids(&self) -> Vec<ClientId> {
+        let mut ids: Vec<ClientId> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.by_id.values().map(|client| &**client)
+    }
+
+    /// Notes that a client's outbox is to be flushed.
+    pub fn mark_dirty(&mut self, id: ClientId) {
+        if let Some(client) = self.by_id.get_mut(&id)
+            && !client.is_dirty
+        {
+            client.is_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Notes that a client's further requests can run.
+    pub fn mark_runnable(&mut self, id: ClientId) {
+        if let Some(client) = self.by_id.get_mut(&id)
+            && !client.is_runnable
+        {
+            client.is_runnable = true;
+            self.runnable.push(id);
+        }
+    }
+}
+
+impl std::ops::Index<ClientId> for Clients {
+    type Output = Client;
+
+    fn index(&self, id: ClientId) -> &Client {
+        self.get(id).expect("the client is connected")
+    }
+}
+
+impl std::ops::IndexMut<ClientId> for Clients {
+    fn index_mut(&mut self, id: ClientId) -> &mut Client {
+        self.get_mut(id).expect("the client is connected")
+    }
+}

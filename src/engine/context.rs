@@ -1,0 +1,212 @@
+//! What a handler holds: the engine, and who asks. A handler cannot see through which transport
+//! it was called; whether it may wait it learns from `block`.
+
+use super::Engine;
+use super::client::{Client, ClientId, Empty, Park, Parked};
+use super::keyspace::{Edit, Entry};
+use super::waiters::On;
+use crate::config::EventClasses;
+use crate::data::{Typed, Value};
+use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
+use crate::util::number;
+use crate::util::rng::Rng;
+
+/// On whose behalf a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A request of its own.
+    Client,
+    /// One of a transaction.
+    Exec,
+    /// `redis.call`.
+    Script,
+    /// A parked request that runs again. It keeps the deadline that it had.
+    Waiter { deadline_us: Option<u64> },
+}
+
+pub struct Ctx<'e> {
+    pub engine: &'e mut Engine,
+    pub client: ClientId,
+    /// The database in use; SELECT changes it.
+    pub db: usize,
+    pub origin: Origin,
+    pub(super) parked: Option<Parked>,
+    /// The handler started a script that is suspended.
+    pub(super) is_running: bool,
+}
+
+impl Ctx<'_> {
+    /// A key's value as a `T`; an error if it is of another type.
+    pub fn read<T: Typed>(&mut self, key: &[u8]) -> Result<Option<&T>> {
+        match self.engine.keyspace.read(self.db, key) {
+            None => Ok(None),
+            Some(entry) => T::of(&entry.value).map(Some).ok_or(Error::WrongType),
+        }
+    }
+
+    /// A key's entry, whatever its type.
+    pub fn read_any(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.engine.keyspace.read(self.db, key)
+    }
+
+    /// As `read_any`, without counting as an access, a hit or a miss.
+    pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.engine.keyspace.peek(self.db, key)
+    }
+
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// A key's value to be changed, if there is one.
+    pub fn edit<T: Typed>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>> {
+        self.engine.keyspace.edit(self.db, key)
+    }
+
+    /// A key's value to be changed; made empty if there is none.
+    pub fn edit_or_create<T: Typed>(&mut self, key: &[u8]) -> Result<Edit<'_, T>> {
+        self.engine.keyspace.edit_or_create(self.db, key)
+    }
+
+    /// The value of a key that is known to be there and to be a `T`.
+    pub fn edit_existing<T: Typed>(&mut self, key: &[u8]) -> Edit<'_, T> {
+        let edit = self.engine.keyspace.edit(self.db, key);
+        edit.ok().flatten().expect("the key was read in this command")
+    }
+
+    /// Replaces whatever a key held, its TTL included, and makes that known.
+    pub fn put<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
+        self.put_value(key, value.wrap(), T::CLASS, event);
+    }
+
+    /// As `put`, for a value whose type only the value itself knows.
+    pub fn put_value(
+        &mut self,
+        key: &[u8],
+        mut value: Value,
+        class: EventClasses,
+        event: &'static str,
+    ) {
+        value.settle(&self.engine.keyspace.limits);
+        self.engine.keyspace.put(self.db, key, value, false);
+        self.engine.keyspace.changed(self.db, key, class, event);
+    }
+
+    /// Removes a key and makes it known by `event`; returns what it held.
+    pub fn remove(&mut self, key: &[u8], event: &'static str) -> Option<Entry> {
+        let entry = self.engine.keyspace.take(self.db, key)?;
+        self.engine.keyspace.changed(self.db, key, EventClasses::GENERIC, event);
+        Some(entry)
+    }
+
+    /// Sets or removes a key's TTL, without a word to anybody.
+    pub fn set_expiry(&mut self, key: &[u8], at_ms: Option<i64>) -> bool {
+        self.engine.keyspace.set_expiry(self.db, key, at_ms)
+    }
+
+    /// Makes a change known that no guard has committed.
+    pub fn changed(&mut self, key: &[u8], class: EventClasses, event: &'static str) {
+        self.engine.keyspace.changed(self.db, key, class, event);
+    }
+
+    /// A keyspace event beside the one that `commit` gives.
+    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.engine.keyspace.ledger.event(class, event, self.db, key);
+    }
+
+    /// The wall clock in milliseconds; it stands still during a command, a script and an EXEC.
+    pub fn now_ms(&self) -> i64 {
+        self.engine.keyspace.now.wall_ms
+    }
+
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.engine.keyspace.rng
+    }
+
+    /// The caller. Gone only if it was disconnected while its script ran on.
+    pub fn caller(&mut self) -> Option<&mut Client> {
+        self.engine.clients.get_mut(self.client)
+    }
+
+    /// Journals these words in place of the request: a deterministic form of its effect. Called
+    /// again, it adds a further command.
+    pub fn journal_as(&mut self, words: &[&[u8]]) {
+        self.engine.keyspace.ledger.journal.instead(words);
+    }
+
+    /// Whether this command may wait: not in a transaction, not in a script.
+    pub fn may_block(&self) -> bool {
+        matches!(self.origin, Origin::Client | Origin::Waiter { .. })
+    }
+
+    /// Ends a blocking command that found nothing: parks the client, or answers as if timed out
+    /// where it may not wait.
+    pub fn block(&mut self, wait: Wait, args: Args, reply: &mut Reply) {
+        if !self.may_block() {
+            match wait.empty {
+                Empty::Null => reply.null(),
+                Empty::NullArray => reply.null_array(),
+            }
+            return;
+        }
+        let deadline_us = match self.origin {
+            Origin::Waiter { deadline_us } => deadline_us,
+            _ => wait.timeout.deadline(self.engine.keyspace.now.mono_us),
+        };
+        let again = wait.again.unwrap_or_else(|| OwnedArgs::new(args.all()));
+        let keys = wait.keys.iter().map(|&key| key.into()).collect();
+        let (on, empty) = (wait.on, wait.empty);
+        self.parked = Some(Parked::Keys(Park { keys, on, deadline_us, again, empty }));
+    }
+
+    /// Parks the client until the server has answered the effect that was asked for.
+    pub fn await_effect(&mut self) {
+        self.parked = Some(Parked::Effect);
+    }
+
+    /// Whether the user may run a command on these keys. ACL users come later: one user, who may.
+    pub fn is_allowed(&self) -> bool {
+        true
+    }
+}
+
+/// What a blocking command waits for.
+pub struct Wait<'a> {
+    pub keys: &'a [&'a [u8]],
+    pub on: On,
+    pub timeout: Timeout,
+    pub empty: Empty,
+    /// The request to run again where it differs from the one received.
+    pub again: Option<OwnedArgs>,
+}
+
+/// A span to wait; 0 waits for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout(u64);
+
+impl Timeout {
+    /// Seconds with a fraction, as the BLPOP family takes them.
+    pub fn seconds(word: &[u8]) -> Result<Self> {
+        let seconds = number::parse_f64(word).ok_or(Error::TimeoutNotFloat)?;
+        if seconds < 0.0 {
+            return Err(Error::TimeoutNegative);
+        }
+        // Redis counts in milliseconds of a signed 64-bit integer, rounded up.
+        let millis = (seconds * 1000.0).ceil();
+        if millis >= i64::MAX as f64 {
+            return Err(Error::TimeoutOutOfRange);
+        }
+        Ok(Self((millis as u64).saturating_mul(1000)))
+    }
+
+    /// Whole milliseconds, as XREAD takes them.
+    pub fn millis(word: &[u8]) -> Result<Self> {
+        let millis = number::parse_i64(word).ok_or(Error::TimeoutNotInteger)?;
+        let millis = u64::try_from(millis).map_err(|_| Error::TimeoutNegative)?;
+        Ok(Self(millis.saturating_mul(1000)))
+    }
+
+    fn deadline(self, now_us: u64) -> Option<u64> {
+        (self.0 > 0).then(|| now_us.saturating_add(self.0))
+    }
+}

@@ -1,0 +1,364 @@
+//! A request's way: the checklist that admits or refuses it, and the call itself.
+
+use super::client::{ClientId, Parked, ReplyMode, State};
+use super::context::{Ctx, Origin};
+use super::row::Flag;
+use super::table::Found;
+use super::{Engine, Pause};
+use crate::proto::{Args, Error, OwnedArgs, Protocol, Reply, Result};
+use crate::util::quote;
+use std::panic::AssertUnwindSafe;
+
+/// What the checklist decided.
+enum Admission {
+    Run,
+    Queue,
+    Postpone,
+}
+
+/// What became of a call.
+pub(super) enum Called {
+    Done(Result),
+    Parked(Parked),
+    Running,
+}
+
+impl Engine {
+    /// Runs one request of a client, from the checklist to the reply.
+    pub(super) fn request(&mut self, id: ClientId, args: Args) {
+        let client = &mut self.clients[id];
+        if client.reply_mode == ReplyMode::SkipNext {
+            client.reply_mode = ReplyMode::SkipThis;
+        }
+        let found = self.table.resolve(&args);
+        let admission = match &found {
+            Ok(found) => self.admit(id, *found, &args),
+            Err(error) => Err(error.clone()),
+        };
+        match (admission, found) {
+            (Ok(Admission::Run), Ok(found)) => self.run_request(id, found, args),
+            (Ok(Admission::Queue), _) => {
+                let transaction = &mut self.clients[id].transaction;
+                transaction.queue.get_or_insert_default().push(OwnedArgs::new(args.all()));
+                self.answer_with(id, |reply| reply.status("QUEUED"));
+            }
+            (Ok(Admission::Postpone), _) => self.park_for_pause(id),
+            (Err(error), found) => {
+                if let Ok(found) = found {
+                    self.stats.calls[found.index].rejected += 1;
+                }
+                self.refuse(id, &error);
+            }
+            (Ok(_), Err(_)) => unreachable!("an unknown command is not admitted"),
+        }
+    }
+
+    /// The order decides which error a client sees: it is Redis 7.4's.
+    fn admit(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
+        let client = &self.clients[id];
+        let flags = found.row.flags;
+        let transaction_open = client.transaction.is_open();
+        let name = found.row.name;
+        let ends_transaction = found.container.is_none()
+            && matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset");
+
+        if !found.row.arity.allows(args.len()) {
+            return Err(wrong_arity(found));
+        }
+        let guard = found.container.map_or(name, |container| container.name);
+        if flags.has(Flag::Protected) && !self.allows_protected(guard, id) {
+            return Err(protected(guard));
+        }
+        if !flags.has(Flag::NoAuth) && self.config.requirepass.is_some() && !client.is_authenticated
+        {
+            return Err(Error::NoAuth);
+        }
+        if flags.has(Flag::NoMulti) && transaction_open {
+            return Err(Error::NotInMulti);
+        }
+        // ACL: one user, who may do everything, until users come.
+        if self.config.maxmemory > 0 && self.script.is_none() {
+            let fits = self.evict_to_fit();
+            let may_grow = flags.has(Flag::DenyOom) || (transaction_open && !ends_transaction);
+            if !fits && may_grow {
+                return Err(Error::OutOfMemory);
+            }
+        }
+        let client = &self.clients[id];
+        if client.subscriptions() > 0
+            && client.outbox.protocol == Protocol::Resp2
+            && !(found.row.flags.has(Flag::Pubsub) && name.ends_with("subscribe"))
+            && !matches!(name, "ping" | "quit" | "reset")
+        {
+            return Err(Error::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context",
+                found.full_name()
+            )));
+        }
+        if self.is_busy() && !self.is_allowed_while_busy(found, args) {
+            return Err(Error::Busy);
+        }
+        if self.pause.is_some_and(|pause| self.pause_holds(pause, id, found)) {
+            return Ok(Admission::Postpone);
+        }
+        if transaction_open && !ends_transaction {
+            return Ok(Admission::Queue);
+        }
+        Ok(Admission::Run)
+    }
+
+    /// SHUTDOWN is a way out of a busy script only if it will not save.
+    fn is_allowed_while_busy(&self, found: Found, args: &Args) -> bool {
+        found.row.flags.has(Flag::AllowBusy)
+            && (found.row.name != "shutdown"
+                || args.all()[1..].iter().any(|word| word.eq_ignore_ascii_case(b"nosave")))
+    }
+
+    fn allows_protected(&self, command: &str, id: ClientId) -> bool {
+        use crate::config::Protected;
+        let setting = match command {
+            "debug" => self.config.enable_debug_command,
+            _ => self.config.enable_module_command,
+        };
+        match setting {
+            Protected::Yes => true,
+            Protected::Local => self.clients[id].peer.is_loopback,
+            Protected::No => false,
+        }
+    }
+
+    fn pause_holds(&self, pause: Pause, id: ClientId, found: Found) -> bool {
+        let flags = found.row.flags;
+        let is_exec = found.row.name == "exec" && found.container.is_none();
+        let writes = if is_exec {
+            self.clients[id].transaction.queue.iter().flatten().any(|args| {
+                let words = args.words();
+                let found = self.table.resolve(&Args::new(&words));
+                found.is_ok_and(|found| {
+                    found.row.flags.has(Flag::Write) || found.row.flags.has(Flag::MayReplicate)
+                })
+            })
+        } else {
+            flags.has(Flag::Write) || flags.has(Flag::MayReplicate)
+        };
+        // Redis lets CLIENT UNPAUSE through; anything else would lock everybody out.
+        let unpauses = found.container.is_some_and(|container| container.name == "client");
+        !unpauses && (!pause.only_writes || writes)
+    }
+
+    /// Answers a request with an error; inside MULTI, EXEC will abort.
+    pub(super) fn refuse(&mut self, id: ClientId, error: &Error) {
+        let transaction = &mut self.clients[id].transaction;
+        if transaction.is_open() {
+            transaction.is_refused = true;
+        }
+        self.stats.count_error(error);
+        self.answer_with(id, |reply| reply.error(error));
+    }
+
+    /// Appends to a client's outbox what `write` says, unless the client wants no replies.
+    pub(super) fn answer_with(&mut self, id: ClientId, write: impl FnOnce(&mut Reply)) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => write(&mut client.outbox.reply()),
+            ReplyMode::SkipThis => client.reply_mode = ReplyMode::On,
+            ReplyMode::Off => {}
+        }
+        self.clients.mark_dirty(id);
+    }
+
+    fn run_request(&mut self, id: ClientId, found: Found, args: Args) {
+        let client = &mut self.clients[id];
+        client.active_ms = self.keyspace.now.wall_ms;
+        client.last_command = found.row.name;
+        client.last_container = found.container.map(|container| container.name);
+        client.commands += 1;
+        self.keyspace.touching = !client.no_touch;
+        self.run_on_outbox(id, found, args, Origin::Client);
+    }
+
+    /// Calls a command with the client's outbox as the place of its reply.
+    pub(super) fn run_on_outbox(&mut self, id: ClientId, found: Found, args: Args, origin: Origin) {
+        let client = &mut self.clients[id];
+        let mut db = client.db;
+        // What is pushed to this client meanwhile is held back until its own reply stands.
+        let mut outbox = std::mem::take(&mut client.outbox);
+        client.outbox.protocol = outbox.protocol;
+        let before = self.current.replace(id);
+        let start = outbox.position();
+        let mut reply = outbox.reply();
+        let called = self.call(id, found, args, origin, &mut db, &mut reply);
+        if let Called::Done(Err(error)) = &called {
+            reply.error(error);
+        }
+        let protocol = reply.protocol();
+        self.current = before;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        outbox.protocol = protocol;
+        if client.reply_mode == ReplyMode::Off || client.reply_mode == ReplyMode::SkipThis {
+            outbox.truncate(start);
+            if client.reply_mode == ReplyMode::SkipThis
+                && !matches!(called, Called::Parked(_) | Called::Running)
+            {
+                client.reply_mode = ReplyMode::On;
+            }
+        }
+        client.outbox = outbox;
+        client.db = db;
+        match called {
+            Called::Done(_) => {}
+            Called::Parked(parked) => self.park(id, parked),
+            Called::Running => client.state = State::Running,
+        }
+        if self.current.is_none() && self.clients[id].state != State::Running {
+            self.release_pushes(id);
+        }
+        self.clients.mark_dirty(id);
+    }
+
+    /// Runs a handler: the one way for requests, transactions, scripts and parked requests.
+    pub(super) fn call(
+        &mut self,
+        id: ClientId,
+        found: Found,
+        args: Args,
+        origin: Origin,
+        db: &mut usize,
+        reply: &mut Reply,
+    ) -> Called {
+        let row = found.row;
+        if !self.clients.monitors.is_empty() && !row.flags.has(Flag::SkipMonitor) {
+            self.feed_monitors(id, *db, args.all(), origin);
+        }
+        // A script's commands are counted, not timed: the clock costs more than many of them.
+        let is_timed = origin != Origin::Script;
+        let started_us = if is_timed { self.facts.stopwatch_us() } else { 0 };
+        let changes = self.keyspace.ledger.changes;
+        let mark = cfg!(debug_assertions).then(|| reply.mark());
+        let called_db = *db;
+
+        let mut cx = Ctx {
+            engine: self,
+            client: id,
+            db: called_db,
+            origin,
+            parked: None,
+            is_running: false,
+        };
+        let call = AssertUnwindSafe(|| (row.handler)(&mut cx, args, reply));
+        let result = std::panic::catch_unwind(call).unwrap_or_else(|_| {
+            tracing::error!("{} panicked: a bug in toril; the data is sound", found.full_name());
+            Err(Error::new(format!("ERR internal error in '{}'", found.full_name())))
+        });
+        *db = cx.db;
+        let (parked, is_running) = (cx.parked.take(), cx.is_running);
+
+        let changed = self.keyspace.ledger.changes != changes;
+        if let (Err(error), Some(mark)) = (&result, mark) {
+            debug_assert!(
+                reply.mark() == mark,
+                "{}: an error after the first reply byte: {error}",
+                found.full_name()
+            );
+            let keeps_changes = matches!(row.name, "eval" | "evalsha" | "fcall" | "exec");
+            debug_assert!(
+                !changed || keeps_changes,
+                "{}: an error after the first change: {error}",
+                found.full_name()
+            );
+        }
+        let journals_itself =
+            matches!(row.name, "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "exec");
+        self.keyspace.ledger.journal.end_command(
+            called_db,
+            args.all(),
+            changed && !journals_itself,
+        );
+
+        self.stats.commands += 1;
+        let calls = &mut self.stats.calls[found.index];
+        calls.calls += 1;
+        if let Err(error) = &result {
+            calls.failed += 1;
+            if origin != Origin::Script {
+                self.stats.count_error(error);
+            }
+        }
+        if is_timed {
+            let micros = self.facts.stopwatch_us() - started_us;
+            self.stats.calls[found.index].micros += micros;
+            self.log_if_slow(id, found, args.all(), micros);
+        }
+        match (parked, is_running) {
+            (Some(parked), _) => Called::Parked(parked),
+            (None, true) => Called::Running,
+            (None, false) => Called::Done(result),
+        }
+    }
+
+    fn log_if_slow(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
+        let threshold = self.config.slowlog_log_slower_than_us;
+        if threshold < 0
+            || micros < threshold as u64
+            || found.row.flags.has(Flag::SkipSlowlog)
+            || self.config.slowlog_max_len == 0
+        {
+            return;
+        }
+        let Some(client) = self.clients.get(id) else { return };
+        let (addr, name) = (client.peer.addr.clone(), client.name.to_vec());
+        let time_s = self.keyspace.now.wall_ms / 1000;
+        let len_max = self.config.slowlog_max_len;
+        let words = &without_secrets(words);
+        self.slowlog.add(words, micros, time_s, addr, name, len_max);
+    }
+
+    /// Shows a command to those who asked with MONITOR.
+    fn feed_monitors(&mut self, id: ClientId, db: usize, words: &[&[u8]], origin: Origin) {
+        let now_ms = self.keyspace.now.wall_ms;
+        let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
+        let who = match origin {
+            Origin::Script => "lua".to_owned(),
+            _ => self.clients.get(id).map(|client| client.peer.addr.clone()).unwrap_or_default(),
+        };
+        let mut line = format!("{seconds}.{micros:06} [{db} {who}]").into_bytes();
+        for word in without_secrets(words) {
+            line.push(b' ');
+            quote::quoted(word, &mut line);
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        for monitor in self.clients.monitors.clone() {
+            let mut bytes = Vec::new();
+            Reply::bytes(&mut bytes, Protocol::Resp2).status(&text);
+            self.push(monitor, &bytes);
+        }
+    }
+}
+
+/// The words of a request as MONITOR and SLOWLOG may show them: passwords are withheld.
+fn without_secrets<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let is = |at: usize, text: &str| {
+        words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(text.as_bytes()))
+    };
+    let is_secret = |at: usize| {
+        let sets_password = is(0, "config") && is(1, "set") && at > 2 && is(at - 1, "requirepass");
+        let greets = is(0, "hello") && at > 2 && (is(at - 1, "auth") || is(at - 2, "auth"));
+        at > 0 && is(0, "auth") || greets || sets_password
+    };
+    let shown = words.iter().enumerate();
+    shown.map(|(at, &word)| if is_secret(at) { &b"(redacted)"[..] } else { word }).collect()
+}
+
+fn wrong_arity(found: Found) -> Error {
+    Error::new(format!("ERR wrong number of arguments for '{}' command", found.full_name()))
+}
+
+fn protected(command: &str) -> Error {
+    let upper = command.to_ascii_uppercase();
+    Error::new(format!(
+        "ERR {upper} command not allowed. If the enable-{command}-command option is set to \
+         \"local\", you can run it from a local connection, otherwise you need to set this option \
+         in the configuration file, and then restart the server."
+    ))
+}

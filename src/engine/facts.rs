@@ -1,0 +1,74 @@
+//! What the engine may know of the world without doing anything in it. Tests give fixed answers.
+
+use super::client::ClientId;
+
+/// CPU time of the process, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuTimes {
+    pub user_us: u64,
+    pub system_us: u64,
+}
+
+/// Memory of the process and the machine, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub allocated: u64,
+    pub resident: u64,
+    pub total: u64,
+}
+
+pub trait Facts {
+    fn memory(&self) -> Memory;
+    fn cpu(&self) -> CpuTimes;
+    /// Random bytes of the system.
+    fn entropy(&self) -> u64;
+    /// Whether the peer's FIN or RST has reached this machine: it will not read an answer.
+    fn has_hung_up(&self, client: ClientId) -> bool;
+    /// Microseconds that only measure (turn budget, SLOWLOG, commandstats), never decide.
+    fn stopwatch_us(&self) -> u64;
+    fn process_id(&self) -> u32;
+    /// The absolute path of the executable, and of the configuration file if there is one.
+    fn executable(&self) -> String;
+    fn config_file(&self) -> String;
+    /// What the C library calls this machine: `Linux 6.1.0 x86_64`.
+    fn os(&self) -> String;
+    /// The TCP port that is listened on, which `port 0` leaves to the system.
+    fn tcp_port(&self) -> u16;
+}
+
+/// The same answers always.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FixedFacts;
+
+impl Facts for FixedFacts {
+    fn memory(&self) -> Memory {
+        Memory { allocated: 1 << 20, resident: 4 << 20, total: 8 << 30 }
+    }
+    fn cpu(&self) -> CpuTimes {
+        CpuTimes::default()
+    }
+    fn entropy(&self) -> u64 {
+        0x5EED
+    }
+    fn has_hung_up(&self, _client: ClientId) -> bool {
+        false
+    }
+    fn stopwatch_us(&self) -> u64 {
+        0
+    }
+    fn process_id(&self) -> u32 {
+        1
+    }
+    fn executable(&self) -> String {
+        "/toril".into()
+    }
+    fn config_file(&self) -> String {
+        String::new()
+    }
+    fn os(&self) -> String {
+        "Linux".into()
+    }
+    fn tcp_port(&self) -> u16 {
+        6379
+    }
+}

@@ -1,0 +1,444 @@
+//! The numbered databases: keys, values, TTLs, and what a change to them sets off.
+//!
+//! Reading finds an index, `edit` hands out a guard, and `Edit::commit` is the one place where a
+//! change becomes known: to WATCH, to parked clients, to the journal and to keyspace events.
+
+use super::ledger::Ledger;
+use super::time::Now;
+use crate::config::{EventClasses, Limits};
+use crate::data::{Typed, Value};
+use crate::proto::{Error, Result};
+use crate::util::hash::Seed;
+use crate::util::rng::Rng;
+use crate::util::slab::Slab;
+use crate::util::table::Table;
+use crate::util::wheel::{TimerId, Wheel};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// A key with its value.
+#[derive(Debug)]
+pub struct Entry {
+    pub key: Box<[u8]>,
+    pub value: Value,
+    expiry: Option<Expiry>,
+    /// Seconds of the wall clock at the last access, for OBJECT IDLETIME and LRU eviction.
+    pub used_s: u32,
+    /// The logarithmic access counter of LFU eviction.
+    pub frequency: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Expiry {
+    at_ms: i64,
+    timer: TimerId,
+}
+
+impl Entry {
+    /// The wall clock's last millisecond at which the key still exists.
+    pub fn expires_ms(&self) -> Option<i64> {
+        self.expiry.map(|expiry| expiry.at_ms)
+    }
+
+    /// Bytes of memory of the key and its value.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.value.heap_size()
+    }
+}
+
+/// One numbered database.
+#[derive(Default)]
+pub struct Db {
+    entries: Slab<Entry>,
+    table: Table,
+    /// How many keys have a TTL.
+    pub expiring: usize,
+}
+
+impl Db {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Visits about `count` keys; the cursor returned goes on, 0 ends.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&Entry)) -> u64 {
+        self.table.scan(cursor, count, &mut |index| visit(&self.entries[index]))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    pub fn random(&self, rng: &mut Rng) -> Option<&Entry> {
+        self.table.random(rng).map(|index| &self.entries[index])
+    }
+
+    /// Bytes of memory of the tables, without keys and values.
+    pub fn overhead(&self) -> usize {
+        self.table.heap_size() + self.entries.heap_size()
+    }
+}
+
+/// Where the wheel finds a key again.
+#[derive(Clone, Copy, Debug)]
+struct KeyRef {
+    db: u32,
+    index: u32,
+}
+
+/// All databases.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
+    numbers: Vec<usize>,
+    wheel: Wheel<KeyRef>,
+    hasher: Seed,
+    pub ledger: Ledger,
+    pub limits: Limits,
+    pub rng: Rng,
+    /// Frozen while a command runs.
+    pub now: Now,
+    /// Keys removed because their time had come, since start.
+    pub expired_count: u64,
+    pub hits: u64,
+    pub misses: u64,
+    /// Whether reading a key counts as an access: not for clients that said NO-TOUCH.
+    pub touching: bool,
+}
+
+impl Keyspace {
+    pub fn new(databases: usize, limits: Limits, mut rng: Rng, now: Now) -> Self {
+        let hasher = Seed::new(rng.next_u64());
+        Self {
+            dbs: (0..databases).map(|_| Db::default()).collect(),
+            numbers: (0..databases).collect(),
+            wheel: Wheel::new(now.wall_ms.max(0) as u64),
+            hasher,
+            ledger: Ledger::default(),
+            limits,
+            rng,
+            now,
+            expired_count: 0,
+            hits: 0,
+            misses: 0,
+            touching: true,
+        }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.numbers.len()
+    }
+
+    pub fn db(&self, db: usize) -> &Db {
+        &self.dbs[self.numbers[db]]
+    }
+
+    /// The index of a key that exists now. A key whose time has come is removed on the way.
+    fn find(&mut self, db: usize, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash(key);
+        let inner = &self.dbs[self.numbers[db]];
+        let index = inner.table.find(hash, |index| *inner.entries[index].key == *key)?;
+        if inner.entries[index].expiry.is_some_and(|expiry| self.now.wall_ms > expiry.at_ms) {
+            self.expire(db, index);
+            return None;
+        }
+        Some(index)
+    }
+
+    /// As `find`, and counts as an access.
+    fn access(&mut self, db: usize, key: &[u8]) -> Option<u32> {
+        let index = self.find(db, key)?;
+        if self.touching {
+            let used_s = (self.now.wall_ms / 1000) as u32;
+            let entry = &mut self.dbs[self.numbers[db]].entries[index];
+            entry.used_s = used_s;
+        }
+        Some(index)
+    }
+
+    /// The entry of a key; looking does not count as an access.
+    pub fn peek(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
+        let index = self.find(db, key)?;
+        Some(&self.dbs[self.numbers[db]].entries[index])
+    }
+
+    /// The entry of a key that is read: counts as an access, as a hit or a miss.
+    pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
+        let Some(index) = self.access(db, key) else {
+            self.misses += 1;
+            self.ledger.event(EventClasses::KEY_MISS, "keymiss", db, key);
+            return None;
+        };
+        self.hits += 1;
+        Some(&self.dbs[self.numbers[db]].entries[index])
+    }
+
+    /// The value of a key, to be changed.
+    pub fn edit<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Option<Edit<'_, T>>> {
+        let Some(index) = self.access(db, key) else { return Ok(None) };
+        if T::of(&self.dbs[self.numbers[db]].entries[index].value).is_none() {
+            return Err(Error::WrongType);
+        }
+        Ok(Some(Edit::new(self, db, index, false)))
+    }
+
+    /// As `edit`; a key that is absent is made, and goes again unless the guard is committed.
+    pub fn edit_or_create<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Edit<'_, T>> {
+        let (index, created) = match self.access(db, key) {
+            Some(index) if T::of(&self.entry(db, index).value).is_none() => {
+                return Err(Error::WrongType);
+            }
+            Some(index) => (index, false),
+            None => (self.insert(db, key, T::empty().wrap()), true),
+        };
+        Ok(Edit::new(self, db, index, created))
+    }
+
+    /// Sets a key to a value whatever it held. Its TTL goes unless `keep_ttl`. The caller commits
+    /// by `changed`.
+    pub fn put(&mut self, db: usize, key: &[u8], value: Value, keep_ttl: bool) {
+        match self.access(db, key) {
+            Some(index) => {
+                if !keep_ttl {
+                    self.disarm(db, index);
+                }
+                // The old value may be large: it is dropped here, at the end of its use.
+                self.entry_mut(db, index).value = value;
+            }
+            None => {
+                self.insert(db, key, value);
+                self.ledger.event(EventClasses::NEW, "new", db, key);
+            }
+        }
+    }
+
+    /// Removes a key and returns its entry. The caller commits by `changed`.
+    pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let index = self.find(db, key)?;
+        Some(self.detach(db, index))
+    }
+
+    /// Makes a change to a key known: WATCH, parked clients, the journal, and the event.
+    pub fn changed(&mut self, db: usize, key: &[u8], class: EventClasses, event: &'static str) {
+        self.ledger.changed(db, key);
+        self.ledger.event(class, event, db, key);
+    }
+
+    /// Sets or removes the moment after which a key no longer exists. False if there is no key.
+    pub fn set_expiry(&mut self, db: usize, key: &[u8], at_ms: Option<i64>) -> bool {
+        let Some(index) = self.find(db, key) else { return false };
+        self.disarm(db, index);
+        if let Some(at_ms) = at_ms {
+            self.arm(db, index, at_ms);
+        }
+        true
+    }
+
+    /// Removes the keys whose time has come, at most `budget`; returns how many.
+    pub fn expire_due(&mut self, budget: usize) -> usize {
+        // A key exists through its last millisecond, so its timer is set one later.
+        let mut due = Vec::new();
+        self.wheel.expire(self.now.wall_ms.max(0) as u64, budget, &mut |key| due.push(key));
+        for &KeyRef { db, index } in &due {
+            let number = self.numbers.iter().position(|&inner| inner == db as usize);
+            let entry = &mut self.dbs[db as usize].entries[index];
+            let at_ms = entry.expiry.map_or(i64::MIN, |expiry| expiry.at_ms);
+            entry.expiry = None;
+            self.dbs[db as usize].expiring -= 1;
+            let Some(number) = number else { continue };
+            if self.now.wall_ms > at_ms {
+                self.expire(number, index);
+            } else {
+                // The wall clock was set back since.
+                self.arm(number, index, at_ms);
+            }
+        }
+        due.len()
+    }
+
+    /// When the next key's time comes.
+    pub fn next_expiry_ms(&self) -> Option<i64> {
+        self.wheel.next_deadline().map(|tick| tick as i64)
+    }
+
+    /// Removes every key of a database without events; returns how many there were.
+    pub fn flush(&mut self, db: usize) -> usize {
+        let inner = &mut self.dbs[self.numbers[db]];
+        for (_, entry) in inner.entries.iter() {
+            if let Some(expiry) = entry.expiry {
+                self.wheel.cancel(expiry.timer);
+            }
+        }
+        let flushed = std::mem::take(inner);
+        for (_, entry) in flushed.entries.iter() {
+            self.ledger.touched(db, &entry.key);
+        }
+        self.ledger.changes += flushed.len() as u64;
+        flushed.len()
+    }
+
+    /// Exchanges two databases. Clients that wait on either see the other's keys.
+    pub fn swap(&mut self, left: usize, right: usize) {
+        self.numbers.swap(left, right);
+        self.ledger.changes += 1;
+        for (db, other) in [(left, right), (right, left)] {
+            for key in self.ledger.watched_keys(db) {
+                let found = |db: usize| {
+                    let inner = &self.dbs[self.numbers[db]];
+                    let hash = self.hasher.hash(&key);
+                    inner.table.find(hash, |index| inner.entries[index].key == key).is_some()
+                };
+                if found(db) || found(other) {
+                    self.ledger.touched(db, &key);
+                }
+            }
+            for key in self.ledger.waiters.keys_of(db) {
+                self.ledger.waiters.signal(db, &key);
+            }
+        }
+    }
+
+    fn entry(&self, db: usize, index: u32) -> &Entry {
+        &self.dbs[self.numbers[db]].entries[index]
+    }
+
+    fn entry_mut(&mut self, db: usize, index: u32) -> &mut Entry {
+        let inner = self.numbers[db];
+        &mut self.dbs[inner].entries[index]
+    }
+
+    fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
+        let hash = self.hasher.hash(key);
+        let used_s = (self.now.wall_ms / 1000) as u32;
+        let entry = Entry { key: key.into(), value, expiry: None, used_s, frequency: 5 };
+        let inner = &mut self.dbs[self.numbers[db]];
+        let index = inner.entries.insert(entry);
+        inner.table.insert(hash, index);
+        index
+    }
+
+    fn detach(&mut self, db: usize, index: u32) -> Entry {
+        self.disarm(db, index);
+        let inner = &mut self.dbs[self.numbers[db]];
+        let entry = inner.entries.remove(index);
+        inner.table.remove(self.hasher.hash(&entry.key), index);
+        entry
+    }
+
+    fn expire(&mut self, db: usize, index: u32) {
+        let entry = self.detach(db, index);
+        self.expired_count += 1;
+        self.ledger.expired(db, &entry.key);
+    }
+
+    fn arm(&mut self, db: usize, index: u32, at_ms: i64) {
+        let inner = self.numbers[db];
+        let due = at_ms.saturating_add(1).max(0) as u64;
+        let timer = self.wheel.insert(due, KeyRef { db: inner as u32, index });
+        self.dbs[inner].entries[index].expiry = Some(Expiry { at_ms, timer });
+        self.dbs[inner].expiring += 1;
+    }
+
+    fn disarm(&mut self, db: usize, index: u32) {
+        if let Some(expiry) = self.entry_mut(db, index).expiry.take() {
+            self.wheel.cancel(expiry.timer);
+            let inner = self.numbers[db];
+            self.dbs[inner].expiring -= 1;
+        }
+    }
+}
+
+/// A key's value in the hands of a handler: the only way to change one.
+///
+/// A guard that is dropped uncommitted removes the empty key that it made. A panic while a guard
+/// lives may leave half a change, so it ends the process.
+#[must_use]
+pub struct Edit<'k, T: Typed> {
+    keyspace: &'k mut Keyspace,
+    db: usize,
+    index: u32,
+    created: bool,
+    committed: bool,
+    value: PhantomData<T>,
+}
+
+impl<'k, T: Typed> Edit<'k, T> {
+    fn new(keyspace: &'k mut Keyspace, db: usize, index: u32, created: bool) -> Self {
+        Self { keyspace, db, index, created, committed: false, value: PhantomData }
+    }
+
+    /// Whether the key did not exist before.
+    pub fn is_new(&self) -> bool {
+        self.created
+    }
+
+    /// The value beside the engine's seeded randomness.
+    pub fn with_rng(&mut self) -> (&mut T, &mut Rng) {
+        let inner = self.keyspace.numbers[self.db];
+        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
+        (T::of_mut(value).expect("the guard's type"), &mut self.keyspace.rng)
+    }
+
+    /// Makes the change known under the type's own class of events. An emptied collection's key
+    /// goes.
+    pub fn commit(self, event: &'static str) {
+        self.commit_as(T::CLASS, event);
+    }
+
+    /// As `commit`, under another class.
+    pub fn commit_as(mut self, class: EventClasses, event: &'static str) {
+        self.committed = true;
+        let (db, index, created) = (self.db, self.index, self.created);
+        if self.is_vacant() {
+            let entry = self.keyspace.detach(db, index);
+            if !created {
+                self.keyspace.changed(db, &entry.key, class, event);
+                self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &entry.key);
+            }
+            return;
+        }
+        let keyspace = &mut *self.keyspace;
+        let inner = keyspace.numbers[db];
+        let entry = &mut keyspace.dbs[inner].entries[index];
+        T::of_mut(&mut entry.value).expect("the guard's type").settle(&keyspace.limits);
+        if created {
+            keyspace.ledger.event(EventClasses::NEW, "new", db, &entry.key);
+        }
+        keyspace.ledger.changed(db, &entry.key);
+        keyspace.ledger.event(class, event, db, &entry.key);
+    }
+}
+
+impl<T: Typed> Deref for Edit<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        T::of(&self.keyspace.entry(self.db, self.index).value).expect("the guard's type")
+    }
+}
+
+impl<T: Typed> DerefMut for Edit<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        let entry = self.keyspace.entry_mut(self.db, self.index);
+        T::of_mut(&mut entry.value).expect("the guard's type")
+    }
+}
+
+impl<T: Typed> Drop for Edit<'_, T> {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        if std::thread::panicking() {
+            tracing::error!("a command panicked in the middle of a change; the data is not sound");
+            std::process::abort();
+        }
+        if self.created {
+            self.keyspace.detach(self.db, self.index);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Parked clients: how they come to wait, and what ends it: a key, a deadline, an effect, the end
+//! of a pause, CLIENT UNBLOCK, or their departure.
+
+use super::client::{ClientId, Empty, Parked, State};
+use super::context::Origin;
+use super::time::mono_tick;
+use super::waiters::On;
+use super::{Alarm, Engine};
+use crate::data::Value;
+use crate::proto::{Args, Error};
+
+impl Engine {
+    pub(super) fn park(&mut self, id: ClientId, parked: Parked) {
+        if let Parked::Keys(park) = &parked {
+            let db = self.clients[id].db;
+            self.keyspace.ledger.waiters.join(id, park.on, db, &park.keys);
+            if let Some(deadline_us) = park.deadline_us {
+                let timer = self.alarms.insert(mono_tick(deadline_us), Alarm::Client(id));
+                self.clients[id].timer = Some(timer);
+            }
+        }
+        let client = &mut self.clients[id];
+        client.parked = Some(parked);
+        client.state = State::Parked;
+    }
+
+    pub(super) fn park_for_pause(&mut self, id: ClientId) {
+        self.paused_clients.push(id);
+        self.park(id, Parked::Pause);
+    }
+
+    /// Ends a client's wait without an answer; what it was waiting for is returned.
+    pub(super) fn unpark(&mut self, id: ClientId) -> Option<Parked> {
+        let client = self.clients.get_mut(id)?;
+        let parked = client.parked.take()?;
+        client.state = State::Ready;
+        if let Some(timer) = client.timer.take() {
+            self.alarms.cancel(timer);
+        }
+        if let Parked::Keys(_) = &parked {
+            self.keyspace.ledger.waiters.leave(id);
+        }
+        self.clients.mark_runnable(id);
+        Some(parked)
+    }
+
+    /// A blocked client's deadline has passed.
+    pub(super) fn time_out(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.timer = None;
+        }
+        self.unblock(id, None);
+    }
+
+    /// Ends the wait of a client that is blocked on keys, as if timed out or with an error. False
+    /// if it was not.
+    pub fn unblock(&mut self, id: ClientId, error: Option<Error>) -> bool {
+        if !self.clients.get(id).is_some_and(|client| client.is_blocked()) {
+            return false;
+        }
+        let Some(Parked::Keys(park)) = self.unpark(id) else { return false };
+        if let Some(error) = &error {
+            self.stats.count_error(error);
+        }
+        self.answer_with(id, |reply| match (error, park.empty) {
+            (Some(error), _) => reply.error(&error),
+            (None, Empty::Null) => reply.null(),
+            (None, Empty::NullArray) => reply.null_array(),
+        });
+        self.release_pushes(id);
+        true
+    }
+
+    /// Serves parked clients from the keys that became ready, until nobody can be served: serving
+    /// BLMOVE makes another key ready.
+    pub(super) fn serve_ready(&mut self) {
+        while let Some((db, key)) = self.keyspace.ledger.waiters.next_ready() {
+            // Those who begin to wait on the key from here on were not there when it was ready.
+            let last = self.keyspace.ledger.waiters.last(db, &key);
+            let mut after = None;
+            while let Some((place, id, on)) = self.keyspace.ledger.waiters.next(db, &key, after) {
+                let is_last = Some(place) == last;
+                let Some(entry) = self.keyspace.peek(db, &key) else { break };
+                if !serves(&entry.value, on) {
+                    after = Some(place);
+                } else if self.facts.has_hung_up(id) {
+                    // Its connection ends as soon as the server reads that.
+                    self.unpark(id);
+                    self.clients[id].state = State::Closing;
+                } else if !self.serve(id) {
+                    after = Some(place);
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Runs a parked request again. False if it goes on waiting, at its old place.
+    fn serve(&mut self, id: ClientId) -> bool {
+        let Some(Parked::Keys(park)) = self.clients[id].parked.take() else { return true };
+        let origin = Origin::Waiter { deadline_us: park.deadline_us };
+        let words = park.again.words();
+        let args = Args::new(&words);
+        let Ok(found) = self.table.resolve(&args) else { return true };
+        let client = &mut self.clients[id];
+        let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
+        client.outbox.protocol = outbox.protocol;
+        let before = self.current.replace(id);
+        let mut reply = outbox.reply();
+        let called = self.call(id, found, args, origin, &mut db, &mut reply);
+        if let super::dispatch::Called::Done(Err(error)) = &called {
+            reply.error(error);
+        }
+        self.current = before;
+        let client = &mut self.clients[id];
+        client.outbox = outbox;
+        if matches!(called, super::dispatch::Called::Parked(_)) {
+            client.parked = Some(Parked::Keys(park));
+            return false;
+        }
+        client.parked = Some(Parked::Keys(park));
+        self.unpark(id);
+        self.release_pushes(id);
+        self.clients.mark_dirty(id);
+        true
+    }
+
+    /// CLIENT PAUSE is over: postponed requests are fed again.
+    pub(super) fn end_pause(&mut self) {
+        self.pause = None;
+        for id in std::mem::take(&mut self.paused_clients) {
+            if matches!(self.clients.get(id), Some(client) if matches!(client.parked, Some(Parked::Pause)))
+            {
+                self.unpark(id);
+            }
+        }
+    }
+}
+
+/// Whether a parked command can take something from this value.
+fn serves(value: &Value, on: On) -> bool {
+    match (value, on) {
+        (Value::List(_), On::List)
+        | (Value::Zset(_), On::Zset)
+        | (Value::Stream(_), On::Stream) => true,
+        (
+            Value::Str(_)
+            | Value::List(_)
+            | Value::Hash(_)
+            | Value::Set(_)
+            | Value::Zset(_)
+            | Value::Stream(_),
+            _,
+        ) => false,
+    }
+}

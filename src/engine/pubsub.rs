@@ -1,0 +1,163 @@
+//! Who listens to which channel, and the delivery of messages.
+
+use super::Engine;
+use super::client::ClientId;
+use crate::proto::Protocol;
+use crate::proto::Reply;
+use crate::util::glob::{self, Case};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The three kinds of subscription, with the words that tell of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+impl Kind {
+    pub fn subscribed(self) -> &'static str {
+        match self {
+            Kind::Channel => "subscribe",
+            Kind::Pattern => "psubscribe",
+            Kind::Shard => "ssubscribe",
+        }
+    }
+
+    pub fn unsubscribed(self) -> &'static str {
+        match self {
+            Kind::Channel => "unsubscribe",
+            Kind::Pattern => "punsubscribe",
+            Kind::Shard => "sunsubscribe",
+        }
+    }
+}
+
+type Listeners = BTreeMap<Box<[u8]>, BTreeSet<ClientId>>;
+
+#[derive(Default)]
+pub struct PubSub {
+    pub channels: Listeners,
+    pub patterns: Listeners,
+    pub shards: Listeners,
+}
+
+impl PubSub {
+    pub fn of(&self, kind: Kind) -> &Listeners {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut Listeners {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+impl Engine {
+    /// Subscribes a client; false if it was already.
+    pub fn subscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
+        if !names(&mut self.clients[id], kind).insert(name.into()) {
+            return false;
+        }
+        self.pubsub.of_mut(kind).entry(name.into()).or_default().insert(id)
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub fn unsubscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
+        if !names(&mut self.clients[id], kind).remove(name) {
+            return false;
+        }
+        let listeners = self.pubsub.of_mut(kind);
+        if let Some(clients) = listeners.get_mut(name) {
+            clients.remove(&id);
+            if clients.is_empty() {
+                listeners.remove(name);
+            }
+        }
+        true
+    }
+
+    /// Ends all subscriptions of a client without a word.
+    pub fn unsubscribe_all(&mut self, id: ClientId) {
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in std::mem::take(names(&mut self.clients[id], kind)) {
+                names(&mut self.clients[id], kind).insert(name.clone());
+                self.unsubscribe(id, kind, &name);
+            }
+        }
+    }
+
+    /// Delivers a message to the listeners of a channel, then to those of matching patterns.
+    /// Returns how many got it; a client with several matching patterns gets it several times.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let listeners = self.pubsub.channels.get(channel);
+        let direct: Vec<ClientId> = listeners.into_iter().flatten().copied().collect();
+        let mut receivers = self.deliver(&direct, |push| {
+            push.push(3);
+            push.bulk(b"message");
+            push.bulk(channel);
+            push.bulk(message);
+        });
+        let matching = self.pubsub.patterns.iter();
+        let matching: Vec<(Box<[u8]>, Vec<ClientId>)> = matching
+            .filter(|(pattern, _)| glob::matches(pattern, channel, Case::Sensitive))
+            .map(|(pattern, clients)| (pattern.clone(), clients.iter().copied().collect()))
+            .collect();
+        for (pattern, clients) in matching {
+            receivers += self.deliver(&clients, |push| {
+                push.push(4);
+                push.bulk(b"pmessage");
+                push.bulk(&pattern);
+                push.bulk(channel);
+                push.bulk(message);
+            });
+        }
+        receivers
+    }
+
+    /// Delivers a message to the listeners of a shard channel.
+    pub fn publish_shard(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let listeners = self.pubsub.shards.get(channel);
+        let clients: Vec<ClientId> = listeners.into_iter().flatten().copied().collect();
+        self.deliver(&clients, |push| {
+            push.push(3);
+            push.bulk(b"smessage");
+            push.bulk(channel);
+            push.bulk(message);
+        })
+    }
+
+    /// Writes the message once for each protocol, then copies it to everybody.
+    fn deliver(&mut self, clients: &[ClientId], write: impl Fn(&mut Reply)) -> usize {
+        if clients.is_empty() {
+            return 0;
+        }
+        let mut written = [const { Vec::new() }; 2];
+        for &id in clients {
+            let protocol = self.clients[id].outbox.protocol;
+            let bytes = &mut written[usize::from(protocol == Protocol::Resp3)];
+            if bytes.is_empty() {
+                write(&mut Reply::bytes(bytes, protocol));
+            }
+            let bytes = std::mem::take(bytes);
+            self.push(id, &bytes);
+            written[usize::from(protocol == Protocol::Resp3)] = bytes;
+        }
+        clients.len()
+    }
+}
+
+fn names(client: &mut super::client::Client, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
+    match kind {
+        Kind::Channel => &mut client.channels,
+        Kind::Pattern => &mut client.patterns,
+        Kind::Shard => &mut client.shard_channels,
+    }
+}

@@ -1,0 +1,234 @@
+//! What a command is: one row says everything about it once. Dispatch, COMMAND, scripts, ACL and
+//! docs/commands.md all read the same row.
+
+use super::context::Ctx;
+use super::keys::Keys;
+use crate::proto::{Args, Reply, Result};
+
+/// Runs a command: parse, find, check; then change, reply, commit.
+pub type Handler = fn(&mut Ctx, Args, &mut Reply) -> Result;
+
+/// How many words a request may have, the name (and subcommand) included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    Exactly(usize),
+    AtLeast(usize),
+}
+
+impl Arity {
+    pub fn allows(self, count: usize) -> bool {
+        match self {
+            Arity::Exactly(wanted) => count == wanted,
+            Arity::AtLeast(least) => count >= least,
+        }
+    }
+
+    /// As COMMAND writes it: negative where more words are allowed.
+    pub fn as_redis(self) -> i64 {
+        match self {
+            Arity::Exactly(count) => count as i64,
+            Arity::AtLeast(count) => -(count as i64),
+        }
+    }
+}
+
+macro_rules! flags {
+    ($($flag:ident $bit:literal $name:literal $why:literal;)*) => {
+        /// What dispatch must know of a command, by the names of COMMAND.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Flag {
+            $(#[doc = $why] $flag = 1 << $bit,)*
+        }
+
+        impl Flag {
+            /// Every flag with the name that COMMAND gives it, in its order.
+            pub const ALL: &'static [(Flag, &'static str)] = &[$((Flag::$flag, $name),)*];
+        }
+    };
+}
+
+flags! {
+    Write 0 "write" "Changes keys.";
+    Read 1 "readonly" "Reads keys.";
+    DenyOom 2 "denyoom" "Refused when memory is short.";
+    Admin 4 "admin" "For administrators.";
+    Pubsub 5 "pubsub" "Belongs to publish and subscribe.";
+    NoScript 6 "noscript" "Refused in scripts.";
+    Blocking 8 "blocking" "May wait.";
+    Loading 9 "loading" "Allowed while a snapshot is loaded.";
+    Stale 10 "stale" "Allowed on a replica without its primary.";
+    SkipMonitor 11 "skip_monitor" "Not shown by MONITOR.";
+    SkipSlowlog 12 "skip_slowlog" "Not kept by SLOWLOG.";
+    Asking 13 "asking" "Allowed in a slot that is being imported.";
+    Fast 14 "fast" "Takes constant or logarithmic time.";
+    NoAuth 15 "no_auth" "Allowed before AUTH.";
+    MayReplicate 16 "may_replicate" "Reaches replicas although it changes no key.";
+    NoAsyncLoading 17 "no_async_loading" "Refused while a snapshot is loaded beside the old data.";
+    NoMulti 18 "no_multi" "Refused in MULTI.";
+    AllowBusy 19 "allow_busy" "Allowed while a script is busy.";
+    NoMandatoryKeys 20 "no_mandatory_keys" "Its keys may be absent.";
+    Protected 21 "protected" "Must be enabled by a directive.";
+    Dangerous 22 "dangerous" "Not for every user: ACL's category of that name.";
+    TouchesArbitraryKeys 23 "touches_arbitrary_keys" "Keys that its words do not name.";
+}
+
+/// A set of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(u32);
+
+impl Flags {
+    pub const fn new(flags: &[Flag]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < flags.len() {
+            bits |= flags[at] as u32;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub const fn has(self, flag: Flag) -> bool {
+        self.0 & flag as u32 != 0
+    }
+}
+
+/// The family that a command belongs to: its ACL category and its group in COMMAND DOCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    Generic,
+    String,
+    List,
+    Set,
+    Zset,
+    Hash,
+    Stream,
+    Pubsub,
+    Transaction,
+    Scripting,
+    Connection,
+    Server,
+}
+
+impl Category {
+    /// The name of the ACL category, without `@`.
+    pub fn acl_name(self) -> Option<&'static str> {
+        Some(match self {
+            Category::Generic => "keyspace",
+            Category::String => "string",
+            Category::List => "list",
+            Category::Set => "set",
+            Category::Zset => "sortedset",
+            Category::Hash => "hash",
+            Category::Stream => "stream",
+            Category::Pubsub => "pubsub",
+            Category::Transaction => "transaction",
+            Category::Scripting => "scripting",
+            Category::Connection => "connection",
+            Category::Server => return None,
+        })
+    }
+
+    /// The name of the group in COMMAND DOCS.
+    pub fn group(self) -> &'static str {
+        match self {
+            Category::Generic => "generic",
+            Category::String => "string",
+            Category::List => "list",
+            Category::Set => "set",
+            Category::Zset => "sorted-set",
+            Category::Hash => "hash",
+            Category::Stream => "stream",
+            Category::Pubsub => "pubsub",
+            Category::Transaction => "transactions",
+            Category::Scripting => "scripting",
+            Category::Connection => "connection",
+            Category::Server => "server",
+        }
+    }
+}
+
+/// One command or subcommand.
+#[derive(Debug)]
+pub struct Row {
+    /// In lower case; a subcommand's own word only.
+    pub name: &'static str,
+    pub since: &'static str,
+    pub arity: Arity,
+    pub keys: Keys,
+    pub flags: Flags,
+    pub handler: Handler,
+    pub syntax: &'static str,
+    pub summary: &'static str,
+    /// The subcommands of a container such as CLIENT; else empty.
+    pub subcommands: &'static [Row],
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row of a table, read by column")]
+pub const fn row(
+    name: &'static str,
+    since: &'static str,
+    arity: Arity,
+    keys: Keys,
+    flags: &'static [Flag],
+    handler: Handler,
+    syntax: &'static str,
+    summary: &'static str,
+) -> Row {
+    let flags = Flags::new(flags);
+    Row { name, since, arity, keys, flags, handler, syntax, summary, subcommands: &[] }
+}
+
+/// A command that is only the first word of its subcommands.
+pub const fn container(
+    name: &'static str,
+    since: &'static str,
+    subcommands: &'static [Row],
+    summary: &'static str,
+) -> Row {
+    Row {
+        name,
+        since,
+        arity: Arity::AtLeast(2),
+        keys: Keys::none(),
+        flags: Flags::new(&[]),
+        handler: |_, _, _| Err(crate::proto::Error::Syntax),
+        syntax: "",
+        summary,
+        subcommands,
+    }
+}
+
+/// The subcommand HELP, which every container has: it prints the container's rows.
+pub const fn help(since: &'static str) -> Row {
+    let summary = "Lists the subcommands.";
+    let flags = &[Flag::Loading, Flag::Stale];
+    row("help", since, Arity::Exactly(2), Keys::none(), flags, print_help, "", summary)
+}
+
+fn print_help(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let command = cx.engine.table.find(args.all()[0]).expect("dispatch found it").row;
+    let name = command.name.to_ascii_uppercase();
+    let mut lines =
+        vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+    for row in command.subcommands {
+        lines.push(format!("{} {}", row.name.to_ascii_uppercase(), row.syntax).trim_end().into());
+        lines.push(format!("    {}", row.summary));
+    }
+    reply.array(lines.len());
+    for line in lines {
+        reply.status(&line);
+    }
+    Ok(())
+}
+
+/// The rows of one file in command/.
+#[derive(Debug)]
+pub struct Family {
+    pub category: Category,
+    pub rows: &'static [Row],
+}
+
+impl Family {
+    pub const fn new(category: Category, rows: &'static [Row]) -> Self {
+        Self { category, rows }
+    }
+}

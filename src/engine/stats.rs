@@ -1,0 +1,144 @@
+//! What INFO, SLOWLOG and LATENCY tell of the past.
+
+use crate::proto::Error;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The calls of one command.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calls {
+    pub calls: u64,
+    pub micros: u64,
+    /// Refused before they ran.
+    pub rejected: u64,
+    /// Ran and answered an error.
+    pub failed: u64,
+}
+
+/// More codes of errors than this are not told apart: a script can make up any.
+const ERROR_CODES_MAX: usize = 128;
+
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// By `Found::index`.
+    pub calls: Vec<Calls>,
+    /// Errors by their code.
+    pub errors: BTreeMap<String, u64>,
+    pub error_count: u64,
+    pub commands: u64,
+    pub connections: u64,
+    pub rejected_connections: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub evicted: u64,
+    pub peak_allocated: u64,
+    pub output_limit_disconnections: u64,
+    rate: Rate,
+}
+
+/// Commands and bytes of the last whole second.
+#[derive(Debug, Default, Clone, Copy)]
+struct Rate {
+    second: i64,
+    at_start: [u64; 3],
+    last: [u64; 3],
+}
+
+impl Stats {
+    pub fn new(rows: usize) -> Self {
+        Self { calls: vec![Calls::default(); rows], ..Self::default() }
+    }
+
+    pub fn count_error(&mut self, error: &Error) {
+        self.error_count += 1;
+        let code = error.code();
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.to_owned(), 1);
+        }
+    }
+
+    /// Called as time goes by: closes the second that has passed.
+    pub fn advance(&mut self, wall_ms: i64) {
+        let second = wall_ms / 1000;
+        if second != self.rate.second {
+            let totals = [self.commands, self.bytes_in, self.bytes_out];
+            let elapsed = second - self.rate.second;
+            let change = |at: usize| totals[at] - self.rate.at_start[at];
+            let last = if elapsed == 1 { [change(0), change(1), change(2)] } else { [0; 3] };
+            self.rate = Rate { second, at_start: totals, last };
+        }
+    }
+
+    /// Commands, bytes received and bytes sent in the last whole second.
+    pub fn per_second(&self) -> [u64; 3] {
+        self.rate.last
+    }
+
+    /// What CONFIG RESETSTAT forgets.
+    pub fn reset(&mut self) {
+        let rate = Rate { second: self.rate.second, ..Rate::default() };
+        let peak_allocated = self.peak_allocated;
+        *self = Self { rate, peak_allocated, ..Self::new(self.calls.len()) };
+    }
+}
+
+/// One slow command.
+#[derive(Debug, Clone)]
+pub struct SlowEntry {
+    pub id: u64,
+    pub time_s: i64,
+    pub micros: u64,
+    pub args: Vec<Vec<u8>>,
+    pub client_addr: String,
+    pub client_name: Vec<u8>,
+}
+
+/// How much of a slow command is kept.
+const SLOW_WORDS_MAX: usize = 32;
+const SLOW_WORD_BYTES_MAX: usize = 128;
+
+/// Commands that took longer than `slowlog-log-slower-than`, newest first.
+#[derive(Debug, Default)]
+pub struct SlowLog {
+    pub entries: VecDeque<SlowEntry>,
+    next_id: u64,
+}
+
+impl SlowLog {
+    pub fn add(
+        &mut self,
+        words: &[&[u8]],
+        micros: u64,
+        time_s: i64,
+        client_addr: String,
+        client_name: Vec<u8>,
+        len_max: usize,
+    ) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let args = abridge(words);
+        self.entries.push_front(SlowEntry { id, time_s, micros, args, client_addr, client_name });
+        self.entries.truncate(len_max);
+    }
+}
+
+/// The first words of a request, each cut, with a remark on what is missing.
+fn abridge(words: &[&[u8]]) -> Vec<Vec<u8>> {
+    let kept = if words.len() > SLOW_WORDS_MAX { SLOW_WORDS_MAX - 1 } else { words.len() };
+    let mut args: Vec<Vec<u8>> = words[..kept]
+        .iter()
+        .map(|word| {
+            let mut text = word[..word.len().min(SLOW_WORD_BYTES_MAX)].to_vec();
+            let more = word.len() - text.len();
+            if more > 0 {
+                text.extend_from_slice(format!("... ({more} more bytes)").as_bytes());
+            }
+            text
+        })
+        .collect();
+    if kept < words.len() {
+        args.push(format!("... ({} more arguments)", words.len() - kept).into_bytes());
+    }
+    args
+}

@@ -1,0 +1,135 @@
+//! MULTI, EXEC and WATCH: what a client has queued, what it watches, and the run of a transaction.
+//!
+//! An EXEC keeps its place in the client, because a script inside it may be suspended; the run then
+//! goes on when the script has ended.
+
+use super::Engine;
+use super::client::{ClientId, State};
+use super::context::{Ctx, Origin};
+use super::dispatch::Called;
+use super::row::Flag;
+use crate::proto::{Args, Error, OwnedArgs, Reply};
+
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// None outside MULTI.
+    pub queue: Option<Vec<OwnedArgs>>,
+    /// A request was refused: EXEC will abort.
+    pub is_refused: bool,
+    /// Watched keys with their database.
+    pub watched: Vec<(usize, Box<[u8]>)>,
+    /// A watched key was changed: EXEC will answer null.
+    pub is_broken: bool,
+    /// An EXEC under way.
+    pub exec: Option<Exec>,
+}
+
+/// How far an EXEC has come.
+#[derive(Debug)]
+pub struct Exec {
+    queue: std::vec::IntoIter<OwnedArgs>,
+    /// The journal's length at the beginning: what came since is one transaction.
+    journal_position: usize,
+}
+
+impl Transaction {
+    pub fn is_open(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Bytes of queued requests.
+    pub fn size(&self) -> usize {
+        self.queue.iter().flatten().map(OwnedArgs::size).sum()
+    }
+}
+
+impl Ctx<'_> {
+    pub fn transaction(&mut self) -> &mut Transaction {
+        &mut self.engine.clients[self.client].transaction
+    }
+
+    /// Forgets what was queued and watched.
+    pub fn end_transaction(&mut self) {
+        let transaction = self.transaction();
+        transaction.queue = None;
+        transaction.is_refused = false;
+        self.engine.unwatch(self.client);
+    }
+
+    pub fn watch(&mut self, key: &[u8]) {
+        // A key whose time has come goes now, so that its going does not break the transaction.
+        self.peek(key);
+        let place = (self.db, Box::from(key));
+        let (client, db) = (self.client, self.db);
+        let watched = &mut self.transaction().watched;
+        if !watched.contains(&place) {
+            watched.push(place);
+            self.engine.keyspace.ledger.watch(db, key, client);
+        }
+    }
+
+    /// Whether a watched key was changed, or its time has come.
+    pub fn is_watch_broken(&mut self) -> bool {
+        for (db, key) in self.transaction().watched.clone() {
+            self.engine.keyspace.peek(db, &key);
+        }
+        let is_broken = self.engine.keyspace.ledger.broken.contains(&self.client);
+        is_broken || self.transaction().is_broken
+    }
+
+    /// Runs a transaction's requests; the array that their replies fill has been announced.
+    pub fn execute(&mut self, queue: Vec<OwnedArgs>, reply: &mut Reply) {
+        let journal_position = self.engine.keyspace.ledger.journal.position();
+        self.transaction().exec = Some(Exec { queue: queue.into_iter(), journal_position });
+        self.is_running = !self.engine.continue_exec(self.client, &mut self.db, reply);
+    }
+}
+
+impl Engine {
+    /// Runs what is left of an EXEC. False if a script in it was suspended.
+    pub(super) fn continue_exec(
+        &mut self,
+        id: ClientId,
+        db: &mut usize,
+        reply: &mut Reply,
+    ) -> bool {
+        while let Some(exec) = self.clients[id].transaction.exec.as_mut() {
+            let Some(queued) = exec.queue.next() else {
+                self.end_exec(id, *db);
+                break;
+            };
+            let words = queued.words();
+            let args = Args::new(&words);
+            let Ok(found) = self.table.resolve(&args) else {
+                unreachable!("what is unknown is not queued")
+            };
+            if self.config.maxmemory > 0
+                && found.row.flags.has(Flag::DenyOom)
+                && !self.evict_to_fit()
+            {
+                reply.error(&Error::OutOfMemory);
+                continue;
+            }
+            match self.call(id, found, args, Origin::Exec, db, reply) {
+                Called::Done(Ok(())) => {}
+                Called::Done(Err(error)) => reply.error(&error),
+                Called::Running => return false,
+                Called::Parked(parked) => {
+                    // Nothing waits for a key in EXEC; an effect is answered behind the array.
+                    self.park(id, parked);
+                }
+            }
+        }
+        true
+    }
+
+    fn end_exec(&mut self, id: ClientId, db: usize) {
+        if let Some(exec) = self.clients[id].transaction.exec.take() {
+            self.keyspace.ledger.journal.bracket(exec.journal_position, db);
+        }
+        let client = &mut self.clients[id];
+        if client.state == State::Running {
+            client.state = State::Ready;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the engine may know of the process, the machine and its peers.
+
+use super::connection::Connections;
+use crate::engine::client::ClientId;
+use crate::engine::facts::{CpuTimes, Facts, Memory};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Instant;
+
+pub struct ProcessFacts {
+    start: Instant,
+    tcp_port: u16,
+    connections: Connections,
+}
+
+impl ProcessFacts {
+    pub fn new(tcp_port: u16, connections: Connections) -> Self {
+        Self { start: Instant::now(), tcp_port, connections }
+    }
+}
+
+/// The flags by which the kernel tells that the peer has sent its last byte.
+#[cfg(target_os = "linux")]
+const HUNG_UP: PollFlags = PollFlags::RDHUP.union(PollFlags::HUP).union(PollFlags::ERR);
+#[cfg(not(target_os = "linux"))]
+const HUNG_UP: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
+
+impl Facts for ProcessFacts {
+    fn memory(&self) -> Memory {
+        let resident = resident_bytes();
+        let allocated = crate::util::alloc::allocated_bytes() as u64;
+        Memory { allocated, resident, total: total_bytes() }
+    }
+
+    fn cpu(&self) -> CpuTimes {
+        // The 14th and 15th field of /proc/self/stat, in ticks of a hundredth of a second.
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let behind_name = stat.rsplit(')').next().unwrap_or_default();
+        let field = |at: usize| {
+            let text = behind_name.split_whitespace().nth(at);
+            text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default() * 10_000
+        };
+        CpuTimes { user_us: field(11), system_us: field(12) }
+    }
+
+    fn entropy(&self) -> u64 {
+        let mut bytes = [0; 8];
+        match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(_) => u64::from_ne_bytes(bytes),
+            Err(problem) => panic!("the system gives no random bytes: {problem}"),
+        }
+    }
+
+    fn has_hung_up(&self, client: ClientId) -> bool {
+        let connections = self.connections.borrow();
+        let Some(connection) = connections.get(&client) else { return true };
+        let fd = connection.stream.fd();
+        let mut asked = [PollFd::from_borrowed_fd(fd, HUNG_UP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut asked, Some(&at_once)) {
+            Ok(_) => asked[0].revents().intersects(HUNG_UP),
+            Err(_) => false,
+        }
+    }
+
+    fn stopwatch_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn executable(&self) -> String {
+        let path = std::env::current_exe().unwrap_or_default();
+        path.to_string_lossy().into_owned()
+    }
+
+    fn config_file(&self) -> String {
+        String::new()
+    }
+
+    fn os(&self) -> String {
+        let names = rustix::system::uname();
+        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+        format!("{} {} {}", text(names.sysname()), text(names.release()), text(names.machine()))
+    }
+
+    fn tcp_port(&self) -> u16 {
+        self.tcp_port
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok());
+    pages.unwrap_or_default() * rustix::param::page_size() as u64
+}
+
+#[cfg(target_os = "linux")]
+fn total_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram as u64 * u64::from(info.mem_unit)
+}
+
+/// Without a way to ask, what the allocator handed out is the best figure there is.
+#[cfg(not(target_os = "linux"))]
+fn resident_bytes() -> u64 {
+    crate::util::alloc::allocated_bytes() as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+fn total_bytes() -> u64 {
+    0
+}

@@ -1,0 +1,222 @@
+//! Listeners: TCP on each bound address, and the Unix socket.
+
+use super::Server;
+use super::connection::{self, Stream};
+use crate::config::Config;
+use crate::engine::client::{Peer, Transport};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinHandle;
+
+pub struct Listeners {
+    tcp: Vec<TcpListener>,
+    unix: Option<(UnixListener, String)>,
+    keepalive_s: u32,
+}
+
+/// Opens what the configuration asks for, or says why it cannot, and what to do.
+pub fn open(config: &Config) -> Result<Listeners, String> {
+    let mut listeners =
+        Listeners { tcp: Vec::new(), unix: None, keepalive_s: config.tcp_keepalive_s };
+    if let Some(path) = &config.unixsocket {
+        let listener = open_unix(path, config.unixsocketperm)
+            .map_err(|problem| format!("Could not create the Unix socket {path}: {problem}"))?;
+        listeners.unix = Some((listener, path.clone()));
+    }
+    if config.port == 0 && config.unixsocket.is_some() {
+        return Ok(listeners);
+    }
+    let mut port = config.port;
+    for bind in &config.bind {
+        let (address, is_optional) = match bind.strip_prefix('-') {
+            Some(address) => (address, true),
+            None => (bind.as_str(), false),
+        };
+        match open_tcp(address, port, config.tcp_backlog) {
+            Ok(listener) => {
+                // A port that the system chose holds for the addresses that follow.
+                port = listener.local_addr().map_or(port, |local| local.port());
+                listeners.tcp.push(listener);
+            }
+            Err(problem) if is_optional && problem.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(problem) if is_optional && is_unsupported(&problem) => {}
+            Err(problem) if problem.kind() == io::ErrorKind::AddrInUse => {
+                return Err(format!(
+                    "Could not create server TCP listening socket {address}:{port}: bind: Address \
+                     already in use\nAnother server has that port. Choose another with --port \
+                     {other}, or any free one with --port 0.",
+                    other = port.wrapping_add(1).max(1024)
+                ));
+            }
+            Err(problem) => {
+                return Err(format!(
+                    "Could not create server TCP listening socket {address}:{port}: {problem}"
+                ));
+            }
+        }
+    }
+    if listeners.tcp.is_empty() && listeners.unix.is_none() {
+        return Err("Nothing to listen on: set bind and port, or unixsocket.".into());
+    }
+    Ok(listeners)
+}
+
+fn is_unsupported(problem: &io::Error) -> bool {
+    problem.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+fn open_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    let ip: IpAddr = match address {
+        "*" => IpAddr::from([0, 0, 0, 0]),
+        "::*" => IpAddr::from([0u16; 8]),
+        "localhost" => IpAddr::from([127, 0, 0, 1]),
+        text => text.parse().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "bind takes IPv4 and IPv6 addresses")
+        })?,
+    };
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if ip.is_ipv6() {
+        // IPv4 has a socket of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn open_unix(path: &str, mode: Option<u32>) -> io::Result<UnixListener> {
+    // As Redis does: a socket that an earlier run left behind is replaced.
+    match std::fs::remove_file(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(mode) = mode {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(listener)
+}
+
+impl Listeners {
+    /// The TCP port, 0 if there is none.
+    pub fn tcp_port(&self) -> u16 {
+        let first = self.tcp.first().and_then(|listener| listener.local_addr().ok());
+        first.map_or(0, |local| local.port())
+    }
+
+    /// Says what this is and where it listens. Tools wait for the last line.
+    pub fn announce(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!("toril {version}, a Redis-compatible queue server");
+        for listener in &self.tcp {
+            if let Ok(local) = listener.local_addr() {
+                tracing::info!("Listening on {local}");
+            }
+        }
+        if let Some((_, path)) = &self.unix {
+            tracing::info!("Listening on the Unix socket {path}");
+        }
+        match self.tcp_port() {
+            0 => {}
+            port => tracing::info!(
+                "BullMQ: new Queue('jobs', {{ connection: {{ host: '127.0.0.1', port: {port} }} }})"
+            ),
+        }
+        tracing::info!("Ready to accept connections");
+    }
+
+    /// Accepts from now on; the tasks run until they are aborted.
+    pub fn accept(self, server: &Rc<Server>) -> Accepting {
+        let mut tasks = Vec::new();
+        for listener in self.tcp {
+            let (server, keepalive_s) = (server.clone(), self.keepalive_s);
+            tasks.push(tokio::task::spawn_local(async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, addr)) => accept_tcp(&server, stream, addr, keepalive_s),
+                        Err(problem) => rest_after(problem).await,
+                    }
+                }
+            }));
+        }
+        let mut socket_path = None;
+        if let Some((listener, path)) = self.unix {
+            let server = server.clone();
+            socket_path = Some(path.clone());
+            tasks.push(tokio::task::spawn_local(async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => {
+                            let peer = Peer {
+                                transport: Transport::Unix,
+                                addr: format!("{path}:0"),
+                                laddr: format!("{path}:0"),
+                                fd: stream.as_raw_fd(),
+                                is_loopback: true,
+                            };
+                            spawn(&server, Stream::Unix(stream), peer);
+                        }
+                        Err(problem) => rest_after(problem).await,
+                    }
+                }
+            }));
+        }
+        Accepting { tasks, socket_path }
+    }
+}
+
+/// The tasks that accept connections.
+pub struct Accepting {
+    tasks: Vec<JoinHandle<()>>,
+    socket_path: Option<String>,
+}
+
+impl Accepting {
+    /// Accepts no more, and removes the Unix socket's file.
+    pub fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+        }
+        if let Some(path) = self.socket_path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, keepalive_s: u32) {
+    // Small replies go out at once. A socket that refuses an option still works.
+    let _ = stream.set_nodelay(true);
+    if keepalive_s > 0 {
+        let interval = Duration::from_secs(u64::from((keepalive_s / 3).max(1)));
+        let time = Duration::from_secs(u64::from(keepalive_s));
+        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    }
+    let peer = Peer {
+        transport: Transport::Tcp,
+        addr: addr.to_string(),
+        laddr: stream.local_addr().map(|local| local.to_string()).unwrap_or_default(),
+        fd: stream.as_raw_fd(),
+        is_loopback: addr.ip().to_canonical().is_loopback(),
+    };
+    spawn(server, Stream::Tcp(stream), peer);
+}
+
+fn spawn(server: &Rc<Server>, stream: Stream, peer: Peer) {
+    tokio::task::spawn_local(connection::run(server.clone(), stream, peer));
+}
+
+/// Accepting fails when files run out: others must end before it can go on.
+async fn rest_after(problem: io::Error) {
+    tracing::warn!("a connection was not accepted: {problem}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}

@@ -1,0 +1,129 @@
+//! Values at stable indices that are used again. Grows a chunk at a time, so that no insertion
+//! moves what is already there: a `Vec` of five million entries would stop the world to grow.
+
+/// Entries a chunk: the first chunk grows as a `Vec` does, later ones are made whole.
+const CHUNK: usize = 1024;
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug, Clone)]
+pub struct Slab<T> {
+    chunks: Vec<Vec<Slot<T>>>,
+    /// The head of the list of empty slots.
+    free: u32,
+    len: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Slot<T> {
+    Full(T),
+    /// The next empty slot.
+    Empty(u32),
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), free: NONE, len: 0 }
+    }
+}
+
+impl<T> Slab<T> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn insert(&mut self, value: T) -> u32 {
+        self.len += 1;
+        if self.free != NONE {
+            let index = self.free;
+            let slot = self.slot_mut(index);
+            let Slot::Empty(next) = *slot else { unreachable!("the free list holds empty slots") };
+            *slot = Slot::Full(value);
+            self.free = next;
+            return index;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            let capacity = if self.chunks.is_empty() { 0 } else { CHUNK };
+            self.chunks.push(Vec::with_capacity(capacity));
+        }
+        let number = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[number];
+        chunk.push(Slot::Full(value));
+        (number * CHUNK + chunk.len() - 1) as u32
+    }
+
+    pub fn remove(&mut self, index: u32) -> T {
+        let free = self.free;
+        match std::mem::replace(self.slot_mut(index), Slot::Empty(free)) {
+            Slot::Full(value) => {
+                self.free = index;
+                self.len -= 1;
+                value
+            }
+            Slot::Empty(_) => unreachable!("slot {index} was removed before"),
+        }
+    }
+
+    pub fn get(&self, index: u32) -> Option<&T> {
+        match self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)? {
+            Slot::Full(value) => Some(value),
+            Slot::Empty(_) => None,
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let slots = self.chunks.iter().enumerate().flat_map(|(number, chunk)| {
+            chunk.iter().enumerate().map(move |(at, slot)| ((number * CHUNK + at) as u32, slot))
+        });
+        slots.filter_map(|(index, slot)| match slot {
+            Slot::Full(value) => Some((index, value)),
+            Slot::Empty(_) => None,
+        })
+    }
+
+    /// Bytes held for slots, full or empty.
+    pub fn heap_size(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Slot<T>>()).sum()
+    }
+
+    fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {
+        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+}
+
+impl<T> std::ops::Index<u32> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, index: u32) -> &T {
+        self.get(index).expect("the slot is full")
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        match self.slot_mut(index) {
+            Slot::Full(value) => value,
+            Slot::Empty(_) => unreachable!("slot {index} is empty"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_stay_and_are_used_again() {
+        let mut slab = Slab::default();
+        let indices: Vec<u32> = (0..3000).map(|value| slab.insert(value)).collect();
+        assert!((0..3000).all(|value| slab[indices[value as usize]] == value));
+        assert_eq!(slab.remove(17), 17);
+        assert_eq!(slab.remove(2999), 2999);
+        assert_eq!((slab.get(17), slab.len()), (None, 2998));
+        assert_eq!((slab.insert(-1), slab.insert(-2)), (2999, 17));
+        assert_eq!(slab.iter().count(), 3000);
+    }
+}
