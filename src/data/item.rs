@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use crate::util::number;
 
-/// As many digits as `u64::MAX` has.
+/// As many digits as `u64::MAX` has, and as many bytes as `i64::MIN`.
 const DIGITS_MAX: usize = 20;
 
 #[derive(Clone, Copy)]
@@ -26,8 +26,14 @@ impl<'a> Item<'a> {
     }
 
     pub fn of_number(number: u64) -> Self {
-        let mut buffer = itoa::Buffer::new();
-        let text = buffer.format(number).as_bytes();
+        Self::of_digits(itoa::Buffer::new().format(number).as_bytes())
+    }
+
+    pub fn of_integer(integer: i64) -> Self {
+        Self::of_digits(itoa::Buffer::new().format(integer).as_bytes())
+    }
+
+    fn of_digits(text: &[u8]) -> Self {
         let mut digits = [0; DIGITS_MAX];
         digits[..text.len()].copy_from_slice(text);
         Item(Form::Digits { digits, len: text.len() as u8 })
@@ -87,5 +93,6 @@ mod tests {
             }
         }
         assert_eq!(&*Item::of_number(u64::MAX), b"18446744073709551615");
+        assert_eq!(&*Item::of_integer(i64::MIN), b"-9223372036854775808");
     }
 }

@@ -1,5 +1,6 @@
 //! The value types. They know no key, no client, no command and no reply.
 
+mod block;
 pub mod hash;
 pub mod item;
 pub mod list;
