@@ -40,6 +40,5 @@ pub const REPLY_DEPTH_MAX: usize = 7;
 /// many.
 pub const RESERVED_FILES: usize = 32;
 
-/// The version of Redis whose behaviour this is, as HELLO, INFO and `--version` tell it: clients
-/// choose commands and time-outs by it.
-pub const REDIS_VERSION: &str = "7.4.0";
+/// Configuration files within configuration files: one that includes itself ends here.
+pub const INCLUDE_DEPTH_MAX: usize = 16;

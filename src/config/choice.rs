@@ -1,33 +1,64 @@
-//! Settings that are one of a few words.
+//! Settings that are one of a few words, and the one that is a set of letters.
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    VolatileLru,
-    VolatileLfu,
-    VolatileRandom,
-    VolatileTtl,
-    AllKeysLru,
-    AllKeysLfu,
-    AllKeysRandom,
-    NoEviction,
+/// An enum whose variants are written as words, in the order in which Redis lists them.
+macro_rules! choice {
+    ($(#[$attribute:meta])* $name:ident {
+        $($(#[$note:meta])* $variant:ident = $word:literal,)*
+    }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$note])* $variant,)*
+        }
+
+        impl $name {
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            pub fn word(self) -> &'static str {
+                Self::WORDS[self as usize]
+            }
+
+            pub fn from_word(word: &str) -> Option<Self> {
+                let index = Self::WORDS.iter().position(|known| *known == word)?;
+                Some(Self::ALL[index])
+            }
+        }
+    };
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Debug,
-    Verbose,
-    Notice,
-    Warning,
-    Nothing,
+choice! {
+    /// Which keys give way when `maxmemory` is reached.
+    Policy {
+        VolatileLru = "volatile-lru",
+        VolatileLfu = "volatile-lfu",
+        VolatileRandom = "volatile-random",
+        VolatileTtl = "volatile-ttl",
+        AllKeysLru = "allkeys-lru",
+        AllKeysLfu = "allkeys-lfu",
+        AllKeysRandom = "allkeys-random",
+        NoEviction = "noeviction",
+    }
 }
 
-/// Who may run a command that can do harm (DEBUG, MODULE).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protected {
-    No,
-    Yes,
-    /// Clients on the loopback interface and on the Unix socket.
-    Local,
+choice! {
+    LogLevel {
+        Debug = "debug",
+        Verbose = "verbose",
+        Notice = "notice",
+        Warning = "warning",
+        Nothing = "nothing",
+    }
+}
+
+choice! {
+    /// Who may run a command that can do harm (DEBUG, MODULE).
+    Protected {
+        No = "no",
+        Yes = "yes",
+        /// Clients on the loopback interface and on the Unix socket.
+        Local = "local",
+    }
 }
 
 /// The classes of keyspace events that are published, one bit each.
@@ -55,6 +86,33 @@ impl EventClasses {
     /// A key that was not there before. Not part of `A`.
     pub const NEW: Self = Self(1 << 13);
 
+    /// In the order in which Redis writes them; `A` stands for those before `n`.
+    const LETTERS: [(char, Self); 14] = [
+        ('g', Self::GENERIC),
+        ('$', Self::STRING),
+        ('l', Self::LIST),
+        ('s', Self::SET),
+        ('h', Self::HASH),
+        ('z', Self::ZSET),
+        ('x', Self::EXPIRED),
+        ('e', Self::EVICTED),
+        ('t', Self::STREAM),
+        ('d', Self::MODULE),
+        ('n', Self::NEW),
+        ('K', Self::KEYSPACE),
+        ('E', Self::KEYEVENT),
+        ('m', Self::KEY_MISS),
+    ];
+
+    const ALL: Self = {
+        let (mut all, mut index) = (Self::NONE, 0);
+        while Self::LETTERS[index].0 != 'n' {
+            all = all.with(Self::LETTERS[index].1);
+            index += 1;
+        }
+        all
+    };
+
     pub const fn contains(self, classes: Self) -> bool {
         self.0 & classes.0 == classes.0
     }
@@ -65,5 +123,61 @@ impl EventClasses {
 
     pub const fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// None if a letter names no class.
+    pub fn from_letters(letters: &str) -> Option<Self> {
+        letters.chars().try_fold(Self::NONE, |classes, letter| match letter {
+            'A' => Some(classes.with(Self::ALL)),
+            _ => {
+                let (_, class) = Self::LETTERS.iter().find(|(known, _)| *known == letter)?;
+                Some(classes.with(*class))
+            }
+        })
+    }
+
+    pub fn letters(self) -> String {
+        let is_all = self.contains(Self::ALL);
+        let mut letters = String::from(if is_all { "A" } else { "" });
+        for (letter, class) in Self::LETTERS {
+            // Beside `A` Redis leaves out `n` too, although `A` does not stand for it.
+            let is_told = is_all && Self::ALL.with(Self::NEW).contains(class);
+            if self.contains(class) && !is_told {
+                letters.push(letter);
+            }
+        }
+        letters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(letters: &str, expect: Option<&str>) {
+        let found = EventClasses::from_letters(letters).map(EventClasses::letters);
+        assert_eq!(found.as_deref(), expect, "{letters}");
+    }
+
+    #[test]
+    fn event_classes_as_letters() {
+        check("", Some(""));
+        check("KEA", Some("AKE"));
+        check("Ex", Some("xE"));
+        check("Elg", Some("glE"));
+        check("KEg$lshzxetd", Some("AKE"));
+        check("KEg$lshzxet", Some("g$lshzxetKE"));
+        check("AKEmn", Some("AKEm"));
+        check("nd", Some("dn"));
+        check("kx", None);
+    }
+
+    #[test]
+    fn words_of_choices() {
+        for word in Policy::WORDS {
+            assert_eq!(Policy::from_word(word).map(Policy::word), Some(*word));
+        }
+        assert_eq!(LogLevel::from_word("warning"), Some(LogLevel::Warning));
+        assert_eq!(Protected::from_word("maybe"), None);
     }
 }

@@ -1,12 +1,35 @@
-//! Every setting and limit: its redis.conf name, default and reason.
+//! Every setting and limit.
+//!
+//! `rows` is the table: what a setting is called in redis.conf, what it may be, what it does. The
+//! command line becomes lines (`argv`), lines become values (`lines`, `value`), values stand in the
+//! fields of `Config` (`stored`), and the rest of the program reads those. CONFIG GET and SET use
+//! the same rows (`table`). Limits that nobody sets are in `bounds`. No file is touched here.
 
+mod argv;
 mod bounds;
 mod choice;
+mod help;
+mod lines;
+mod rows;
 mod secret;
+mod stored;
+mod table;
+mod value;
 
+use std::collections::BTreeMap;
+
+pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
 pub use choice::{EventClasses, LogLevel, Policy, Protected};
+pub use help::{help, version_line};
+pub use lines::ConfigError;
 pub use secret::Secret;
+pub use table::{Change, Row, Serving, SetError};
+use value::Value;
+
+/// The version of Redis that clients are told, and choose their commands by.
+pub const REDIS_VERSION: &str = "7.4.0";
+pub const TORIL_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The settings in force. Sizes are bytes; the unit of a time ends its name.
 #[derive(Clone, Debug)]
@@ -57,6 +80,8 @@ pub struct Config {
     pub pidfile: Option<String>,
     /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
     pub save: Vec<SavePoint>,
+    /// What was given for settings without a field, by name.
+    kept: BTreeMap<&'static str, Value>,
 }
 
 /// Which of the output limits holds for a client.
@@ -127,6 +152,7 @@ impl Default for Config {
                 SavePoint { seconds: 300, changes: 100 },
                 SavePoint { seconds: 60, changes: 10_000 },
             ],
+            kept: BTreeMap::new(),
         }
     }
 }

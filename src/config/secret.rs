@@ -33,3 +33,22 @@ impl fmt::Debug for Secret {
         f.write_str("(hidden)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(password: &str, attempt: &str, expect: bool) {
+        assert_eq!(Secret::new(password.as_bytes()).admits(attempt.as_bytes()), expect);
+    }
+
+    #[test]
+    fn only_the_password_is_admitted() {
+        check("geheim", "geheim", true);
+        check("geheim", "", false);
+        check("geheim", "gehei", false);
+        check("geheim", "geheimgeheim", false);
+        check("geheim", "Geheim", false);
+        assert_eq!(format!("{:?}", Secret::new(b"geheim")), "(hidden)");
+    }
+}

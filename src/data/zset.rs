@@ -1,26 +1,595 @@
-//! To come.
+//! Sorted sets: members in the order of their scores, and under their names.
+//!
+//! A small one is a sorted array that is searched from its start. A larger one is a counted B+tree
+//! (`tree`), beside which a hash table leads from a member to the leaf that holds it.
+//!
+//! Redis packs small ones in a listpack and never unpacks the others again; what OBJECT ENCODING
+//! answers is remembered apart from all this.
+
+mod members;
+mod tree;
+
+use std::cmp::Ordering;
+use std::ops::{Bound, Range};
 
 use crate::config::Limits;
+use crate::data::item::Item;
+use crate::util::table::Table;
+
+use members::{Members, Probe};
+use tree::{Entry, Place, Tree};
+
+/// Up to here looking at all members takes less time than keeping a tree and a table.
+const ARRAY_LEN_MAX: usize = 128;
 
 #[derive(Clone, Debug, Default)]
-pub struct Zset {}
+pub struct Zset {
+    body: Box<Body>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Body {
+    members: Members,
+    order: Order,
+    /// The most members that Redis expected since the last command.
+    len_expected: usize,
+    /// Of all members that ever came.
+    member_bytes_max: usize,
+    is_skiplist: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    Array(Vec<Entry>),
+    Tree(Box<Indexed>),
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Order::Array(Vec::new())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Indexed {
+    tree: Tree,
+    /// From a member's hash to its leaf.
+    leaves: Table,
+}
+
+/// What became of a member that was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    Added,
+    Updated,
+    Unchanged,
+}
 
 impl Zset {
     pub fn new() -> Self {
         Self::default()
     }
 
-    pub fn is_empty(&self) -> bool {
-        true
+    pub fn len(&self) -> usize {
+        match &self.body.order {
+            Order::Array(entries) => entries.len(),
+            Order::Tree(it) => it.tree.len(),
+        }
     }
 
-    pub fn settle(&mut self, _limits: &Limits) {}
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        let body = &*self.body;
+        body.find(Probe::new(member)).map(|place| body.entry(place).score)
+    }
+
+    /// How many members come before this one.
+    pub fn rank(&self, member: &[u8]) -> Option<usize> {
+        let body = &*self.body;
+        body.find(Probe::new(member)).map(|place| body.rank(place))
+    }
+
+    /// Adds a member or gives it another score, which is not NaN.
+    pub fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
+        let body = &mut *self.body;
+        // Redis's listpack stores a zero as the integer, which has no sign.
+        let score = if body.is_skiplist { score } else { score + 0.0 };
+        let probe = Probe::new(member);
+        let Some(place) = body.find(probe) else {
+            let key = body.members.add(probe);
+            body.put(Entry { score, key }, member);
+            body.member_bytes_max = body.member_bytes_max.max(member.len());
+            self.expect(self.len());
+            return Inserted::Added;
+        };
+        if body.entry(place).score == score {
+            return Inserted::Unchanged;
+        }
+        let key = body.take(place).key;
+        body.put(Entry { score, key }, member);
+        Inserted::Updated
+    }
+
+    /// Returns the score that the member had.
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let place = self.body.find(Probe::new(member))?;
+        let entry = self.body.take(place);
+        self.body.members.remove(entry.key);
+        Some(entry.score)
+    }
+
+    pub fn remove_range(&mut self, ranks: Range<usize>) {
+        for _ in ranks.clone() {
+            let place = self.body.at_rank(ranks.start);
+            let entry = self.body.take(place);
+            self.body.members.remove(entry.key);
+        }
+    }
+
+    /// The member of a rank, which is below `len`.
+    pub fn at(&self, rank: usize) -> (Item<'_>, f64) {
+        let entry = self.body.entry(self.body.at_rank(rank));
+        (self.body.members.get(entry.key), entry.score)
+    }
+
+    /// The members of these ranks, from either end.
+    pub fn range(
+        &self,
+        ranks: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (Item<'_>, f64)> + ExactSizeIterator {
+        let body = &*self.body;
+        let entries = match &body.order {
+            Order::Array(entries) => Entries::Array(entries[ranks].iter()),
+            Order::Tree(it) => Entries::Tree(it.tree.range(ranks)),
+        };
+        entries.map(|entry| (body.members.get(entry.key), entry.score))
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Item<'_>, f64)> + ExactSizeIterator {
+        self.range(0..self.len())
+    }
+
+    /// The ranks of the members whose scores are within these bounds.
+    pub fn ranks_by_score(&self, min: Bound<f64>, max: Bound<f64>) -> Range<usize> {
+        let order = |entry: Entry, bound: &f64| {
+            entry.score.partial_cmp(bound).expect("neither scores nor bounds are NaN")
+        };
+        self.body.ranks(min, max, order)
+    }
+
+    /// The ranks of the members within these bounds, where all scores are equal. (Where they are
+    /// not, no order by members exists, and the answer is as arbitrary as in Redis.)
+    pub fn ranks_by_member(&self, min: Bound<&[u8]>, max: Bound<&[u8]>) -> Range<usize> {
+        let members = &self.body.members;
+        self.body.ranks(min, max, |entry, bound| members.compare(entry.key, bound))
+    }
+
+    /// Visits about `count` members, all if the set is small, and returns the cursor for the next,
+    /// 0 after the last. A walk visits each member that is there all the time.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], f64)) -> u64 {
+        let body = &*self.body;
+        let mut show = |entry: &Entry| visit(&body.members.get(entry.key), entry.score);
+        match &body.order {
+            Order::Array(entries) => {
+                entries.iter().for_each(show);
+                0
+            }
+            Order::Tree(it) if self.is_compact() => {
+                it.tree.range(0..self.len()).for_each(|entry| show(&entry));
+                0
+            }
+            Order::Tree(it) => it.leaves.scan_tags(cursor, count, &mut |tag, leaf| {
+                let entries = it.tree.entries(leaf).iter();
+                entries.filter(|entry| entry.key.tag() == tag).for_each(&mut show);
+            }),
+        }
+    }
+
+    /// Announces so many members. Redis chooses the encoding by the arguments of a command, even
+    /// if some of them name the same member.
+    pub fn expect(&mut self, len: usize) {
+        self.body.len_expected = self.body.len_expected.max(len);
+    }
+
+    /// Redis's rule: a listpack up to its bounds, and once beyond them never one again.
+    pub fn settle(&mut self, limits: &Limits) {
+        let body = &mut *self.body;
+        body.is_skiplist |= body.len_expected > limits.zset_entries_max
+            || body.member_bytes_max > limits.zset_value_bytes_max;
+        body.len_expected = 0;
+    }
+
+    /// Whether Redis would keep it in a listpack.
+    pub fn is_compact(&self) -> bool {
+        !self.body.is_skiplist
+    }
 
     pub fn encoding(&self) -> &'static str {
-        "skiplist"
+        if self.is_compact() { "listpack" } else { "skiplist" }
     }
 
     pub fn heap_size(&self) -> usize {
-        0
+        let order = match &self.body.order {
+            Order::Array(entries) => entries.capacity() * size_of::<Entry>(),
+            Order::Tree(it) => size_of::<Indexed>() + it.tree.heap_size() + it.leaves.heap_size(),
+        };
+        size_of::<Body>() + self.body.members.heap_size() + order
+    }
+}
+
+impl Body {
+    fn find(&self, probe: Probe) -> Option<Place> {
+        let position =
+            |entries: &[Entry]| entries.iter().position(|entry| self.members.is(entry.key, probe));
+        match &self.order {
+            Order::Array(entries) => position(entries).map(|at| Place { leaf: 0, at }),
+            Order::Tree(it) => {
+                let mut at = None;
+                let leaf = it.leaves.find(probe.hash(), |leaf| {
+                    at = position(it.tree.entries(leaf));
+                    at.is_some()
+                })?;
+                at.map(|at| Place { leaf, at })
+            }
+        }
+    }
+
+    fn entry(&self, place: Place) -> Entry {
+        match &self.order {
+            Order::Array(entries) => entries[place.at],
+            Order::Tree(it) => it.tree.get(place),
+        }
+    }
+
+    fn rank(&self, place: Place) -> usize {
+        match &self.order {
+            Order::Array(_) => place.at,
+            Order::Tree(it) => it.tree.rank(place),
+        }
+    }
+
+    fn at_rank(&self, rank: usize) -> Place {
+        match &self.order {
+            Order::Array(_) => Place { leaf: 0, at: rank },
+            Order::Tree(it) => it.tree.at_rank(rank),
+        }
+    }
+
+    fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
+        match &self.order {
+            Order::Array(entries) => {
+                Place { leaf: 0, at: entries.partition_point(|&entry| comes_before(entry)) }
+            }
+            Order::Tree(it) => it.tree.seek(comes_before),
+        }
+    }
+
+    fn ranks<T>(
+        &self,
+        min: Bound<T>,
+        max: Bound<T>,
+        order: impl Fn(Entry, &T) -> Ordering,
+    ) -> Range<usize> {
+        let start = self.seek(|entry| match &min {
+            Bound::Included(min) => order(entry, min).is_lt(),
+            Bound::Excluded(min) => order(entry, min).is_le(),
+            Bound::Unbounded => false,
+        });
+        let end = self.seek(|entry| match &max {
+            Bound::Included(max) => order(entry, max).is_le(),
+            Bound::Excluded(max) => order(entry, max).is_lt(),
+            Bound::Unbounded => true,
+        });
+        let start = self.rank(start);
+        start..self.rank(end).max(start)
+    }
+
+    /// Puts a member that is in `members` where it belongs.
+    fn put(&mut self, entry: Entry, text: &[u8]) {
+        if matches!(&self.order, Order::Array(entries) if entries.len() == ARRAY_LEN_MAX) {
+            self.plant();
+        }
+        let place = self.seek(|other| {
+            other.score < entry.score
+                || other.score == entry.score && self.members.compare(other.key, text).is_lt()
+        });
+        match &mut self.order {
+            Order::Array(entries) => entries.insert(place.at, entry),
+            Order::Tree(it) => it.insert(place, entry),
+        }
+    }
+
+    /// Takes a member out of the order; it stays in `members`.
+    fn take(&mut self, place: Place) -> Entry {
+        match &mut self.order {
+            Order::Array(entries) => entries.remove(place.at),
+            Order::Tree(it) => it.remove(place),
+        }
+    }
+
+    /// Turns the array into a tree.
+    fn plant(&mut self) {
+        let mut it = Indexed { tree: Tree::new(), leaves: Table::new() };
+        if let Order::Array(entries) = &self.order {
+            for &entry in entries {
+                let place = it.tree.seek(|_| true);
+                it.insert(place, entry);
+            }
+        }
+        self.order = Order::Tree(Box::new(it));
+    }
+}
+
+impl Indexed {
+    fn insert(&mut self, place: Place, entry: Entry) {
+        let leaves = &mut self.leaves;
+        let leaf = self.tree.insert(place, entry, &mut |entry, from, to| {
+            leaves.replace(entry.key.hash(), from, to);
+        });
+        self.leaves.insert(entry.key.hash(), leaf);
+    }
+
+    fn remove(&mut self, place: Place) -> Entry {
+        let leaves = &mut self.leaves;
+        leaves.remove(self.tree.get(place).key.hash(), place.leaf);
+        self.tree.remove(place, &mut |entry, from, to| {
+            leaves.replace(entry.key.hash(), from, to);
+        })
+    }
+}
+
+#[derive(Clone)]
+enum Entries<'a> {
+    Array(std::slice::Iter<'a, Entry>),
+    Tree(tree::Iter<'a>),
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        match self {
+            Entries::Array(entries) => entries.next().copied(),
+            Entries::Tree(entries) => entries.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Entries::Array(entries) => entries.size_hint(),
+            Entries::Tree(entries) => entries.size_hint(),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Entries<'_> {
+    fn next_back(&mut self) -> Option<Entry> {
+        match self {
+            Entries::Array(entries) => entries.next_back().copied(),
+            Entries::Tree(entries) => entries.next_back(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+    use std::ops::RangeBounds;
+
+    use crate::util::rng::Rng;
+
+    use super::*;
+
+    /// Members with their scores, and nothing else.
+    type Model = BTreeMap<Vec<u8>, f64>;
+
+    fn sorted(model: &Model) -> Vec<(Vec<u8>, f64)> {
+        let mut all: Vec<_> =
+            model.iter().map(|(member, score)| (member.clone(), *score)).collect();
+        // Stable, so that equal scores stay in the order of members.
+        all.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap());
+        all
+    }
+
+    fn owned((member, score): (Item, f64)) -> (Vec<u8>, f64) {
+        (member.to_vec(), score)
+    }
+
+    fn check_equal(zset: &Zset, model: &Model) {
+        let expect = sorted(model);
+        assert_eq!(zset.len(), model.len());
+        assert!(zset.iter().map(owned).eq(expect.iter().cloned()));
+        assert!(zset.iter().rev().map(owned).eq(expect.iter().rev().cloned()));
+        for (rank, (member, score)) in expect.iter().enumerate() {
+            assert_eq!(zset.score(member), Some(*score));
+            assert_eq!(zset.rank(member), Some(rank));
+        }
+        if let Order::Tree(it) = &zset.body.order {
+            it.tree.check();
+            assert_eq!(it.leaves.len(), model.len());
+        }
+        let texts = model.keys().filter(|member| crate::data::item::as_number(member).is_none());
+        assert_eq!(zset.body.members.text_bytes, texts.map(|text| text.len()).sum::<usize>());
+    }
+
+    fn member(rng: &mut Rng, variety: usize) -> Vec<u8> {
+        let number = rng.below(variety);
+        match rng.below(4) {
+            0 => format!("job:{number}").into_bytes(),
+            1 => format!("-{number}").into_bytes(),
+            _ => number.to_string().into_bytes(),
+        }
+    }
+
+    fn score(rng: &mut Rng, clock: &mut f64) -> f64 {
+        *clock += 1.0;
+        match rng.below(8) {
+            0 => rng.below(5) as f64,
+            1 => -(rng.below(5) as f64),
+            2 => [f64::INFINITY, f64::NEG_INFINITY, 0.1, 1e300][rng.below(4)],
+            // What BullMQ gives a delayed job: all 53 bits count.
+            3..6 => *clock + 1_785_000_000_000.0 * 4096.0,
+            _ => rng.below(10_000) as f64 / 3.0,
+        }
+    }
+
+    fn bound<T>(rng: &mut Rng, value: T) -> Bound<T> {
+        match rng.below(5) {
+            0 => Bound::Unbounded,
+            1..3 => Bound::Excluded(value),
+            _ => Bound::Included(value),
+        }
+    }
+
+    #[test]
+    fn sorted_sets_do_what_a_map_that_is_sorted_does() {
+        for seed in 0..24 {
+            let mut rng = Rng::from_seed(seed);
+            let (mut zset, mut model) = (Zset::new(), Model::new());
+            let mut clock = 0.0;
+            let variety = [30, 200, 1_000, 20_000][seed as usize % 4];
+            for _ in 0..8 {
+                let removals = rng.below(10);
+                for _ in 0..rng.below(2_500) {
+                    let member = member(&mut rng, variety);
+                    if rng.below(10) < removals {
+                        assert_eq!(zset.remove(&member), model.remove(&member));
+                        continue;
+                    }
+                    let score = score(&mut rng, &mut clock);
+                    let expect = match model.insert(member.clone(), score) {
+                        None => Inserted::Added,
+                        Some(old) if old == score => Inserted::Unchanged,
+                        Some(_) => Inserted::Updated,
+                    };
+                    assert_eq!(zset.insert(&member, score), expect);
+                }
+                if rng.below(3) == 0 {
+                    let start = rng.below(model.len() + 1);
+                    let end = start + rng.below(model.len() - start + 1);
+                    sorted(&model)[start..end].iter().for_each(|(member, _)| {
+                        model.remove(member);
+                    });
+                    zset.remove_range(start..end);
+                }
+                check_equal(&zset, &model);
+                check_equal(&zset.clone(), &model);
+                check_ranges(&zset, &model, &mut rng, &mut clock);
+            }
+        }
+    }
+
+    fn check_ranges(zset: &Zset, model: &Model, rng: &mut Rng, clock: &mut f64) {
+        let all = sorted(model);
+        for _ in 0..30 {
+            let (a, b) = (score(rng, clock), score(rng, clock));
+            let (min, max) = (bound(rng, a), bound(rng, b));
+            let expect = all.iter().filter(|it| (min, max).contains(&it.1));
+            let ranks = zset.ranks_by_score(min, max);
+            assert!(zset.range(ranks).map(owned).eq(expect.cloned()));
+
+            let start = rng.below(all.len() + 1);
+            let end = start + rng.below(all.len() - start + 1);
+            assert!(zset.range(start..end).map(owned).eq(all[start..end].iter().cloned()));
+            let back = zset.range(start..end).rev().map(owned);
+            assert!(back.eq(all[start..end].iter().rev().cloned()));
+            if start < all.len() {
+                assert_eq!(owned(zset.at(start)), all[start]);
+            }
+        }
+    }
+
+    #[test]
+    fn members_of_equal_score_are_ordered_as_bytes() {
+        for len in [50, 500] {
+            let mut zset = Zset::new();
+            let mut all: Vec<String> = (0..len).map(|it| it.to_string()).collect();
+            all.extend((0..len).map(|it| format!("{it}a")));
+            all.iter().for_each(|member| _ = zset.insert(member.as_bytes(), 0.0));
+            all.sort();
+            let mut rng = Rng::from_seed(len);
+            for _ in 0..300 {
+                let (a, b) = (&all[rng.below(all.len())], &all[rng.below(all.len())]);
+                let (min, max) = (bound(&mut rng, a.as_bytes()), bound(&mut rng, b.as_bytes()));
+                let ranks = zset.ranks_by_member(min, max);
+                let found = zset.range(ranks).map(|(member, _)| member.to_vec());
+                let expect = all.iter().map(|it| it.as_bytes());
+                let expect = expect.filter(|it| RangeBounds::<&[u8]>::contains(&(min, max), it));
+                assert!(found.eq(expect.map(<[u8]>::to_vec)), "{min:?} {max:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_visits_all_that_stay() {
+        for (len, compact) in [(0, true), (128, true), (1_000, true), (129, false), (9_000, false)]
+        {
+            let mut zset = Zset::new();
+            (0..len).for_each(|it| _ = zset.insert(format!("m{it}").as_bytes(), it as f64));
+            let limits =
+                Limits { zset_entries_max: if compact { len } else { 128 }, ..Limits::default() };
+            zset.settle(&limits);
+            assert_eq!(zset.is_compact(), compact);
+            let (mut seen, mut cursor, mut calls) = (HashSet::new(), 0, 0);
+            loop {
+                calls += 1;
+                cursor = zset.scan(cursor, 10, &mut |member, _| _ = seen.insert(member.to_vec()));
+                if cursor == 0 {
+                    break;
+                }
+                // Whoever is visited leaves, others change their score and come.
+                if calls % 3 == 0 {
+                    seen.iter().for_each(|member| _ = zset.remove(member));
+                    zset.insert(format!("m{}", len - 1).as_bytes(), f64::from(calls));
+                    zset.insert(format!("new{calls}").as_bytes(), -1.0);
+                }
+            }
+            assert!((0..len).all(|it| seen.contains(format!("m{it}").as_bytes())));
+            assert_eq!(calls == 1, compact || len == 0, "{len}");
+        }
+    }
+
+    /// As Redis 7.4.1 answers to OBJECT ENCODING.
+    #[test]
+    fn encodings_change_where_those_of_redis_do() {
+        let limits = Limits::default();
+        let mut zset = Zset::new();
+        (0..128).for_each(|it| _ = zset.insert(it.to_string().as_bytes(), 1.0));
+        zset.settle(&limits);
+        assert_eq!(zset.encoding(), "listpack");
+        zset.insert(b"128", 1.0);
+        zset.settle(&limits);
+        assert_eq!(zset.encoding(), "skiplist");
+        zset.remove_range(1..129);
+        zset.settle(&limits);
+        assert_eq!(zset.encoding(), "skiplist");
+
+        for (len, encoding) in [(64, "listpack"), (65, "skiplist")] {
+            let mut zset = Zset::new();
+            zset.insert(&vec![b'x'; len], 1.0);
+            zset.settle(&limits);
+            assert_eq!(zset.encoding(), encoding);
+        }
+        let mut zset = Zset::new();
+        zset.expect(129);
+        zset.insert(b"m", 1.0);
+        zset.settle(&limits);
+        assert_eq!(zset.encoding(), "skiplist");
+    }
+
+    #[test]
+    fn ids_in_the_order_of_their_scores_take_thirty_bytes() {
+        let mut zset = Zset::new();
+        assert!(zset.heap_size() < 200, "{}", zset.heap_size());
+        for id in 0..200_000 {
+            zset.insert(id.to_string().as_bytes(), f64::from(id) * 4096.0);
+        }
+        let size = zset.heap_size() as f64 / 200_000.0;
+        assert!(size < 33.0, "{size}");
     }
 }

@@ -45,7 +45,7 @@ struct Segment {
     entries: HashTable<Entry>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
     tag: u32,
     index: u32,
@@ -83,7 +83,8 @@ impl Table {
         entries.find(probe.spread(), is_found).map(|entry| entry.index)
     }
 
-    /// The index must not be in the table.
+    /// The index must not be in the table; or else the owner lets an index stand for many entries,
+    /// and it counts as often as it is inserted.
     pub fn insert(&mut self, hash: u64, index: u32) {
         let entry = Entry { tag: tag_of(hash), index };
         if self.directory.is_empty() {
@@ -109,8 +110,8 @@ impl Table {
         }
         let at = self.segment_index(tag);
         let segment = &mut self.segments[at];
-        let spread = Entry { tag, index }.spread();
-        let Ok(found) = segment.entries.find_entry(spread, |entry| entry.index == index) else {
+        let sought = Entry { tag, index };
+        let Ok(found) = segment.entries.find_entry(sought.spread(), |it| *it == sought) else {
             return false;
         };
         found.remove();
@@ -130,8 +131,8 @@ impl Table {
     pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
         let tag = tag_of(hash);
         let at = self.segment_index(tag);
-        let spread = Entry { tag, index: old }.spread();
-        let entry = self.segments[at].entries.find_mut(spread, |entry| entry.index == old);
+        let sought = Entry { tag, index: old };
+        let entry = self.segments[at].entries.find_mut(sought.spread(), |it| *it == sought);
         entry.expect("the entry that moves is in the table").index = new;
     }
 
@@ -144,6 +145,11 @@ impl Table {
     /// walk that begins at 0 visits all that are there from its begin to its end, whatever comes
     /// and goes meanwhile, each of them once. It costs a look at each entry of a segment or two.
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(u32)) -> u64 {
+        self.scan_tags(cursor, count, &mut |_, index| visit(index))
+    }
+
+    /// The same for those whose entries share indices, being told apart by their tags too.
+    pub fn scan_tags(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(u32, u32)) -> u64 {
         let mut tag_min = cursor;
         let mut wanted = count.max(1);
         let mut page: Vec<Entry> = Vec::new();
@@ -155,10 +161,11 @@ impl Table {
                 page.select_nth_unstable_by_key(wanted - 1, |entry| entry.tag);
                 let tag_last = page[wanted - 1].tag;
                 // Equal tags go together, however many: the cursor cannot tell them apart.
-                page.iter().filter(|entry| entry.tag <= tag_last).for_each(|it| visit(it.index));
+                let together = page.iter().filter(|entry| entry.tag <= tag_last);
+                together.for_each(|entry| visit(entry.tag, entry.index));
                 return u64::from(tag_last) + 1;
             }
-            page.iter().for_each(|entry| visit(entry.index));
+            page.iter().for_each(|entry| visit(entry.tag, entry.index));
             wanted -= page.len();
             let span_bits = TAG_BITS - segment.depth;
             tag_min = ((tag_min >> span_bits) + 1) << span_bits;

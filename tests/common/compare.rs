@@ -116,8 +116,12 @@ pub fn generalize(a: &Reply, b: &Reply) -> Reply {
         (Error(_) | AnyError, Error(_)) => AnyError,
         (Set(a), Set(b)) if is_permuted(a, b) => Set(a.clone()),
         (Set(a), Set(b)) if a.len() == b.len() => Set(each(a, b)),
-        (Array(a) | Unordered(a), Array(b)) if is_permuted(a, b) => Unordered(a.clone()),
-        (Array(a), Array(b)) if a.len() == b.len() => Array(each(a, b)),
+        (Unordered(a), Array(b)) if is_permuted(a, b) => Unordered(a.clone()),
+        (Array(a), Array(b)) if a.len() == b.len() => {
+            let each: Vec<Reply> = each(a, b);
+            let is_mixed_up = each.iter().any(Reply::is_wide) && is_permuted(a, b);
+            if is_mixed_up { Unordered(a.clone()) } else { Array(each) }
+        }
         (Push(a), Push(b)) if a.len() == b.len() => Push(each(a, b)),
         (Map(x), Map(y)) => {
             if in_any_order(&pairs(x), &pairs(y), Dialect::Resp3, &mut Names::new()) {

@@ -50,6 +50,19 @@ impl Reply {
         Some((reply, decoder.at))
     }
 
+    /// Whether it takes replies that have nothing but their type in common.
+    pub fn is_wide(&self) -> bool {
+        match self {
+            Reply::AnyInteger | Reply::AnyString | Reply::AnyDouble => true,
+            Reply::AnyError | Reply::Any => true,
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+                items.iter().any(Reply::is_wide)
+            }
+            Reply::Map(pairs) => pairs.iter().any(|(_, value)| value.is_wide()),
+            _ => false,
+        }
+    }
+
     /// The text of a scalar, as a client would print it or send it back.
     pub fn text(&self) -> Option<Vec<u8>> {
         match self {

@@ -1,0 +1,71 @@
+//! What the program says of itself.
+
+use super::rows::ROWS;
+use super::table::Serving;
+use super::{Config, REDIS_VERSION, TORIL_VERSION};
+
+/// One line, made as redis-server makes it: tools take its first dotted number for Redis's version.
+pub fn version_line() -> String {
+    format!(
+        "Redis server v={REDIS_VERSION} (toril {TORIL_VERSION}) sha=00000000:0 malloc=mimalloc \
+         bits={} build=0",
+        usize::BITS
+    )
+}
+
+/// What `--help` prints.
+pub fn help() -> String {
+    let mut text = format!(
+        "toril {TORIL_VERSION}: an in-memory queue server. BullMQ and other clients use it in place of \
+         Redis {REDIS_VERSION}.\n{USAGE}"
+    );
+    let defaults = Config::default();
+    for row in ROWS.iter().filter(|row| row.serving == Serving::Served) {
+        let default = String::from_utf8_lossy(&row.text(&defaults)).into_owned();
+        let default = if default.is_empty() { "\"\"".into() } else { default };
+        let option = format!("--{} {default}", row.name);
+        text += &format!("  {option:<36} {}\n", row.about);
+    }
+    text + NOT_SERVED
+}
+
+const USAGE: &str = "
+Usage: toril [redis.conf] [--name value ...] [-]
+
+  toril                                 serves 127.0.0.1:6379
+  toril --port 6380 --maxmemory 100mb   settings by their names in redis.conf
+  toril redis.conf --port 6380          a file, and a setting that overrides it
+  toril -                               settings from standard input
+  toril --version                       says which version this is
+
+Settings, with what they are unless given:
+
+";
+
+const NOT_SERVED: &str = "
+Redis's other settings are accepted with a warning. Those that guard or move data, such as tls-port,
+user, replicaof or appendonly yes, stop the start, because that is not there yet.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_shows_what_is_served() {
+        let help = help();
+        for line in ["  --port 6379 ", "  --requirepass \"\" ", "  --maxmemory-policy noeviction "]
+        {
+            assert!(help.contains(line), "{line}");
+        }
+        assert!(!help.contains("rdbcompression"));
+    }
+
+    #[test]
+    fn the_first_dotted_number_is_the_version_of_redis() {
+        let line = version_line();
+        let is_dotted =
+            |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
+        assert_eq!(line.split(' ').find(is_dotted), Some("v=7.4.0"));
+    }
+}

@@ -1,0 +1,262 @@
+//! The settings: one row each, with the names, bounds and defaults of Redis 7.4. A served setting's
+//! row ends in what it does, any other in why it has no effect.
+//!
+//! Absent are the hooks of Redis's own test suite (`key-load-delay`, `watchdog-period` and their
+//! like), which CONFIG GET does not list there either.
+
+use super::stored::Stored;
+use super::table::{Change::*, Directive, Place, Place::Kept, Row, Serving::*, directive, row};
+use super::value::Kind::*;
+use super::{LogLevel, Policy, Protected};
+
+const PORT: i128 = u16::MAX as i128;
+const INT_MIN: i128 = i32::MIN as i128;
+const INT: i128 = i32::MAX as i128;
+const U32: i128 = u32::MAX as i128;
+const MAX: i128 = i64::MAX as i128;
+const U64: i128 = u64::MAX as i128;
+const MB: i128 = 1024 * 1024;
+
+const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
+
+const ACCEPT: &str = "waiting connections are accepted as they come";
+const CLUSTER: &str = "there is no cluster yet";
+const DIR: &str = "the working directory stays as it was at the start";
+const DISK: &str = "nothing is written to disk yet";
+const EVICTION: &str = "eviction has no finer controls yet";
+const FREEING: &str = "memory is given back at once and never moved";
+const LATENCY: &str = "latencies are not kept yet";
+const LISTS: &str = "lists are never compressed";
+const LOG: &str = "the log is one plain text and holds no data of users";
+const OBSOLETE: &str = "it has no effect in Redis either";
+const PROCESS: &str = "the process is left as the system made it";
+const REPLICAS: &str = "there is no replication yet";
+const THREADS: &str = "one thread serves all clients";
+const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
+const TLS: &str = "there is no TLS yet";
+const TRACKING: &str = "there is no client-side caching yet";
+const USERS: &str = "there are no ACL users yet";
+const VALUES: &str = "neither HyperLogLogs nor RESTORE are there yet";
+
+/// A setting that stands in this field of `Config`.
+macro_rules! field {
+    ($($field:ident).+) => {
+        Place::Field(
+            |config| config.$($field).+.value(),
+            |config, value| config.$($field).+.assign(value),
+        )
+    };
+}
+
+#[rustfmt::skip]
+pub static ROWS: &[Row] = &[
+    // Where clients connect.
+    row("port",                               Integer(0, PORT),           field!(port),                            AtStart, Served, "TCP port. 0: any free port, or with a unixsocket no TCP"),
+    row("bind",                               Addresses,                  field!(bind),                            AtStart, Served, "addresses to listen on; one with - before it may be missing"),
+    row("unixsocket",                         Text,                       field!(unixsocket),                      AtStart, Served, "path of a Unix socket to listen on as well"),
+    row("unixsocketperm",                     Mode(0, 0o777),             field!(unixsocketperm),                  AtStart, Served, "mode of the Unix socket, such as 700"),
+    row("protected-mode",                     YesNo,                      field!(protected_mode),                  Live,    Served, "with no password, answers other machines with a refusal only"),
+    row("requirepass",                        Secret,                     field!(requirepass),                     Live,    Served, "password that clients give with AUTH"),
+    row("maxclients",                         Integer(1, U32),            field!(maxclients),                      Live,    Served, "connections at a time"),
+    row("timeout",                            Integer(0, INT),            field!(timeout_s),                       Live,    Served, "seconds after which an idle client is closed; 0: never"),
+    row("tcp-keepalive",                      Integer(0, INT),            field!(tcp_keepalive_s),                 Live,    Served, "seconds between probes of a silent connection; 0: none"),
+    row("tcp-backlog",                        Integer(0, INT),            field!(tcp_backlog),                     AtStart, Served, "connections that may wait to be accepted"),
+    row("max-new-connections-per-cycle",      Integer(1, 1000),           Kept("10"),                              Live,    Known,  ACCEPT),
+    row("bind-source-addr",                   Text,                       Kept(""),                                Live,    Known,  REPLICAS),
+    row("socket-mark-id",                     Integer(0, U32),            Kept("0"),                               AtStart, Known,  PROCESS),
+
+    // The process and what it tells.
+    row("daemonize",                          YesNo,                      field!(daemonize),                       AtStart, Served, "goes into the background once ready"),
+    row("pidfile",                            Text,                       field!(pidfile),                         AtStart, Served, "file to write the process id to"),
+    row("dir",                                Text,                       field!(dir),                             Guarded, Served, "working directory"),
+    row("loglevel",                           Choice(LogLevel::WORDS),    field!(loglevel),                        Live,    Served, "debug, verbose, notice, warning or nothing"),
+    row("logfile",                            Text,                       field!(logfile),                         AtStart, Served, "file to log to; empty: standard output"),
+    row("hz",                                 Hertz,                     field!(hz),                              Live,    Known,  TIMERS),
+    row("dynamic-hz",                         YesNo,                      Kept("yes"),                             Live,    Known,  TIMERS),
+    row("always-show-logo",                   YesNo,                      Kept("no"),                              AtStart, Known,  PROCESS),
+    row("set-proc-title",                     YesNo,                      Kept("yes"),                             AtStart, Known,  PROCESS),
+    row("proc-title-template",                Text,                       Kept("{title} {listen-addr} {server-mode}"), Live,    Known,  PROCESS),
+    row("supervised",                         Choice(&["upstart", "systemd", "auto", "no"]), Kept("no"),                              AtStart, Known,  PROCESS),
+    row("oom-score-adj",                      Choice(&["no", "yes", "relative", "absolute"]), Kept("no"),                              Live,    Known,  PROCESS),
+    row("oom-score-adj-values",               OomScores,                  Kept("0 200 800"),                       Live,    Known,  PROCESS),
+    row("disable-thp",                        YesNo,                      Kept("yes"),                             AtStart, Known,  PROCESS),
+    row("server-cpulist",                     Text,                       Kept(""),                                AtStart, Known,  PROCESS).alias("server_cpulist"),
+    row("bio-cpulist",                        Text,                       Kept(""),                                AtStart, Known,  PROCESS).alias("bio_cpulist"),
+    row("aof-rewrite-cpulist",                Text,                       Kept(""),                                AtStart, Known,  PROCESS).alias("aof_rewrite_cpulist"),
+    row("bgsave-cpulist",                     Text,                       Kept(""),                                AtStart, Known,  PROCESS).alias("bgsave_cpulist"),
+    row("locale-collate",                     Text,                       Kept(""),                                Live,    Known,  PROCESS),
+    row("ignore-warnings",                    Text,                       Kept(""),                                Live,    Known,  PROCESS),
+    row("io-threads",                         Integer(1, 128),            Kept("1"),                               AtStart, Known,  THREADS),
+    row("io-threads-do-reads",                YesNo,                      Kept("no"),                              AtStart, Known,  THREADS),
+    row("syslog-enabled",                     YesNo,                      Kept("no"),                              AtStart, Known,  LOG),
+    row("syslog-ident",                       Text,                       Kept("redis"),                           AtStart, Known,  LOG),
+    row("syslog-facility",                    Choice(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), Kept("local0"),                          AtStart, Known,  LOG),
+    row("crash-log-enabled",                  YesNo,                      Kept("yes"),                             Live,    Known,  LOG),
+    row("crash-memcheck-enabled",             YesNo,                      Kept("yes"),                             Live,    Known,  LOG),
+    row("hide-user-data-from-log",            YesNo,                      Kept("no"),                              Live,    Known,  LOG),
+    row("slowlog-log-slower-than",            Integer(-1, MAX),           field!(slowlog_log_slower_than_us),      Live,    Served, "microseconds after which SLOWLOG keeps a command; -1: none"),
+    row("slowlog-max-len",                    Integer(0, MAX),            field!(slowlog_max_len),                 Live,    Served, "entries that SLOWLOG keeps"),
+    row("latency-monitor-threshold",          Integer(0, MAX),            field!(latency_monitor_threshold_ms),    Live,    Known,  LATENCY),
+    row("latency-tracking",                   YesNo,                      Kept("yes"),                             Live,    Known,  LATENCY),
+    row("latency-tracking-info-percentiles",  Percentiles,                Kept("50 99 99.9"),                      Live,    Known,  LATENCY),
+    row("shutdown-timeout",                   Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS),
+    row("shutdown-on-sigint",                 Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  DISK),
+    row("shutdown-on-sigterm",                Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  DISK),
+
+    // What clients may do.
+    row("enable-debug-command",               Choice(Protected::WORDS),   field!(enable_debug_command),            AtStart, Served, "who may run DEBUG: no, yes or local"),
+    row("enable-module-command",              Choice(Protected::WORDS),   field!(enable_module_command),           AtStart, Served, "who may run MODULE: no, yes or local"),
+    row("enable-protected-configs",           Choice(Protected::WORDS),   Kept("no"),                              AtStart, Known,  DIR),
+    row("client-output-buffer-limit",         OutputLimits,               field!(client_output_buffer_limits),     Live,    Served, "class, hard and soft limit, seconds past the soft one"),
+    row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unfinished request that a client may send"),
+    row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),
+    row("maxmemory-clients",                  MemoryOrPercent,            Kept("0"),                               Live,    Known,  EVICTION),
+    row("busy-reply-threshold",               Integer(0, MAX),            field!(busy_reply_threshold_ms),         Live,    Served, "milliseconds after which a script makes the server BUSY").alias("lua-time-limit"),
+    row("tracking-table-max-keys",            Integer(0, MAX),            Kept("1000000"),                         Live,    Known,  TRACKING),
+
+    // Keys.
+    row("databases",                          Integer(1, INT),            field!(databases),                       AtStart, Served, "numbered databases"),
+    row("notify-keyspace-events",             Events,                     field!(notify_keyspace_events),          Live,    Served, "events that are published, such as KEA; empty: none"),
+    row("maxmemory",                          Memory(0, U64),             field!(maxmemory),                       Live,    Served, "memory for keys, such as 100mb; 0: no limit"),
+    row("maxmemory-policy",                   Choice(Policy::WORDS),      field!(maxmemory_policy),                Live,    Served, "which keys give way then; BullMQ wants noeviction"),
+    row("maxmemory-samples",                  Integer(1, 64),             field!(maxmemory_samples),               Live,    Served, "keys looked at for each one that gives way"),
+    row("maxmemory-eviction-tenacity",        Integer(0, 100),            Kept("10"),                              Live,    Known,  EVICTION),
+    row("lfu-log-factor",                     Integer(0, INT),            Kept("10"),                              Live,    Known,  EVICTION),
+    row("lfu-decay-time",                     Integer(0, INT),            Kept("1"),                               Live,    Known,  EVICTION),
+    row("active-expire-effort",               Integer(1, 10),             Kept("1"),                               Live,    Known,  TIMERS),
+    row("activerehashing",                    YesNo,                      Kept("yes"),                             Live,    Known,  TIMERS),
+    row("lazyfree-lazy-eviction",             YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("lazyfree-lazy-expire",               YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("lazyfree-lazy-server-del",           YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("lazyfree-lazy-user-del",             YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("lazyfree-lazy-user-flush",           YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("replica-lazy-flush",                 YesNo,                      Kept("no"),                              Live,    Known,  FREEING).alias("slave-lazy-flush"),
+    row("activedefrag",                       YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("active-defrag-ignore-bytes",         Memory(1, MAX),             Kept("104857600"),                       Live,    Known,  FREEING),
+    row("active-defrag-threshold-lower",      Integer(0, 1000),           Kept("10"),                              Live,    Known,  FREEING),
+    row("active-defrag-threshold-upper",      Integer(0, 1000),           Kept("100"),                             Live,    Known,  FREEING),
+    row("active-defrag-cycle-min",            Integer(1, 99),             Kept("1"),                               Live,    Known,  FREEING),
+    row("active-defrag-cycle-max",            Integer(1, 99),             Kept("25"),                              Live,    Known,  FREEING),
+    row("active-defrag-max-scan-fields",      Integer(1, MAX),            Kept("1000"),                            Live,    Known,  FREEING),
+    row("jemalloc-bg-thread",                 YesNo,                      Kept("yes"),                             Live,    Known,  FREEING),
+
+    // Sizes up to which OBJECT ENCODING names the compact form.
+    row("hash-max-listpack-entries",          Integer(0, MAX),            field!(limits.hash_entries_max),         Live,    Served, "fields up to which a hash is a listpack").alias("hash-max-ziplist-entries"),
+    row("hash-max-listpack-value",            Memory(0, MAX),             field!(limits.hash_value_bytes_max),     Live,    Served, "bytes up to which its fields and values are").alias("hash-max-ziplist-value"),
+    row("list-max-listpack-size",             Integer(INT_MIN, INT),      field!(limits.list_node_size),           Live,    Served, "elements a node of a list; -1 to -5: 4 to 64 KB").alias("list-max-ziplist-size"),
+    row("list-compress-depth",                Integer(0, INT),            Kept("0"),                               Live,    Known,  LISTS),
+    row("set-max-intset-entries",             Integer(0, MAX),            field!(limits.set_intset_entries_max),   Live,    Served, "members up to which a set of integers is an intset"),
+    row("set-max-listpack-entries",           Integer(0, MAX),            field!(limits.set_entries_max),          Live,    Served, "members up to which a set is a listpack"),
+    row("set-max-listpack-value",             Memory(0, MAX),             field!(limits.set_value_bytes_max),      Live,    Served, "bytes up to which its members are"),
+    row("zset-max-listpack-entries",          Integer(0, MAX),            field!(limits.zset_entries_max),         Live,    Served, "members up to which a sorted set is a listpack").alias("zset-max-ziplist-entries"),
+    row("zset-max-listpack-value",            Memory(0, MAX),             field!(limits.zset_value_bytes_max),     Live,    Served, "bytes up to which its members are").alias("zset-max-ziplist-value"),
+    row("stream-node-max-bytes",              Memory(0, MAX),             field!(limits.stream_node_bytes_max),    Live,    Served, "bytes of a node of a stream, which ~ trims as a whole"),
+    row("stream-node-max-entries",            Integer(0, MAX),            field!(limits.stream_node_entries_max),  Live,    Served, "entries of a node of a stream"),
+    row("hll-sparse-max-bytes",               Memory(0, MAX),             Kept("3000"),                            Live,    Known,  VALUES),
+    row("sanitize-dump-payload",              Choice(&["no", "yes", "clients"]), Kept("no"),                              Live,    Known,  VALUES),
+
+    // Snapshots and the append-only file.
+    row("save",                               SavePoints,                 field!(save),                            Live,    Known,  DISK),
+    row("dbfilename",                         Text,                       Kept("dump.rdb"),                        Guarded, Known,  DISK),
+    row("rdbcompression",                     YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("rdbchecksum",                        YesNo,                      Kept("yes"),                             AtStart, Known,  DISK),
+    row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  DISK),
+    row("stop-writes-on-bgsave-error",        YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("appendonly",                         YesNo,                      Kept("no"),                              Live,    Guards, DISK),
+    row("appendfilename",                     Text,                       Kept("appendonly.aof"),                  AtStart, Known,  DISK),
+    row("appenddirname",                      Text,                       Kept("appendonlydir"),                   AtStart, Known,  DISK),
+    row("appendfsync",                        Choice(&["everysec", "always", "no"]), Kept("everysec"),                        Live,    Known,  DISK),
+    row("no-appendfsync-on-rewrite",          YesNo,                      Kept("no"),                              Live,    Known,  DISK),
+    row("aof-load-truncated",                 YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("aof-use-rdb-preamble",               YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("aof-rewrite-incremental-fsync",      YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("aof-timestamp-enabled",              YesNo,                      Kept("no"),                              Live,    Known,  DISK),
+    row("auto-aof-rewrite-percentage",        Integer(0, INT),            Kept("100"),                             Live,    Known,  DISK),
+    row("auto-aof-rewrite-min-size",          Memory(0, MAX),             Kept("67108864"),                        Live,    Known,  DISK),
+
+    // Replicas.
+    row("replicaof",                          Master,                     Kept(""),                                AtStart, Guards, REPLICAS).alias("slaveof"),
+    row("masteruser",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
+    row("masterauth",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
+    row("min-replicas-to-write",              Integer(0, INT),            Kept("0"),                               Live,    Guards, REPLICAS).alias("min-slaves-to-write"),
+    row("min-replicas-max-lag",               Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS).alias("min-slaves-max-lag"),
+    row("replica-read-only",                  YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-read-only"),
+    row("replica-serve-stale-data",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-serve-stale-data"),
+    row("replica-ignore-maxmemory",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-ignore-maxmemory"),
+    row("replica-announced",                  YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS),
+    row("replica-ignore-disk-write-errors",   YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
+    row("repl-diskless-sync",                 YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS),
+    row("repl-disable-tcp-nodelay",           YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
+    row("replica-priority",                   Integer(0, INT),            Kept("100"),                             Live,    Known,  REPLICAS).alias("slave-priority"),
+    row("replica-announce-ip",                Text,                       Kept(""),                                Live,    Known,  REPLICAS).alias("slave-announce-ip"),
+    row("replica-announce-port",              Integer(0, PORT),           Kept("0"),                               Live,    Known,  REPLICAS).alias("slave-announce-port"),
+    row("repl-ping-replica-period",           Integer(1, INT),            Kept("10"),                              Live,    Known,  REPLICAS).alias("repl-ping-slave-period"),
+    row("repl-timeout",                       Integer(1, INT),            Kept("60"),                              Live,    Known,  REPLICAS),
+    row("repl-backlog-size",                  Memory(1, MAX),             Kept("1048576"),                         Live,    Known,  REPLICAS),
+    row("repl-backlog-ttl",                   Integer(0, MAX),            Kept("3600"),                            Live,    Known,  REPLICAS),
+    row("repl-diskless-load",                 Choice(&["disabled", "on-empty-db", "swapdb"]), Kept("disabled"),                        Live,    Known,  REPLICAS),
+    row("repl-diskless-sync-delay",           Integer(0, INT),            Kept("5"),                               Live,    Known,  REPLICAS),
+    row("repl-diskless-sync-max-replicas",    Integer(0, INT),            Kept("0"),                               Live,    Known,  REPLICAS),
+    row("propagation-error-behavior",         Choice(&["ignore", "panic", "panic-on-replicas"]), Kept("ignore"),                          Live,    Known,  REPLICAS),
+
+    // Users.
+    row("aclfile",                            Text,                       Kept(""),                                AtStart, Guards, USERS),
+    row("acl-pubsub-default",                 Choice(&["allchannels", "resetchannels"]), Kept("resetchannels"),                   Live,    Known,  USERS),
+    row("acllog-max-len",                     Integer(0, MAX),            Kept("128"),                             Live,    Known,  USERS),
+
+    // TLS.
+    row("tls-port",                           Integer(0, PORT),           Kept("0"),                               Live,    Guards, TLS),
+    row("tls-cert-file",                      Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-key-file",                       Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-ca-cert-file",                   Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-ca-cert-dir",                    Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-client-cert-file",               Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-client-key-file",                Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-dh-params-file",                 Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-protocols",                      Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-ciphers",                        Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-ciphersuites",                   Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-key-file-pass",                  Secret,                     Kept(""),                                Live,    Guards, TLS),
+    row("tls-client-key-file-pass",           Secret,                     Kept(""),                                Live,    Guards, TLS),
+    row("tls-auth-clients",                   Choice(&["no", "yes", "optional"]), Kept("yes"),                             Live,    Guards, TLS),
+    row("tls-replication",                    YesNo,                      Kept("no"),                              Live,    Guards, TLS),
+    row("tls-cluster",                        YesNo,                      Kept("no"),                              Live,    Guards, TLS),
+    row("tls-prefer-server-ciphers",          YesNo,                      Kept("no"),                              Live,    Guards, TLS),
+    row("tls-session-caching",                YesNo,                      Kept("yes"),                             Live,    Guards, TLS),
+    row("tls-session-cache-size",             Integer(0, INT),            Kept("20480"),                           Live,    Guards, TLS),
+    row("tls-session-cache-timeout",          Integer(0, INT),            Kept("300"),                             Live,    Guards, TLS),
+    row("max-new-tls-connections-per-cycle",  Integer(1, 1000),           Kept("1"),                               Live,    Known,  TLS),
+
+    // Cluster.
+    row("cluster-enabled",                    YesNo,                      Kept("no"),                              AtStart, Guards, CLUSTER),
+    row("cluster-config-file",                Text,                       Kept("nodes.conf"),                      AtStart, Known,  CLUSTER),
+    row("cluster-port",                       Integer(0, PORT),           Kept("0"),                               AtStart, Known,  CLUSTER),
+    row("cluster-node-timeout",               Integer(0, MAX),            Kept("15000"),                           Live,    Known,  CLUSTER),
+    row("cluster-migration-barrier",          Integer(0, INT),            Kept("1"),                               Live,    Known,  CLUSTER),
+    row("cluster-replica-validity-factor",    Integer(0, INT),            Kept("10"),                              Live,    Known,  CLUSTER).alias("cluster-slave-validity-factor"),
+    row("cluster-replica-no-failover",        YesNo,                      Kept("no"),                              Live,    Known,  CLUSTER).alias("cluster-slave-no-failover"),
+    row("cluster-require-full-coverage",      YesNo,                      Kept("yes"),                             Live,    Known,  CLUSTER),
+    row("cluster-allow-reads-when-down",      YesNo,                      Kept("no"),                              Live,    Known,  CLUSTER),
+    row("cluster-allow-pubsubshard-when-down", YesNo,                      Kept("yes"),                             Live,    Known,  CLUSTER),
+    row("cluster-allow-replica-migration",    YesNo,                      Kept("yes"),                             Live,    Known,  CLUSTER),
+    row("cluster-link-sendbuf-limit",         Memory(0, U64),             Kept("0"),                               Live,    Known,  CLUSTER),
+    row("cluster-announce-ip",                Text,                       Kept(""),                                Live,    Known,  CLUSTER),
+    row("cluster-announce-hostname",          Text,                       Kept(""),                                Live,    Known,  CLUSTER),
+    row("cluster-announce-human-nodename",    Text,                       Kept(""),                                Live,    Known,  CLUSTER),
+    row("cluster-announce-port",              Integer(0, PORT),           Kept("0"),                               Live,    Known,  CLUSTER),
+    row("cluster-announce-tls-port",          Integer(0, PORT),           Kept("0"),                               Live,    Known,  CLUSTER),
+    row("cluster-announce-bus-port",          Integer(0, PORT),           Kept("0"),                               Live,    Known,  CLUSTER),
+    row("cluster-preferred-endpoint-type",    Choice(&["ip", "hostname", "unknown-endpoint"]), Kept("ip"),                              Live,    Known,  CLUSTER),
+];
+
+/// What a redis.conf may hold besides settings, `include` excepted. CONFIG knows none of these.
+#[rustfmt::skip]
+pub static DIRECTIVES: &[Directive] = &[
+    directive("user",                     Guards, USERS),
+    directive("rename-command",           Guards, "commands keep their names yet"),
+    directive("loadmodule",               Guards, "there are no modules"),
+    directive("list-max-ziplist-entries", Known,  OBSOLETE),
+    directive("list-max-ziplist-value",   Known,  OBSOLETE),
+    directive("lua-replicate-commands",   Known,  OBSOLETE),
+];

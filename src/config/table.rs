@@ -1,0 +1,315 @@
+//! What a row of the table of settings is, and how settings are read and changed through it.
+
+use std::fmt;
+
+use super::Config;
+use super::rows::{DIRECTIVES, ROWS};
+use super::value::{Kind, Value};
+
+pub struct Row {
+    pub name: &'static str,
+    /// What older versions of Redis called it, or empty. Both names are alive.
+    pub alias: &'static str,
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    pub change: Change,
+    pub serving: Serving,
+    pub about: &'static str,
+}
+
+/// Whether CONFIG SET may change a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Live,
+    AtStart,
+    /// Never: a client could have files written elsewhere.
+    Guarded,
+}
+
+/// What toril does with a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    Served,
+    /// Accepted with a warning, and kept for CONFIG GET.
+    Known,
+    /// It guards or moves data, so ignoring it would do harm: only its default is accepted.
+    Guards,
+}
+
+pub(super) enum Place {
+    Field(fn(&Config) -> Value, fn(&mut Config, Value)),
+    /// Nobody but CONFIG GET asks for it. This is its default.
+    Kept(&'static str),
+}
+
+/// A line of redis.conf that is no setting.
+pub(super) struct Directive {
+    pub name: &'static str,
+    pub serving: Serving,
+    pub about: &'static str,
+}
+
+pub(super) const fn row(
+    name: &'static str,
+    kind: Kind,
+    place: Place,
+    change: Change,
+    serving: Serving,
+    about: &'static str,
+) -> Row {
+    Row { name, alias: "", kind, place, change, serving, about }
+}
+
+pub(super) const fn directive(
+    name: &'static str,
+    serving: Serving,
+    about: &'static str,
+) -> Directive {
+    Directive { name, serving, about }
+}
+
+impl Row {
+    pub(super) const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = alias;
+        self
+    }
+
+    pub fn find(name: &[u8]) -> Option<&'static Self> {
+        ROWS.iter().find(|row| {
+            row.name.as_bytes().eq_ignore_ascii_case(name)
+                || !name.is_empty() && row.alias.as_bytes().eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// Its value as CONFIG GET answers it. That shows passwords; no log and no error may.
+    pub fn text(&self, config: &Config) -> Vec<u8> {
+        match self.place {
+            Place::Field(get, _) => get(config).text(),
+            Place::Kept(default) => match config.kept.get(self.name) {
+                Some(value) => value.text(),
+                None => default.into(),
+            },
+        }
+    }
+
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+
+    /// Reads a value from the words of a line. An error says what would be right.
+    pub(super) fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
+        let value = self.kind.parse(words)?;
+        match self.place {
+            Place::Field(_, put) => put(config, value),
+            Place::Kept(_) => drop(config.kept.insert(self.name, value)),
+        }
+        Ok(())
+    }
+
+    /// Why a server with this value must not run.
+    pub(super) fn refusal(&self, config: &Config) -> Option<String> {
+        let default = self.text(&Config::default());
+        if self.serving != Serving::Guards || self.text(config) == default {
+            return None;
+        }
+        let default = default.escape_ascii();
+        Some(format!("only '{default}' can be served: {}", self.about))
+    }
+}
+
+impl Directive {
+    pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
+        DIRECTIVES.iter().find(|it| it.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Why CONFIG SET changed nothing, in Redis's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetError {
+    Unknown { name: String },
+    Failed { name: String, reason: String },
+}
+
+impl SetError {
+    fn unknown(name: &[u8]) -> Self {
+        Self::Unknown { name: String::from_utf8_lossy(name).into_owned() }
+    }
+
+    /// Also for whoever carries a change out: a port that is taken, too few open files.
+    pub fn failed(name: &[u8], reason: impl Into<String>) -> Self {
+        Self::Failed { name: String::from_utf8_lossy(name).into_owned(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name } => {
+                write!(f, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            Self::Failed { name, reason } => write!(
+                f,
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+            ),
+        }
+    }
+}
+
+impl Config {
+    /// All settings as CONFIG GET lists them: each under its name and again under its alias.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+        ROWS.iter().flat_map(move |row| {
+            let names = [row.name, row.alias].into_iter().filter(|name| !name.is_empty());
+            names.map(move |name| (name, row.text(self)))
+        })
+    }
+
+    /// The value of a setting, by name or alias in any case.
+    pub fn get(&self, name: &[u8]) -> Option<Vec<u8>> {
+        Row::find(name).map(|row| row.text(self))
+    }
+
+    /// CONFIG SET: changes all of these settings or none, and returns those that now differ.
+    /// Whether names are right is asked of all of them before the first value is read.
+    pub fn set_many(&mut self, settings: &[(&[u8], &[u8])]) -> Result<Vec<&'static Row>, SetError> {
+        let mut rows: Vec<&'static Row> = Vec::with_capacity(settings.len());
+        for (name, _) in settings {
+            let row = Row::find(name).ok_or_else(|| SetError::unknown(name))?;
+            let is_repeated = rows.iter().zip(settings).any(|(other, (other_name, _))| {
+                // By its name and its alias is no duplicate, as in Redis: the last one wins.
+                other.name == row.name && other_name.eq_ignore_ascii_case(name)
+            });
+            let reason = match row.change {
+                Change::AtStart => Some("can't set immutable config"),
+                Change::Guarded => Some("can't set protected config"),
+                Change::Live if is_repeated => Some("duplicate parameter"),
+                Change::Live => None,
+            };
+            if let Some(reason) = reason {
+                return Err(SetError::failed(name, reason));
+            }
+            rows.push(row);
+        }
+        let mut changed = self.clone();
+        for (row, (name, value)) in rows.iter().zip(settings) {
+            row.set(&mut changed, &[value])
+                .and_then(|()| row.refusal(&changed).map_or(Ok(()), Err))
+                .map_err(|reason| SetError::failed(name, reason))?;
+        }
+        rows.retain(|row| row.text(self) != row.text(&changed));
+        *self = changed;
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// What Redis 7.4.1 answers to `CONFIG GET *` when it is started without options: `name value`.
+    const REDIS: &str = include_str!("redis-7.4.1.txt");
+
+    #[test]
+    fn names_and_defaults_are_those_of_redis() {
+        let wanted: BTreeMap<&str, &str> =
+            REDIS.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
+        let config = Config::default();
+        let found: BTreeMap<&str, String> = config
+            .rows()
+            .map(|(name, text)| (name, String::from_utf8(text).expect("defaults are text")))
+            .collect();
+        assert_eq!(found.len(), config.rows().count(), "a name stands twice");
+        assert!(found.keys().eq(wanted.keys()), "other names");
+        let differing: Vec<&str> =
+            wanted.iter().filter(|(name, text)| found[**name] != **text).map(|(n, _)| *n).collect();
+        // We listen to this machine alone, and ask nobody for the working directory.
+        assert_eq!(differing, ["bind", "dir"]);
+    }
+
+    #[test]
+    fn every_row_holds_its_default_and_its_bounds() {
+        for row in ROWS {
+            let mut config = Config::default();
+            let mut texts = vec![row.text(&config)];
+            match row.kind {
+                Kind::Integer(min, max) | Kind::Memory(min, max) => {
+                    texts.extend([min, max].map(|bound| bound.to_string().into_bytes()));
+                }
+                Kind::Choice(words) => {
+                    texts.extend(words.iter().map(|word| word.as_bytes().into()))
+                }
+                Kind::YesNo => texts.extend([b"yes".to_vec(), b"no".to_vec()]),
+                Kind::Text | Kind::Secret => texts.push(b"x y".to_vec()),
+                _ => {}
+            }
+            for text in texts {
+                assert_eq!(row.set(&mut config, &[&text]), Ok(()), "{}", row.name);
+                assert_eq!(row.text(&config), text, "{}", row.name);
+            }
+        }
+    }
+
+    /// Sets pairs of words, and prints what changed or why nothing did.
+    fn check(settings: &str, expect: &str) {
+        let words: Vec<&[u8]> = settings.split('|').map(str::as_bytes).collect();
+        let settings: Vec<(&[u8], &[u8])> =
+            words.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut config = Config::default();
+        let before: Vec<_> = config.rows().collect();
+        let found = match config.set_many(&settings) {
+            Ok(rows) => {
+                let text =
+                    |row: &&Row| format!("{} {}", row.name, row.text(&config).escape_ascii());
+                rows.iter().map(text).collect::<Vec<_>>().join(", ")
+            }
+            Err(error) => {
+                assert!(config.rows().eq(before), "some of {settings:?} was set");
+                error.to_string()
+            }
+        };
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn settings_change_together_or_not_at_all() {
+        check("timeout|5|MAXMEMORY|1mb", "timeout 5, maxmemory 1048576");
+        check("timeout|0", "");
+        check("lua-time-limit|7", "busy-reply-threshold 7");
+        check("hash-max-listpack-entries|5|hz|900", "hash-max-listpack-entries 5, hz 500");
+        check("rdbcompression|no", "rdbcompression no");
+        check(
+            "client-output-buffer-limit|replica 1 2 3",
+            "client-output-buffer-limit normal 0 0 0 slave 1 2 3 pubsub 33554432 8388608 60",
+        );
+        check(
+            "nope|1|timeout|1",
+            "ERR Unknown option or number of arguments for CONFIG SET - 'nope'",
+        );
+        check("|1", "ERR Unknown option or number of arguments for CONFIG SET - ''");
+        let failed = |name: &str, reason: &str| {
+            format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+        };
+        check("timeout|1|maxmemory|x", &failed("maxmemory", "argument must be a memory value"));
+        check("timeout|x|databases|1", &failed("databases", "can't set immutable config"));
+        check("dir|/", &failed("dir", "can't set protected config"));
+        check("timeout|1|TIMEOUT|2", &failed("TIMEOUT", "duplicate parameter"));
+        check("appendonly|no", "");
+        let reason = "only 'no' can be served: nothing is written to disk yet";
+        check("appendonly|yes", &failed("appendonly", reason));
+    }
+
+    #[test]
+    fn passwords_are_set_whole_and_shown_to_config_get_alone() {
+        let mut config = Config::default();
+        let password = b"a \xff\0b";
+        let changed = config.set_many(&[(b"requirepass", password)]).expect("any bytes will do");
+        assert!(changed[0].is_secret());
+        assert_eq!(config.get(b"RequirePass").as_deref(), Some(&password[..]));
+        assert!(config.requirepass.as_ref().is_some_and(|secret| secret.admits(password)));
+        config.set_many(&[(b"requirepass", b"geheim"), (b"masterauth", b"geheim")]).expect("words");
+        assert!(!format!("{config:?}").contains("geheim"));
+        config.set_many(&[(b"requirepass", b"")]).expect("an empty password takes it away");
+        assert!(config.requirepass.is_none());
+    }
+}

@@ -1,0 +1,120 @@
+//! A sorted set's members, each as 64 bits that are cheap to compare and to move about.
+
+use std::cmp::Ordering;
+
+use crate::data::item::{self, Item};
+use crate::util::hash::hash;
+
+/// A member: a number in all bits but the lowest, as most job ids are; or with that bit set, half
+/// of its text's hash and the slot where the text is. So nearly all texts that differ are told
+/// apart without a look at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Key(u64);
+
+const TEXT: u64 = 1;
+const SLOT_BITS: u64 = (u32::MAX as u64) & !TEXT;
+
+impl Key {
+    fn slot(self) -> Option<usize> {
+        (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as usize)
+    }
+
+    /// The upper half of its hash.
+    pub fn tag(self) -> u32 {
+        (self.hash() >> u32::BITS) as u32
+    }
+
+    /// Only the upper half is as random as a hash should be.
+    pub fn hash(self) -> u64 {
+        match self.slot() {
+            Some(_) => self.0,
+            None => hash(&self.0.to_le_bytes()),
+        }
+    }
+}
+
+/// A member as it is looked for or put in: parsed or hashed once.
+#[derive(Clone, Copy)]
+pub(super) struct Probe<'a> {
+    pub text: &'a [u8],
+    /// The key, but for the slot.
+    key: Key,
+}
+
+impl<'a> Probe<'a> {
+    pub fn new(text: &'a [u8]) -> Self {
+        let key = match item::as_number(text) {
+            Some(number) => number << 1,
+            None => hash(text) & !SLOT_BITS | TEXT,
+        };
+        Self { text, key: Key(key) }
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.key.hash()
+    }
+}
+
+/// The texts of those members that are no numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Members {
+    texts: Vec<Box<[u8]>>,
+    free: Vec<u32>,
+    pub text_bytes: usize,
+}
+
+impl Members {
+    pub fn add(&mut self, probe: Probe) -> Key {
+        if probe.key.slot().is_none() {
+            return probe.key;
+        }
+        self.text_bytes += probe.text.len();
+        let text = probe.text.into();
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.texts[slot as usize] = text;
+                slot
+            }
+            None => {
+                self.texts.push(text);
+                (self.texts.len() - 1) as u32
+            }
+        };
+        Key(probe.key.0 | u64::from(slot) << 1)
+    }
+
+    pub fn remove(&mut self, key: Key) {
+        if let Some(slot) = key.slot() {
+            let text = std::mem::take(&mut self.texts[slot]);
+            self.text_bytes -= text.len();
+            self.free.push(slot as u32);
+        }
+    }
+
+    pub fn get(&self, key: Key) -> Item<'_> {
+        match key.slot() {
+            Some(slot) => Item::of_bytes(&self.texts[slot]),
+            None => Item::of_number(key.0 >> 1),
+        }
+    }
+
+    pub fn is(&self, key: Key, probe: Probe) -> bool {
+        match key.slot() {
+            None => key == probe.key,
+            Some(slot) => {
+                key.0 & !SLOT_BITS == probe.key.0 & !SLOT_BITS && *self.texts[slot] == *probe.text
+            }
+        }
+    }
+
+    /// As bytes: the order of members whose scores are equal.
+    pub fn compare(&self, key: Key, text: &[u8]) -> Ordering {
+        (*self.get(key)).cmp(text)
+    }
+
+    pub fn heap_size(&self) -> usize {
+        self.texts.capacity() * size_of::<Box<[u8]>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.text_bytes
+    }
+}
