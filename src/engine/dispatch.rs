@@ -26,10 +26,12 @@ pub(super) enum Called {
 impl Engine {
     /// Runs one request of a client, from the checklist to the reply.
     pub(super) fn request(&mut self, id: ClientId, args: Args) {
-        let client = &mut self.clients[id];
-        if client.reply_mode == ReplyMode::SkipNext {
-            client.reply_mode = ReplyMode::SkipThis;
-        }
+        let mode = &mut self.clients[id].reply_mode;
+        *mode = match *mode {
+            ReplyMode::SkipNext => ReplyMode::SkipThis,
+            ReplyMode::SkipThis => ReplyMode::On,
+            other => other,
+        };
         let found = self.table.resolve(&args);
         let admission = match &found {
             Ok(found) => self.admit(id, *found, &args),
@@ -159,13 +161,9 @@ impl Engine {
 
     /// Appends to a client's outbox what `write` says, unless the client wants no replies.
     pub(super) fn answer_with(&mut self, id: ClientId, write: impl FnOnce(&mut Reply)) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        match client.reply_mode {
-            ReplyMode::On | ReplyMode::SkipNext => write(&mut client.outbox.reply()),
-            ReplyMode::SkipThis => client.reply_mode = ReplyMode::On,
-            ReplyMode::Off => {}
+        if self.clients.get(id).is_some() {
+            self.on_outbox(id, |_, _, reply| write(reply));
         }
-        self.clients.mark_dirty(id);
     }
 
     fn run_request(&mut self, id: ClientId, found: Found, args: Args) {
@@ -175,46 +173,57 @@ impl Engine {
         client.last_container = found.container.map(|container| container.name);
         client.commands += 1;
         self.keyspace.touching = !client.no_touch;
-        self.run_on_outbox(id, found, args, Origin::Client);
+        match self.call_on_outbox(id, found, args, Origin::Client) {
+            Called::Done(_) => self.release_pushes(id),
+            Called::Parked(parked) => {
+                self.park(id, parked);
+                self.release_pushes(id);
+            }
+            Called::Running => self.clients[id].state = State::Running,
+        }
     }
 
-    /// Calls a command with the client's outbox as the place of its reply.
-    pub(super) fn run_on_outbox(&mut self, id: ClientId, found: Found, args: Args, origin: Origin) {
+    /// Calls a command with the client's outbox as the place of its reply or error.
+    pub(super) fn call_on_outbox(
+        &mut self,
+        id: ClientId,
+        found: Found,
+        args: Args,
+        origin: Origin,
+    ) -> Called {
+        self.on_outbox(id, |engine, db, reply| {
+            let called = engine.call(id, found, args, origin, db, reply);
+            if let Called::Done(Err(error)) = &called {
+                reply.error(error);
+            }
+            called
+        })
+    }
+
+    /// Lends out a client's outbox and database. What is pushed to the client meanwhile is held
+    /// back until its own reply stands.
+    pub(super) fn on_outbox<T>(
+        &mut self,
+        id: ClientId,
+        run: impl FnOnce(&mut Self, &mut usize, &mut Reply) -> T,
+    ) -> T {
         let client = &mut self.clients[id];
-        let mut db = client.db;
-        // What is pushed to this client meanwhile is held back until its own reply stands.
-        let mut outbox = std::mem::take(&mut client.outbox);
+        let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
         client.outbox.protocol = outbox.protocol;
-        let before = self.current.replace(id);
         let start = outbox.position();
+        let before = self.current.replace(id);
         let mut reply = outbox.reply();
-        let called = self.call(id, found, args, origin, &mut db, &mut reply);
-        if let Called::Done(Err(error)) = &called {
-            reply.error(error);
-        }
+        let result = run(self, &mut db, &mut reply);
         let protocol = reply.protocol();
         self.current = before;
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let client = &mut self.clients[id];
         outbox.protocol = protocol;
-        if client.reply_mode == ReplyMode::Off || client.reply_mode == ReplyMode::SkipThis {
+        if matches!(client.reply_mode, ReplyMode::Off | ReplyMode::SkipThis) {
             outbox.truncate(start);
-            if client.reply_mode == ReplyMode::SkipThis
-                && !matches!(called, Called::Parked(_) | Called::Running)
-            {
-                client.reply_mode = ReplyMode::On;
-            }
         }
-        client.outbox = outbox;
-        client.db = db;
-        match called {
-            Called::Done(_) => {}
-            Called::Parked(parked) => self.park(id, parked),
-            Called::Running => client.state = State::Running,
-        }
-        if self.current.is_none() && self.clients[id].state != State::Running {
-            self.release_pushes(id);
-        }
+        (client.db, client.outbox) = (db, outbox);
         self.clients.mark_dirty(id);
+        result
     }
 
     /// Runs a handler: the one way for requests, transactions, scripts and parked requests.

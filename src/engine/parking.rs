@@ -3,6 +3,7 @@
 
 use super::client::{ClientId, Empty, Parked, State};
 use super::context::Origin;
+use super::dispatch::Called;
 use super::time::mono_tick;
 use super::waiters::On;
 use super::{Alarm, Engine};
@@ -104,26 +105,13 @@ impl Engine {
         let words = park.again.words();
         let args = Args::new(&words);
         let Ok(found) = self.table.resolve(&args) else { return true };
-        let client = &mut self.clients[id];
-        let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
-        client.outbox.protocol = outbox.protocol;
-        let before = self.current.replace(id);
-        let mut reply = outbox.reply();
-        let called = self.call(id, found, args, origin, &mut db, &mut reply);
-        if let super::dispatch::Called::Done(Err(error)) = &called {
-            reply.error(error);
-        }
-        self.current = before;
-        let client = &mut self.clients[id];
-        client.outbox = outbox;
-        if matches!(called, super::dispatch::Called::Parked(_)) {
-            client.parked = Some(Parked::Keys(park));
+        let called = self.call_on_outbox(id, found, args, origin);
+        self.clients[id].parked = Some(Parked::Keys(park));
+        if matches!(called, Called::Parked(_)) {
             return false;
         }
-        client.parked = Some(Parked::Keys(park));
         self.unpark(id);
         self.release_pushes(id);
-        self.clients.mark_dirty(id);
         true
     }
 
