@@ -24,15 +24,18 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// Fetches the texts of the files that a path names: one, or all that it matches.
+pub type Include<'a> = &'a mut dyn FnMut(&str) -> io::Result<Vec<String>>;
+
 impl Config {
-    /// Reads settings over the defaults. `include` fetches the text of an included path.
+    /// Reads settings over the defaults.
     ///
     /// The warnings name what is accepted without effect, one line a reason. They belong after the
     /// Ready line: tools take a word like `error` before it, even in the name of a setting, for a
     /// failed start.
     pub fn from_lines(
         text: &str,
-        include: &mut dyn FnMut(&str) -> io::Result<String>,
+        include: Include<'_>,
     ) -> Result<(Self, Vec<String>), ConfigError> {
         let mut reader = Reader {
             config: Self::default(),
@@ -48,7 +51,7 @@ impl Config {
 
 struct Reader<'a> {
     config: Config,
-    include: &'a mut dyn FnMut(&str) -> io::Result<String>,
+    include: Include<'a>,
     /// The row of `save`, once a line has replaced the default.
     save: Option<&'static Row>,
     /// Settings that must not be what they are. A later line may still put them right, so that
@@ -99,9 +102,9 @@ impl Reader<'_> {
             return Err(wrong("These files include each other without end".into()));
         }
         let path = String::from_utf8_lossy(path);
-        let text =
+        let texts =
             (self.include)(&path).map_err(|error| ConfigError::cannot_open(&path, &error))?;
-        self.read(&text, depth + 1)
+        texts.iter().try_for_each(|text| self.read(text, depth + 1))
     }
 
     fn set(&mut self, row: &'static Row, values: &[&[u8]]) -> Result<(), String> {
@@ -223,9 +226,10 @@ mod tests {
     /// them, or what stands below the heading of the error.
     fn check(text: &str, expect: &str) {
         let mut include = |path: &str| match path {
-            "more.conf" => Ok("timeout 78\n".to_string()),
-            "loop.conf" => Ok("include loop.conf".to_string()),
-            "bad.conf" => Ok("timeout 1\nnope 2\n".to_string()),
+            "more.conf" => Ok(vec!["timeout 78\n".to_string()]),
+            "loop.conf" => Ok(vec!["include loop.conf".to_string()]),
+            "*.conf" => Ok(vec!["timeout 1".to_string(), "timeout 2\nnope 2\n".to_string()]),
+            "*.none" => Ok(Vec::new()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
         let found = match Config::from_lines(text, &mut include) {
@@ -318,7 +322,7 @@ mod tests {
         let quotes = "Unbalanced quotes in configuration line";
         check("timeout \"5", &format!("line 1\n>>> 'timeout \"5'\n{quotes}"));
         check("include", &format!("line 1\n>>> 'include'\n{unknown}"));
-        check("include bad.conf", &format!("line 2\n>>> 'nope 2'\n{unknown}"));
+        check("include *.conf", &format!("line 2\n>>> 'nope 2'\n{unknown}"));
         let deep = "These files include each other without end";
         check("include loop.conf", &format!("line 1\n>>> 'include loop.conf'\n{deep}"));
         check("include no.conf", "Fatal error, can't open config file 'no.conf': entity not found");
@@ -334,7 +338,7 @@ mod tests {
             "'masterauth' geheim x",
             "rename-command CONFIG geheim",
         ] {
-            let error = Config::from_lines(line, &mut |_| Ok(String::new())).expect_err(line);
+            let error = Config::from_lines(line, &mut |_| Ok(Vec::new())).expect_err(line);
             let error = error.to_string();
             assert!(error.contains("(hidden)") && !error.contains("geheim"), "{error}");
         }

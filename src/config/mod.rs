@@ -22,7 +22,7 @@ pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
 pub use choice::{EventClasses, LogLevel, Policy, Protected};
 pub use help::{help, version_line};
-pub use lines::ConfigError;
+pub use lines::{ConfigError, Include};
 pub use secret::Secret;
 pub use table::{Change, Row, Serving, SetError};
 use value::Value;
