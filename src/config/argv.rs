@@ -1,6 +1,6 @@
 //! The command line of `redis-server`, which is a way to write the lines of a redis.conf.
 
-use crate::util::words;
+use crate::util::quote;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -74,7 +74,7 @@ fn joined(args: &[String]) -> String {
             }
             None => {
                 lines.push(if lines.is_empty() { b'\n' } else { b' ' });
-                words::quote(arg.as_bytes(), &mut lines);
+                quote::quoted(arg.as_bytes(), &mut lines);
                 wants_value = false;
             }
         }

@@ -1,4 +1,4 @@
-//! A line of words, some of them quoted: as typed by hand, as in a configuration file, as in a log.
+//! A line of words, some of them quoted: as typed by hand, or in a configuration file.
 
 /// The bytes of all words, and where each stands in them.
 pub type Words = (Vec<u8>, Vec<(usize, usize)>);
@@ -72,27 +72,10 @@ fn hex(digit: u8) -> u8 {
     char::from(digit).to_digit(16).unwrap_or(0) as u8
 }
 
-/// Appends `word` in double quotes, so that `split` reads it back and a terminal stays unharmed.
-pub fn quote(word: &[u8], line: &mut Vec<u8>) {
-    line.push(b'"');
-    for &byte in word {
-        match byte {
-            b'"' | b'\\' => line.extend([b'\\', byte]),
-            b'\n' => line.extend(b"\\n"),
-            b'\r' => line.extend(b"\\r"),
-            b'\t' => line.extend(b"\\t"),
-            0x07 => line.extend(b"\\a"),
-            0x08 => line.extend(b"\\b"),
-            b' '..=b'~' => line.push(byte),
-            _ => line.extend(format!("\\x{byte:02x}").bytes()),
-        }
-    }
-    line.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::quote;
 
     fn check(line: &[u8], expect: Option<&[&[u8]]>) {
         let found = split(line);
@@ -116,7 +99,7 @@ mod tests {
     fn quoted_words_read_back() {
         let every_byte: Vec<u8> = (0..=255).collect();
         let mut line = Vec::new();
-        quote(&every_byte, &mut line);
+        quote::quoted(&every_byte, &mut line);
         assert!(line.iter().all(|byte| (b' '..=b'~').contains(byte)));
         check(&line, Some(&[&every_byte]));
     }
