@@ -117,9 +117,10 @@ pub fn generalize(a: &Reply, b: &Reply) -> Reply {
         (Set(a), Set(b)) if is_permuted(a, b) => Set(a.clone()),
         (Set(a), Set(b)) if a.len() == b.len() => Set(each(a, b)),
         (Unordered(a), Array(b)) if is_permuted(a, b) => Unordered(a.clone()),
-        (Array(a), Array(b)) if a.len() == b.len() => {
+        (Unordered(a) | Array(a), Array(b)) if a.len() == b.len() => {
             let each: Vec<Reply> = each(a, b);
-            let is_mixed_up = each.iter().any(Reply::is_wide) && is_permuted(a, b);
+            let was_wide = a.iter().any(Reply::is_wide);
+            let is_mixed_up = !was_wide && each.iter().any(Reply::is_wide) && is_permuted(a, b);
             if is_mixed_up { Unordered(a.clone()) } else { Array(each) }
         }
         (Push(a), Push(b)) if a.len() == b.len() => Push(each(a, b)),
