@@ -23,7 +23,8 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("std::net", &["server", "main.rs"]),
     ("std::fs", &["server", "main.rs"]),
     ("std::env", &["server", "main.rs"]),
-    ("std::thread", &["server", "main.rs"]),
+    ("thread::spawn", &["server", "main.rs"]),
+    ("thread::sleep", &["server", "main.rs"]),
     ("tokio", &["server", "main.rs"]),
     ("SystemTime", &["server", "main.rs"]),
     ("Instant", &["server", "main.rs"]),
@@ -31,7 +32,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("eprintln", &["server", "main.rs"]),
     ("thread_local", &["server", "util/alloc.rs", "lua"]),
     ("unsafe", &["util", "data", "lua", "server/timerfd.rs"]),
-    ("rand", &[]),
+    ("rand", &["server"]),
     ("static mut", &[]),
 ];
 

@@ -268,8 +268,8 @@ impl Engine {
     /// The server's answer to an effect: the client that asked goes on.
     pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
         self.set_now(now);
-        if !matches!(self.clients.get(id), Some(client) if matches!(client.parked, Some(Parked::Effect)))
-        {
+        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
+        if !matches!(parked, Some(Parked::Effect)) {
             return;
         }
         self.unpark(id);

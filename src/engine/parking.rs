@@ -119,8 +119,8 @@ impl Engine {
     pub(super) fn end_pause(&mut self) {
         self.pause = None;
         for id in std::mem::take(&mut self.paused_clients) {
-            if matches!(self.clients.get(id), Some(client) if matches!(client.parked, Some(Parked::Pause)))
-            {
+            let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
+            if matches!(parked, Some(Parked::Pause)) {
                 self.unpark(id);
             }
         }
