@@ -16,7 +16,8 @@ struct Header {
 /// All empty blocks point here; without a capacity, nothing is ever written to it.
 static EMPTY: Header = Header { len: 0, capacity: 0 };
 
-/// At most 4 GB; strings end at 512 MB.
+/// At most 4 GB; strings end at 512 MB. `Either` relies on its being a pointer and nothing else.
+#[repr(transparent)]
 pub struct Block {
     header: NonNull<Header>,
 }

@@ -1,26 +1,443 @@
-//! To come.
+//! Hashes: fields with values, packed into one block while they are few, indexed beyond.
+//!
+//! BullMQ keeps each job in a hash of a dozen fields, so that the packed layout is a job's memory.
+//! One long value does not end it: only many fields or a large block do. Both layouts keep fields
+//! in the order they came.
+//!
+//! What OBJECT ENCODING says is a matter of its own: Redis goes from "listpack" to "hashtable" by
+//! limits that can be set, and never back.
 
 use crate::config::Limits;
+use crate::data::either::{Either, View, ViewMut};
+use crate::data::indexed::Indexed;
+use crate::data::item::Item;
+use crate::data::packed::{self, Packed};
+use crate::data::string::Str;
+use crate::util::rng::Rng;
 
 #[derive(Clone, Debug, Default)]
-pub struct Hash {}
+pub struct Hash(Either<Large>);
+
+#[derive(Clone, Debug)]
+struct Large {
+    pairs: Indexed<Str>,
+    tally: Tally,
+}
+
+/// What decides on the encoding reported.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    is_hashtable: bool,
+    /// Whether fields have come since the last settling, and how long they or values were.
+    has_grown: bool,
+    longest: usize,
+}
+
+/// Where a field stands in the packed layout.
+struct Place {
+    field: usize,
+    value: usize,
+    end: usize,
+}
 
 impl Hash {
     pub fn new() -> Self {
         Self::default()
     }
 
-    pub fn is_empty(&self) -> bool {
-        true
+    pub fn len(&self) -> usize {
+        match self.0.view() {
+            View::Packed(packed) => packed.head().count.into(),
+            View::Large(large) => large.pairs.len(),
+        }
     }
 
-    pub fn settle(&mut self, _limits: &Limits) {}
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
+        match self.0.view() {
+            View::Packed(packed) => {
+                find(packed, field).map(|place| Item::of_bytes(packed.text(place.value).0))
+            }
+            View::Large(large) => {
+                large.pairs.find(field).map(|at| large.pairs.entries()[at].1.bytes())
+            }
+        }
+    }
+
+    pub fn contains(&self, field: &[u8]) -> bool {
+        match self.0.view() {
+            View::Packed(packed) => find(packed, field).is_some(),
+            View::Large(large) => large.pairs.find(field).is_some(),
+        }
+    }
+
+    /// Whether the field is new.
+    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let place = find(packed, field);
+                if !has_room(packed, place.as_ref(), field, value) {
+                    let mut large = Large::of(packed);
+                    let is_new = large.set(field, value);
+                    self.0 = Either::large(large);
+                    return is_new;
+                }
+                match &place {
+                    Some(place) => packed.replace_text(place.value..place.end, value),
+                    None => packed.push_pair(field, value),
+                }
+                let mut tally = Tally::read(packed);
+                tally.note(field, value, place.is_none());
+                tally.write(packed, place.is_none().into());
+                place.is_none()
+            }
+            ViewMut::Large(large) => large.set(field, value),
+        }
+    }
+
+    /// Sets the field only if it is new, and tells whether it was.
+    pub fn set_nx(&mut self, field: &[u8], value: &[u8]) -> bool {
+        !self.contains(field) && self.set(field, value)
+    }
+
+    /// Whether the field was there.
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let Some(place) = find(packed, field) else { return false };
+                packed.splice(place.field..place.end, &[]);
+                Tally::read(packed).write(packed, -1);
+                true
+            }
+            ViewMut::Large(large) => {
+                let Some(at) = large.pairs.find(field) else { return false };
+                large.pairs.remove(at);
+                true
+            }
+        }
+    }
+
+    /// Fields with their values, in the order of `at`.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(match self.0.view() {
+            View::Packed(packed) => Walk::Packed { packed, offset: 0 },
+            View::Large(large) => Walk::Large(large.pairs.entries().iter()),
+        })
+    }
+
+    /// The field and value of an index below `len`.
+    pub fn at(&self, index: usize) -> Option<(Item<'_>, Item<'_>)> {
+        self.iter().nth(index)
+    }
+
+    pub fn random(&self, rng: &mut Rng) -> Option<(Item<'_>, Item<'_>)> {
+        if self.is_empty() { None } else { self.at(rng.below(self.len())) }
+    }
+
+    /// Visits about `count` fields with their values and returns the cursor for the next ones, 0
+    /// after the last. A hash that Redis would have packed is visited whole, as there.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> u64 {
+        match self.0.view() {
+            View::Large(large) if large.tally.is_hashtable => {
+                large.pairs.scan(cursor, count, &mut |(field, value)| {
+                    visit(&field.bytes(), &value.bytes())
+                })
+            }
+            _ => {
+                self.iter().for_each(|(field, value)| visit(&field, &value));
+                0
+            }
+        }
+    }
+
+    pub fn settle(&mut self, limits: &Limits) {
+        let len = self.len();
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let mut tally = Tally::read(packed);
+                tally.settle(len, limits);
+                tally.write(packed, 0);
+            }
+            ViewMut::Large(large) => large.tally.settle(len, limits),
+        }
+    }
 
     pub fn encoding(&self) -> &'static str {
-        "hashtable"
+        let tally = match self.0.view() {
+            View::Packed(packed) => Tally::read(packed),
+            View::Large(large) => large.tally,
+        };
+        if tally.is_hashtable { "hashtable" } else { "listpack" }
     }
 
     pub fn heap_size(&self) -> usize {
-        0
+        match self.0.view() {
+            View::Packed(packed) => packed.heap_size(),
+            View::Large(large) => {
+                let pairs = large.pairs.entries().iter();
+                let texts = pairs.map(|(field, value)| field.heap_size() + value.heap_size());
+                size_of::<Large>() + large.pairs.heap_size() + texts.sum::<usize>()
+            }
+        }
+    }
+}
+
+fn find(packed: &Packed, field: &[u8]) -> Option<Place> {
+    let len = packed.body().len();
+    let mut start = 0;
+    while start < len {
+        let (text, value) = packed.text(start);
+        let (_, end) = packed.text(value);
+        if text == field {
+            return Some(Place { field: start, value, end });
+        }
+        start = end;
+    }
+    None
+}
+
+fn has_room(packed: &Packed, place: Option<&Place>, field: &[u8], value: &[u8]) -> bool {
+    let (count, added) = match place {
+        Some(_) => (0, value.len()),
+        None => (1, field.len() + value.len()),
+    };
+    usize::from(packed.head().count) + count <= packed::COUNT_MAX
+        && packed.body().len() + added <= packed::BYTES_MAX
+}
+
+impl Large {
+    fn of(packed: &Packed) -> Self {
+        let mut pairs = Indexed::new();
+        let mut texts = packed.texts();
+        while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
+            pairs.push(field, Str::of_bytes(value));
+        }
+        Self { pairs, tally: Tally::read(packed) }
+    }
+
+    fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        let found = self.pairs.find(field);
+        self.tally.note(field, value, found.is_none());
+        match found {
+            Some(at) => *self.pairs.value_mut(at) = Str::of_bytes(value),
+            None => self.pairs.push(field, Str::of_bytes(value)),
+        }
+        found.is_none()
+    }
+}
+
+impl Tally {
+    const IS_HASHTABLE: u8 = 1;
+    const HAS_GROWN: u8 = 2;
+
+    fn read(packed: &Packed) -> Self {
+        let head = packed.head();
+        Self {
+            is_hashtable: head.flags & Self::IS_HASHTABLE != 0,
+            has_grown: head.flags & Self::HAS_GROWN != 0,
+            longest: head.longest.into(),
+        }
+    }
+
+    /// Fields that came or went are counted in passing.
+    fn write(self, packed: &mut Packed, change: i8) {
+        let mut head = packed.head();
+        head.flags = (u8::from(self.is_hashtable) * Self::IS_HASHTABLE)
+            | (u8::from(self.has_grown) * Self::HAS_GROWN);
+        head.count = head.count.wrapping_add_signed(change);
+        head.longest = self.longest.try_into().unwrap_or(u16::MAX);
+        packed.set_head(head);
+    }
+
+    fn note(&mut self, field: &[u8], value: &[u8], is_new: bool) {
+        self.has_grown |= is_new;
+        self.longest = self.longest.max(field.len()).max(value.len());
+    }
+
+    fn settle(&mut self, len: usize, limits: &Limits) {
+        self.is_hashtable |= self.longest > limits.hash_value_bytes_max
+            || self.has_grown && len > limits.hash_entries_max;
+        self.has_grown = false;
+        self.longest = 0;
+    }
+}
+
+pub struct Iter<'a>(Walk<'a>);
+
+enum Walk<'a> {
+    Packed { packed: &'a Packed, offset: usize },
+    Large(std::slice::Iter<'a, (Str, Str)>),
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (Item<'a>, Item<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.nth(0)
+    }
+
+    fn nth(&mut self, count: usize) -> Option<Self::Item> {
+        match &mut self.0 {
+            Walk::Packed { packed, offset } => {
+                for _ in 0..2 * count {
+                    if *offset < packed.body().len() {
+                        *offset = packed.text(*offset).1;
+                    }
+                }
+                if *offset == packed.body().len() {
+                    return None;
+                }
+                let (field, value_at) = packed.text(*offset);
+                let (value, end) = packed.text(value_at);
+                *offset = end;
+                Some((Item::of_bytes(field), Item::of_bytes(value)))
+            }
+            Walk::Large(pairs) => {
+                pairs.nth(count).map(|(field, value)| (field.bytes(), value.bytes()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(hash: &Hash) -> Vec<(Vec<u8>, Vec<u8>)> {
+        hash.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect()
+    }
+
+    #[test]
+    fn random_operations_agree_with_a_list_of_pairs() {
+        for seed in 0..60 {
+            let mut rng = Rng::from_seed(seed);
+            let mut hash = Hash::new();
+            let mut model: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+            let names = 1 + rng.below(1_000);
+            let value_len_max = [8, 100, 5_000][rng.below(3)];
+            for step in 0..1_500usize {
+                let field = rng.below(names).to_string().repeat(1 + rng.below(2)).into_bytes();
+                let value = step.to_string().repeat(1 + rng.below(value_len_max / 4));
+                let value = value.into_bytes();
+                let at = model.iter().position(|(other, _)| *other == field);
+                assert_eq!(hash.get(&field).as_deref(), at.map(|at| &*model[at].1));
+                assert_eq!(hash.contains(&field), at.is_some());
+                match (rng.below(5), at) {
+                    (0, _) => {
+                        assert_eq!(hash.remove(&field), at.is_some());
+                        at.map(|at| model.remove(at));
+                    }
+                    (1, Some(_)) => assert!(!hash.set_nx(&field, &value)),
+                    (_, Some(at)) => {
+                        assert!(!hash.set(&field, &value));
+                        model[at].1 = value;
+                    }
+                    (_, None) => {
+                        assert!(hash.set(&field, &value));
+                        model.push((field, value));
+                    }
+                }
+                assert_eq!(hash.len(), model.len());
+                if model.len() > 512 {
+                    break;
+                }
+            }
+            assert_eq!(pairs(&hash), model, "seed {seed}");
+            assert_eq!(pairs(&hash.clone()), model);
+            for (index, (field, _)) in model.iter().enumerate() {
+                assert_eq!(&*hash.at(index).unwrap().0, field);
+                assert_eq!(hash.get(field).as_deref(), Some(&*model[index].1));
+            }
+            assert!(hash.at(model.len()).is_none());
+            while let Some((field, _)) = model.pop() {
+                let (picked, value) = hash.random(&mut rng).unwrap();
+                assert_eq!(hash.get(&picked).as_deref(), Some(&*value));
+                assert!(hash.remove(&field) && !hash.remove(&field));
+            }
+            assert!(hash.is_empty() && hash.random(&mut rng).is_none());
+        }
+    }
+
+    #[test]
+    fn thousands_of_fields_come_and_go() {
+        let mut hash = Hash::new();
+        let name = |number: usize| format!("field:{number}").into_bytes();
+        (0..20_000).for_each(|number| assert!(hash.set(&name(number), b"value")));
+        (0..20_000).step_by(3).for_each(|number| assert!(hash.remove(&name(number))));
+        assert!((0..20_000).all(|number| hash.contains(&name(number)) == (number % 3 != 0)));
+        (0..20_000).for_each(|number| assert_eq!(hash.remove(&name(number)), number % 3 != 0));
+        assert!(hash.is_empty());
+    }
+
+    #[test]
+    fn a_walk_pages_through_what_redis_would_index() {
+        let mut hash = Hash::new();
+        let visit_all = |hash: &Hash| {
+            let (mut cursor, mut pages, mut seen) = (0, 0, Vec::new());
+            loop {
+                cursor = hash.scan(cursor, 50, &mut |field, _| seen.push(field.to_vec()));
+                pages += 1;
+                if cursor == 0 {
+                    seen.sort();
+                    seen.dedup();
+                    return (pages, seen.len());
+                }
+            }
+        };
+        for number in 0..512 {
+            hash.set(format!("{number}").as_bytes(), b"");
+        }
+        hash.settle(&Limits::default());
+        assert_eq!(visit_all(&hash), (1, 512));
+        hash.set(b"one more", b"");
+        hash.settle(&Limits::default());
+        assert_eq!(visit_all(&hash), (11, 513));
+    }
+
+    /// Recorded from Redis 7.4.1.
+    #[test]
+    fn encodings_are_those_of_redis() {
+        let long = [b'x'; 65];
+        let limits = Limits::default();
+        let mut hash = Hash::new();
+        let check = |hash: &mut Hash, limits: &Limits, expect: &str| {
+            hash.settle(limits);
+            assert_eq!(hash.encoding(), expect);
+        };
+        hash.set(b"a", &long[..64]);
+        check(&mut hash, &limits, "listpack");
+        // Even a long value that was replaced at once counts, and a hash never goes back.
+        hash.set(b"a", &long);
+        hash.set(b"a", b"1");
+        check(&mut hash, &limits, "hashtable");
+        check(&mut hash.clone(), &limits, "hashtable");
+
+        let mut hash = Hash::new();
+        hash.set(&long, b"");
+        check(&mut hash, &limits, "hashtable");
+
+        // A lower limit is heeded when a field comes.
+        let mut hash = Hash::new();
+        [b"a", b"b", b"c"].iter().for_each(|field| assert!(hash.set(*field, b"1")));
+        check(&mut hash, &limits, "listpack");
+        let limits = Limits { hash_entries_max: 2, ..limits };
+        hash.set(b"a", b"2");
+        check(&mut hash, &limits, "listpack");
+        hash.set(b"d", b"2");
+        check(&mut hash, &limits, "hashtable");
+    }
+
+    #[test]
+    fn a_job_takes_one_block() {
+        assert_eq!(size_of::<Hash>(), 8);
+        let mut hash = Hash::new();
+        assert_eq!(hash.heap_size(), 0);
+        hash.set(b"name", b"paint");
+        hash.set(b"data", &[b'x'; 500]);
+        // The block's header, the head, and a length before each text.
+        assert_eq!(hash.heap_size(), 8 + 4 + (1 + 4) + (1 + 5) + (1 + 4) + (2 + 500));
     }
 }

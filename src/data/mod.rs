@@ -1,10 +1,13 @@
 //! The value types. They know no key, no client, no command and no reply.
 
 mod block;
+mod either;
 pub mod hash;
+mod indexed;
 pub mod item;
 pub mod list;
 mod listpack;
+mod packed;
 pub mod set;
 pub mod stream;
 pub mod string;

@@ -1,26 +1,505 @@
-//! To come.
+//! Sets: integers in ascending order, a few texts in the order they came, or an index.
+//!
+//! The layouts change hands by bounds of their own. What OBJECT ENCODING says follows Redis: from
+//! "intset" to "listpack" to "hashtable" by limits that can be set, and never back.
 
 use crate::config::Limits;
+use crate::data::either::{Either, View, ViewMut};
+use crate::data::indexed::Indexed;
+use crate::data::item::Item;
+use crate::data::packed::{self, Packed};
+use crate::data::string::Str;
+use crate::util::number;
+use crate::util::rng::Rng;
+
+/// As many as Redis keeps in ascending order; adding one moves half of them, 2 KB.
+const INTEGERS_LEN_MAX: usize = 512;
+
+const INTEGER_BYTES: usize = size_of::<i64>();
 
 #[derive(Clone, Debug, Default)]
-pub struct Set {}
+pub struct Set(Either<Large>);
+
+#[derive(Clone, Debug)]
+struct Large {
+    members: Indexed<()>,
+    tally: Tally,
+}
+
+/// What decides on the encoding reported, and on how to read the packed layout.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    encoding: Encoding,
+    /// Whether there is, or was, a member that is no integer.
+    has_texts: bool,
+    /// Whether members have come since the last settling, and how long they were.
+    has_grown: bool,
+    longest: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Intset,
+    Listpack,
+    Hashtable,
+}
+
+enum Layout<'a> {
+    Integers(&'a [[u8; INTEGER_BYTES]]),
+    Texts(&'a Packed),
+    Large(&'a Large),
+}
 
 impl Set {
     pub fn new() -> Self {
         Self::default()
     }
 
+    pub fn len(&self) -> usize {
+        match self.layout() {
+            Layout::Integers(integers) => integers.len(),
+            Layout::Texts(packed) => packed.head().count.into(),
+            Layout::Large(large) => large.members.len(),
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match self.layout() {
+            Layout::Integers(integers) => {
+                number::parse_i64(member).is_some_and(|member| search(integers, member).is_ok())
+            }
+            Layout::Texts(packed) => packed.texts().any(|text| text == member),
+            Layout::Large(large) => large.members.find(member).is_some(),
+        }
+    }
+
+    /// Whether the member is new.
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        if self.contains(member) {
+            return false;
+        }
+        self.make_room(member);
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let mut tally = Tally::read(packed);
+                tally.note(member);
+                if tally.has_texts {
+                    packed.push_text(member);
+                    tally.write(packed, 1);
+                } else if let Some(integer) = number::parse_i64(member) {
+                    let (Ok(index) | Err(index)) = search(integers(packed), integer);
+                    let at = index * INTEGER_BYTES;
+                    packed.splice(at..at, &[&integer.to_le_bytes()]);
+                    tally.write(packed, 0);
+                }
+            }
+            ViewMut::Large(large) => {
+                large.tally.note(member);
+                large.members.push(member, ());
+            }
+        }
         true
     }
 
-    pub fn settle(&mut self, _limits: &Limits) {}
+    /// Whether the member was there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        let found = match self.layout() {
+            Layout::Integers(integers) => {
+                number::parse_i64(member).and_then(|member| search(integers, member).ok())
+            }
+            Layout::Texts(packed) => packed.texts().position(|text| text == member),
+            Layout::Large(large) => large.members.find(member),
+        };
+        found.is_some_and(|index| {
+            self.remove_at(index);
+            true
+        })
+    }
+
+    /// Members in the order of `at`.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(match self.layout() {
+            Layout::Integers(integers) => Walk::Integers(integers.iter()),
+            Layout::Texts(packed) => Walk::Texts { packed, offset: 0 },
+            Layout::Large(large) => Walk::Large(large.members.entries().iter()),
+        })
+    }
+
+    /// The member of an index below `len`.
+    pub fn at(&self, index: usize) -> Option<Item<'_>> {
+        self.iter().nth(index)
+    }
+
+    pub fn random(&self, rng: &mut Rng) -> Option<Item<'_>> {
+        if self.is_empty() { None } else { self.at(rng.below(self.len())) }
+    }
+
+    pub fn pop_random(&mut self, rng: &mut Rng) -> Option<Str> {
+        if self.is_empty() { None } else { Some(self.remove_at(rng.below(self.len()))) }
+    }
+
+    /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
+    /// set that Redis would have packed is visited whole, as there.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> u64 {
+        match self.0.view() {
+            View::Large(large) if large.tally.encoding == Encoding::Hashtable => {
+                large.members.scan(cursor, count, &mut |(member, ())| visit(&member.bytes()))
+            }
+            _ => {
+                self.iter().for_each(|member| visit(&member));
+                0
+            }
+        }
+    }
+
+    pub fn settle(&mut self, limits: &Limits) {
+        let mut tally = self.tally();
+        tally.encoding = self.settled_encoding(tally, limits);
+        tally.has_grown = false;
+        tally.longest = 0;
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => tally.write(packed, 0),
+            ViewMut::Large(large) => large.tally = tally,
+        }
+    }
 
     pub fn encoding(&self) -> &'static str {
-        "hashtable"
+        match self.tally().encoding {
+            Encoding::Intset => "intset",
+            Encoding::Listpack => "listpack",
+            Encoding::Hashtable => "hashtable",
+        }
     }
 
     pub fn heap_size(&self) -> usize {
-        0
+        match self.0.view() {
+            View::Packed(packed) => packed.heap_size(),
+            View::Large(large) => {
+                let texts = large.members.entries().iter().map(|(member, ())| member.heap_size());
+                size_of::<Large>() + large.members.heap_size() + texts.sum::<usize>()
+            }
+        }
+    }
+
+    fn layout(&self) -> Layout<'_> {
+        match self.0.view() {
+            View::Packed(packed) if Tally::read(packed).has_texts => Layout::Texts(packed),
+            View::Packed(packed) => Layout::Integers(integers(packed)),
+            View::Large(large) => Layout::Large(large),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        match self.0.view() {
+            View::Packed(packed) => Tally::read(packed),
+            View::Large(large) => large.tally,
+        }
+    }
+
+    /// Changes the layout where the present one cannot take the member.
+    fn make_room(&mut self, member: &[u8]) {
+        let layout = self.layout();
+        let has_room = match layout {
+            Layout::Integers(integers) if number::parse_i64(member).is_some() => {
+                integers.len() < INTEGERS_LEN_MAX
+            }
+            Layout::Integers(integers) => {
+                if integers.len() < packed::COUNT_MAX {
+                    self.0 = Either::packed(self.as_texts());
+                    return self.make_room(member);
+                }
+                false
+            }
+            Layout::Texts(packed) => {
+                usize::from(packed.head().count) < packed::COUNT_MAX
+                    && packed.body().len() + member.len() <= packed::BYTES_MAX
+            }
+            Layout::Large(_) => true,
+        };
+        if !has_room {
+            let mut members = Indexed::new();
+            self.iter().for_each(|member| members.push(&member, ()));
+            self.0 = Either::large(Large { members, tally: self.tally() });
+        }
+    }
+
+    fn as_texts(&self) -> Packed {
+        let mut packed = Packed::default();
+        self.iter().for_each(|member| packed.push_text(&member));
+        Tally { has_texts: true, ..self.tally() }.write(&mut packed, self.len() as i8);
+        packed
+    }
+
+    /// Removes the member of an index below `len`.
+    fn remove_at(&mut self, index: usize) -> Str {
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let tally = Tally::read(packed);
+                if !tally.has_texts {
+                    let integer = integers(packed)[index];
+                    let at = index * INTEGER_BYTES;
+                    packed.splice(at..at + INTEGER_BYTES, &[]);
+                    return Str::of_integer(i64::from_le_bytes(integer));
+                }
+                let start = (0..index).fold(0, |offset, _| packed.text(offset).1);
+                let (text, end) = packed.text(start);
+                let removed = Str::of_bytes(text);
+                packed.splice(start..end, &[]);
+                tally.write(packed, -1);
+                removed
+            }
+            ViewMut::Large(large) => large.members.remove(index).0,
+        }
+    }
+
+    fn settled_encoding(&self, tally: Tally, limits: &Limits) -> Encoding {
+        if !tally.has_grown || tally.encoding == Encoding::Hashtable {
+            return tally.encoding;
+        }
+        let is_within = if tally.has_texts {
+            // The first text makes the integers before it texts as well.
+            let longest = match tally.encoding {
+                Encoding::Intset if self.len() <= limits.set_entries_max => {
+                    self.iter().map(|member| member.len()).max().unwrap_or(0)
+                }
+                _ => 0,
+            };
+            self.len() <= limits.set_entries_max
+                && tally.longest.max(longest) <= limits.set_value_bytes_max
+        } else {
+            self.len() <= limits.set_intset_entries_max
+        };
+        match (is_within, tally.has_texts) {
+            (false, _) => Encoding::Hashtable,
+            (true, true) => Encoding::Listpack,
+            (true, false) => Encoding::Intset,
+        }
+    }
+}
+
+fn integers(packed: &Packed) -> &[[u8; INTEGER_BYTES]] {
+    packed.body().as_chunks().0
+}
+
+fn search(integers: &[[u8; INTEGER_BYTES]], member: i64) -> Result<usize, usize> {
+    integers.binary_search_by_key(&member, |bytes| i64::from_le_bytes(*bytes))
+}
+
+impl Tally {
+    const ENCODINGS: [Encoding; 3] = [Encoding::Intset, Encoding::Listpack, Encoding::Hashtable];
+    const ENCODING: u8 = 3;
+    const HAS_TEXTS: u8 = 4;
+    const HAS_GROWN: u8 = 8;
+
+    fn read(packed: &Packed) -> Self {
+        let head = packed.head();
+        Self {
+            encoding: Self::ENCODINGS[usize::from(head.flags & Self::ENCODING)],
+            has_texts: head.flags & Self::HAS_TEXTS != 0,
+            has_grown: head.flags & Self::HAS_GROWN != 0,
+            longest: head.longest.into(),
+        }
+    }
+
+    /// Texts that came or went are counted in passing.
+    fn write(self, packed: &mut Packed, change: i8) {
+        let mut head = packed.head();
+        head.flags = self.encoding as u8
+            | (u8::from(self.has_texts) * Self::HAS_TEXTS)
+            | (u8::from(self.has_grown) * Self::HAS_GROWN);
+        head.count = head.count.wrapping_add_signed(change);
+        head.longest = self.longest.try_into().unwrap_or(u16::MAX);
+        packed.set_head(head);
+    }
+
+    fn note(&mut self, member: &[u8]) {
+        self.has_texts |= number::parse_i64(member).is_none();
+        self.has_grown = true;
+        self.longest = self.longest.max(member.len());
+    }
+}
+
+pub struct Iter<'a>(Walk<'a>);
+
+enum Walk<'a> {
+    Integers(std::slice::Iter<'a, [u8; INTEGER_BYTES]>),
+    Texts { packed: &'a Packed, offset: usize },
+    Large(std::slice::Iter<'a, (Str, ())>),
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Item<'a>;
+
+    fn next(&mut self) -> Option<Item<'a>> {
+        self.nth(0)
+    }
+
+    fn nth(&mut self, count: usize) -> Option<Item<'a>> {
+        match &mut self.0 {
+            Walk::Integers(integers) => {
+                integers.nth(count).map(|bytes| Item::of_integer(i64::from_le_bytes(*bytes)))
+            }
+            Walk::Texts { packed, offset } => {
+                let len = packed.body().len();
+                for _ in 0..count {
+                    if *offset < len {
+                        *offset = packed.text(*offset).1;
+                    }
+                }
+                if *offset == len {
+                    return None;
+                }
+                let (text, end) = packed.text(*offset);
+                *offset = end;
+                Some(Item::of_bytes(text))
+            }
+            Walk::Large(members) => members.nth(count).map(|(member, ())| member.bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn members(set: &Set) -> Vec<Vec<u8>> {
+        set.iter().map(|member| member.to_vec()).collect()
+    }
+
+    #[test]
+    fn random_operations_agree_with_a_sorted_set() {
+        for seed in 0..100 {
+            let mut rng = Rng::from_seed(seed);
+            let mut set = Set::new();
+            let mut model: BTreeSet<Vec<u8>> = BTreeSet::new();
+            let names = 1 + rng.below(1_500);
+            // Integers only, mostly integers, texts from the start.
+            let texts_percent = [0, 1, 50][rng.below(3)];
+            for _ in 0..1_500 {
+                let mut member = (rng.below(names) as i64 - 20).to_string();
+                if rng.below(100) < texts_percent {
+                    member = format!("member:{member}").repeat(1 + rng.below(3));
+                }
+                let member = member.as_bytes();
+                assert_eq!(set.contains(member), model.contains(member));
+                if rng.below(5) == 0 {
+                    assert_eq!(set.remove(member), model.remove(member));
+                } else {
+                    assert_eq!(set.add(member), model.insert(member.to_vec()));
+                }
+                assert_eq!(set.len(), model.len());
+            }
+            assert!(members(&set).into_iter().collect::<BTreeSet<_>>() == model, "seed {seed}");
+            assert_eq!(members(&set.clone()), members(&set));
+            let at = |index: usize| set.at(index).map(|member| member.to_vec());
+            assert!((0..set.len()).map(|index| at(index).unwrap()).eq(members(&set)));
+            assert_eq!(at(set.len()), None);
+            while let Some(popped) = set.pop_random(&mut rng) {
+                assert!(model.remove(&*popped.bytes()));
+                assert_eq!(set.len(), model.len());
+                if let Some(member) = set.random(&mut rng) {
+                    assert!(model.contains(&*member));
+                }
+            }
+            assert!(model.is_empty() && set.random(&mut rng).is_none());
+        }
+    }
+
+    /// Recorded from Redis 7.4.1: SMEMBERS.
+    #[test]
+    fn integers_ascend_until_a_text_comes() {
+        let mut set = Set::new();
+        let check = |set: &Set, expect: &str| {
+            assert_eq!(members(set).join(&b' '), expect.as_bytes());
+        };
+        ["5", "3", "1", "-7"].iter().for_each(|member| assert!(set.add(member.as_bytes())));
+        check(&set, "-7 1 3 5");
+        ["z", "4"].iter().for_each(|member| assert!(set.add(member.as_bytes())));
+        check(&set, "-7 1 3 5 z 4");
+        set.remove(b"1");
+        set.add(b"1");
+        check(&set, "-7 3 5 z 4 1");
+    }
+
+    #[test]
+    fn a_walk_pages_through_what_redis_would_index() {
+        let check = |count: usize, name: fn(usize) -> String, pages_expected: usize| {
+            let mut set = Set::new();
+            (0..count).for_each(|number| assert!(set.add(name(number).as_bytes())));
+            set.settle(&Limits::default());
+            let (mut cursor, mut pages, mut seen) = (0, 0, BTreeSet::new());
+            loop {
+                cursor = set.scan(cursor, 50, &mut |member| _ = seen.insert(member.to_vec()));
+                pages += 1;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert_eq!((pages, seen.len()), (pages_expected, count));
+        };
+        check(65, |number| format!("m{number}"), 1);
+        check(128, |number| format!("m{number}"), 1);
+        check(129, |number| format!("m{number}"), 3);
+        check(512, |number| number.to_string(), 1);
+        check(513, |number| number.to_string(), 11);
+    }
+
+    /// Recorded from Redis 7.4.1.
+    #[test]
+    fn encodings_are_those_of_redis() {
+        let limits = Limits::default();
+        let of = |numbers: usize, texts: &[&str]| {
+            let mut set = Set::new();
+            (0..numbers).for_each(|number| _ = set.add(number.to_string().as_bytes()));
+            texts.iter().for_each(|text| _ = set.add(text.as_bytes()));
+            set.settle(&Limits::default());
+            set
+        };
+        let long = "x".repeat(65);
+        for (numbers, texts, expect) in [
+            (3, &[][..], "intset"),
+            (512, &[], "intset"),
+            (513, &[], "hashtable"),
+            (1, &["a"], "listpack"),
+            (127, &["a"], "listpack"),
+            (128, &["a"], "hashtable"),
+            (200, &["a"], "hashtable"),
+            (0, &[&long[..64]], "listpack"),
+            (0, &[&long], "hashtable"),
+        ] {
+            assert_eq!(of(numbers, texts).encoding(), expect, "{numbers} {texts:?}");
+        }
+
+        // Never back, whatever goes.
+        let mut set = of(1, &["a"]);
+        set.remove(b"a");
+        set.settle(&limits);
+        assert_eq!(set.encoding(), "listpack");
+        set.add(long.as_bytes());
+        set.settle(&limits);
+        set.remove(long.as_bytes());
+        set.settle(&limits);
+        assert_eq!(set.encoding(), "hashtable");
+
+        // Integers set before count for their digits once they are texts.
+        let mut set = of(12, &[]);
+        set.add(b"a");
+        set.settle(&Limits { set_value_bytes_max: 1, ..limits });
+        assert_eq!(set.encoding(), "hashtable");
+    }
+
+    #[test]
+    fn small_sets_are_one_block() {
+        assert_eq!(size_of::<Set>(), 8);
+        let mut set = Set::new();
+        set.add(b"7");
+        assert_eq!(set.heap_size(), 8 + 4 + 8);
+        set.add(b"seven");
+        assert_eq!(set.heap_size(), 8 + 4 + (1 + 1) + (1 + 5));
     }
 }

@@ -336,7 +336,7 @@ mod tests {
             while let Some((index, hash)) = model.pop_first() {
                 assert!(table.remove(hash, index));
                 assert!(!table.remove(hash, index));
-                if model.len() % 500 == 0 {
+                if model.len().is_multiple_of(500) {
                     check_shape(&table, &model);
                 }
             }

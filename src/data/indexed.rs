@@ -1,0 +1,79 @@
+//! A large collection: entries side by side, in the order they came, and a hash table over their
+//! places. Removing one closes the gap at once while that moves few, then with the last entry.
+
+use crate::data::string::{Probe, Str};
+use crate::util::hash::hash;
+use crate::util::table::Table;
+
+/// Redis keeps the order of a hash of up to 512 fields, whatever is removed from it.
+const ORDERED_LEN_MAX: usize = 512;
+
+#[derive(Clone, Debug)]
+pub struct Indexed<V> {
+    table: Table,
+    entries: Vec<(Str, V)>,
+}
+
+impl<V> Indexed<V> {
+    pub fn new() -> Self {
+        Self { table: Table::new(), entries: Vec::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        let probe = Probe::new(key);
+        let found = self.table.find(hash(key), |at| probe.matches(&self.entries[at as usize].0));
+        found.map(|at| at as usize)
+    }
+
+    pub fn entries(&self) -> &[(Str, V)] {
+        &self.entries
+    }
+
+    pub fn value_mut(&mut self, at: usize) -> &mut V {
+        &mut self.entries[at].1
+    }
+
+    /// The key must not be there yet.
+    pub fn push(&mut self, key: &[u8], value: V) {
+        self.table.insert(hash(key), self.entries.len() as u32);
+        self.entries.push((Str::of_bytes(key), value));
+    }
+
+    pub fn remove(&mut self, at: usize) -> (Str, V) {
+        self.table.remove(self.hash_at(at), at as u32);
+        let removed = if self.len() > ORDERED_LEN_MAX {
+            let last = self.len() - 1;
+            if at < last {
+                self.table.replace(self.hash_at(last), last as u32, at as u32);
+            }
+            self.entries.swap_remove(at)
+        } else {
+            for next in at + 1..self.len() {
+                self.table.replace(self.hash_at(next), next as u32, next as u32 - 1);
+            }
+            self.entries.remove(at)
+        };
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+        removed
+    }
+
+    /// As `Table::scan`.
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&(Str, V))) -> u64 {
+        self.table.scan(cursor, count, &mut |at| visit(&self.entries[at as usize]))
+    }
+
+    /// Without what the entries point to.
+    pub fn heap_size(&self) -> usize {
+        self.table.heap_size() + self.entries.capacity() * size_of::<(Str, V)>()
+    }
+
+    fn hash_at(&self, at: usize) -> u64 {
+        hash(&self.entries[at].0.bytes())
+    }
+}
