@@ -1,6 +1,8 @@
 //! The commands: one file a family, each a table of rows, then the handlers.
 
 pub mod connection;
+pub mod expire;
+pub mod string;
 pub mod table;
 pub mod transaction;
 
