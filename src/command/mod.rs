@@ -1,8 +1,7 @@
 //! The commands: one file a family, each a table of rows, then the handlers.
 
 pub mod connection;
-pub mod expire;
-pub mod string;
+pub mod list;
 pub mod table;
 pub mod transaction;
 
@@ -11,9 +10,10 @@ pub mod transaction;
 mod prelude {
     pub use crate::config::EventClasses;
     pub use crate::engine::keys::{Begin, Find, Keys, access};
+    pub use crate::engine::keyspace::Edit;
     pub use crate::engine::row::Arity::{AtLeast, Exactly};
     pub use crate::engine::row::Flag::*;
     pub use crate::engine::row::{Category, Family, Row, container, help, row};
-    pub use crate::engine::{Ctx, Origin};
+    pub use crate::engine::{Ctx, Empty, On, Origin, Timeout, Wait};
     pub use crate::proto::{Args, Error, Protocol, Reply, Result};
 }

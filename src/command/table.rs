@@ -4,13 +4,12 @@ use super::*;
 use crate::engine::row::Family;
 use crate::engine::table::Table;
 
-/// The families in the order of the documentation.
+/// The families in alphabetical order.
 #[rustfmt::skip]
 pub const FAMILIES: &[&Family] = &[
-    &expire::FAMILY,
-    &string::FAMILY,
-    &transaction::FAMILY,
     &connection::FAMILY,
+    &list::FAMILY,
+    &transaction::FAMILY,
 ];
 
 /// The table that an engine is given.

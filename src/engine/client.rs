@@ -65,15 +65,6 @@ pub struct Park {
     pub deadline_us: Option<u64>,
     /// The request to run again when a key is ready, with all that was relative made absolute.
     pub again: OwnedArgs,
-    /// What a time-out answers.
-    pub empty: Empty,
-}
-
-/// How the absence of an answer is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Empty {
-    Null,
-    NullArray,
 }
 
 /// Why a client is parked.

@@ -2,7 +2,7 @@
 //! it was called; whether it may wait it learns from `block`.
 
 use super::Engine;
-use super::client::{Client, ClientId, Empty, Park, Parked};
+use super::client::{Client, ClientId, Park, Parked};
 use super::keyspace::{Edit, Entry};
 use super::waiters::On;
 use crate::config::EventClasses;
@@ -49,11 +49,6 @@ impl Ctx<'_> {
         self.engine.keyspace.read(self.db, key)
     }
 
-    /// As `read_any`, without counting as an access: for looks at a key's type or TTL.
-    pub fn inspect(&mut self, key: &[u8]) -> Option<&Entry> {
-        self.engine.keyspace.inspect(self.db, key)
-    }
-
     /// As `read_any`, without counting as an access, a hit or a miss.
     pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
         self.engine.keyspace.peek(self.db, key)
@@ -81,18 +76,19 @@ impl Ctx<'_> {
 
     /// Replaces whatever a key held, its TTL included, and makes that known.
     pub fn put<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), false, event);
+        self.put_value(key, value.wrap(), T::CLASS, event);
     }
 
-    /// As `put`, but the key goes when it would have gone.
-    pub fn put_keeping_ttl<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), true, event);
-    }
-
-    fn put_value(&mut self, key: &[u8], mut value: Value, keep_ttl: bool, event: &'static str) {
-        let class = value.class();
+    /// As `put`, for a value whose type only the value itself knows.
+    pub fn put_value(
+        &mut self,
+        key: &[u8],
+        mut value: Value,
+        class: EventClasses,
+        event: &'static str,
+    ) {
         value.settle(&self.engine.keyspace.limits);
-        self.engine.keyspace.put(self.db, key, value, keep_ttl);
+        self.engine.keyspace.put(self.db, key, value, false);
         self.engine.keyspace.changed(self.db, key, class, event);
     }
 
@@ -143,15 +139,14 @@ impl Ctx<'_> {
         matches!(self.origin, Origin::Client | Origin::Waiter { .. })
     }
 
-    /// Ends a blocking command that found nothing: parks the client, or answers as if timed out
-    /// where it may not wait.
+    /// Ends a blocking command that found nothing: parks the client, or answers at once where it
+    /// may not wait. A time-out is always answered by a null array.
     pub fn block(&mut self, wait: Wait, args: Args, reply: &mut Reply) {
         if !self.may_block() {
-            match wait.empty {
+            return match wait.empty {
                 Empty::Null => reply.null(),
                 Empty::NullArray => reply.null_array(),
-            }
-            return;
+            };
         }
         let deadline_us = match self.origin {
             Origin::Waiter { deadline_us } => deadline_us,
@@ -159,8 +154,7 @@ impl Ctx<'_> {
         };
         let again = wait.again.unwrap_or_else(|| OwnedArgs::new(args.all()));
         let keys = wait.keys.iter().map(|&key| key.into()).collect();
-        let (on, empty) = (wait.on, wait.empty);
-        self.parked = Some(Parked::Keys(Park { keys, on, deadline_us, again, empty }));
+        self.parked = Some(Parked::Keys(Park { keys, on: wait.on, deadline_us, again }));
     }
 
     /// Parks the client until the server has answered the effect that was asked for.
@@ -179,9 +173,17 @@ pub struct Wait<'a> {
     pub keys: &'a [&'a [u8]],
     pub on: On,
     pub timeout: Timeout,
+    /// The answer in a transaction or a script.
     pub empty: Empty,
     /// The request to run again where it differs from the one received.
     pub again: Option<OwnedArgs>,
+}
+
+/// How the absence of an answer is said where nothing may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    Null,
+    NullArray,
 }
 
 /// A span to wait; 0 waits for ever.

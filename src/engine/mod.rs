@@ -39,7 +39,8 @@ use stats::{SlowLog, Stats};
 use table::Table;
 use time::{Deadline, MONO_TICK_US, Now, mono_tick};
 
-pub use context::{Ctx, Origin, Timeout, Wait};
+pub use context::{Ctx, Empty, Origin, Timeout, Wait};
+pub use waiters::On;
 
 /// What the monotonic wheel wakes.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,8 @@ pub struct Engine {
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
     pub started: Now,
+    /// None but in a test of the tests.
+    pub fault: Option<parking::Fault>,
     paused_clients: Vec<ClientId>,
     alarms: Wheel<Alarm>,
     effects: Vec<Effect>,
@@ -120,6 +123,7 @@ impl Engine {
             pause: None,
             run_id,
             started: now,
+            fault: None,
             paused_clients: Vec::new(),
             alarms,
             effects: Vec::new(),

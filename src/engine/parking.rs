@@ -1,7 +1,7 @@
 //! Parked clients: how they come to wait, and what ends it: a key, a deadline, an effect, the end
 //! of a pause, CLIENT UNBLOCK, or their departure.
 
-use super::client::{ClientId, Empty, Parked, State};
+use super::client::{ClientId, Parked, State};
 use super::context::Origin;
 use super::dispatch::Called;
 use super::time::mono_tick;
@@ -9,6 +9,17 @@ use super::waiters::On;
 use super::{Alarm, Engine};
 use crate::data::Value;
 use crate::proto::{Args, Error};
+
+/// A bug on purpose. tests/sim.rs switches one on to show that it would see such a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Now and then nobody is woken for a key that became ready.
+    DropsWakes,
+    /// Whoever came last is served first.
+    ServesLastFirst,
+    /// A client that was served keeps its deadline, which then ends a later wait.
+    KeepsDeadlines,
+}
 
 impl Engine {
     pub(super) fn park(&mut self, id: ClientId, parked: Parked) {
@@ -35,7 +46,9 @@ impl Engine {
         let client = self.clients.get_mut(id)?;
         let parked = client.parked.take()?;
         client.state = State::Ready;
-        if let Some(timer) = client.timer.take() {
+        if let Some(timer) = client.timer.take()
+            && self.fault != Some(Fault::KeepsDeadlines)
+        {
             self.alarms.cancel(timer);
         }
         if let Parked::Keys(_) = &parked {
@@ -59,14 +72,13 @@ impl Engine {
         if !self.clients.get(id).is_some_and(|client| client.is_blocked()) {
             return false;
         }
-        let Some(Parked::Keys(park)) = self.unpark(id) else { return false };
+        self.unpark(id);
         if let Some(error) = &error {
             self.stats.count_error(error);
         }
-        self.answer_with(id, |reply| match (error, park.empty) {
-            (Some(error), _) => reply.error(&error),
-            (None, Empty::Null) => reply.null(),
-            (None, Empty::NullArray) => reply.null_array(),
+        self.answer_with(id, |reply| match error {
+            Some(error) => reply.error(&error),
+            None => reply.null_array(),
         });
         self.release_pushes(id);
         true
@@ -76,10 +88,13 @@ impl Engine {
     /// BLMOVE makes another key ready.
     pub(super) fn serve_ready(&mut self) {
         while let Some((db, key)) = self.keyspace.ledger.waiters.next_ready() {
+            if self.fault == Some(Fault::DropsWakes) && self.stats.commands.is_multiple_of(7) {
+                continue;
+            }
             // Those who begin to wait on the key from here on were not there when it was ready.
             let last = self.keyspace.ledger.waiters.last(db, &key);
             let mut after = None;
-            while let Some((place, id, on)) = self.keyspace.ledger.waiters.next(db, &key, after) {
+            while let Some((place, id, on)) = self.next_waiter(db, &key, after) {
                 let is_last = Some(place) == last;
                 let Some(entry) = self.keyspace.peek(db, &key) else { break };
                 if !serves(&entry.value, on) {
@@ -95,6 +110,19 @@ impl Engine {
                     break;
                 }
             }
+        }
+    }
+
+    fn next_waiter(
+        &self,
+        db: usize,
+        key: &[u8],
+        after: Option<u32>,
+    ) -> Option<(u32, ClientId, On)> {
+        let waiters = &self.keyspace.ledger.waiters;
+        match (self.fault, after) {
+            (Some(Fault::ServesLastFirst), None) => waiters.at(waiters.last(db, key)?),
+            _ => waiters.next(db, key, after),
         }
     }
 

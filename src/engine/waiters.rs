@@ -126,6 +126,11 @@ impl Waiters {
             Some(index) => self.places[index].after,
             None => self.queues.get(&(db, Box::from(key)))?.first,
         };
+        self.at(index)
+    }
+
+    /// Who waits at a place.
+    pub fn at(&self, index: u32) -> Option<(u32, ClientId, On)> {
         let place = self.places.get(index)?;
         Some((index, place.client, place.on))
     }

@@ -85,6 +85,26 @@ impl<'a> Args<'a> {
         Ok(words)
     }
 
+    /// Reads a count of keys and that many keys, as LMPOP and ZINTERCARD take them.
+    pub fn counted_keys(&mut self) -> Result<&'a [&'a [u8]]> {
+        let count = number::parse_i64(self.word()?).filter(|&count| count > 0);
+        let count = count.ok_or_else(|| Error::new("ERR numkeys should be greater than 0"))?;
+        self.take_words(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// Reads `[COUNT count]` up to the end; 1 where it is absent.
+    pub fn count_option(&mut self) -> Result<usize> {
+        if self.left() == 0 {
+            return Ok(1);
+        }
+        if !self.accept("count") || self.left() != 1 {
+            return Err(Error::Syntax);
+        }
+        let count = number::parse_i64(self.word()?).filter(|&count| count > 0);
+        let count = count.ok_or_else(|| Error::new("ERR count should be greater than 0"))?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     /// Refuses words that no option claimed.
     pub fn end(&self) -> Result {
         if self.left() == 0 { Ok(()) } else { Err(Error::Syntax) }
