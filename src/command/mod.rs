@@ -1,7 +1,11 @@
 //! The commands: one file a family, each a table of rows, then the handlers.
 
+pub mod client;
 pub mod connection;
+pub mod expire;
 pub mod list;
+pub mod pubsub;
+pub mod string;
 pub mod table;
 pub mod transaction;
 

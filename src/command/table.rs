@@ -7,8 +7,12 @@ use crate::engine::table::Table;
 /// The families in alphabetical order.
 #[rustfmt::skip]
 pub const FAMILIES: &[&Family] = &[
+    &client::FAMILY,
     &connection::FAMILY,
+    &expire::FAMILY,
     &list::FAMILY,
+    &pubsub::FAMILY,
+    &string::FAMILY,
     &transaction::FAMILY,
 ];
 

@@ -159,6 +159,11 @@ impl Client {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
+    /// Whether the answer to the request under way is to be sent.
+    pub fn wants_replies(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::On | ReplyMode::SkipNext)
+    }
+
     pub fn is_blocked(&self) -> bool {
         matches!(self.parked, Some(Parked::Keys(_)))
     }

@@ -218,7 +218,7 @@ impl Engine {
         self.current = before;
         let client = &mut self.clients[id];
         outbox.protocol = protocol;
-        if matches!(client.reply_mode, ReplyMode::Off | ReplyMode::SkipThis) {
+        if !client.wants_replies() {
             outbox.truncate(start);
         }
         (client.db, client.outbox) = (db, outbox);
@@ -255,7 +255,9 @@ impl Engine {
             parked: None,
             is_running: false,
         };
-        let call = AssertUnwindSafe(|| (row.handler)(&mut cx, args, reply));
+        // Reading begins behind the name, a subcommand's included.
+        let behind_name = args.from(1 + usize::from(found.container.is_some()));
+        let call = AssertUnwindSafe(|| (row.handler)(&mut cx, behind_name, reply));
         let result = std::panic::catch_unwind(call).unwrap_or_else(|_| {
             tracing::error!("{} panicked: a bug in toril; the data is sound", found.full_name());
             Err(Error::new(format!("ERR internal error in '{}'", found.full_name())))

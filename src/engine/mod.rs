@@ -355,7 +355,7 @@ impl Engine {
     }
 
     /// Sends bytes that answer no request: behind the reply if its request is running.
-    pub(crate) fn push(&mut self, id: ClientId, bytes: &[u8]) {
+    pub fn push(&mut self, id: ClientId, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if self.current == Some(id) || client.state == State::Running {
             self.held_pushes.push((id, bytes.to_vec()));

@@ -1,7 +1,7 @@
 //! Who listens to which channel, and the delivery of messages.
 
 use super::Engine;
-use super::client::ClientId;
+use super::client::{Client, ClientId};
 use crate::proto::Protocol;
 use crate::proto::Reply;
 use crate::util::glob::{self, Case};
@@ -63,7 +63,7 @@ impl PubSub {
 impl Engine {
     /// Subscribes a client; false if it was already.
     pub fn subscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
-        if !names(&mut self.clients[id], kind).insert(name.into()) {
+        if !self.clients[id].names_mut(kind).insert(name.into()) {
             return false;
         }
         self.pubsub.of_mut(kind).entry(name.into()).or_default().insert(id)
@@ -71,7 +71,7 @@ impl Engine {
 
     /// Ends a subscription; false if there was none.
     pub fn unsubscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
-        if !names(&mut self.clients[id], kind).remove(name) {
+        if !self.clients[id].names_mut(kind).remove(name) {
             return false;
         }
         let listeners = self.pubsub.of_mut(kind);
@@ -87,8 +87,8 @@ impl Engine {
     /// Ends all subscriptions of a client without a word.
     pub fn unsubscribe_all(&mut self, id: ClientId) {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in std::mem::take(names(&mut self.clients[id], kind)) {
-                names(&mut self.clients[id], kind).insert(name.clone());
+            for name in std::mem::take(self.clients[id].names_mut(kind)) {
+                self.clients[id].names_mut(kind).insert(name.clone());
                 self.unsubscribe(id, kind, &name);
             }
         }
@@ -154,10 +154,21 @@ impl Engine {
     }
 }
 
-fn names(client: &mut super::client::Client, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
-    match kind {
-        Kind::Channel => &mut client.channels,
-        Kind::Pattern => &mut client.patterns,
-        Kind::Shard => &mut client.shard_channels,
+impl Client {
+    /// What it listens to.
+    pub fn names(&self, kind: Kind) -> &BTreeSet<Box<[u8]>> {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shard_channels,
+        }
+    }
+
+    fn names_mut(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shard_channels,
+        }
     }
 }

@@ -1,0 +1,379 @@
+//! CLIENT: who is connected, and what may be done to them.
+//!
+//! Absent are TRACKING, TRACKINGINFO, CACHING and GETREDIR: there is no client-side caching yet.
+
+use super::connection::set_name;
+use super::prelude::*;
+use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
+use crate::engine::effect::Effect;
+use crate::util::number;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Connection, &[
+    container("client", "2.4.0", &[
+        row("getname",  "2.6.9",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], getname, "", "Answers the connection's name."),
+        help("5.0.0"),
+        row("id",       "5.0.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], id, "", "Answers the connection's number."),
+        row("info",     "6.2.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], info, "", "Answers the connection's line of CLIENT LIST."),
+        row("kill",     "2.4.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], kill, "ip:port | <ID client-id | TYPE type | USER username | ADDR ip:port | LADDR ip:port | SKIPME yes|no | MAXAGE seconds> [...]", "Closes the connections for which all that is given holds."),
+        row("list",     "2.4.0",  AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], list, "[TYPE NORMAL|MASTER|REPLICA|PUBSUB | ID client-id [client-id ...]]", "Lists the connections, a line each."),
+        row("no-evict", "7.0.0",  Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], no_evict, "ON|OFF", "Exempts the connection from being closed when memory is short."),
+        row("no-touch", "7.2.0",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], no_touch, "ON|OFF", "Lets the connection read keys without it counting as an access."),
+        row("pause",    "3.0.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], pause, "timeout [WRITE|ALL]", "Holds all requests back, or those that write, for so many milliseconds."),
+        row("reply",    "3.2.0",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], reply_mode, "ON|OFF|SKIP", "Switches replies on or off, or leaves out the next one."),
+        row("setinfo",  "7.2.0",  Exactly(4), Keys::none(), &[NoScript, Loading, Stale], setinfo, "LIB-NAME name | LIB-VER version", "Tells which library the client uses."),
+        row("setname",  "2.6.9",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], setname, "name", "Gives the connection a name."),
+        row("unblock",  "5.0.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], unblock, "client-id [TIMEOUT|ERROR]", "Ends the wait of a blocked client."),
+        row("unpause",  "6.2.0",  Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], unpause, "", "Lets requests go on that CLIENT PAUSE holds back."),
+    ], "Tells about connections and controls them."),
+]);
+
+fn id(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.int(cx.client.0 as i64);
+    Ok(())
+}
+
+fn getname(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let name = cx.caller().map(|client| &*client.name);
+    reply.bulk_or_null(name.filter(|name| !name.is_empty()));
+    Ok(())
+}
+
+fn setname(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    set_name(cx, args.key())?;
+    reply.ok();
+    Ok(())
+}
+
+fn setinfo(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let (option, value) = (args.key(), args.key());
+    let Some(client) = cx.caller() else { return Ok(()) };
+    let place = match &option.to_ascii_lowercase()[..] {
+        b"lib-name" => &mut client.lib_name,
+        b"lib-ver" => &mut client.lib_version,
+        _ => {
+            let option = String::from_utf8_lossy(option);
+            return Err(Error::new(format!("ERR Unrecognized option '{option}'")));
+        }
+    };
+    if !value.iter().all(u8::is_ascii_graphic) {
+        let option = String::from_utf8_lossy(option);
+        return Err(Error::new(format!(
+            "ERR {option} cannot contain spaces, newlines or special characters."
+        )));
+    }
+    *place = value.into();
+    reply.ok();
+    Ok(())
+}
+
+fn no_evict(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let is_on = on_or_off(args)?;
+    if let Some(client) = cx.caller() {
+        client.no_evict = is_on;
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn no_touch(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let is_on = on_or_off(args)?;
+    if let Some(client) = cx.caller() {
+        client.no_touch = is_on;
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn on_or_off(mut args: Args) -> Result<bool> {
+    if args.accept("on") {
+        Ok(true)
+    } else if args.accept("off") {
+        Ok(false)
+    } else {
+        Err(Error::Syntax)
+    }
+}
+
+/// Its own reply comes only if replies are on afterwards.
+fn reply_mode(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let Some(client) = cx.caller() else { return Ok(()) };
+    if args.accept("on") {
+        client.reply_mode = ReplyMode::On;
+        reply.ok();
+    } else if args.accept("off") {
+        client.reply_mode = ReplyMode::Off;
+    } else if args.accept("skip") {
+        if client.reply_mode != ReplyMode::Off {
+            client.reply_mode = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(Error::Syntax);
+    }
+    Ok(())
+}
+
+fn pause(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let timeout = args.key();
+    let only_writes = match args.next() {
+        None => false,
+        Some(mode) if mode.eq_ignore_ascii_case(b"all") => false,
+        Some(mode) if mode.eq_ignore_ascii_case(b"write") => true,
+        Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let millis = number::parse_i64(timeout).ok_or(Error::TimeoutNotInteger)?;
+    let millis = u64::try_from(millis).map_err(|_| Error::TimeoutNegative)?;
+    if i64::try_from(millis).is_ok_and(|span| span.checked_add(cx.now_ms()).is_none()) {
+        return Err(Error::TimeoutOutOfRange);
+    }
+    cx.engine.pause_clients(millis, only_writes);
+    reply.ok();
+    Ok(())
+}
+
+fn unpause(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    cx.engine.unpause_clients();
+    reply.ok();
+    Ok(())
+}
+
+fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let id = args.key();
+    let error = match args.next() {
+        None => None,
+        Some(reason) if reason.eq_ignore_ascii_case(b"timeout") => None,
+        Some(reason) if reason.eq_ignore_ascii_case(b"error") => {
+            Some(Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+        }
+        Some(_) => {
+            return Err(Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let id = number::parse_i64(id).ok_or(Error::NotInteger)?;
+    reply.flag(cx.engine.unblock(ClientId(id as u64), error));
+    Ok(())
+}
+
+/// The types of client that LIST and KILL tell apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Normal,
+    Pubsub,
+    /// The two ends of replication, which is not there yet.
+    Replication,
+}
+
+impl Type {
+    fn of(client: &Client) -> Self {
+        if client.subscriptions() > 0 { Type::Pubsub } else { Type::Normal }
+    }
+
+    fn parse(word: &[u8]) -> Result<Self> {
+        match &word.to_ascii_lowercase()[..] {
+            b"normal" => Ok(Type::Normal),
+            b"pubsub" => Ok(Type::Pubsub),
+            b"master" | b"replica" | b"slave" => Ok(Type::Replication),
+            _ => {
+                let word = String::from_utf8_lossy(word);
+                Err(Error::new(format!("ERR Unknown client type '{word}'")))
+            }
+        }
+    }
+}
+
+/// What CLIENT KILL asks for; each condition that is given must hold.
+#[derive(Default)]
+struct Filter<'a> {
+    id: Option<ClientId>,
+    of_type: Option<Type>,
+    addr: Option<&'a [u8]>,
+    laddr: Option<&'a [u8]>,
+    age_s_min: Option<i64>,
+    /// Whom to leave out: the caller, unless it said SKIPME no.
+    except: Option<ClientId>,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(mut args: Args<'a>, caller: ClientId) -> Result<Self> {
+        if args.left() == 1 {
+            // The form of old: an address alone, which may be the caller's own.
+            return Ok(Self { addr: args.next(), ..Self::default() });
+        }
+        let mut filter = Self { except: Some(caller), ..Self::default() };
+        while let Some(option) = args.next() {
+            let value = args.word()?;
+            match &option.to_ascii_lowercase()[..] {
+                b"id" => {
+                    let id = number::parse_i64(value)
+                        .filter(|&id| id > 0)
+                        .ok_or_else(|| Error::new("ERR client-id should be greater than 0"))?;
+                    filter.id = Some(ClientId(id as u64));
+                }
+                b"maxage" => {
+                    let age = number::parse_i64(value).ok_or_else(|| {
+                        Error::new("ERR maxage is not an integer or out of range")
+                    })?;
+                    if age <= 0 {
+                        return Err(Error::new("ERR maxage should be greater than 0"));
+                    }
+                    filter.age_s_min = Some(age);
+                }
+                b"type" => filter.of_type = Some(Type::parse(value)?),
+                b"addr" => filter.addr = Some(value),
+                b"laddr" => filter.laddr = Some(value),
+                b"user" if value == b"default" => {}
+                b"user" => {
+                    let name = String::from_utf8_lossy(value);
+                    return Err(Error::new(format!("ERR No such user '{name}'")));
+                }
+                b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.except = Some(caller),
+                b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.except = None,
+                _ => return Err(Error::Syntax),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn admits(&self, client: &Client, now_ms: i64) -> bool {
+        self.id.is_none_or(|id| id == client.id)
+            && self.of_type.is_none_or(|of_type| of_type == Type::of(client))
+            && self.addr.is_none_or(|addr| addr == client.peer.addr.as_bytes())
+            && self.laddr.is_none_or(|laddr| laddr == client.peer.laddr.as_bytes())
+            && self.age_s_min.is_none_or(|age_s| (now_ms - client.created_ms) / 1000 >= age_s)
+            && self.except != Some(client.id)
+    }
+}
+
+/// The others are gone at once; the caller goes when it has read the answer.
+fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let filter = Filter::parse(args, cx.client)?;
+    let (now, caller) = (cx.engine.keyspace.now, cx.client);
+    let mut doomed = cx.engine.clients.ids();
+    doomed.retain(|&id| filter.admits(&cx.engine.clients[id], now.wall_ms));
+    for &id in &doomed {
+        if id == caller {
+            cx.engine.clients[id].state = State::Closing;
+        } else {
+            cx.engine.disconnect(id, now);
+            cx.engine.ask(Effect::Close { client: id });
+        }
+    }
+    match (args.left(), doomed.len()) {
+        (1, 0) => return Err(Error::new("ERR No such client")),
+        (1, _) => reply.ok(),
+        (_, count) => reply.count(count),
+    }
+    Ok(())
+}
+
+fn info(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let mut text = Vec::new();
+    let (now_ms, db) = (cx.now_ms(), cx.db);
+    if let Some(client) = cx.caller() {
+        describe(client, db, now_ms, &mut text);
+    }
+    reply.verbatim("txt", &text);
+    Ok(())
+}
+
+fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let mut ids = cx.engine.clients.ids();
+    match args.left() {
+        0 => {}
+        2 if args.accept("type") => {
+            let of_type = Type::parse(args.key())?;
+            ids.retain(|&id| Type::of(&cx.engine.clients[id]) == of_type);
+        }
+        2.. if args.accept("id") => {
+            ids.clear();
+            for word in args {
+                let id =
+                    number::parse_i64(word).ok_or_else(|| Error::new("ERR Invalid client ID"))?;
+                ids.push(ClientId(id as u64));
+            }
+        }
+        _ => return Err(Error::Syntax),
+    }
+    let mut text = Vec::new();
+    for id in ids {
+        if let Some(client) = cx.engine.clients.get(id) {
+            let db = if id == cx.client { cx.db } else { client.db };
+            describe(client, db, cx.now_ms(), &mut text);
+        }
+    }
+    reply.verbatim("txt", &text);
+    Ok(())
+}
+
+/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. Replies lie in one
+/// buffer: what Redis tells of its list of further ones (`oll`, `omem`) is nothing here.
+fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
+    let seconds_since = |moment_ms: i64| (now_ms - moment_ms).max(0) / 1000;
+    let transaction = &client.transaction;
+    let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+    let mut field = |name: &str, value: &[u8]| {
+        line.extend_from_slice(name.as_bytes());
+        line.push(b'=');
+        line.extend_from_slice(value);
+        line.push(b' ');
+    };
+    let text = |number: usize| number.to_string().into_bytes();
+    field("id", &text(client.id.0 as usize));
+    field("addr", client.peer.addr.as_bytes());
+    field("laddr", client.peer.laddr.as_bytes());
+    field("fd", client.peer.fd.to_string().as_bytes());
+    field("name", &client.name);
+    field("age", seconds_since(client.created_ms).to_string().as_bytes());
+    field("idle", seconds_since(client.active_ms).to_string().as_bytes());
+    field("flags", flags(client).as_bytes());
+    field("db", &text(db));
+    field("sub", &text(client.channels.len()));
+    field("psub", &text(client.patterns.len()));
+    field("ssub", &text(client.shard_channels.len()));
+    field("multi", queued.to_string().as_bytes());
+    field("watch", &text(transaction.watched.len()));
+    field("qbuf", &text(client.query_len));
+    field("qbuf-free", b"0");
+    field("argv-mem", b"0");
+    field("multi-mem", &text(transaction.size()));
+    field("rbs", &text(client.outbox.capacity()));
+    field("rbp", &text(client.outbox.capacity()));
+    field("obl", &text(client.outbox.len()));
+    field("oll", b"0");
+    field("omem", b"0");
+    field("tot-mem", &text(client.size()));
+    field("events", if client.outbox.is_empty() { b"r" } else { b"rw" });
+    field("cmd", last_command(client).as_bytes());
+    field("user", b"default");
+    field("redir", b"-1");
+    field("resp", if client.outbox.protocol == Protocol::Resp3 { b"3" } else { b"2" });
+    field("lib-name", &client.lib_name);
+    field("lib-ver", &client.lib_version);
+    line.pop();
+    line.push(b'\n');
+}
+
+fn last_command(client: &Client) -> String {
+    match client.last_container {
+        Some(container) => format!("{container}|{}", client.last_command),
+        None => client.last_command.to_owned(),
+    }
+}
+
+fn flags(client: &Client) -> String {
+    let flags: String = [
+        (client.is_monitor, 'O'),
+        (client.subscriptions() > 0, 'P'),
+        (client.transaction.is_open(), 'x'),
+        (client.parked.is_some(), 'b'),
+        (client.transaction.is_broken, 'd'),
+        (client.state == State::Closing, 'c'),
+        (client.peer.transport == Transport::Unix, 'U'),
+        (client.no_evict, 'e'),
+        (client.no_touch, 'T'),
+    ]
+    .into_iter()
+    .filter_map(|(holds, letter)| holds.then_some(letter))
+    .collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
+}
