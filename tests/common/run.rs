@@ -3,7 +3,7 @@
 use super::compare::{Dialect, Names, matches};
 use super::notation;
 use super::reply::Reply;
-use super::transcript::{Action, Case, Expected, Step, Target, Transcript};
+use super::transcript::{Action, Case, Expected, Line, Step, Target, Transcript};
 use std::time::Duration;
 
 /// A server under test, with as many clients as a case asks for.
@@ -19,6 +19,8 @@ pub trait Server {
     fn settle(&mut self, client: usize);
     /// The next reply, or `Nothing`, or `Closed`. Waits longer for a reply that is wanted.
     fn receive(&mut self, client: usize, is_wanted: bool) -> Reply;
+    /// A reply that has come and that nobody has received, and its client.
+    fn leftover(&mut self) -> Option<(usize, Reply)>;
     /// Moves time on; false if this server would have to wait too long for it.
     fn advance(&mut self, span: Duration) -> bool;
 }
@@ -86,7 +88,11 @@ fn run_case(server: &mut dyn Server, transcript: &Transcript, case: &Case) -> Ou
             if server.target() != Target::Redis74 && is_unheard_of(&got) {
                 return Outcome::Skipped;
             }
-            return Outcome::Failed(complaint(server, transcript, case, step, expected, &got));
+            let wanted = &transcript.lines[expected.lines.clone()];
+            return Outcome::Failed(complaint(server, transcript, case, step, wanted, &got));
+        }
+        if let Some((_, got)) = server.leftover() {
+            return Outcome::Failed(complaint(server, transcript, case, step, &[], &got));
         }
     }
     Outcome::Passed
@@ -111,21 +117,20 @@ fn complaint(
     transcript: &Transcript,
     case: &Case,
     step: &Step,
-    expected: &Expected,
+    wanted: &[Line],
     got: &Reply,
 ) -> String {
     let request = &transcript.lines[step.line];
-    let wanted: Vec<&str> =
-        transcript.lines[expected.lines.clone()].iter().map(|line| line.text.as_str()).collect();
+    let wanted: String = wanted.iter().map(|line| format!("{}\n    ", line.text)).collect();
     format!(
-        "{}.txt:{} ({} in {:?}): {}\n    {}\n    {}\n    got: {}",
+        "{}.txt:{} ({} in {:?}): {}\n    {}\n    {}got: {}",
         transcript.name,
         request.number,
         server.target().tag(),
         server.dialect(),
         case.name,
         request.text,
-        wanted.join("\n    "),
+        wanted,
         notation::print(got, 100),
     )
 }

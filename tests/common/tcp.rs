@@ -104,26 +104,25 @@ impl Client {
     }
 
     fn receive(&mut self, wait: Duration) -> Reply {
-        let deadline = Instant::now() + wait;
+        let start = Instant::now();
         loop {
             if let Some((reply, len)) = Reply::decode(&self.input) {
                 self.input.drain(..len);
                 return reply;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = left.max(Duration::from_millis(1));
-            self.stream.set_read_timeout(Some(timeout)).expect("it is more than nothing");
+            // Half a reply is no silence: its end is on the way.
+            let wait = if self.input.is_empty() { wait } else { PATIENCE };
+            let left = wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                assert!(self.input.is_empty(), "half a reply: {}", self.input.escape_ascii());
+                return Reply::Nothing;
+            }
+            self.stream.set_read_timeout(Some(left)).expect("it is more than nothing");
             let mut chunk = [0; 64 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Reply::Closed,
                 Ok(len) => self.input.extend_from_slice(&chunk[..len]),
                 Err(error) => match error.kind() {
-                    // Half a reply is no silence: its end is on the way.
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut
-                        if left.is_zero() && self.input.is_empty() =>
-                    {
-                        return Reply::Nothing;
-                    }
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
                     _ => return Reply::Closed,
                 },
@@ -277,6 +276,15 @@ impl Server for TcpServer {
 
     fn receive(&mut self, client: usize, is_wanted: bool) -> Reply {
         self.receive_within(client, if is_wanted { PATIENCE } else { SILENCE })
+    }
+
+    fn leftover(&mut self) -> Option<(usize, Reply)> {
+        let client = self.clients().into_iter().find(|client| self.has_input(*client))?;
+        match self.receive_within(client, PATIENCE) {
+            // A case may end with a client that the server has closed.
+            Reply::Closed => self.leftover(),
+            reply => Some((client, reply)),
+        }
     }
 
     fn advance(&mut self, span: Duration) -> bool {
