@@ -49,6 +49,11 @@ impl Ctx<'_> {
         self.engine.keyspace.read(self.db, key)
     }
 
+    /// As `read_any`, without counting as an access: for looks at a key's type or TTL.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.engine.keyspace.inspect(self.db, key)
+    }
+
     /// As `read_any`, without counting as an access, a hit or a miss.
     pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
         self.engine.keyspace.peek(self.db, key)
@@ -76,19 +81,18 @@ impl Ctx<'_> {
 
     /// Replaces whatever a key held, its TTL included, and makes that known.
     pub fn put<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), T::CLASS, event);
+        self.put_value(key, value.wrap(), false, event);
     }
 
-    /// As `put`, for a value whose type only the value itself knows.
-    pub fn put_value(
-        &mut self,
-        key: &[u8],
-        mut value: Value,
-        class: EventClasses,
-        event: &'static str,
-    ) {
+    /// As `put`, but the key goes when it would have gone.
+    pub fn put_keeping_ttl<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
+        self.put_value(key, value.wrap(), true, event);
+    }
+
+    fn put_value(&mut self, key: &[u8], mut value: Value, keep_ttl: bool, event: &'static str) {
+        let class = value.class();
         value.settle(&self.engine.keyspace.limits);
-        self.engine.keyspace.put(self.db, key, value, false);
+        self.engine.keyspace.put(self.db, key, value, keep_ttl);
         self.engine.keyspace.changed(self.db, key, class, event);
     }
 

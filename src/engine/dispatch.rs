@@ -65,7 +65,7 @@ impl Engine {
             && matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset");
 
         if !found.row.arity.allows(args.len()) {
-            return Err(wrong_arity(found));
+            return Err(Error::wrong_arity(&found.full_name()));
         }
         let guard = found.container.map_or(name, |container| container.name);
         if flags.has(Flag::Protected) && !self.allows_protected(guard, id) {
@@ -359,10 +359,6 @@ fn without_secrets<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
     };
     let shown = words.iter().enumerate();
     shown.map(|(at, &word)| if is_secret(at) { &b"(redacted)"[..] } else { word }).collect()
-}
-
-fn wrong_arity(found: Found) -> Error {
-    Error::new(format!("ERR wrong number of arguments for '{}' command", found.full_name()))
 }
 
 fn protected(command: &str) -> Error {

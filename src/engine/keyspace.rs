@@ -168,13 +168,24 @@ impl Keyspace {
 
     /// The entry of a key that is read: counts as an access, as a hit or a miss.
     pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
-        let Some(index) = self.access(db, key) else {
+        let found = self.access(db, key);
+        self.count_lookup(db, key, found)
+    }
+
+    /// As `read`, but not as an access.
+    pub fn inspect(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
+        let found = self.find(db, key);
+        self.count_lookup(db, key, found)
+    }
+
+    fn count_lookup(&mut self, db: usize, key: &[u8], found: Option<u32>) -> Option<&Entry> {
+        let Some(index) = found else {
             self.misses += 1;
             self.ledger.event(EventClasses::KEY_MISS, "keymiss", db, key);
             return None;
         };
         self.hits += 1;
-        Some(&self.dbs[self.numbers[db]].entries[index])
+        Some(self.entry(db, index))
     }
 
     /// The value of a key, to be changed.

@@ -65,6 +65,11 @@ impl Error {
         Error::Message(Box::new(text.into()))
     }
 
+    /// `command` in lower case, a subcommand as `client|list`.
+    pub fn wrong_arity(command: &str) -> Self {
+        Error::new(format!("ERR wrong number of arguments for '{command}' command"))
+    }
+
     /// The first word of the text, such as `WRONGTYPE`; INFO errorstats counts by it.
     pub fn code(&self) -> &str {
         self.text().split(' ').next().unwrap_or("ERR")
