@@ -113,8 +113,8 @@ impl Stream {
         true
     }
 
-    /// Removes the oldest entries and returns how many. An approximate trim removes whole nodes only,
-    /// and stops before it has removed more than `limit`, if that is not 0.
+    /// Removes the oldest entries and returns how many. An approximate trim removes whole nodes
+    /// only, and stops before it has removed more than `limit`, if that is not 0.
     pub fn trim(&mut self, keep: Keep, approximate: bool, limit: usize) -> usize {
         let body = &mut *self.body;
         let mut removed = 0;
