@@ -5,6 +5,7 @@ pub mod connection;
 pub mod expire;
 pub mod list;
 pub mod pubsub;
+pub mod script;
 pub mod string;
 pub mod table;
 pub mod transaction;

@@ -5,8 +5,7 @@ use crate::engine::script::Mode;
 use crate::lua::{Script, Sha};
 use std::rc::Rc;
 
-const READS_AND_WRITES: Keys =
-    Keys::counted(2).with(access::RW | access::ACCESS | access::UPDATE);
+const READS_AND_WRITES: Keys = Keys::counted(2).with(access::RW | access::ACCESS | access::UPDATE);
 const READS: Keys = Keys::counted(2).reads();
 
 #[rustfmt::skip]
@@ -62,8 +61,8 @@ fn run(
     if count > args.left() as i64 {
         return Err(Error::new("ERR Number of keys can't be greater than number of args"));
     }
-    let count = usize::try_from(count)
-        .map_err(|_| Error::new("ERR Number of keys can't be negative"))?;
+    let count =
+        usize::try_from(count).map_err(|_| Error::new("ERR Number of keys can't be negative"))?;
     let keys = args.take_words(count)?;
     let script = script(cx, name)?;
     cx.run_script(script, keys, args.rest(), mode, reply)

@@ -12,6 +12,7 @@ pub const FAMILIES: &[&Family] = &[
     &expire::FAMILY,
     &list::FAMILY,
     &pubsub::FAMILY,
+    &script::FAMILY,
     &string::FAMILY,
     &transaction::FAMILY,
 ];

@@ -42,3 +42,6 @@ pub const RESERVED_FILES: usize = 32;
 
 /// Configuration files within configuration files: one that includes itself ends here.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
+
+/// What scripts and their values may take together. Redis sets no bound and swaps or dies instead.
+pub const SCRIPT_MEMORY_BYTES_MAX: usize = 4 * 1024 * 1024 * 1024;

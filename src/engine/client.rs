@@ -109,6 +109,8 @@ pub struct Client {
     pub last_container: Option<&'static str>,
     /// Bytes of an unfinished request that the server keeps.
     pub query_len: usize,
+    /// It left while its script was running, which ends first.
+    pub is_gone: bool,
     pub is_dirty: bool,
     pub is_runnable: bool,
     /// Bytes received and sent, for CLIENT LIST.
@@ -146,6 +148,7 @@ impl Client {
             last_command: "NULL",
             last_container: None,
             query_len: 0,
+            is_gone: false,
             is_dirty: false,
             is_runnable: false,
             bytes_in: 0,

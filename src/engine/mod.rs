@@ -158,10 +158,13 @@ impl Engine {
     /// A client has gone.
     pub fn disconnect(&mut self, id: ClientId, now: Now) {
         self.set_now(now);
-        if self.clients.get(id).is_none() {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.state == State::Running {
+            client.is_gone = true;
             return;
         }
         self.unpark(id);
+        self.release_pushes(id);
         self.unsubscribe_all(id);
         self.unwatch(id);
         self.clients.remove(id);

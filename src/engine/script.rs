@@ -1,18 +1,114 @@
-//! Scripts: between the Lua machine and the commands.
+//! Scripts between the Lua machine and the commands.
+//!
+//! A script runs in slices. The first runs inside its EVAL; if it does not end there, the client's
+//! state is Running and whoever owns the clock calls `resume` until it is not. Time stands still
+//! for the script meanwhile. No borrow of the engine lives on the script's stack: each slice lends
+//! it anew, as a `Host`.
 
 use super::Engine;
 use super::client::{ClientId, State};
+use super::context::{Ctx, Origin};
+use super::dispatch::Called;
+use super::row::Flag;
 use super::time::Now;
+use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
+use crate::lua::{Commands, Lua, Outcome, Script, Verdict};
+use crate::proto::{Args, Error, Reply, Result};
+use std::rc::Rc;
 
 /// The script under way.
 #[derive(Debug)]
 pub struct Running {
-    pub is_busy: bool,
+    pub client: ClientId,
+    /// The database that the script uses; its SELECT does not move its caller.
+    db: usize,
+    started_us: u64,
+    /// It has run for longer than `busy-reply-threshold`.
+    is_busy: bool,
+    is_killed: bool,
+    /// It has called a command that writes: it can no longer be killed.
+    pub has_written: bool,
+    /// EVAL_RO, or the flag `no-writes`.
+    is_read_only: bool,
+    /// Memory was short when it began, and it has not said `allow-oom`.
+    is_out_of_memory: bool,
+    /// The journal's length at the beginning.
+    journal_position: usize,
+    /// What MONITOR and the log call it.
+    name: String,
 }
 
-/// The Lua machine and the scripts it knows.
+/// The Lua machine, made when the first script comes.
 #[derive(Default)]
-pub struct Scripting {}
+pub struct Scripting {
+    lua: Option<Box<Lua>>,
+}
+
+impl Scripting {
+    pub fn lua(&mut self) -> &mut Lua {
+        self.lua.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
+    }
+
+    /// The machine if a script was ever sent.
+    pub fn loaded(&self) -> Option<&Lua> {
+        self.lua.as_deref()
+    }
+}
+
+/// How a script was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    ReadWrite,
+    ReadOnly,
+}
+
+impl Ctx<'_> {
+    /// Runs a script, up to the end of its first slice.
+    pub fn run_script(
+        &mut self,
+        script: Rc<Script>,
+        keys: &[&[u8]],
+        argv: &[&[u8]],
+        mode: Mode,
+        reply: &mut Reply,
+    ) -> Result {
+        let engine = &mut *self.engine;
+        let flags = script.flags;
+        let is_out_of_memory =
+            engine.config.maxmemory > 0 && !flags.allow_oom && !engine.evict_to_fit();
+        if flags.declared && !flags.no_writes && is_out_of_memory {
+            return Err(Error::new(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > \
+                 'maxmemory'",
+            ));
+        }
+        if mode == Mode::ReadOnly && flags.declared && !flags.no_writes {
+            return Err(Error::new(
+                "ERR Can not execute a script with write flag using *_ro command.",
+            ));
+        }
+        engine.script = Some(Running {
+            client: self.client,
+            db: self.db,
+            started_us: engine.keyspace.now.mono_us,
+            is_busy: false,
+            is_killed: false,
+            has_written: false,
+            is_read_only: mode == Mode::ReadOnly || flags.no_writes,
+            is_out_of_memory,
+            journal_position: engine.keyspace.ledger.journal.position(),
+            name: script.sha.to_string(),
+        });
+        let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
+        match outcome {
+            Outcome::Done => engine.finish_script(reply),
+            Outcome::Suspended => {
+                self.is_running = true;
+                Ok(())
+            }
+        }
+    }
+}
 
 impl Engine {
     /// Whether a script has run for longer than `busy-reply-threshold`.
@@ -20,9 +116,148 @@ impl Engine {
         self.script.as_ref().is_some_and(|script| script.is_busy)
     }
 
-    /// Goes on with a client's suspended script.
+    /// Goes on with a client's suspended script for one slice, and with the EXEC around it.
     pub fn resume(&mut self, id: ClientId, now: Now) -> State {
+        self.stats.advance(now.wall_ms);
+        let threshold_us = self.config.busy_reply_threshold_ms.max(0) as u64 * 1000;
+        let Some(script) = self.script.as_mut().filter(|script| script.client == id) else {
+            return self.state(id);
+        };
+        if !script.is_busy && now.mono_us.saturating_sub(script.started_us) >= threshold_us {
+            script.is_busy = true;
+            tracing::warn!(
+                "a script has run for more than busy-reply-threshold ({threshold_us} us): other \
+                 clients are answered BUSY until it ends or SCRIPT KILL ends it. Script: {}",
+                script.name
+            );
+        }
+        let verdict = if script.is_killed { Verdict::Kill } else { Verdict::GoOn };
+        if self.with_lua(|lua, host| lua.resume(verdict, host)) == Outcome::Suspended {
+            return State::Running;
+        }
+        self.on_outbox(id, |engine, db, reply| {
+            if let Err(error) = engine.finish_script(reply) {
+                engine.stats.count_error(&error);
+                reply.error(&error);
+            }
+            if engine.continue_exec(id, db, reply) && engine.state(id) == State::Running {
+                engine.clients[id].state = State::Ready;
+            }
+        });
         self.set_now(now);
-        self.state(id)
+        let state = self.state(id);
+        if state != State::Running {
+            self.release_pushes(id);
+            self.clients.mark_runnable(id);
+            self.settle();
+            if self.clients[id].is_gone {
+                self.disconnect(id, now);
+                return State::Closing;
+            }
+        }
+        state
+    }
+
+    /// SCRIPT KILL.
+    pub fn kill_script(&mut self) -> Result {
+        let script = self.script.as_mut().ok_or(Error::NotBusy)?;
+        if script.has_written {
+            return Err(Error::Unkillable);
+        }
+        script.is_killed = true;
+        Ok(())
+    }
+
+    /// Lends the engine to the Lua machine for a slice.
+    fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Outcome) -> Outcome {
+        self.scripting.lua();
+        let mut lua = self.scripting.lua.take().expect("made a line above");
+        let outcome = run(&mut lua, &mut Host { engine: self });
+        self.scripting.lua = Some(lua);
+        outcome
+    }
+
+    /// Writes the answer of a script that has ended, and closes its account.
+    fn finish_script(&mut self, reply: &mut Reply) -> Result {
+        let script = self.script.take().expect("a script has ended");
+        let in_exec =
+            self.clients.get(script.client).is_some_and(|it| it.transaction.exec.is_some());
+        if !in_exec {
+            self.keyspace.ledger.journal.bracket(script.journal_position, script.db);
+        }
+        self.scripting.lua().finish(reply)
+    }
+}
+
+/// What a script can reach: the engine, in the name of its caller.
+struct Host<'e> {
+    engine: &'e mut Engine,
+}
+
+impl Host<'_> {
+    fn script(&mut self) -> &mut Running {
+        self.engine.script.as_mut().expect("a script is running")
+    }
+}
+
+impl Commands for Host<'_> {
+    /// The checks stand in Redis's order, which decides the error that a script sees.
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result {
+        let Ok(found) = self.engine.table.resolve(&args) else {
+            return Err(Error::ScriptUnknownCommand);
+        };
+        let row = found.row;
+        if !row.arity.allows(args.len()) {
+            return Err(Error::ScriptWrongArity);
+        }
+        if row.flags.has(Flag::NoScript) {
+            return Err(Error::ScriptNotAllowed);
+        }
+        let script = self.script();
+        if row.flags.has(Flag::Write) {
+            if script.is_read_only {
+                return Err(Error::ScriptReadOnly);
+            }
+            if script.is_out_of_memory && row.flags.has(Flag::DenyOom) {
+                return Err(Error::OutOfMemory);
+            }
+            script.has_written = true;
+        }
+        let (client, mut db) = (script.client, script.db);
+        let called = self.engine.call(client, found, args, Origin::Script, &mut db, reply);
+        self.script().db = db;
+        match called {
+            Called::Done(result) => result,
+            Called::Parked(_) | Called::Running => {
+                unreachable!("{} waits, so its row says NoScript", found.full_name())
+            }
+        }
+    }
+
+    fn acl_check(&mut self, args: Args<'_>) -> Option<bool> {
+        // One user, who may do everything, until users come.
+        self.engine.table.resolve(&args).ok().map(|_| true)
+    }
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        let message = String::from_utf8_lossy(message);
+        match level {
+            LogLevel::Debug => tracing::trace!("{message}"),
+            LogLevel::Verbose => tracing::debug!("{message}"),
+            LogLevel::Notice => tracing::info!("{message}"),
+            LogLevel::Warning | LogLevel::Nothing => tracing::warn!("{message}"),
+        }
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.engine.config.loglevel
+    }
+
+    fn clock_s(&self) -> f64 {
+        self.engine.facts.stopwatch_us() as f64 / 1e6
+    }
+
+    fn set_replication(&mut self, _to_file: bool, _to_replicas: bool) {
+        // There is neither yet; a journal that left out a write would not be one.
     }
 }

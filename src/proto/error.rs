@@ -51,6 +51,10 @@ errors! {
     WrongPass => "WRONGPASS invalid username-password pair or user is disabled.";
     ExecAbort => "EXECABORT Transaction discarded because of previous errors.";
     OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.";
+    ScriptUnknownCommand => "ERR Unknown Redis command called from script";
+    ScriptWrongArity => "ERR Wrong number of args calling Redis command from script";
+    ScriptNotAllowed => "ERR This Redis command is not allowed from script";
+    ScriptReadOnly => "ERR Write commands are not allowed from read-only scripts.";
     NoScript => "NOSCRIPT No matching script. Please use EVAL.";
     NotBusy => "NOTBUSY No scripts in execution right now.";
     Busy => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";

@@ -1,0 +1,238 @@
+//! What a script returns becomes a reply; how it fails becomes an error.
+
+use super::script::Script;
+use super::stack::{Kind, Stack};
+use super::vm::Vm;
+use crate::config::REPLY_DEPTH_MAX;
+use crate::proto::{Error, Protocol, Reply, Result};
+use mlua::ffi::{self, lua_Debug, lua_State};
+use std::ffi::{CStr, c_int};
+use std::mem::MaybeUninit;
+
+/// The message handler of every script: remembers where the error was raised, leaves it as it is. When
+/// a C function raised it, the place is where that was called.
+pub(super) unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    let vm = lua.vm();
+    vm.failed_at.set(place(lua, 1).or_else(|| place(lua, 2)));
+    1
+}
+
+/// Source and line of the Lua function at `level` of the call stack; the line is -1 where only C is.
+fn place(lua: Stack, level: c_int) -> Option<(String, c_int)> {
+    let mut record = MaybeUninit::<lua_Debug>::zeroed();
+    // SAFETY: `lua_getinfo` fills the fields that `Sl` names, the strings of which live as long as
+    // the function; all-zero is a value of the others.
+    unsafe {
+        if ffi::lua_getstack(lua.0, level, record.as_mut_ptr()) == 0 {
+            return None;
+        }
+        ffi::lua_getinfo(lua.0, c"Sl".as_ptr(), record.as_mut_ptr());
+        let record = record.assume_init();
+        let is_c = CStr::from_ptr(record.what) == c"C";
+        if is_c && level == 1 {
+            return None;
+        }
+        let source = CStr::from_ptr(record.source).to_string_lossy().into_owned();
+        Some((source, record.currentline))
+    }
+}
+
+/// The error that ended the script; it is on top of the stack.
+pub(super) fn failure(vm: &Vm, script: &Script, status: c_int) -> Error {
+    let lua = vm.main();
+    let sha = &script.sha;
+    let name = match &script.title {
+        Some(title) => format!("{sha} ({title})"),
+        None => sha.to_string(),
+    };
+    // Out of memory, or a second error while one was handled: no handler ran.
+    if status != ffi::LUA_ERRRUN {
+        let message = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
+        return Error::new(format!("ERR Error running script {name}, {message}"));
+    }
+    let text = error_text(lua);
+    Error::new(match vm.failed_at.take() {
+        Some((source, line)) => format!("{text} script: {name}, on {source}:{line}."),
+        None => text,
+    })
+}
+
+/// The text of the error value on top, code first.
+fn error_text(lua: Stack) -> String {
+    match lua.kind(-1) {
+        Kind::Table => {
+            lua.get_field(-1, "err");
+            match lua.bytes(-1) {
+                Some(text) => String::from_utf8_lossy(text).into_owned(),
+                None => "ERR unknown error".to_owned(), // Redis 7.4.1 crashes here.
+            }
+        }
+        Kind::Nil | Kind::None => "ERR nil".to_owned(),
+        Kind::Boolean => format!("ERR {}", lua.boolean(-1)),
+        _ => match lua.bytes(-1) {
+            Some(text) => format!("ERR {}", String::from_utf8_lossy(text)),
+            None => format!("ERR {}", lua.kind_name(-1)),
+        },
+    }
+}
+
+/// Writes the value on top. What cannot be written is taken back whole.
+pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>) -> Result {
+    let mark = reply.mark();
+    let mut writer = Writer { lua: vm.main(), reply, protocol: vm.protocol.get() };
+    let result = writer.value(0);
+    if result.is_err() {
+        reply.rollback(mark);
+    }
+    result
+}
+
+struct Writer<'a, 'r> {
+    lua: Stack,
+    reply: &'a mut Reply<'r>,
+    /// What the script chose: booleans are booleans only in RESP3.
+    protocol: Protocol,
+}
+
+impl Writer<'_, '_> {
+    /// Writes the value on top and leaves it there.
+    fn value(&mut self, depth: usize) -> Result {
+        let lua = self.lua;
+        match lua.kind(-1) {
+            Kind::String => self.reply.bulk(lua.bytes(-1).unwrap_or_default()),
+            Kind::Number => self.reply.int(truncate(lua.number(-1).unwrap_or_default())),
+            Kind::Boolean => match (self.protocol, lua.boolean(-1)) {
+                (Protocol::Resp3, value) => self.reply.boolean(value),
+                (Protocol::Resp2, true) => self.reply.int(1),
+                (Protocol::Resp2, false) => self.reply.null(),
+            },
+            Kind::Table => {
+                if depth == REPLY_DEPTH_MAX || !lua.reserve(6) {
+                    return Err(Error::new("ERR reached lua stack limit"));
+                }
+                let top = lua.top();
+                let result = self.table(depth);
+                lua.set_top(top);
+                return result;
+            }
+            _ => self.reply.null(),
+        }
+        Ok(())
+    }
+
+    /// A table is what its first known field says, else an array up to its first nil.
+    fn table(&mut self, depth: usize) -> Result {
+        let lua = self.lua;
+        if self.field("err", Kind::String) {
+            let text = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
+            if depth == 0 {
+                return Err(Error::new(text));
+            }
+            self.reply.error_text(&text);
+        } else if self.field("ok", Kind::String) {
+            self.reply.status(&String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()));
+        } else if self.field("double", Kind::Number) {
+            self.reply.double(lua.number(-1).unwrap_or_default());
+        } else if self.field("big_number", Kind::String) {
+            self.reply.big_number(lua.bytes(-1).unwrap_or_default());
+        } else if self.verbatim() {
+        } else if self.field("map", Kind::Table) {
+            self.reply.map(self.count());
+            return self.entries(depth, true);
+        } else if self.field("set", Kind::Table) {
+            self.reply.set(self.count());
+            return self.entries(depth, false);
+        } else {
+            return self.array(depth);
+        }
+        Ok(())
+    }
+
+    /// Pushes a field of the table on top if it has that kind.
+    fn field(&self, name: &str, kind: Kind) -> bool {
+        self.lua.get_field(-1, name);
+        let found = self.lua.kind(-1) == kind;
+        if !found {
+            self.lua.pop(1);
+        }
+        found
+    }
+
+    /// `{verbatim_string = {format = "txt", string = "..."}}`.
+    fn verbatim(&mut self) -> bool {
+        let lua = self.lua;
+        if !self.field("verbatim_string", Kind::Table) {
+            return false;
+        }
+        if self.field("format", Kind::String) {
+            let format = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
+            lua.get_field(-2, "string");
+            if lua.kind(-1) == Kind::String {
+                // Three letters on the wire: Redis pads and cuts as much.
+                let format: String = format.chars().chain("   ".chars()).take(3).collect();
+                self.reply.verbatim(&format, lua.bytes(-1).unwrap_or_default());
+                return true;
+            }
+            lua.pop(2);
+        }
+        lua.pop(1);
+        false
+    }
+
+    /// How many entries the table on top has.
+    fn count(&self) -> usize {
+        let mut count = 0;
+        self.lua.push_nil();
+        while self.lua.next(-2) {
+            self.lua.pop(1);
+            count += 1;
+        }
+        count
+    }
+
+    fn entries(&mut self, depth: usize, with_values: bool) -> Result {
+        let lua = self.lua;
+        lua.push_nil();
+        while lua.next(-2) {
+            lua.push_copy(-2);
+            self.value(depth + 1)?;
+            lua.pop(1);
+            if with_values {
+                self.value(depth + 1)?;
+            }
+            lua.pop(1);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, depth: usize) -> Result {
+        let lua = self.lua;
+        let mut count = 0;
+        loop {
+            lua.get_index(-1, count as c_int + 1);
+            let is_end = lua.kind(-1) == Kind::Nil;
+            lua.pop(1);
+            if is_end {
+                break;
+            }
+            count += 1;
+        }
+        self.reply.array(count);
+        for position in 1..=count {
+            lua.get_index(-1, position as c_int);
+            self.value(depth + 1)?;
+            lua.pop(1);
+        }
+        Ok(())
+    }
+}
+
+/// As C on x86-64 converts a double to an integer: what does not fit, NaN too, becomes the least.
+fn truncate(number: f64) -> i64 {
+    match number as i64 {
+        i64::MAX => i64::MIN,
+        0 if number.is_nan() => i64::MIN,
+        integer => integer,
+    }
+}

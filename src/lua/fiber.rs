@@ -1,0 +1,131 @@
+//! A stack for scripts, so that one can stop in the middle and let other clients be answered.
+//!
+//! The count hook runs every `SCRIPT_SLICE_INSTRUCTIONS` and suspends the script; whoever started it
+//! owns the clock and resumes it with a verdict. Only one script runs at a time, so one stack is kept
+//! and used again.
+
+use super::stack::Stack;
+use super::vm::{Verdict, Vm};
+use crate::config::SCRIPT_SLICE_INSTRUCTIONS;
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use mlua::ffi::{self, lua_Debug, lua_State};
+use std::ffi::c_int;
+
+/// The deepest recursion that Lua allows takes about half of it: 200 nested calls through `gsub`, each
+/// with a buffer of 8 KB, a pattern of `PATTERN_BYTES_MAX` in the innermost, and a nest of JSON.
+/// Untouched pages cost nothing.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// A killed script is interrupted at every instruction; so often it also lets others run.
+const KILLS_A_SUSPENSION: u32 = 10_000;
+
+const SLICE: c_int = SCRIPT_SLICE_INSTRUCTIONS as c_int;
+
+pub(super) type Suspender = Yielder<Verdict, ()>;
+
+pub(super) struct Fiber {
+    coroutine: Option<Coroutine<Verdict, (), c_int, DefaultStack>>,
+    stack: Option<DefaultStack>,
+}
+
+impl Fiber {
+    pub fn new() -> Self {
+        Self { coroutine: None, stack: None }
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.coroutine.is_some()
+    }
+
+    /// Calls the function on top of the Lua stack, with the message handler below it. The status of
+    /// the call, or none if it was suspended.
+    pub fn start(&mut self, vm: &'static Vm) -> Option<c_int> {
+        debug_assert!(self.coroutine.is_none(), "one script at a time");
+        let stack = self.stack.take().unwrap_or_else(|| {
+            DefaultStack::new(STACK_BYTES).expect("address space for a script's stack")
+        });
+        let coroutine = Coroutine::with_stack(stack, |suspender: &Suspender, _| {
+            vm.suspender.set(suspender);
+            let lua = vm.main();
+            vm.heap.leave();
+            // SAFETY: the function and its handler are on the stack; errors are returned.
+            let status = unsafe { ffi::lua_pcall(lua.0, 0, 1, -2) };
+            vm.heap.enter();
+            status
+        });
+        self.run(coroutine, Verdict::GoOn)
+    }
+
+    pub fn resume(&mut self, verdict: Verdict) -> Option<c_int> {
+        let coroutine = self.coroutine.take().expect("a script is suspended");
+        self.run(coroutine, verdict)
+    }
+
+    fn run(
+        &mut self,
+        mut coroutine: Coroutine<Verdict, (), c_int, DefaultStack>,
+        verdict: Verdict,
+    ) -> Option<c_int> {
+        match coroutine.resume(verdict) {
+            CoroutineResult::Yield(()) => {
+                self.coroutine = Some(coroutine);
+                None
+            }
+            CoroutineResult::Return(status) => {
+                self.stack = Some(coroutine.into_stack());
+                Some(status)
+            }
+        }
+    }
+}
+
+impl Drop for Fiber {
+    fn drop(&mut self) {
+        if let Some(coroutine) = &mut self.coroutine {
+            // SAFETY: between hook and `start` lie frames of Lua alone, and `start`'s own, which holds
+            // nothing with a destructor. Unwinding through Lua is what must not happen.
+            unsafe { coroutine.force_reset() };
+        }
+    }
+}
+
+/// Interrupts `state` after each slice. Coroutines inherit it when they are made.
+pub(super) fn watch(state: *mut lua_State) {
+    // SAFETY: the state is alive.
+    unsafe { ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKCOUNT, SLICE) };
+}
+
+/// Interrupts `state` at every instruction, so that no `pcall` outlives a kill.
+pub(super) fn interrupt(state: *mut lua_State) {
+    // SAFETY: as above.
+    unsafe { ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1) };
+}
+
+unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
+    let lua = Stack(state);
+    let vm = lua.vm();
+    let is_slice_over = unsafe { ffi::lua_gethookcount(state) } == SLICE;
+    if is_slice_over || vm.kills.get() % KILLS_A_SUSPENSION == 0 {
+        vm.pace();
+        // SAFETY: hooks run only while a script does, on the fiber that set the suspender.
+        let verdict = unsafe { (*vm.suspender.get()).suspend(()) };
+        if verdict == Verdict::Kill {
+            vm.is_killed.set(true);
+        }
+    }
+    if vm.is_killed.get() {
+        vm.kills.set(vm.kills.get().wrapping_add(1));
+        // Hooks belong to one coroutine. Those between this one and the main state get theirs at the
+        // end of their slice; until then `coroutine.resume` and the like refuse them.
+        interrupt(state);
+        interrupt(vm.main().0);
+        vm.heap.enter();
+        lua.push_error_table(KILLED);
+        vm.heap.leave();
+        // SAFETY: nothing with a destructor is alive here.
+        unsafe { ffi::lua_error(state) };
+    }
+}
+
+const KILLED: &[u8] = b"ERR Script killed by user with SCRIPT KILL...";

@@ -1,0 +1,294 @@
+//! Replies of commands become Lua values as they are written: no RESP text in between.
+
+use super::stack::Stack;
+use crate::proto::{Protocol, Visitor};
+use std::ffi::c_int;
+
+/// A table on the stack that still gets values.
+pub(super) struct Frame {
+    shape: Shape,
+    /// Stack index of the table that the values go into.
+    table: c_int,
+    written: usize,
+    /// How many values belong to it; `usize::MAX` until `close` says it.
+    count: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// `{a, b}`.
+    Array,
+    /// `{map = {a = b}}`: keys and values alternate, so `count` is twice the pairs.
+    Map,
+    /// `{set = {a = true}}`.
+    Set,
+}
+
+/// Pushes the one value that a reply consists of.
+pub(super) struct Pusher<'a> {
+    lua: Stack,
+    frames: &'a mut Vec<Frame>,
+    base: c_int,
+    /// The value itself is an error, not an element of it.
+    pub is_error: bool,
+    /// The reply nests deeper than the Lua stack reaches; values are dropped from there on.
+    pub overflowed: bool,
+}
+
+/// A frame takes three slots (table, inner table, key), a leaf in it up to four.
+const FRAME_SLOTS: c_int = 8;
+
+/// Frames that fit the slots which every C function has.
+const FRAMES_FREE: usize = 4;
+
+impl<'a> Pusher<'a> {
+    pub fn new(lua: Stack, frames: &'a mut Vec<Frame>) -> Self {
+        frames.clear();
+        Self { lua, frames, base: lua.top(), is_error: false, overflowed: false }
+    }
+
+    /// Where a value of one field goes: `{ok = "OK"}`.
+    fn field(&mut self, name: &str, push: impl FnOnce(Stack)) {
+        self.value(|lua| {
+            lua.push_table(0, 1);
+            push(lua);
+            lua.set_field(-2, name);
+        });
+    }
+
+    fn value(&mut self, push: impl FnOnce(Stack)) {
+        if self.overflowed {
+            return;
+        }
+        push(self.lua);
+        self.attach();
+    }
+
+    /// Puts the value on top where it belongs, and whatever it completes.
+    fn attach(&mut self) {
+        while let Some(frame) = self.frames.last_mut() {
+            frame.written += 1;
+            match frame.shape {
+                Shape::Array => self.lua.set_index(frame.table, frame.written as c_int),
+                Shape::Map if frame.written % 2 == 1 => return, // A key waits for its value.
+                Shape::Map => self.lua.set_or_drop(frame.table),
+                Shape::Set => {
+                    self.lua.push_boolean(true);
+                    self.lua.set_or_drop(frame.table);
+                }
+            }
+            if frame.written < frame.count {
+                return;
+            }
+            self.finish();
+        }
+    }
+
+    /// The innermost table is complete: its outer table is left on top.
+    fn finish(&mut self) {
+        match self.frames.pop().map(|frame| frame.shape) {
+            Some(Shape::Map) => self.lua.set_field(-2, "map"),
+            Some(Shape::Set) => self.lua.set_field(-2, "set"),
+            _ => {}
+        }
+    }
+
+    fn table(&mut self, shape: Shape, count: usize) {
+        let fits = self.frames.len() < FRAMES_FREE || self.lua.reserve(FRAME_SLOTS);
+        self.overflowed |= !fits;
+        if self.overflowed {
+            return;
+        }
+        let count_known = if count == usize::MAX { 0 } else { count };
+        match shape {
+            Shape::Array => self.lua.push_table(count_known, 0),
+            Shape::Map | Shape::Set => {
+                self.lua.push_table(0, 1);
+                self.lua.push_table(0, 0); // Grows, as the order of `pairs` depends on it.
+            }
+        }
+        self.frames.push(Frame { shape, table: self.lua.top(), written: 0, count });
+        if count == 0 {
+            self.finish();
+            self.attach();
+        }
+    }
+}
+
+impl Visitor for Pusher<'_> {
+    fn status(&mut self, text: &str) {
+        self.field("ok", |lua| lua.push_bytes(text.as_bytes()));
+    }
+
+    fn error(&mut self, text: &str) {
+        self.is_error |= self.frames.is_empty();
+        self.value(|lua| push_command_error(lua, text));
+    }
+
+    fn integer(&mut self, value: i64) {
+        self.value(|lua| lua.push_number(value as f64));
+    }
+
+    fn bulk(&mut self, bytes: &[u8]) {
+        self.value(|lua| lua.push_bytes(bytes));
+    }
+
+    /// Nil under RESP3 only, where Redis's scripts see it as nil.
+    fn null(&mut self) {
+        match self.lua.vm().protocol.get() {
+            Protocol::Resp2 => self.value(|lua| lua.push_boolean(false)),
+            Protocol::Resp3 => self.value(Stack::push_nil),
+        }
+    }
+
+    fn double(&mut self, value: f64) {
+        self.field("double", |lua| lua.push_number(value));
+    }
+
+    fn boolean(&mut self, value: bool) {
+        self.value(|lua| lua.push_boolean(value));
+    }
+
+    fn big_number(&mut self, digits: &[u8]) {
+        self.field("big_number", |lua| lua.push_bytes(digits));
+    }
+
+    fn verbatim(&mut self, format: &str, bytes: &[u8]) {
+        self.field("verbatim_string", |lua| {
+            lua.push_table(0, 2);
+            lua.push_bytes(bytes);
+            lua.set_field(-2, "string");
+            lua.push_bytes(format.as_bytes());
+            lua.set_field(-2, "format");
+        });
+    }
+
+    fn array(&mut self, count: usize) {
+        self.table(Shape::Array, count);
+    }
+
+    fn map(&mut self, pairs: usize) {
+        self.table(Shape::Map, pairs * 2);
+    }
+
+    fn set(&mut self, count: usize) {
+        self.table(Shape::Set, count);
+    }
+
+    fn open(&mut self) -> usize {
+        self.table(Shape::Array, usize::MAX);
+        0
+    }
+
+    fn close(&mut self, _slot: usize, _count: usize) {
+        if !self.overflowed {
+            self.finish();
+            self.attach();
+        }
+    }
+
+    /// The depth and what the innermost table holds: the stack follows from them.
+    fn mark(&mut self) -> usize {
+        let written = self.frames.last().map_or(0, |frame| frame.written);
+        self.frames.len() << 32 | written
+    }
+
+    fn rollback(&mut self, mark: usize) {
+        let (depth, written) = (mark >> 32, mark & 0xffff_ffff);
+        self.frames.truncate(depth);
+        self.is_error &= depth > 0;
+        self.overflowed = false;
+        let Some(frame) = self.frames.last_mut() else {
+            self.lua.set_top(self.base);
+            return;
+        };
+        self.lua.set_top(frame.table);
+        while frame.shape == Shape::Array && frame.written > written {
+            self.lua.push_nil();
+            self.lua.set_index(frame.table, frame.written as c_int);
+            frame.written -= 1;
+        }
+    }
+}
+
+/// The error of a command: errorstats has counted it already, so it is marked.
+pub(super) fn push_command_error(lua: Stack, text: &str) {
+    lua.push_error_table(text.as_bytes());
+    lua.push_boolean(true);
+    lua.set_field(-2, "ignore_error_stats_update");
+}
+
+/// Takes a reply that the script throws away; only its being an error matters.
+#[derive(Default)]
+pub(super) struct Discard {
+    has_begun: bool,
+    pub error: Option<String>,
+}
+
+impl Visitor for Discard {
+    fn error(&mut self, text: &str) {
+        if !self.has_begun {
+            self.error = Some(text.to_owned());
+        }
+        self.has_begun = true;
+    }
+
+    fn status(&mut self, _: &str) {
+        self.has_begun = true;
+    }
+
+    fn integer(&mut self, _: i64) {
+        self.has_begun = true;
+    }
+
+    fn bulk(&mut self, _: &[u8]) {
+        self.has_begun = true;
+    }
+
+    fn null(&mut self) {
+        self.has_begun = true;
+    }
+
+    fn double(&mut self, _: f64) {
+        self.has_begun = true;
+    }
+
+    fn boolean(&mut self, _: bool) {
+        self.has_begun = true;
+    }
+
+    fn big_number(&mut self, _: &[u8]) {
+        self.has_begun = true;
+    }
+
+    fn verbatim(&mut self, _: &str, _: &[u8]) {
+        self.has_begun = true;
+    }
+
+    fn array(&mut self, _: usize) {
+        self.has_begun = true;
+    }
+
+    fn map(&mut self, _: usize) {
+        self.has_begun = true;
+    }
+
+    fn set(&mut self, _: usize) {
+        self.has_begun = true;
+    }
+
+    fn open(&mut self) -> usize {
+        self.has_begun = true;
+        0
+    }
+
+    fn close(&mut self, _: usize, _: usize) {}
+
+    fn mark(&mut self) -> usize {
+        0
+    }
+
+    fn rollback(&mut self, _: usize) {
+        *self = Self::default();
+    }
+}

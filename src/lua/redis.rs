@@ -1,0 +1,324 @@
+//! The `redis` table of scripts, above all `redis.call`.
+
+use super::push::{Discard, Pusher, push_command_error};
+use super::script::Sha;
+use super::stack::{Kind, Raise, Returns, Stack, c_function};
+use super::vm::Vm;
+use crate::config::LogLevel;
+use crate::proto::{Args, Protocol, Reply};
+use crate::util::number::{self, Text};
+use mlua::ffi::{lua_CFunction, lua_State};
+use std::ffi::c_int;
+
+pub(super) const VERSION: &str = "7.4.0";
+const VERSION_NUMBER: f64 = 0x0007_0400 as f64;
+
+const LOG_LEVELS: [LogLevel; 4] =
+    [LogLevel::Debug, LogLevel::Verbose, LogLevel::Notice, LogLevel::Warning];
+
+const REPLICATE_TO_FILE: i32 = 1;
+const REPLICATE_TO_REPLICAS: i32 = 2;
+const REPLICATE_TO_ALL: i32 = REPLICATE_TO_FILE | REPLICATE_TO_REPLICAS;
+
+fn functions() -> [(&'static str, lua_CFunction); 12] {
+    [
+        ("call", c_function(|lua| call(lua, true))),
+        ("pcall", c_function(|lua| call(lua, false))),
+        ("error_reply", c_function(error_reply)),
+        ("status_reply", c_function(status_reply)),
+        ("sha1hex", c_function(sha1hex)),
+        ("log", c_function(log)),
+        ("setresp", c_function(set_protocol)),
+        ("set_repl", c_function(set_replication)),
+        ("acl_check_cmd", c_function(acl_check)),
+        // What follows does nothing: effects are replicated always, and there is no debugger.
+        (
+            "replicate_commands",
+            c_function(|lua| {
+                lua.push_boolean(true);
+                Ok(1)
+            }),
+        ),
+        (
+            "breakpoint",
+            c_function(|lua| {
+                lua.push_boolean(false);
+                Ok(1)
+            }),
+        ),
+        ("debug", c_function(|_| Ok(0))),
+    ]
+}
+
+const CONSTANTS: [(&str, f64); 10] = [
+    ("LOG_DEBUG", 0.0),
+    ("LOG_VERBOSE", 1.0),
+    ("LOG_NOTICE", 2.0),
+    ("LOG_WARNING", 3.0),
+    ("REPL_NONE", 0.0),
+    ("REPL_AOF", REPLICATE_TO_FILE as f64),
+    ("REPL_SLAVE", REPLICATE_TO_REPLICAS as f64),
+    ("REPL_REPLICA", REPLICATE_TO_REPLICAS as f64),
+    ("REPL_ALL", REPLICATE_TO_ALL as f64),
+    ("REDIS_VERSION_NUM", VERSION_NUMBER),
+];
+
+pub(super) fn push_library(lua: Stack) {
+    lua.push_table(0, 32);
+    for (name, function) in functions() {
+        lua.push_function(function);
+        lua.set_field(-2, name);
+    }
+    for (name, value) in CONSTANTS {
+        lua.push_number(value);
+        lua.set_field(-2, name);
+    }
+    lua.push_bytes(VERSION.as_bytes());
+    lua.set_field(-2, "REDIS_VERSION");
+}
+
+/// Runs a command. Its words are the Lua strings where they lie on the stack; its reply goes onto the
+/// stack above them.
+fn call(lua: Stack, raises: bool) -> Returns {
+    let vm = lua.vm();
+    let result = if vm.is_killed.get() {
+        Err(Refusal::Own("script is being killed"))
+    } else {
+        with_words(lua, |words| match vm.sees_discards.get() && wants_nothing(lua) {
+            true => discard(vm, words),
+            false => push_reply(vm, lua, words),
+        })
+        .unwrap_or_else(|text| Err(Refusal::Own(text)))
+    };
+    match result {
+        Ok(is_error) if is_error && raises => return Err(Raise::Top),
+        Ok(_) => return Ok(1),
+        Err(Refusal::Own(text)) => lua.push_error_table(format!("ERR {text}").as_bytes()),
+        Err(Refusal::Command(text)) => push_command_error(lua, &text),
+    }
+    if raises { Err(Raise::Top) } else { Ok(1) }
+}
+
+enum Refusal {
+    /// The call itself was wrong.
+    Own(&'static str),
+    /// The command refused, or answered with an error that nobody looks at.
+    Command(String),
+}
+
+/// Pushes the reply; true if it is an error.
+fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, Refusal> {
+    let base = lua.top();
+    let mut frames = vm.frames.take();
+    let mut pusher = Pusher::new(lua, &mut frames);
+    let mut reply = Reply::visit(&mut pusher, vm.protocol.get());
+    let result = vm.commands(|commands| commands.call(Args::new(words), &mut reply));
+    let (is_error, overflowed) = (pusher.is_error, pusher.overflowed);
+    vm.frames.set(frames);
+    match result {
+        Ok(()) if overflowed => Err(Refusal::Own("reached lua stack limit")),
+        Ok(()) => {
+            debug_assert_eq!(lua.top(), base + 1, "a reply is one value");
+            Ok(is_error)
+        }
+        Err(error) => {
+            lua.set_top(base);
+            Err(Refusal::Command(error.text().to_owned()))
+        }
+    }
+}
+
+/// Runs a command whose reply the script does not take: nothing is built.
+fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, Refusal> {
+    let mut discard = Discard::default();
+    let mut reply = Reply::visit(&mut discard, vm.protocol.get());
+    let result = vm.commands(|commands| commands.call(Args::new(words), &mut reply));
+    match (result, discard.error) {
+        (Err(error), _) => Err(Refusal::Command(error.text().to_owned())),
+        (Ok(()), Some(text)) => Err(Refusal::Command(text)),
+        (Ok(()), None) => Ok(false),
+    }
+}
+
+/// Collects the arguments of the running function as words. Numbers become text in a buffer, the
+/// shortest that reads back the same, since Lua's own 14 digits would lose some.
+fn with_words<R>(lua: Stack, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'static str> {
+    let count = lua.top();
+    if count == 0 {
+        return Err("Please specify at least one argument for this redis lib call");
+    }
+    let vm = lua.vm();
+    let (mut words, mut digits) = (vm.words.take(), vm.digits.take());
+    words.clear();
+    digits.clear();
+    digits.reserve(count as usize); // Does not move while words point into it.
+    for index in 1..=count {
+        match lua.kind(index) {
+            Kind::String => words.extend(lua.bytes(index)),
+            Kind::Number => {
+                digits.push(number_text(lua.number(index).unwrap_or_default()));
+                let text: &[u8] = digits.last().expect("just pushed");
+                // SAFETY: `digits` is neither moved nor dropped before `words` is cleared.
+                words.push(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(text) });
+            }
+            _ => break,
+        }
+    }
+    let result = match words.len() == count as usize {
+        true => Ok(run(&words)),
+        false => Err("Lua redis lib command arguments must be strings or integers"),
+    };
+    words.clear();
+    vm.words.set(words);
+    vm.digits.set(digits);
+    result
+}
+
+/// Integers as such, minus zero too; the rest in the fewest digits. NaN has a sign here.
+fn number_text(value: f64) -> Text {
+    let integer = value as i64;
+    match integer as f64 == value && integer != i64::MAX {
+        true => number::format_i64(integer),
+        false if value.is_nan() && value.is_sign_negative() => "-nan".into(),
+        false => number::format_double(value),
+    }
+}
+
+/// Whether the caller of the running C function takes no result: `redis.call(...)` as a statement. Lua
+/// has no function for it, so this reads its call record (lstate.h: `L->ci->nresults`).
+/// `calibrate` makes sure at start-up that it lies where it is read.
+fn wants_nothing(lua: Stack) -> bool {
+    const CALL_RECORD: usize = 40;
+    const RESULTS_WANTED: usize = 32;
+    // SAFETY: both reads are inside live structures of any layout that Lua 5.1 compiles to.
+    unsafe {
+        let record = lua.0.byte_add(CALL_RECORD).cast::<*const c_int>().read();
+        record.byte_add(RESULTS_WANTED).read() == 0
+    }
+}
+
+/// Calls a function once without and once with a use for its result, and compares what it sees.
+pub(super) fn calibrate(lua: Stack) {
+    unsafe extern "C-unwind" fn probe(state: *mut lua_State) -> c_int {
+        let lua = Stack(state);
+        lua.push_boolean(wants_nothing(lua));
+        lua.push_copy(-1);
+        lua.replace(super::stack::upvalue(1));
+        1
+    }
+    let seen = |results: c_int| {
+        lua.push_nil();
+        lua.push_closure(probe, 1);
+        lua.push_copy(-1);
+        // SAFETY: `probe` does not raise.
+        unsafe { mlua::ffi::lua_call(lua.0, 0, results) };
+        lua.pop(results);
+        // SAFETY: the closure, which has one upvalue, is on top.
+        unsafe { mlua::ffi::lua_getupvalue(lua.0, -1, 1) };
+        let seen = lua.boolean(-1);
+        lua.pop(2);
+        seen
+    };
+    lua.vm().sees_discards.set(cfg!(target_pointer_width = "64") && seen(0) && !seen(1));
+}
+
+fn error_reply(lua: Stack) -> Returns {
+    if lua.top() != 1 || lua.kind(1) != Kind::String {
+        lua.push_error_table(b"ERR wrong number or type of arguments");
+        return Ok(1);
+    }
+    let text = lua.bytes(1).unwrap_or_default();
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    // The first word is the code; a text of one word has none.
+    let text = match memchr::memchr(b' ', text) {
+        Some(_) => text.to_vec(),
+        None => [b"ERR ", text].concat(),
+    };
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |at| at + 1);
+    lua.push_error_table(&text[..end]);
+    Ok(1)
+}
+
+fn status_reply(lua: Stack) -> Returns {
+    if lua.top() != 1 || lua.kind(1) != Kind::String {
+        lua.push_error_table(b"ERR wrong number or type of arguments");
+        return Ok(1);
+    }
+    lua.push_table(0, 1);
+    lua.push_copy(1);
+    lua.set_field(-2, "ok");
+    Ok(1)
+}
+
+fn sha1hex(lua: Stack) -> Returns {
+    if lua.top() != 1 {
+        return Err(lua.error_table(b"ERR wrong number of arguments"));
+    }
+    let sha = Sha::of(lua.bytes(1).unwrap_or_default());
+    lua.push_bytes(&sha.hex());
+    Ok(1)
+}
+
+fn log(lua: Stack) -> Returns {
+    if lua.top() < 2 {
+        return Err(lua.error_table(b"ERR redis.log() requires two arguments or more."));
+    }
+    let Some(level) = lua.number(1) else {
+        return Err(lua.error_table(b"ERR First argument must be a number (log level)."));
+    };
+    let level = usize::try_from(level as i64).ok().and_then(|level| LOG_LEVELS.get(level).copied());
+    let Some(level) = level else {
+        return Err(lua.error_table(b"ERR Invalid log level."));
+    };
+    lua.vm().commands(|commands| {
+        if level >= commands.log_level() {
+            let words: Vec<&[u8]> = (2..=lua.top()).filter_map(|index| lua.bytes(index)).collect();
+            commands.log(level, &words.join(&b' '));
+        }
+    });
+    Ok(0)
+}
+
+fn set_protocol(lua: Stack) -> Returns {
+    if lua.top() != 1 {
+        return Err(lua.error_table(b"ERR redis.setresp() requires one argument."));
+    }
+    let protocol = match lua.number(1).unwrap_or_default() as i64 {
+        2 => Protocol::Resp2,
+        3 => Protocol::Resp3,
+        _ => return Err(lua.error_table(b"ERR RESP version must be 2 or 3.")),
+    };
+    lua.vm().protocol.set(protocol);
+    Ok(0)
+}
+
+fn set_replication(lua: Stack) -> Returns {
+    if lua.top() != 1 {
+        return Err(lua.error_table(b"ERR redis.set_repl() requires one argument."));
+    }
+    let flags = lua.number(1).unwrap_or_default() as i32;
+    if flags & !REPLICATE_TO_ALL != 0 {
+        return Err(lua.error_table(
+            b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        ));
+    }
+    let (to_file, to_replicas) =
+        (flags & REPLICATE_TO_FILE != 0, flags & REPLICATE_TO_REPLICAS != 0);
+    lua.vm().commands(|commands| commands.set_replication(to_file, to_replicas));
+    Ok(0)
+}
+
+fn acl_check(lua: Stack) -> Returns {
+    let vm = lua.vm();
+    let allowed =
+        with_words(lua, |words| vm.commands(|commands| commands.acl_check(Args::new(words))));
+    match allowed {
+        Ok(Some(allowed)) => lua.push_boolean(allowed),
+        Ok(None) => {
+            return Err(lua.error_table(b"ERR Invalid command passed to redis.acl_check_cmd()"));
+        }
+        Err(text) => return Err(lua.error_table(format!("ERR {text}").as_bytes())),
+    }
+    Ok(1)
+}

@@ -1,0 +1,675 @@
+//! What scripts see: the globals of Redis 7.4, read-only, and none of the holes of stock Lua 5.1.5.
+//!
+//! Lua 5.1 has no read-only tables (Redis patched them into its own copy), and `__newindex` guards only
+//! keys that are absent. So scripts never hold a true library table: they see an empty one, its
+//! *guard*, whose metatable reads from the true table and refuses writes. The functions that look at
+//! a table as it is (`next`, `rawget`, ...) look through guards. Globals work alike, but a script
+//! whose code assigns to no global runs in the true table of globals, where reads are direct.
+//!
+//! Absent, though Redis has them: `newproxy` (its `__gc` would run Lua in the middle of a push),
+//! `string.dump`, compiled chunks, and Redis's own `__redis__err__handler`.
+//!
+//! The functions here are plain C functions: they hold nothing with a destructor, so they may raise.
+
+use super::script::{self, SOURCE_BYTES_MAX};
+use super::stack::{Kind, Stack, c_function, upvalue};
+use super::{bit, cjson, cmsgpack, redis, structs};
+use mlua::ffi::{self, lua_CFunction, lua_State};
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
+
+/// Longest pattern of `string.find` and the like. Matching takes C stack for each item of a pattern,
+/// about 100 bytes, and Lua 5.1 does not bound it.
+const PATTERN_BYTES_MAX: usize = 16 * 1024;
+
+/// At this address as key, a guard's metatable holds the true table. No script can write the key.
+static TRUE_TABLE: u8 = 0;
+
+/// The globals that are Lua's own, wrapped or not.
+const BASE: [&str; 26] = [
+    "_VERSION",
+    "assert",
+    "collectgarbage",
+    "error",
+    "gcinfo",
+    "getfenv",
+    "getmetatable",
+    "ipairs",
+    "load",
+    "loadstring",
+    "next",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawset",
+    "select",
+    "setfenv",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "unpack",
+    "xpcall",
+    "coroutine",
+    "table",
+];
+
+/// What stands around Lua's own functions, or in their place, by library (`_G` for the base).
+#[rustfmt::skip]
+const WRAPPERS: [(&str, &str, lua_CFunction); 24] = [
+    ("_G", "collectgarbage", collect_garbage),
+    ("_G", "getfenv", getfenv),
+    ("_G", "getmetatable", getmetatable),
+    ("_G", "load", load),
+    ("_G", "loadstring", load_string),
+    ("_G", "next", next),
+    ("_G", "pairs", pairs),
+    ("_G", "pcall", pcall),
+    ("_G", "rawget", rawget),
+    ("_G", "rawset", rawset),
+    ("_G", "setfenv", setfenv),
+    ("_G", "setmetatable", refuse_guard),
+    ("_G", "unpack", unpack),
+    ("coroutine", "create", refuse_killed),
+    ("coroutine", "resume", refuse_killed),
+    ("coroutine", "wrap", wrap),
+    ("string", "find", find),
+    ("string", "gfind", bounded_pattern),
+    ("string", "gmatch", bounded_pattern),
+    ("string", "gsub", bounded_pattern),
+    ("string", "match", bounded_pattern),
+    ("table", "foreach", look_through_guard),
+    ("table", "foreachi", look_through_guard),
+    ("table", "insert", refuse_guard),
+];
+
+/// Makes the globals of a new state.
+pub(super) fn install(lua: Stack) {
+    for (name, open) in [
+        (c"", ffi::luaopen_base as lua_CFunction),
+        (c"table", ffi::luaopen_table),
+        (c"string", ffi::luaopen_string),
+        (c"math", ffi::luaopen_math),
+    ] {
+        // SAFETY: no memory limit is in force yet, and nothing else makes these functions raise.
+        unsafe {
+            ffi::lua_pushcfunction(lua.0, open);
+            ffi::lua_pushstring_(lua.0, name.as_ptr());
+            ffi::lua_call(lua.0, 1, 0);
+        }
+    }
+    lua.push_copy(ffi::LUA_GLOBALSINDEX);
+    let stock = lua.top();
+    for (library, name, wrapper) in WRAPPERS {
+        lua.get_field(stock, library);
+        match name {
+            "pairs" => lua.get_field(-1, "next"), // Wrapped already: what `pairs` returns.
+            name => lua.get_field(-1, name),
+        }
+        lua.push_closure(wrapper, 1);
+        lua.set_field(-2, name);
+        lua.pop(1);
+    }
+
+    lua.push_table(0, 64);
+    let globals = lua.top();
+    for name in BASE.iter().chain(&["math", "string"]) {
+        lua.get_field(stock, name);
+        match *name {
+            "math" => add(
+                lua,
+                [
+                    ("random", c_function(random)),
+                    (
+                        "randomseed",
+                        c_function(|lua| {
+                            let seed = lua.check_int(1)?;
+                            lua.vm().random.seed(seed);
+                            Ok(0)
+                        }),
+                    ),
+                ],
+            ),
+            "string" => {
+                lua.push_nil();
+                lua.set_field(-2, "dump");
+                guard_string_metatable(lua);
+            }
+            _ => {}
+        }
+        if lua.kind(-1) == Kind::Table {
+            push_guard(lua);
+            lua.remove(-2);
+        }
+        lua.set_field(globals, name);
+    }
+    add_library(lua, globals, "bit", |lua| add_to_new(lua, bit::functions()));
+    add_library(lua, globals, "cjson", cjson::push_library);
+    add_library(lua, globals, "cmsgpack", cmsgpack::push_library);
+    add_library(lua, globals, "os", |lua| add_to_new(lua, [("clock", c_function(clock))]));
+    add_library(lua, globals, "redis", redis::push_library);
+    add_library(lua, globals, "struct", |lua| add_to_new(lua, structs::functions()));
+
+    // Reading a global that is not there is an error, in both environments.
+    lua.push_table(0, 1);
+    lua.push_function(missing);
+    lua.set_field(-2, "__index");
+    push_guard(lua);
+    lua.push_copy(globals);
+    push_guard(lua);
+    let guard = lua.top();
+    // What `getmetatable(_G)` shows.
+    // SAFETY: a guard has a metatable.
+    unsafe { ffi::lua_getmetatable(lua.0, guard) };
+    lua.push_copy(guard - 2);
+    lua.set_field(-2, "__metatable");
+    lua.pop(1);
+    lua.push_copy(guard - 3);
+    // SAFETY: a table is at `globals`, and one on top.
+    unsafe { ffi::lua_setmetatable(lua.0, globals) };
+    lua.push_copy(guard);
+    lua.set_field(globals, "_G");
+
+    // Code that scripts load, and what C functions take for the globals.
+    lua.push_copy(guard);
+    lua.replace(ffi::LUA_GLOBALSINDEX);
+    let vm = lua.vm();
+    let _ = vm.guard.set(lua.keep());
+    lua.set_top(globals);
+    let _ = vm.globals.set(lua.keep());
+    lua.set_top(0);
+    redis::calibrate(lua);
+}
+
+fn add_library(lua: Stack, globals: c_int, name: &str, push: impl FnOnce(Stack)) {
+    push(lua);
+    push_guard(lua);
+    lua.set_field(globals, name);
+    lua.pop(1);
+}
+
+pub(super) fn add_to_new<const N: usize>(lua: Stack, functions: [(&str, lua_CFunction); N]) {
+    lua.push_table(0, N);
+    add(lua, functions);
+}
+
+fn add<const N: usize>(lua: Stack, functions: [(&str, lua_CFunction); N]) {
+    for (name, function) in functions {
+        lua.push_function(function);
+        lua.set_field(-2, name);
+    }
+}
+
+/// Pushes a guard of the table on top.
+fn push_guard(lua: Stack) {
+    lua.push_table(0, 0);
+    lua.push_table(0, 4);
+    lua.push_address(&TRUE_TABLE);
+    lua.push_copy(-4);
+    lua.set(-3);
+    lua.push_copy(-3);
+    lua.set_field(-2, "__index");
+    lua.push_function(refuse_assignment);
+    lua.set_field(-2, "__newindex");
+    // SAFETY: a table lies below the one on top.
+    unsafe { ffi::lua_setmetatable(lua.0, -2) };
+}
+
+/// `getmetatable("")` shows a guard, so that no script changes what strings do for the next one. On top
+/// is the true `string` table, which the metatable goes on using.
+fn guard_string_metatable(lua: Stack) {
+    lua.push_bytes(b"");
+    // SAFETY: the string library gave strings a metatable.
+    unsafe { ffi::lua_getmetatable(lua.0, -1) };
+    lua.push_table(0, 1);
+    lua.push_copy(-4);
+    push_guard(lua);
+    lua.set_field(-3, "__index");
+    lua.pop(1);
+    push_guard(lua);
+    lua.set_field(-3, "__metatable");
+    lua.pop(3);
+}
+
+/// Makes `KEYS` or `ARGV`. The table that the script had last time is used again as far as it still
+/// holds the same words: most keys of a queue repeat, and a string that is compared is not hashed.
+/// Returns the bytes in it.
+pub(super) fn set_words(lua: Stack, kept: &Cell<c_int>, name: &str, words: &[&[u8]]) -> usize {
+    push_globals(lua);
+    lua.push_kept(kept.get());
+    if !refill(lua, words) {
+        lua.pop(1);
+        lua.forget(kept.get());
+        lua.push_table(words.len(), 0);
+        for (position, word) in (1..).zip(words) {
+            lua.push_bytes(word);
+            lua.set_index(-2, position);
+        }
+        lua.push_copy(-1);
+        kept.set(lua.keep());
+    }
+    lua.set_field(-2, name);
+    lua.pop(1);
+    words.iter().map(|word| word.len()).sum()
+}
+
+/// Makes the table on top hold `words` and nothing else, if it holds as many strings from 1 on.
+fn refill(lua: Stack, words: &[&[u8]]) -> bool {
+    if lua.kind(-1) != Kind::Table {
+        return false;
+    }
+    // SAFETY: the table is only looked at.
+    if unsafe { ffi::lua_getmetatable(lua.0, -1) } != 0 {
+        lua.pop(1);
+        return false;
+    }
+    for (position, &word) in (1..).zip(words) {
+        lua.get_index(-1, position);
+        let is_string = lua.kind(-1) == Kind::String;
+        let is_same = is_string && lua.bytes(-1) == Some(word);
+        lua.pop(1);
+        if !is_string {
+            return false;
+        }
+        if !is_same {
+            lua.push_bytes(word);
+            lua.set_index(-2, position);
+        }
+    }
+    // The elements are in the array part, which `next` walks first: nothing may follow them.
+    match words.len() {
+        0 => lua.push_nil(),
+        count => lua.push_number(count as f64),
+    }
+    let has_more = lua.next(-2);
+    lua.pop(if has_more { 2 } else { 0 });
+    !has_more
+}
+
+/// Lets go of `KEYS` and `ARGV`, which were too large to keep.
+pub(super) fn release_words(lua: Stack, kept: &[Cell<c_int>; 2]) {
+    push_globals(lua);
+    for (kept, name) in kept.iter().zip(["KEYS", "ARGV"]) {
+        lua.forget(kept.replace(ffi::LUA_NOREF));
+        lua.push_table(0, 0);
+        lua.set_field(-2, name);
+    }
+    lua.pop(1);
+}
+
+fn push_globals(lua: Stack) {
+    lua.push_kept(*lua.vm().globals.get().expect("the sandbox is installed"));
+}
+
+fn random(lua: Stack) -> super::stack::Returns {
+    let drawn = lua.vm().random.draw();
+    let (low, high) = match lua.top() {
+        0 => {
+            lua.push_number(drawn);
+            return Ok(1);
+        }
+        1 => (1, lua.check_int(1)?),
+        2 => (lua.check_int(1)?, lua.check_int(2)?),
+        _ => return Err(lua.error(format_args!("wrong number of arguments"))),
+    };
+    if low > high {
+        return Err(lua.argument_error(lua.top(), format_args!("interval is empty")));
+    }
+    let span = f64::from(high.wrapping_sub(low).wrapping_add(1));
+    lua.push_number((drawn * span).floor() + f64::from(low));
+    Ok(1)
+}
+
+fn clock(lua: Stack) -> super::stack::Returns {
+    let seconds = lua.vm().commands(|commands| commands.clock_s());
+    lua.push_number(seconds);
+    Ok(1)
+}
+
+/// Lua's own function, around which a wrapper stands.
+unsafe fn stock(state: *mut lua_State) -> c_int {
+    // SAFETY: a wrapper's upvalue is a C function, which finds its arguments where ours are.
+    unsafe {
+        let function = ffi::lua_tocfunction(state, upvalue(1));
+        function.expect("wrappers stand around C functions")(state)
+    }
+}
+
+/// Puts the true table in place of a guard at `index`; false if there is none.
+fn look_through(lua: Stack, index: c_int) -> bool {
+    // SAFETY: only looks at the value.
+    if unsafe { ffi::lua_getmetatable(lua.0, index) } == 0 {
+        return false;
+    }
+    lua.push_address(&TRUE_TABLE);
+    lua.get(-2);
+    let is_guard = lua.kind(-1) == Kind::Table;
+    if is_guard {
+        lua.push_copy(-1);
+        lua.replace(index);
+    }
+    lua.pop(2);
+    is_guard
+}
+
+const READ_ONLY: &CStr = c"Attempt to modify a readonly table";
+
+unsafe fn refuse(state: *mut lua_State) -> ! {
+    // SAFETY: raises; the callers are C functions.
+    unsafe {
+        ffi::lua_pushstring_(state, READ_ONLY.as_ptr());
+        ffi::lua_error(state)
+    }
+}
+
+/// `__newindex` of guards.
+unsafe extern "C-unwind" fn refuse_assignment(state: *mut lua_State) -> c_int {
+    unsafe { ffi::luaL_error(state, READ_ONLY.as_ptr()) }
+}
+
+/// `__index` of the globals.
+unsafe extern "C-unwind" fn missing(state: *mut lua_State) -> c_int {
+    unsafe {
+        let format = match ffi::lua_isstring(state, 2) {
+            0 => c"Second argument to luaProtectedTableError must be a string or number",
+            _ => c"Script attempted to access nonexistent global variable '%s'",
+        };
+        ffi::luaL_error(state, format.as_ptr(), ffi::lua_tostring(state, 2))
+    }
+}
+
+/// Around functions that change the table they are given.
+unsafe extern "C-unwind" fn refuse_guard(state: *mut lua_State) -> c_int {
+    unsafe {
+        if look_through(Stack(state), 1) {
+            refuse(state);
+        }
+        stock(state)
+    }
+}
+
+/// Around functions that read the table they are given, and show none of it but its fields.
+unsafe extern "C-unwind" fn look_through_guard(state: *mut lua_State) -> c_int {
+    unsafe {
+        look_through(Stack(state), 1);
+        stock(state)
+    }
+}
+
+unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        ffi::lua_settop(state, 2);
+        look_through(Stack(state), 1);
+        if ffi::lua_next(state, 1) != 0 {
+            return 2;
+        }
+        ffi::lua_pushnil(state);
+        1
+    }
+}
+
+/// Its upvalue is `next`.
+unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        ffi::lua_pushvalue(state, upvalue(1));
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushnil(state);
+        3
+    }
+}
+
+unsafe extern "C-unwind" fn rawget(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        ffi::luaL_checkany(state, 2);
+        ffi::lua_settop(state, 2);
+        look_through(Stack(state), 1);
+        ffi::lua_rawget_(state, 1);
+        1
+    }
+}
+
+unsafe extern "C-unwind" fn rawset(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        refuse_guard(state)
+    }
+}
+
+unsafe extern "C-unwind" fn getmetatable(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        ffi::luaL_checkany(state, 1);
+        ffi::lua_settop(state, 1);
+        ffi::lua_pushvalue(state, 1);
+        if !look_through(lua, 2) {
+            ffi::lua_settop(state, 1);
+            return stock(state);
+        }
+        ffi::lua_getmetatable(state, 1);
+        lua.get_field(-1, "__metatable");
+        1
+    }
+}
+
+/// Shows the guard for the true globals, in which a script may run.
+unsafe extern "C-unwind" fn getfenv(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        let count = stock(state);
+        push_globals(lua);
+        if ffi::lua_rawequal(state, -1, -2) != 0 {
+            lua.push_kept(*lua.vm().guard.get().expect("the sandbox is installed"));
+            return 1;
+        }
+        lua.pop(1);
+        count
+    }
+}
+
+/// Level 0 would change the globals of all scripts to come.
+unsafe extern "C-unwind" fn setfenv(state: *mut lua_State) -> c_int {
+    unsafe {
+        if ffi::lua_isnumber(state, 1) != 0 && ffi::lua_tonumber(state, 1) as c_int == 0 {
+            refuse(state);
+        }
+        stock(state)
+    }
+}
+
+/// As Redis's `pcall`: of an error table it returns the text.
+unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        if lua.top() == 0 {
+            lua.push_nil(); // Is called, and fails.
+        }
+        let count = lua.top();
+        lua.push_boolean(true);
+        ffi::lua_insert(state, 1);
+        if ffi::lua_pcall(state, count - 1, ffi::LUA_MULTRET, 0) != ffi::LUA_OK {
+            lua.push_boolean(false);
+            lua.replace(1);
+            if lua.kind(-1) == Kind::Table {
+                lua.get_field(-1, "err");
+                match lua.kind(-1) {
+                    Kind::String | Kind::Number => lua.remove(-2),
+                    _ => lua.pop(1),
+                }
+            }
+        }
+        lua.top()
+    }
+}
+
+/// Unlike Lua's own it counts without overflow (CVE-2025-46817).
+unsafe extern "C-unwind" fn unpack(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        let first = ffi::luaL_optinteger(state, 2, 1) as c_int;
+        let last = match lua.kind(3) {
+            Kind::None | Kind::Nil => lua.len(1) as c_int,
+            _ => ffi::luaL_checkinteger(state, 3) as c_int,
+        };
+        let count = i64::from(last) - i64::from(first) + 1;
+        if count <= 0 {
+            return 0;
+        }
+        let Some(count) = c_int::try_from(count).ok().filter(|&count| lua.reserve(count)) else {
+            return ffi::luaL_error(state, c"too many results to unpack".as_ptr());
+        };
+        for position in first..=last {
+            lua.get_index(1, position);
+        }
+        count
+    }
+}
+
+/// The collector is the server's to tune; what would tune it answers as if it had.
+unsafe extern "C-unwind" fn collect_garbage(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    match lua.bytes(1) {
+        Some(b"stop" | b"restart" | b"setpause" | b"setstepmul") => lua.push_number(0.0),
+        // SAFETY: the stock function checks its arguments itself.
+        _ => return unsafe { stock(state) },
+    }
+    1
+}
+
+/// The parser does not hold the chunk's name (CVE-2025-49844), so the stack does: as the C string that
+/// the parser takes it for, since strings of the same bytes are one.
+unsafe extern "C-unwind" fn load_string(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        let mut len = 0;
+        let source = ffi::luaL_checklstring(state, 1, &mut len);
+        let name = ffi::luaL_optstring(state, 2, source);
+        ffi::lua_pushstring_(state, name);
+        let name = ffi::lua_tostring(state, -1);
+        if len > SOURCE_BYTES_MAX {
+            lua.push_nil();
+            ffi::lua_pushstring_(state, TOO_LONG.as_ptr());
+            return 2;
+        }
+        let source = push_as_text(lua, 1, &mut len);
+        if ffi::luaL_loadbuffer(state, source, len, name) == ffi::LUA_OK {
+            return 1;
+        }
+        lua.push_nil();
+        ffi::lua_insert(state, -2);
+        2
+    }
+}
+
+const TOO_LONG: &CStr = c"chunk is too long";
+
+/// Pushes the source at `index` so that it cannot be taken for a compiled chunk.
+unsafe fn push_as_text(lua: Stack, index: c_int, len: &mut usize) -> *const c_char {
+    let is_compiled = lua.bytes(index).is_some_and(script::is_compiled);
+    lua.push_bytes(if is_compiled { b" " } else { b"" });
+    lua.push_copy(index);
+    unsafe {
+        ffi::lua_concat(lua.0, 2);
+        ffi::lua_tolstring(lua.0, -1, len)
+    }
+}
+
+/// Lua's own `load` with a reader of ours around the script's.
+unsafe extern "C-unwind" fn load(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
+        ffi::lua_settop(state, 2);
+        ffi::lua_pushstring_(state, ffi::luaL_optstring(state, 2, c"=(load)".as_ptr()));
+        ffi::lua_replace(state, 2);
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushnumber(state, 0.0);
+        ffi::lua_pushcclosure(state, read_piece, 2);
+        ffi::lua_replace(state, 1);
+        stock(state)
+    }
+}
+
+/// Calls the script's reader, its first upvalue; the second counts the bytes so far.
+unsafe extern "C-unwind" fn read_piece(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        lua.set_top(0);
+        ffi::lua_pushvalue(state, upvalue(1));
+        ffi::lua_call(state, 0, 1);
+        if ffi::lua_isstring(state, 1) == 0 {
+            return 1;
+        }
+        let mut len = 0;
+        let before = ffi::lua_tonumber(state, upvalue(2));
+        if before == 0.0 {
+            push_as_text(lua, 1, &mut len);
+        } else {
+            ffi::lua_tolstring(state, 1, &mut len);
+        }
+        let total = before + len as f64;
+        if total > SOURCE_BYTES_MAX as f64 {
+            return ffi::luaL_error(state, TOO_LONG.as_ptr());
+        }
+        ffi::lua_pushnumber(state, total);
+        ffi::lua_replace(state, upvalue(2));
+        1
+    }
+}
+
+unsafe extern "C-unwind" fn find(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    // SAFETY: the wrapped function checks its arguments itself.
+    unsafe { if lua.boolean(4) { stock(state) } else { bounded_pattern(state) } }
+}
+
+unsafe extern "C-unwind" fn bounded_pattern(state: *mut lua_State) -> c_int {
+    let lua = Stack(state);
+    unsafe {
+        if lua.kind(2) == Kind::String && lua.len(2) > PATTERN_BYTES_MAX {
+            return ffi::luaL_error(state, c"pattern too complex".as_ptr());
+        }
+        stock(state)
+    }
+}
+
+/// Around functions that begin or resume a coroutine. One that was not interrupted yet would outlive a
+/// kill by a slice, and begin another meanwhile.
+unsafe extern "C-unwind" fn refuse_killed(state: *mut lua_State) -> c_int {
+    unsafe {
+        check_alive(state);
+        stock(state)
+    }
+}
+
+unsafe fn check_alive(state: *mut lua_State) {
+    if Stack(state).vm().is_killed.get() {
+        // SAFETY: raises from a C function.
+        unsafe { ffi::luaL_error(state, c"script is being killed".as_ptr()) };
+    }
+}
+
+/// `coroutine.wrap`, whose functions check as well.
+unsafe extern "C-unwind" fn wrap(state: *mut lua_State) -> c_int {
+    unsafe {
+        check_alive(state);
+        stock(state);
+        // What Lua returned is a C function with the coroutine as its upvalue; so is ours, with that
+        // function as the second.
+        ffi::lua_getupvalue(state, -1, 1);
+        ffi::lua_pushvalue(state, -2);
+        ffi::lua_pushcclosure(state, resume_wrapped, 2);
+        1
+    }
+}
+
+unsafe extern "C-unwind" fn resume_wrapped(state: *mut lua_State) -> c_int {
+    unsafe {
+        check_alive(state);
+        let function = ffi::lua_tocfunction(state, upvalue(2));
+        function.expect("wrap returned a C function")(state)
+    }
+}

@@ -1,0 +1,289 @@
+//! Scripts: their names, first lines and flags, and how they become functions.
+
+use super::stack::Stack;
+use crate::proto::{Error, Result};
+use mlua::ffi;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::fmt;
+use std::slice;
+
+/// Longest source that is compiled: the lexer of Lua 5.1 counts the `=` of a long bracket in an `int`
+/// and doubles it (CVE-2025-46819).
+pub(super) const SOURCE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The name of every script in Lua's messages.
+const CHUNK_NAME: &str = "@user_script";
+
+const TITLE_CHARS_MAX: usize = 60;
+
+/// The SHA1 of a script's source: its name in EVALSHA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sha([u8; 20]);
+
+impl Sha {
+    pub fn of(source: &[u8]) -> Self {
+        Self(sha1_smol::Sha1::from(source).digest().bytes())
+    }
+
+    /// Forty hexadecimal digits in any case.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let digits: &[u8; 40] = text.try_into().ok()?;
+        let mut bytes = [0; 20];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Forty digits in lower case.
+    pub fn hex(&self) -> [u8; 40] {
+        let mut text = [0; 40];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        text
+    }
+}
+
+fn digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value)]
+}
+
+impl fmt::Display for Sha {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(std::str::from_utf8(&self.hex()).unwrap_or_default())
+    }
+}
+
+/// What a script says about itself in a first line `#!lua flags=no-writes,allow-oom`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// There is such a line: then what it does not allow is refused.
+    pub declared: bool,
+    pub no_writes: bool,
+    pub allow_oom: bool,
+    pub allow_stale: bool,
+    pub no_cluster: bool,
+    pub allow_cross_slot_keys: bool,
+}
+
+/// A compiled script. It stays usable while somebody holds it, also after it left the cache.
+#[derive(Debug)]
+pub struct Script {
+    pub sha: Sha,
+    pub flags: Flags,
+    /// The first line of the comment that the source opens with.
+    pub title: Option<Box<str>>,
+    /// Length of the source.
+    pub source_size: usize,
+    /// The registry's key of the function.
+    pub(super) function: c_int,
+    /// The function assigns to globals, so it runs in the guarded environment.
+    pub(super) assigns_globals: bool,
+    /// The registry's keys of the tables that `KEYS` and `ARGV` were last time.
+    pub(super) words: [Cell<c_int>; 2],
+    /// When it was last used, counted in uses of any script.
+    pub(super) used: Cell<u64>,
+    /// Loaded by SCRIPT LOAD, so it stays.
+    pub(super) is_pinned: Cell<bool>,
+}
+
+/// Compiles `source`; the function goes into the registry.
+pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
+    let (flags, body) = shebang(source)?;
+    if let Err(message) = load(lua, body, CHUNK_NAME) {
+        return Err(Error::new(format!("ERR Error compiling script (new function): {message}")));
+    }
+    Ok(Script {
+        sha,
+        flags,
+        title: title(body).map(Into::into),
+        source_size: source.len(),
+        assigns_globals: assigns_globals(lua),
+        function: lua.keep(),
+        words: [Cell::new(ffi::LUA_NOREF), Cell::new(ffi::LUA_NOREF)],
+        used: Cell::new(0),
+        is_pinned: Cell::new(false),
+    })
+}
+
+/// Pushes the function that `source` is, or says why it is none.
+fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), String> {
+    if source.len() > SOURCE_BYTES_MAX {
+        return Err(format!("script is longer than {SOURCE_BYTES_MAX} bytes"));
+    }
+    let source: Cow<'_, [u8]> = match is_compiled(source) {
+        true => [b" ", source].concat().into(),
+        false => source.into(),
+    };
+    // The parser does not hold the chunk's name (CVE-2025-49844), so the stack does.
+    lua.push_bytes(name.as_bytes());
+    // SAFETY: the buffer is read before the call returns, and the name on the stack ends with a zero;
+    // errors are returned, not raised.
+    let status = unsafe {
+        let name = ffi::lua_tostring(lua.0, -1);
+        ffi::luaL_loadbuffer(lua.0, source.as_ptr().cast(), source.len(), name)
+    };
+    if status == ffi::LUA_OK {
+        lua.remove(-2);
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()).into_owned();
+    lua.pop(2);
+    Err(message)
+}
+
+/// Compiled chunks would run unchecked. With a blank before it the lexer refuses the signature, with
+/// the message that Redis has for it.
+pub(super) fn is_compiled(source: &[u8]) -> bool {
+    source.first() == ffi::LUA_SIGNATURE.first()
+}
+
+/// Reads the first line if it says what runs the script. The rest keeps its line end, so that lines
+/// count from the first one.
+fn shebang(source: &[u8]) -> Result<(Flags, &[u8])> {
+    if !source.starts_with(b"#!") {
+        return Ok((Flags::default(), source));
+    }
+    let Some(end) = memchr::memchr(b'\n', source) else {
+        return Err(Error::new("ERR Invalid script shebang"));
+    };
+    let (line, body) = source.split_at(end);
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split(' ');
+    let engine = words.next().unwrap_or_default();
+    if engine != "#!lua" {
+        return Err(Error::new(format!("ERR Unexpected engine in script shebang: {engine}")));
+    }
+    let mut flags = Flags { declared: true, ..Flags::default() };
+    for word in words.filter(|word| !word.is_empty()) {
+        let Some(names) = word.strip_prefix("flags=") else {
+            return Err(Error::new(format!("ERR Unknown lua shebang option: {word}")));
+        };
+        for name in names.split(',').filter(|_| !names.is_empty()) {
+            *match name {
+                "no-writes" => &mut flags.no_writes,
+                "allow-oom" => &mut flags.allow_oom,
+                "allow-stale" => &mut flags.allow_stale,
+                "no-cluster" => &mut flags.no_cluster,
+                "allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
+                _ => {
+                    let text = format!("ERR Unexpected flag in script shebang: {name}");
+                    return Err(Error::new(text));
+                }
+            } = true;
+        }
+    }
+    Ok((flags, body))
+}
+
+/// The first line with words of the comment that `body` opens with.
+fn title(body: &[u8]) -> Option<String> {
+    let body = String::from_utf8_lossy(body);
+    let comment = body.trim_start().strip_prefix("--")?;
+    let level =
+        comment.strip_prefix('[').map(|rest| rest.len() - rest.trim_start_matches('=').len());
+    let block = level.and_then(|level| {
+        let text = comment[1 + level..].strip_prefix('[')?;
+        Some(text.split(&format!("]{}]", "=".repeat(level))).next().unwrap_or(text))
+    });
+    let line = match block {
+        Some(block) => block.lines().map(str::trim).find(|line| !line.is_empty())?,
+        None => comment.lines().next()?.trim_start_matches('-').trim(),
+    };
+    let title: String =
+        line.chars().filter(|letter| !letter.is_control()).take(TITLE_CHARS_MAX).collect();
+    let title = title.trim_end();
+    (!title.is_empty()).then(|| title.to_owned())
+}
+
+/// Whether the function on top, or one inside it, assigns to a global variable. One that does not
+/// may run in the true table of globals, where reads are direct: it cannot change it.
+fn assigns_globals(lua: Stack) -> bool {
+    unsafe extern "C-unwind" fn append(
+        _: *mut ffi::lua_State,
+        bytes: *const c_void,
+        len: usize,
+        out: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `lua_dump` passes on the vector given to it, and `len` readable bytes.
+        unsafe {
+            (*out.cast::<Vec<u8>>()).extend_from_slice(slice::from_raw_parts(bytes.cast(), len));
+        }
+        0
+    }
+    let mut dump: Vec<u8> = Vec::new();
+    // SAFETY: a Lua function is on top; the writer neither raises nor keeps the vector.
+    unsafe { ffi::lua_dump_(lua.0, append, (&raw mut dump).cast()) };
+    Dump { rest: &dump }.assigns_globals().unwrap_or(true)
+}
+
+/// A compiled chunk as `lua_dump` writes it on this machine.
+struct Dump<'a> {
+    rest: &'a [u8],
+}
+
+impl Dump<'_> {
+    const HEADER_BYTES: usize = 12;
+    const INSTRUCTION_BYTES: usize = 4;
+    const OPCODE: u32 = 0x3f;
+    const SETGLOBAL: u32 = 7;
+
+    /// None if the dump is not laid out as expected.
+    fn assigns_globals(mut self) -> Option<bool> {
+        self.take(Self::HEADER_BYTES)?;
+        self.function()
+    }
+
+    fn function(&mut self) -> Option<bool> {
+        self.text()?; // Source.
+        self.take(2 * size_of::<c_int>() + 4)?; // Lines; counts of upvalues, parameters, registers.
+        let count = self.count()?;
+        let code = self.take(count * Self::INSTRUCTION_BYTES)?;
+        let mut assigns = code.chunks_exact(Self::INSTRUCTION_BYTES).any(|instruction| {
+            let instruction = u32::from_ne_bytes(instruction.try_into().unwrap_or_default());
+            instruction & Self::OPCODE == Self::SETGLOBAL
+        });
+        for _ in 0..self.count()? {
+            match c_int::from(*self.take(1)?.first()?) {
+                ffi::LUA_TNIL => {}
+                ffi::LUA_TBOOLEAN => drop(self.take(1)?),
+                ffi::LUA_TNUMBER => drop(self.take(size_of::<f64>())?),
+                ffi::LUA_TSTRING => self.text()?,
+                _ => return None,
+            }
+        }
+        for _ in 0..self.count()? {
+            assigns |= self.function()?;
+        }
+        let lines = self.count()?;
+        self.take(lines * size_of::<c_int>())?;
+        for _ in 0..self.count()? {
+            self.text()?; // A local variable and where it lives.
+            self.take(2 * size_of::<c_int>())?;
+        }
+        for _ in 0..self.count()? {
+            self.text()?; // An upvalue.
+        }
+        Some(assigns)
+    }
+
+    fn take(&mut self, len: usize) -> Option<&[u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        let bytes = self.take(size_of::<c_int>())?.try_into().ok()?;
+        usize::try_from(c_int::from_ne_bytes(bytes)).ok()
+    }
+
+    fn text(&mut self) -> Option<()> {
+        let len = usize::from_ne_bytes(self.take(size_of::<usize>())?.try_into().ok()?);
+        self.take(len).map(drop)
+    }
+}
