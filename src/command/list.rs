@@ -392,17 +392,7 @@ fn lpos(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (mut rank, mut count, mut stretch) = (1, None, 0);
     while args.left() > 0 {
         if args.accept("rank") {
-            rank = args.int().map_err(|error| match error {
-                Error::Syntax => Error::Syntax,
-                _ => Error::NotInteger,
-            })?;
-            if rank == i64::MIN {
-                return Err(Error::new(format!(
-                    "ERR value is out of range, value must between {} and {}",
-                    -i64::MAX,
-                    i64::MAX
-                )));
-            }
+            rank = args.signed_count()?;
             if rank == 0 {
                 return Err(Error::new(
                     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \

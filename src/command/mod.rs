@@ -3,9 +3,13 @@
 pub mod client;
 pub mod connection;
 pub mod expire;
+pub mod hash;
 pub mod list;
 pub mod pubsub;
+mod random;
+mod scan;
 pub mod script;
+pub mod set;
 pub mod string;
 pub mod table;
 pub mod transaction;

@@ -223,7 +223,7 @@ fn getex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn mset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    for [key, value] in pairs(&args, "mset")? {
+    for [key, value] in args.pairs("mset")? {
         assign(cx, key, value, None);
     }
     reply.ok();
@@ -231,7 +231,7 @@ fn mset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn msetnx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let pairs = pairs(&args, "msetnx")?;
+    let pairs = args.pairs("msetnx")?;
     let are_new = !pairs.iter().any(|[key, _]| cx.exists(key));
     if are_new {
         for [key, value] in pairs {
@@ -240,14 +240,6 @@ fn msetnx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     }
     reply.flag(are_new);
     Ok(())
-}
-
-/// Keys with their values. Arity cannot say that the words must be even in number.
-fn pairs<'a>(args: &Args<'a>, command: &str) -> Result<&'a [[&'a [u8]; 2]]> {
-    match args.rest().as_chunks() {
-        (pairs, []) => Ok(pairs),
-        _ => Err(Error::wrong_arity(command)),
-    }
 }
 
 fn append(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {

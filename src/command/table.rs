@@ -10,9 +10,11 @@ pub const FAMILIES: &[&Family] = &[
     &client::FAMILY,
     &connection::FAMILY,
     &expire::FAMILY,
+    &hash::FAMILY,
     &list::FAMILY,
     &pubsub::FAMILY,
     &script::FAMILY,
+    &set::FAMILY,
     &string::FAMILY,
     &transaction::FAMILY,
 ];

@@ -139,15 +139,20 @@ impl Hash {
 
     /// Visits about `count` fields with their values and returns the cursor for the next ones, 0
     /// after the last. A hash that Redis would have packed is visited whole, as there.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(Item<'a>, Item<'a>),
+    ) -> u64 {
         match self.0.view() {
             View::Large(large) if large.tally.is_hashtable => {
-                large.pairs.scan(cursor, count, &mut |(field, value)| {
-                    visit(&field.bytes(), &value.bytes())
-                })
+                large
+                    .pairs
+                    .scan(cursor, count, &mut |(field, value)| visit(field.bytes(), value.bytes()))
             }
             _ => {
-                self.iter().for_each(|(field, value)| visit(&field, &value));
+                self.iter().for_each(|(field, value)| visit(field, value));
                 0
             }
         }

@@ -64,7 +64,12 @@ impl<V> Indexed<V> {
     }
 
     /// As `Table::scan`.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&(Str, V))) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a (Str, V)),
+    ) -> u64 {
         self.table.scan(cursor, count, &mut |at| visit(&self.entries[at as usize]))
     }
 

@@ -144,13 +144,13 @@ impl Set {
 
     /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
     /// set that Redis would have packed is visited whole, as there.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8])) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Item<'a>)) -> u64 {
         match self.0.view() {
             View::Large(large) if large.tally.encoding == Encoding::Hashtable => {
-                large.members.scan(cursor, count, &mut |(member, ())| visit(&member.bytes()))
+                large.members.scan(cursor, count, &mut |(member, ())| visit(member.bytes()))
             }
             _ => {
-                self.iter().for_each(|member| visit(&member));
+                self.iter().for_each(|member| visit(member));
                 0
             }
         }

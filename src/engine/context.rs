@@ -44,6 +44,21 @@ impl Ctx<'_> {
         }
     }
 
+    /// As `read`, beside the engine's seeded randomness.
+    pub fn read_with_rng<T: Typed>(&mut self, key: &[u8]) -> Result<Option<(&T, &mut Rng)>> {
+        match self.engine.keyspace.read_with_rng(self.db, key) {
+            None => Ok(None),
+            Some((entry, rng)) => {
+                T::of(&entry.value).map(|value| Some((value, rng))).ok_or(Error::WrongType)
+            }
+        }
+    }
+
+    /// The entries of several keys at once, None where there is no key.
+    pub fn read_all(&mut self, keys: &[&[u8]]) -> Vec<Option<&Entry>> {
+        self.engine.keyspace.read_all(self.db, keys)
+    }
+
     /// A key's entry, whatever its type.
     pub fn read_any(&mut self, key: &[u8]) -> Option<&Entry> {
         self.engine.keyspace.read(self.db, key)

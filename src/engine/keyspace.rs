@@ -168,24 +168,42 @@ impl Keyspace {
 
     /// The entry of a key that is read: counts as an access, as a hit or a miss.
     pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
-        let found = self.access(db, key);
-        self.count_lookup(db, key, found)
+        let index = self.read_index(db, key)?;
+        Some(self.entry(db, index))
+    }
+
+    /// As `read`, beside the seeded randomness.
+    pub fn read_with_rng(&mut self, db: usize, key: &[u8]) -> Option<(&Entry, &mut Rng)> {
+        let index = self.read_index(db, key)?;
+        Some((&self.dbs[self.numbers[db]].entries[index], &mut self.rng))
+    }
+
+    /// As `read` for several keys, whose entries are then at hand at once.
+    pub fn read_all(&mut self, db: usize, keys: &[&[u8]]) -> Vec<Option<&Entry>> {
+        let indices: Vec<_> = keys.iter().map(|key| self.read_index(db, key)).collect();
+        indices.into_iter().map(|index| Some(self.entry(db, index?))).collect()
     }
 
     /// As `read`, but not as an access.
     pub fn inspect(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
         let found = self.find(db, key);
-        self.count_lookup(db, key, found)
+        self.count_lookup(db, key, found.is_some());
+        Some(self.entry(db, found?))
     }
 
-    fn count_lookup(&mut self, db: usize, key: &[u8], found: Option<u32>) -> Option<&Entry> {
-        let Some(index) = found else {
+    fn read_index(&mut self, db: usize, key: &[u8]) -> Option<u32> {
+        let found = self.access(db, key);
+        self.count_lookup(db, key, found.is_some());
+        found
+    }
+
+    fn count_lookup(&mut self, db: usize, key: &[u8], is_hit: bool) {
+        if is_hit {
+            self.hits += 1;
+        } else {
             self.misses += 1;
             self.ledger.event(EventClasses::KEY_MISS, "keymiss", db, key);
-            return None;
-        };
-        self.hits += 1;
-        Some(self.entry(db, index))
+        }
     }
 
     /// The value of a key, to be changed.

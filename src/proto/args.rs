@@ -105,6 +105,26 @@ impl<'a> Args<'a> {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
+    /// Reads a count whose sign means something of its own, so that it can be negated.
+    pub fn signed_count(&mut self) -> Result<i64> {
+        match self.int()? {
+            i64::MIN => Err(Error::new(format!(
+                "ERR value is out of range, value must between {} and {}",
+                -i64::MAX,
+                i64::MAX
+            ))),
+            count => Ok(count),
+        }
+    }
+
+    /// The words not yet read in pairs. Arity cannot say that they must be even in number.
+    pub fn pairs(&self, command: &str) -> Result<&'a [[&'a [u8]; 2]]> {
+        match self.rest().as_chunks() {
+            (pairs, []) => Ok(pairs),
+            _ => Err(Error::wrong_arity(command)),
+        }
+    }
+
     /// Refuses words that no option claimed.
     pub fn end(&self) -> Result {
         if self.left() == 0 { Ok(()) } else { Err(Error::Syntax) }

@@ -33,6 +33,10 @@ errors! {
     NotInteger => "ERR value is not an integer or out of range";
     NotFloat => "ERR value is not a valid float";
     OutOfRange => "ERR index out of range";
+    ValueOutOfRange => "ERR value is out of range";
+    NotFinite => "ERR value is NaN or Infinity";
+    HashValueNotInteger => "ERR hash value is not an integer";
+    HashValueNotFloat => "ERR hash value is not a float";
     NotPositive => "ERR value is out of range, must be positive";
     NoSuchKey => "ERR no such key";
     SameObject => "ERR source and destination objects are the same";

@@ -1,6 +1,8 @@
 //! Pseudo-random numbers: xoshiro256**, seeded through SplitMix64. A seed replays a run; nothing
 //! here is secret.
 
+use std::collections::BTreeSet;
+
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: [u64; 4],
@@ -30,6 +32,19 @@ impl Rng {
                 return (product >> 64) as usize;
             }
         }
+    }
+
+    /// `count` different numbers below `bound`, or all of them: every choice is equally likely
+    /// (R. Floyd's algorithm). In ascending order, so that a walk can pick them up.
+    pub fn distinct_below(&mut self, bound: usize, count: usize) -> BTreeSet<usize> {
+        let mut chosen = BTreeSet::new();
+        for last in bound - count.min(bound)..bound {
+            let number = self.below(last + 1);
+            if !chosen.insert(number) {
+                chosen.insert(last);
+            }
+        }
+        chosen
     }
 
     /// Uniform from 0 to below 1.
@@ -73,6 +88,20 @@ mod tests {
         assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");
         assert_eq!(rng.below(1), 0);
         assert!(rng.below(usize::MAX) < usize::MAX);
+    }
+
+    #[test]
+    fn different_numbers_are_chosen_alike() {
+        let mut rng = Rng::from_seed(3);
+        let mut counts = [0u32; 5];
+        for _ in 0..30_000 {
+            let chosen = rng.distinct_below(counts.len(), 2);
+            assert_eq!(chosen.len(), 2);
+            chosen.iter().for_each(|&number| counts[number] += 1);
+        }
+        assert!(counts.iter().all(|count| (11_500..12_500).contains(count)), "{counts:?}");
+        assert!(rng.distinct_below(5, 9).iter().eq(&[0, 1, 2, 3, 4]));
+        assert!(rng.distinct_below(0, 1).is_empty() && rng.distinct_below(5, 0).is_empty());
     }
 
     #[test]
