@@ -305,7 +305,7 @@ fn lindex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 /// The indices from `start` to `stop` that a list of `len` elements has; negative ones count from
 /// the tail.
-fn clamp(start: i64, stop: i64, len: usize) -> Range<usize> {
+pub(super) fn clamp(start: i64, stop: i64, len: usize) -> Range<usize> {
     let absolute = |index: i64| if index < 0 { index.saturating_add(len as i64) } else { index };
     let start = absolute(start).max(0) as usize;
     let end = absolute(stop).saturating_add(1).clamp(0, len as i64) as usize;

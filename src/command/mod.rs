@@ -13,6 +13,7 @@ pub mod set;
 pub mod string;
 pub mod table;
 pub mod transaction;
+pub mod zset;
 
 /// What every family needs to write rows and handlers.
 #[allow(unused_imports, reason = "not every family needs all of it")]

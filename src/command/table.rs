@@ -17,6 +17,7 @@ pub const FAMILIES: &[&Family] = &[
     &set::FAMILY,
     &string::FAMILY,
     &transaction::FAMILY,
+    &zset::FAMILY,
 ];
 
 /// The table that an engine is given.

@@ -85,25 +85,41 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 /// Reads a double as `strtod` reads the whole text: decimal, hexadecimal or infinity, in any case.
 /// Refused are spaces, NaN, and what is too large or, not being zero, too small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let (negative, magnitude) = extended::split_sign(text);
-    let is_hex = matches!(magnitude, [b'0', b'x' | b'X', ..]);
-    let value = if is_hex {
-        let value = extended::parse_hex_f64(magnitude)?;
-        if negative { -value } else { value }
-    } else {
-        str::from_utf8(text).ok()?.parse::<f64>().ok()?
-    };
+    let value = round_f64(text)?;
+    let (_, magnitude) = extended::split_sign(text);
     // Out of range, Rust rounds to infinity or zero where `strtod` reports an error.
     let refused = if value.is_infinite() {
         magnitude[0].is_ascii_digit() || magnitude[0] == b'.'
     } else if value == 0.0 {
-        let digits = if is_hex { &magnitude[2..] } else { magnitude };
+        let digits = if is_hex(magnitude) { &magnitude[2..] } else { magnitude };
         let mut mantissa = digits.iter().take_while(|byte| !b"eEpP".contains(byte));
         mantissa.any(|byte| !b"0.".contains(byte))
     } else {
         value.is_nan()
     };
     (!refused).then_some(value)
+}
+
+/// As `parse_f64` where nobody looks at what `strtod` reports: spaces may lead, no text is zero,
+/// and what is too large or too small is infinity or zero.
+pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().take_while(|byte| is_space(byte)).count();
+    let value = if text.is_empty() { Some(0.0) } else { round_f64(&text[start..]) };
+    value.filter(|value| !value.is_nan())
+}
+
+fn round_f64(text: &[u8]) -> Option<f64> {
+    let (negative, magnitude) = extended::split_sign(text);
+    if is_hex(magnitude) {
+        let value = extended::parse_hex_f64(magnitude)?;
+        return Some(if negative { -value } else { value });
+    }
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn is_hex(magnitude: &[u8]) -> bool {
+    matches!(magnitude, [b'0', b'x' | b'X', ..])
 }
 
 pub fn format_i64(value: i64) -> Text {
