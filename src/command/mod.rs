@@ -3,13 +3,17 @@
 pub mod client;
 pub mod connection;
 pub mod expire;
+pub mod generic;
 pub mod hash;
+pub mod lcs;
 pub mod list;
+pub mod object;
 pub mod pubsub;
 mod random;
-mod scan;
+pub mod scan;
 pub mod script;
 pub mod set;
+pub mod sort;
 pub mod string;
 pub mod table;
 pub mod transaction;

@@ -1,12 +1,20 @@
-//! What SCAN, HSCAN, SSCAN and ZSCAN have in common: a cursor, options, and the shape of the answer.
+//! SCAN, and what HSCAN, SSCAN and ZSCAN have in common with it: a cursor, options, and the shape
+//! of the answer.
 
 use super::prelude::*;
 use crate::data::item::Item;
+use crate::engine::keyspace::Entry;
 use crate::util::glob::{self, Case};
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Generic, &[
+    row("scan", "2.8.0", AtLeast(2), Keys::none(), &[Read], scan, "cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks through all keys, some at a time."),
+]);
 
 /// What a walk goes over, which decides on the options that it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
+    Keys,
     Fields,
     Members,
 }
@@ -15,13 +23,15 @@ pub(super) struct Options<'a> {
     /// About how many to visit in one step.
     pub count: usize,
     pattern: Option<&'a [u8]>,
+    /// The name of the type of the values wanted.
+    type_name: Option<&'a [u8]>,
     /// Whether a hash's values go with its fields.
     pub with_values: bool,
 }
 
 impl<'a> Options<'a> {
     pub fn parse(mut args: Args<'a>, over: Over) -> Result<Self> {
-        let mut options = Self { count: 10, pattern: None, with_values: true };
+        let mut options = Self { count: 10, pattern: None, type_name: None, with_values: true };
         while args.left() > 0 {
             if args.accept("count") {
                 options.count = match args.int()? {
@@ -29,7 +39,9 @@ impl<'a> Options<'a> {
                     count => count as usize,
                 };
             } else if args.accept("match") {
-                options.pattern = Some(args.word()?).filter(|&pattern| pattern != b"*");
+                options.pattern = Some(args.word()?);
+            } else if over == Over::Keys && args.accept("type") {
+                options.type_name = Some(args.word()?);
             } else if args.accept("novalues") {
                 if over != Over::Fields {
                     return Err(Error::new("ERR NOVALUES option can only be used in HSCAN"));
@@ -43,8 +55,17 @@ impl<'a> Options<'a> {
     }
 
     pub fn admits(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))
+        self.pattern.is_none_or(|pattern| admits(pattern, name))
     }
+
+    fn admits_type(&self, name: &str) -> bool {
+        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// `*` alone admits the empty name too, which is more than the pattern means.
+pub(super) fn admits(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, name, Case::Sensitive)
 }
 
 /// Reads a cursor as `strtoull` would: blanks, a plus and leading zeros may stand before it.
@@ -59,4 +80,24 @@ pub(super) fn answer(next: u64, found: &[Item], reply: &mut Reply) {
     reply.bulk(next.to_string().as_bytes());
     reply.array(found.len());
     found.iter().for_each(|item| reply.bulk(item));
+}
+
+/// Keys whose time is up are passed over, not removed: the timer wheel is about to.
+fn scan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let cursor = cursor(&mut args)?;
+    let options = Options::parse(args, Over::Keys)?;
+    let keyspace = &cx.engine.keyspace;
+    let is_wanted = |entry: &Entry| {
+        options.admits(&entry.key)
+            && options.admits_type(entry.value.type_name())
+            && !entry.is_over(keyspace.now)
+    };
+    let mut found = Vec::new();
+    let next = keyspace.db(cx.db).scan(cursor, options.count, &mut |entry| {
+        if is_wanted(entry) {
+            found.push(Item::of_bytes(&entry.key));
+        }
+    });
+    answer(next, &found, reply);
+    Ok(())
 }

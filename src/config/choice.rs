@@ -41,6 +41,13 @@ choice! {
     }
 }
 
+impl Policy {
+    /// Whether it goes by how often keys are used.
+    pub fn is_lfu(self) -> bool {
+        matches!(self, Self::AllKeysLfu | Self::VolatileLfu)
+    }
+}
+
 choice! {
     LogLevel {
         Debug = "debug",

@@ -1,5 +1,6 @@
 //! What the engine knows of a client.
 
+use super::context::Empty;
 use super::transaction::Transaction;
 use super::waiters::On;
 use crate::proto::request::Parser;
@@ -65,6 +66,8 @@ pub struct Park {
     pub deadline_us: Option<u64>,
     /// The request to run again when a key is ready, with all that was relative made absolute.
     pub again: OwnedArgs,
+    /// What a time-out answers.
+    pub empty: Empty,
 }
 
 /// Why a client is parked.

@@ -159,13 +159,10 @@ impl Ctx<'_> {
     }
 
     /// Ends a blocking command that found nothing: parks the client, or answers at once where it
-    /// may not wait. A time-out is always answered by a null array.
+    /// may not wait.
     pub fn block(&mut self, wait: Wait, args: Args, reply: &mut Reply) {
         if !self.may_block() {
-            return match wait.empty {
-                Empty::Null => reply.null(),
-                Empty::NullArray => reply.null_array(),
-            };
+            return wait.empty.write(reply);
         }
         let deadline_us = match self.origin {
             Origin::Waiter { deadline_us } => deadline_us,
@@ -173,7 +170,12 @@ impl Ctx<'_> {
         };
         let again = wait.again.unwrap_or_else(|| OwnedArgs::new(args.all()));
         let keys = wait.keys.iter().map(|&key| key.into()).collect();
-        self.parked = Some(Parked::Keys(Park { keys, on: wait.on, deadline_us, again }));
+        let empty = match wait.empty {
+            // Redis's BLMOVE too answers a null array when its time is up.
+            Empty::Null => Empty::NullArray,
+            empty => empty,
+        };
+        self.parked = Some(Parked::Keys(Park { keys, on: wait.on, deadline_us, again, empty }));
     }
 
     /// Parks the client until the server has answered the effect that was asked for.
@@ -198,11 +200,30 @@ pub struct Wait<'a> {
     pub again: Option<OwnedArgs>,
 }
 
-/// How the absence of an answer is said where nothing may wait.
+/// How it is said that there was nothing to wait for, or no time left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Empty {
     Null,
     NullArray,
+    /// WAIT: no replica has acknowledged.
+    Zero,
+    /// WAITAOF: neither the log here nor a replica has.
+    ZeroPair,
+}
+
+impl Empty {
+    pub fn write(self, reply: &mut Reply) {
+        match self {
+            Empty::Null => reply.null(),
+            Empty::NullArray => reply.null_array(),
+            Empty::Zero => reply.int(0),
+            Empty::ZeroPair => {
+                reply.array(2);
+                reply.int(0);
+                reply.int(0);
+            }
+        }
+    }
 }
 
 /// A span to wait; 0 waits for ever.

@@ -173,6 +173,7 @@ impl Engine {
         client.last_container = found.container.map(|container| container.name);
         client.commands += 1;
         self.keyspace.touching = !client.no_touch;
+        self.keyspace.counting = self.config.maxmemory_policy.is_lfu();
         match self.call_on_outbox(id, found, args, Origin::Client) {
             Called::Done(_) => self.release_pushes(id),
             Called::Parked(parked) => {

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::keyspace::Entry;
+use super::time::Now;
 use crate::config::{EventClasses, Policy};
 
 /// At most so many keys go before one command, so that lowering `maxmemory` cannot stop the world.
@@ -36,7 +37,7 @@ impl Engine {
                 | Policy::VolatileRandom
                 | Policy::VolatileTtl
         );
-        let now_s = (self.keyspace.now.wall_ms / 1000) as u32;
+        let now = self.keyspace.now;
         let mut rng = self.keyspace.rng.clone();
         let mut worst: Option<(u64, usize, Box<[u8]>)> = None;
         for db in 0..self.keyspace.databases() {
@@ -46,7 +47,7 @@ impl Engine {
                 if is_volatile && entry.expires_ms().is_none() {
                     continue;
                 }
-                let badness = badness(policy, entry, now_s, rng.next_u64());
+                let badness = badness(policy, entry, now, rng.next_u64());
                 if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
                     worst = Some((badness, db, entry.key.clone()));
                 }
@@ -58,13 +59,13 @@ impl Engine {
 }
 
 /// How much a policy would like to see a key go.
-fn badness(policy: Policy, entry: &Entry, now_s: u32, random: u64) -> u64 {
-    let idle_s = u64::from(now_s.saturating_sub(entry.used_s));
+fn badness(policy: Policy, entry: &Entry, now: Now, random: u64) -> u64 {
+    let idle_s = u64::from(entry.idle_s(now));
     match policy {
         Policy::AllKeysLru | Policy::VolatileLru => idle_s,
         // A rarely used key goes first; among equals the one that rested longest.
         Policy::AllKeysLfu | Policy::VolatileLfu => {
-            u64::from(u8::MAX - entry.frequency) << 32 | idle_s
+            u64::from(u8::MAX - entry.frequency(now)) << 32 | idle_s
         }
         Policy::VolatileTtl => u64::MAX - entry.expires_ms().unwrap_or(0).max(0) as u64,
         Policy::AllKeysRandom | Policy::VolatileRandom => random,

@@ -22,11 +22,17 @@ pub struct Entry {
     pub key: Box<[u8]>,
     pub value: Value,
     expiry: Option<Expiry>,
-    /// Seconds of the wall clock at the last access, for OBJECT IDLETIME and LRU eviction.
-    pub used_s: u32,
-    /// The logarithmic access counter of LFU eviction.
-    pub frequency: u8,
+    /// Seconds of the wall clock at the last access.
+    used_s: u32,
+    /// How often it was accessed, on a logarithmic scale, as of then.
+    frequency: u8,
 }
+
+/// A new key's frequency: it shall not be the first to be evicted.
+const FREQUENCY_NEW: u8 = 5;
+
+/// Each further step of the frequency takes this many accesses more than the step before.
+const FREQUENCY_STEP: usize = 10;
 
 #[derive(Debug, Clone, Copy)]
 struct Expiry {
@@ -38,6 +44,30 @@ impl Entry {
     /// The wall clock's last millisecond at which the key still exists.
     pub fn expires_ms(&self) -> Option<i64> {
         self.expiry.map(|expiry| expiry.at_ms)
+    }
+
+    /// Whether its time has come, so that it no longer exists.
+    pub fn is_over(&self, now: Now) -> bool {
+        self.expiry.is_some_and(|expiry| now.wall_ms > expiry.at_ms)
+    }
+
+    /// Seconds since the last access, for OBJECT IDLETIME and LRU eviction.
+    pub fn idle_s(&self, now: Now) -> u32 {
+        seconds(now).saturating_sub(self.used_s)
+    }
+
+    /// For OBJECT FREQ and LFU eviction: each minute without an access takes one away.
+    pub fn frequency(&self, now: Now) -> u8 {
+        let idle_minutes = (seconds(now) / 60).saturating_sub(self.used_s / 60);
+        self.frequency.saturating_sub(u8::try_from(idle_minutes).unwrap_or(u8::MAX))
+    }
+
+    /// Counts an access; the higher the frequency, the less likely it grows.
+    fn count_access(&mut self, now: Now, rng: &mut Rng) {
+        let frequency = self.frequency(now);
+        let steps = usize::from(frequency.saturating_sub(FREQUENCY_NEW));
+        let grows = rng.below(steps * FREQUENCY_STEP + 1) == 0;
+        self.frequency = frequency.saturating_add(u8::from(grows));
     }
 
     /// Bytes of memory of the key and its value.
@@ -65,7 +95,7 @@ impl Db {
     }
 
     /// Visits about `count` keys; the cursor returned goes on, 0 ends.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&Entry)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(&'a Entry)) -> u64 {
         self.table.scan(cursor, count, &mut |index| visit(&self.entries[index]))
     }
 
@@ -108,6 +138,8 @@ pub struct Keyspace {
     pub misses: u64,
     /// Whether reading a key counts as an access: not for clients that said NO-TOUCH.
     pub touching: bool,
+    /// Whether accesses are counted: only for a policy that goes by their frequency.
+    pub counting: bool,
 }
 
 impl Keyspace {
@@ -126,6 +158,7 @@ impl Keyspace {
             hits: 0,
             misses: 0,
             touching: true,
+            counting: false,
         }
     }
 
@@ -142,7 +175,7 @@ impl Keyspace {
         let hash = self.hasher.hash(key);
         let inner = &self.dbs[self.numbers[db]];
         let index = inner.table.find(hash, |index| *inner.entries[index].key == *key)?;
-        if inner.entries[index].expiry.is_some_and(|expiry| self.now.wall_ms > expiry.at_ms) {
+        if inner.entries[index].is_over(self.now) {
             self.expire(db, index);
             return None;
         }
@@ -153,9 +186,11 @@ impl Keyspace {
     fn access(&mut self, db: usize, key: &[u8]) -> Option<u32> {
         let index = self.find(db, key)?;
         if self.touching {
-            let used_s = (self.now.wall_ms / 1000) as u32;
             let entry = &mut self.dbs[self.numbers[db]].entries[index];
-            entry.used_s = used_s;
+            if self.counting {
+                entry.count_access(self.now, &mut self.rng);
+            }
+            entry.used_s = seconds(self.now);
         }
         Some(index)
     }
@@ -251,6 +286,33 @@ impl Keyspace {
         Some(self.detach(db, index))
     }
 
+    /// Gives a value another name, perhaps in another database, with its TTL and what is known of
+    /// accesses to it. What bore that name goes. The caller commits both by `changed`.
+    pub fn rename(&mut self, (db, key): (usize, &[u8]), (new_db, new_key): (usize, &[u8])) {
+        let Some(expires_ms) = self.peek(db, key).map(Entry::expires_ms) else { return };
+        let Some(old) = self.take(db, key) else { return };
+        self.take(new_db, new_key);
+        let index = self.insert(new_db, new_key, old.value);
+        let entry = self.entry_mut(new_db, index);
+        (entry.used_s, entry.frequency) = (old.used_s, old.frequency);
+        if let Some(at_ms) = expires_ms {
+            self.arm(new_db, index, at_ms);
+        }
+        self.ledger.event(EventClasses::NEW, "new", new_db, new_key);
+    }
+
+    /// A key picked at random. One whose time has come is removed on the way.
+    pub fn random(&mut self, db: usize) -> Option<&Entry> {
+        loop {
+            let inner = &self.dbs[self.numbers[db]];
+            let index = inner.table.random(&mut self.rng)?;
+            if !inner.entries[index].is_over(self.now) {
+                return Some(self.entry(db, index));
+            }
+            self.expire(db, index);
+        }
+    }
+
     /// Makes a change to a key known: WATCH, parked clients, the journal, and the event.
     pub fn changed(&mut self, db: usize, key: &[u8], class: EventClasses, event: &'static str) {
         self.ledger.changed(db, key);
@@ -342,8 +404,8 @@ impl Keyspace {
 
     fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
         let hash = self.hasher.hash(key);
-        let used_s = (self.now.wall_ms / 1000) as u32;
-        let entry = Entry { key: key.into(), value, expiry: None, used_s, frequency: 5 };
+        let (used_s, frequency) = (seconds(self.now), FREQUENCY_NEW);
+        let entry = Entry { key: key.into(), value, expiry: None, used_s, frequency };
         let inner = &mut self.dbs[self.numbers[db]];
         let index = inner.entries.insert(entry);
         inner.table.insert(hash, index);
@@ -379,6 +441,11 @@ impl Keyspace {
             self.dbs[inner].expiring -= 1;
         }
     }
+}
+
+/// The wall clock in seconds, which 32 bits hold until 2106.
+fn seconds(now: Now) -> u32 {
+    (now.wall_ms / 1000) as u32
 }
 
 /// A key's value in the hands of a handler: the only way to change one.

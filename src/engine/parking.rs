@@ -72,13 +72,13 @@ impl Engine {
         if !self.clients.get(id).is_some_and(|client| client.is_blocked()) {
             return false;
         }
-        self.unpark(id);
+        let Some(Parked::Keys(park)) = self.unpark(id) else { return false };
         if let Some(error) = &error {
             self.stats.count_error(error);
         }
         self.answer_with(id, |reply| match error {
             Some(error) => reply.error(&error),
-            None => reply.null_array(),
+            None => park.empty.write(reply),
         });
         self.release_pushes(id);
         true

@@ -14,6 +14,8 @@ pub enum On {
     List,
     Zset,
     Stream,
+    /// Never served: only its time runs out.
+    Nothing,
 }
 
 const NONE: u32 = u32::MAX;

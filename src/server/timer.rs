@@ -33,8 +33,11 @@ fn next_deadline_us(engine: &Engine) -> Option<u64> {
     let deadline = engine.next_deadline();
     let now = engine.keyspace.now;
     // A wall clock that is set back makes this early: nothing is due then, and it is asked again.
-    let wall_us =
-        deadline.wall_ms.map(|wall_ms| now.mono_us + (wall_ms - now.wall_ms).max(0) as u64 * 1000);
+    let wall_us = deadline.wall_ms.map(|wall_ms| {
+        // A key may live until the end of 64 bits.
+        let span_ms = (wall_ms - now.wall_ms).max(0) as u64;
+        now.mono_us.saturating_add(span_ms.saturating_mul(1000))
+    });
     [wall_us, deadline.mono_us].into_iter().flatten().min()
 }
 

@@ -1,0 +1,185 @@
+//! Keys of any type: whether they exist, what they hold, what they are called, where they live.
+
+use super::prelude::*;
+use super::scan::admits;
+use crate::engine::keyspace::Entry;
+use crate::util::number;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Generic, &[
+    row("copy",      "6.2.0", AtLeast(3), Keys::one(1).reads().and(Keys::one(2).overwrites()), &[Write, DenyOom], copy, "source destination [DB destination-db] [REPLACE]", "Gives a copy of a value another name."),
+    row("del",       "1.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write],           del,       "key [key ...]", "Deletes keys."),
+    row("exists",    "1.0.0", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      exists,    "key [key ...]", "Counts those keys that exist."),
+    row("keys",      "1.0.0", Exactly(2), Keys::none(),                 &[Read, Dangerous], keys,      "pattern",       "Lists all keys that match."),
+    row("move",      "1.0.0", Exactly(3), Keys::one(1).updates().with(access::ACCESS), &[Write, Fast], move_key, "key db", "Moves a key to another database, where it must not exist."),
+    row("randomkey", "1.0.0", Exactly(1), Keys::none(),                 &[Read],            randomkey, "",              "Answers a key picked at random."),
+    row("rename",    "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).overwrites()), &[Write], rename, "key newkey", "Gives a value another name, whatever that held."),
+    row("renamenx",  "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).with(access::OW | access::INSERT)), &[Write, Fast], renamenx, "key newkey", "Gives a value another name, which must be free."),
+    row("touch",     "3.2.1", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      touch,     "key [key ...]", "Counts those keys that exist, which counts as an access to them."),
+    row("type",      "1.0.0", Exactly(2), Keys::one(1).inspects(),      &[Read, Fast],      type_name, "key",           "Tells of what type a value is."),
+    row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     del,       "key [key ...]", "Deletes keys: the same as DEL."),
+    row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits for replicas, of which there are none."),
+    row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none."),
+]);
+
+fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let deleted = args.filter(|key| cx.remove(key, "del").is_some()).count();
+    reply.count(deleted);
+    Ok(())
+}
+
+/// A key that is named twice counts twice.
+fn exists(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let existing = args.filter(|key| cx.inspect(key).is_some()).count();
+    reply.count(existing);
+    Ok(())
+}
+
+/// The one command that is an access even for a client that said NO-TOUCH.
+fn touch(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let before = std::mem::replace(&mut cx.engine.keyspace.touching, true);
+    let touched = args.filter(|key| cx.read_any(key).is_some()).count();
+    cx.engine.keyspace.touching = before;
+    reply.count(touched);
+    Ok(())
+}
+
+fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    reply.status(cx.inspect(args.key()).map_or("none", |entry| entry.value.type_name()));
+    Ok(())
+}
+
+/// Keys whose time is up are passed over, not removed: the timer wheel is about to.
+fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let pattern = args.key();
+    let keyspace = &cx.engine.keyspace;
+    let is_wanted = |entry: &&Entry| admits(pattern, &entry.key) && !entry.is_over(keyspace.now);
+    let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
+    reply.array(wanted.len());
+    wanted.iter().for_each(|entry| reply.bulk(&entry.key));
+    Ok(())
+}
+
+fn randomkey(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let picked = cx.engine.keyspace.random(cx.db);
+    reply.bulk_or_null(picked.map(|entry| &*entry.key));
+    Ok(())
+}
+
+fn rename(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    give_name(cx, args, true)?;
+    reply.ok();
+    Ok(())
+}
+
+fn renamenx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let is_given = give_name(cx, args, false)?;
+    reply.flag(is_given);
+    Ok(())
+}
+
+/// False if nothing was done: it has that name, or may not have it.
+fn give_name(cx: &mut Ctx, mut args: Args, replaces: bool) -> Result<bool> {
+    let (key, name) = (args.key(), args.key());
+    if !cx.exists(key) {
+        return Err(Error::NoSuchKey);
+    }
+    if key == name || (!replaces && cx.exists(name)) {
+        return Ok(false);
+    }
+    cx.engine.keyspace.rename((cx.db, key), (cx.db, name));
+    cx.changed(key, EventClasses::GENERIC, "rename_from");
+    cx.changed(name, EventClasses::GENERIC, "rename_to");
+    Ok(true)
+}
+
+fn move_key(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let (key, from, to) = (args.key(), cx.db, db_index(cx, args.word()?)?);
+    if from == to {
+        return Err(Error::SameObject);
+    }
+    let keyspace = &mut cx.engine.keyspace;
+    let is_moved = keyspace.peek(from, key).is_some() && keyspace.peek(to, key).is_none();
+    if is_moved {
+        keyspace.rename((from, key), (to, key));
+        keyspace.changed(from, key, EventClasses::GENERIC, "move_from");
+        keyspace.changed(to, key, EventClasses::GENERIC, "move_to");
+    }
+    reply.flag(is_moved);
+    Ok(())
+}
+
+fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let (source, target) = (args.key(), args.key());
+    let (mut db, mut replaces) = (cx.db, false);
+    while args.left() > 0 {
+        if args.accept("replace") {
+            replaces = true;
+        } else if args.left() > 1 && args.accept("db") {
+            db = db_index(cx, args.word()?)?;
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    if db == cx.db && source == target {
+        return Err(Error::SameObject);
+    }
+    let copy = cx.read_any(source).map(|entry| (entry.value.clone(), entry.expires_ms()));
+    let keyspace = &mut cx.engine.keyspace;
+    let copy = copy.filter(|_| replaces || keyspace.peek(db, target).is_none());
+    reply.flag(copy.is_some());
+    if let Some((value, expires_ms)) = copy {
+        keyspace.take(db, target);
+        keyspace.put(db, target, value, false);
+        keyspace.set_expiry(db, target, expires_ms);
+        keyspace.changed(db, target, EventClasses::GENERIC, "copy_to");
+    }
+    Ok(())
+}
+
+fn db_index(cx: &Ctx, word: &[u8]) -> Result<usize> {
+    let index = number::parse_i64(word).ok_or(Error::NotInteger)?;
+    let index = i32::try_from(index).map_err(|_| {
+        Error::new("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
+    let databases = cx.engine.keyspace.databases();
+    usize::try_from(index).ok().filter(|&db| db < databases).ok_or(Error::DbIndexOutOfRange)
+}
+
+fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?)?);
+    if replicas <= 0 {
+        Empty::Zero.write(reply);
+    } else {
+        wait_in_vain(cx, timeout, Empty::Zero, args, reply);
+    }
+    Ok(())
+}
+
+fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let (files, replicas) = (args.int()?, args.int()?);
+    if !matches!(files, 0 | 1) {
+        return Err(Error::new("ERR value is out of range, value must between 0 and 1"));
+    }
+    if replicas < 0 {
+        return Err(Error::NotPositive);
+    }
+    let timeout = Timeout::millis(args.word()?)?;
+    if files > 0 {
+        return Err(Error::new(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    if replicas == 0 {
+        Empty::ZeroPair.write(reply);
+    } else {
+        wait_in_vain(cx, timeout, Empty::ZeroPair, args, reply);
+    }
+    Ok(())
+}
+
+/// There are no replicas: the time runs out, or CLIENT UNBLOCK ends it.
+fn wait_in_vain(cx: &mut Ctx, timeout: Timeout, empty: Empty, args: Args, reply: &mut Reply) {
+    let wait = Wait { keys: &[], on: On::Nothing, timeout, empty, again: None };
+    cx.block(wait, args, reply);
+}

@@ -1,0 +1,76 @@
+//! OBJECT: what the server knows of a key beside its value.
+
+use super::prelude::*;
+use crate::data::Value;
+use crate::engine::keyspace::Entry;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Generic, &[
+    container("object", "2.2.3", SUBCOMMANDS, "Tells what the server knows of a key beside its value."),
+]);
+
+#[rustfmt::skip]
+const SUBCOMMANDS: &[Row] = &[
+    row("encoding", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], encoding, "key", "Tells in which encoding Redis would keep the value."),
+    row("freq",     "4.0.0", Exactly(3), Keys::one(2).inspects(), &[Read], freq,     "key", "Tells the logarithmic count of accesses, under an LFU policy."),
+    help("6.2.0"),
+    row("idletime", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], idletime, "key", "Counts the seconds since the last access."),
+    row("refcount", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], refcount, "key", "Tells how often Redis would refer to the value."),
+];
+
+/// Null without a key; looking is no access.
+fn tell(
+    cx: &mut Ctx,
+    args: Args,
+    reply: &mut Reply,
+    write: impl FnOnce(&Entry, &mut Reply),
+) -> Result {
+    match cx.peek(args.all()[2]) {
+        Some(entry) => write(entry, reply),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn encoding(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    tell(cx, args, reply, |entry, reply| reply.bulk(entry.value.encoding().as_bytes()))
+}
+
+/// Redis shares the integers below 10,000 among all keys.
+fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    tell(cx, args, reply, |entry, reply| {
+        let is_shared = match &entry.value {
+            Value::Str(string) => {
+                string.encoding() == "int" && matches!(string.integer(), Some(0..10_000))
+            }
+            Value::List(_) | Value::Hash(_) | Value::Set(_) | Value::Zset(_) | Value::Stream(_) => {
+                false
+            }
+        };
+        reply.int(if is_shared { i64::from(i32::MAX) } else { 1 });
+    })
+}
+
+fn idletime(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let now = cx.engine.keyspace.now;
+    if cx.exists(args.all()[2]) && cx.engine.config.maxmemory_policy.is_lfu() {
+        return Err(Error::new(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        ));
+    }
+    tell(cx, args, reply, |entry, reply| reply.int(entry.idle_s(now) as i64))
+}
+
+fn freq(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let now = cx.engine.keyspace.now;
+    if cx.exists(args.all()[2]) && !cx.engine.config.maxmemory_policy.is_lfu() {
+        return Err(Error::new(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
+             note that when switching between policies at runtime LRU and LFU data will take \
+             some time to adjust.",
+        ));
+    }
+    tell(cx, args, reply, |entry, reply| reply.int(entry.frequency(now).into()))
+}
