@@ -44,29 +44,49 @@ test('bee-queue: two programs share a queue without a job done twice', async (t)
   const producer = openQueue(t, { isWorker: false });
   const runs = [];
   for (let worker = 0; worker < 2; worker += 1) {
-    openQueue(t, { name: producer.name }).process(5, async (job) => { runs.push(job.data); });
+    openQueue(t, { name: producer.name }).process(5, async (job) => {
+      runs.push(job.data);
+    });
   }
 
   await producer.saveAll(numbers(200).map((number) => producer.createJob(number)));
   await until(async () => (await producer.checkHealth()).succeeded === 200);
 
-  assert.deepEqual(runs.toSorted((a, b) => a - b), numbers(200));
+  assert.deepEqual(
+    runs.toSorted((a, b) => a - b),
+    numbers(200),
+  );
 });
 
 test('bee-queue: delayed jobs start in order and never early', async (t) => {
   const queue = openQueue(t);
   const starts = [];
-  queue.process(10, async (job) => { starts.push({ due: job.data, late_ms: Date.now() - job.data }); });
+  queue.process(10, async (job) => {
+    starts.push({ due: job.data, late_ms: Date.now() - job.data });
+  });
 
   const now = Date.now();
   const moments = [700, 100, 400].map((delay_ms) => now + delay_ms);
   for (const moment of moments) await queue.createJob(moment).delayUntil(moment).save();
-  await queue.createJob('never').delayUntil(now + HOUR_MS).save();
+  await queue
+    .createJob('never')
+    .delayUntil(now + HOUR_MS)
+    .save();
   await until(() => starts.length === 3);
 
-  assert.deepEqual(starts.map(({ due }) => due), moments.toSorted((a, b) => a - b));
-  assert(starts.every(({ late_ms }) => late_ms >= 0), 'a job started before its moment');
-  printLateness(t, 'bee-queue delayed jobs', starts.map(({ late_ms }) => late_ms));
+  assert.deepEqual(
+    starts.map(({ due }) => due),
+    moments.toSorted((a, b) => a - b),
+  );
+  assert(
+    starts.every(({ late_ms }) => late_ms >= 0),
+    'a job started before its moment',
+  );
+  printLateness(
+    t,
+    'bee-queue delayed jobs',
+    starts.map(({ late_ms }) => late_ms),
+  );
   assert.equal((await queue.checkHealth()).delayed, 1);
 });
 
@@ -91,7 +111,9 @@ test('bee-queue: a failing job is retried with backoff until it succeeds', async
 
 test('bee-queue: a job out of retries fails with its reason', async (t) => {
   const queue = openQueue(t);
-  queue.process(async () => { throw new Error('as asked'); });
+  queue.process(async () => {
+    throw new Error('as asked');
+  });
 
   const job = await queue.createJob({}).retries(1).save();
   const [error] = await once(job, 'failed');
@@ -116,7 +138,10 @@ test('bee-queue: events of a job reach the program that added it', async (t) => 
   const { id } = await producer.createJob({}).save();
   await until(() => heard.length === 2);
 
-  assert.deepEqual(heard, [['progress', id, { done: 1 }], ['succeeded', id, { text: 'all' }]]);
+  assert.deepEqual(heard, [
+    ['progress', id, { done: 1 }],
+    ['succeeded', id, { text: 'all' }],
+  ]);
 });
 
 test('bee-queue: a job is recovered after its worker process was killed', async (t) => {
@@ -129,7 +154,9 @@ test('bee-queue: a job is recovered after its worker process was killed', async 
   assert.equal((await queue.checkHealth()).active, 1);
 
   const seen = [];
-  queue.process(async (orphan) => { seen.push(orphan.data); });
+  queue.process(async (orphan) => {
+    seen.push(orphan.data);
+  });
   let stalled = 0;
   await until(async () => {
     stalled += await queue.checkStalledJobs();

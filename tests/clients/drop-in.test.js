@@ -46,7 +46,10 @@ test('redis-memory-server starts, serves and stops it', async () => {
 
 test('redis-memory-server runs two side by side', async () => {
   const options = { binary: { systemBinary: program } };
-  const servers = await Promise.all([RedisMemoryServer.create(options), RedisMemoryServer.create(options)]);
+  const servers = await Promise.all([
+    RedisMemoryServer.create(options),
+    RedisMemoryServer.create(options),
+  ]);
 
   const ports = await Promise.all(servers.map((server) => server.getPort()));
   assert.notEqual(ports[0], ports[1]);
@@ -56,7 +59,10 @@ test('redis-memory-server runs two side by side', async () => {
 
 test('redis-memory-server passes its arguments on', async () => {
   const args = ['--requirepass', 'secret'];
-  const server = await RedisMemoryServer.create({ binary: { systemBinary: program }, instance: { args } });
+  const server = await RedisMemoryServer.create({
+    binary: { systemBinary: program },
+    instance: { args },
+  });
   const port = await server.getPort();
 
   await assertServes(port, 'secret');

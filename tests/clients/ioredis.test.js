@@ -23,7 +23,14 @@ test('ioredis: values of every type, binary ones too', async (t) => {
   await redis.hset(`${key}:h`, { name: 'toril', legs: 4 });
   assert.deepEqual(await redis.hgetall(`${key}:h`), { name: 'toril', legs: '4' });
   await redis.zadd(`${key}:z`, 1.5, 'b', 1, 'a', '+inf', 'c');
-  assert.deepEqual(await redis.zrange(`${key}:z`, 0, -1, 'WITHSCORES'), ['a', '1', 'b', '1.5', 'c', 'inf']);
+  assert.deepEqual(await redis.zrange(`${key}:z`, 0, -1, 'WITHSCORES'), [
+    'a',
+    '1',
+    'b',
+    '1.5',
+    'c',
+    'inf',
+  ]);
   await redis.sadd(`${key}:s`, 1, 2, 3);
   assert.deepEqual((await redis.smembers(`${key}:s`)).sort(), ['1', '2', '3']);
   assert.equal(await redis.get(`${key}:none`), null);
@@ -48,7 +55,10 @@ test('ioredis: ten thousand commands in one pipeline', async (t) => {
 
   const answers = await pipeline.exec();
 
-  assert.deepEqual(answers.map(([, value]) => value), Array.from({ length: 10_000 }, (_, i) => i + 1));
+  assert.deepEqual(
+    answers.map(([, value]) => value),
+    Array.from({ length: 10_000 }, (_, i) => i + 1),
+  );
 });
 
 test('ioredis: MULTI runs all or, after WATCH, nothing', async (t) => {
@@ -56,7 +66,10 @@ test('ioredis: MULTI runs all or, after WATCH, nothing', async (t) => {
   const other = connect(t);
   const key = uniqueName('watched');
 
-  assert.deepEqual(await redis.multi().set(key, 1).incr(key).exec(), [[null, 'OK'], [null, 2]]);
+  assert.deepEqual(await redis.multi().set(key, 1).incr(key).exec(), [
+    [null, 'OK'],
+    [null, 2],
+  ]);
 
   await redis.watch(key);
   await other.set(key, 'changed');
@@ -102,8 +115,14 @@ test('ioredis: a defined command loads its script when the server has forgotten 
   assert.deepEqual(await redis.addUp(key, 5), [5, '5', null, 'FINE', 1]);
   assert.deepEqual(await redis.addUp(key, 6), [11, '11', null, 'FINE', 1]);
   const piped = await redis.pipeline().addUp(key, 1).addUp(key, 1).exec();
-  assert.deepEqual(piped.map(([, [sum]]) => sum), [12, 13]);
-  await assert.rejects(redis.addUp(key, 'no number'), /ERR value is not an integer or out of range/);
+  assert.deepEqual(
+    piped.map(([, [sum]]) => sum),
+    [12, 13],
+  );
+  await assert.rejects(
+    redis.addUp(key, 'no number'),
+    /ERR value is not an integer or out of range/,
+  );
   await assert.rejects(redis.evalsha('0'.repeat(40), 0), /^ReplyError: NOSCRIPT /);
 });
 
@@ -111,7 +130,8 @@ test('ioredis: a blocking pop waits for a push, in order of arrival', async (t) 
   const [first, second, pusher] = [connect(t), connect(t), connect(t)];
   const key = uniqueName('queue');
   const popped = [];
-  const wait = (client, name) => client.blpop(key, 20).then(([, element]) => popped.push([name, element]));
+  const wait = (client, name) =>
+    client.blpop(key, 20).then(([, element]) => popped.push([name, element]));
   const waits = [wait(first, 'first')];
   await sleep(100);
   waits.push(wait(second, 'second'));
@@ -120,7 +140,10 @@ test('ioredis: a blocking pop waits for a push, in order of arrival', async (t) 
   await pusher.rpush(key, 'a', 'b');
   await Promise.all(waits);
 
-  assert.deepEqual(popped.toSorted(), [['first', 'a'], ['second', 'b']]);
+  assert.deepEqual(popped.toSorted(), [
+    ['first', 'a'],
+    ['second', 'b'],
+  ]);
   assert.equal(await pusher.exists(key), 0);
 });
 
@@ -138,7 +161,9 @@ test('ioredis: a stream is written, read and waited for', async (t) => {
   const key = uniqueName('stream');
   await writer.xadd(key, '1-1', 'n', '1');
 
-  assert.deepEqual(await reader.xread('COUNT', 10, 'STREAMS', key, '0'), [[key, [['1-1', ['n', '1']]]]]);
+  assert.deepEqual(await reader.xread('COUNT', 10, 'STREAMS', key, '0'), [
+    [key, [['1-1', ['n', '1']]]],
+  ]);
   const waiting = reader.xread('BLOCK', 20_000, 'STREAMS', key, '$');
   await sleep(100);
   const id = await writer.xadd(key, '*', 'n', '2');
@@ -149,10 +174,13 @@ test('ioredis: a stream is written, read and waited for', async (t) => {
 test('ioredis: a scan finds every key once', async (t) => {
   const redis = connect(t);
   const prefix = uniqueName('scan');
-  await redis.mset(Array.from({ length: 2_000 }, (_, index) => [`${prefix}:${index}`, index]).flat());
+  await redis.mset(
+    Array.from({ length: 2_000 }, (_, index) => [`${prefix}:${index}`, index]).flat(),
+  );
 
   const found = [];
-  for await (const keys of redis.scanStream({ match: `${prefix}:*`, count: 100 })) found.push(...keys);
+  for await (const keys of redis.scanStream({ match: `${prefix}:*`, count: 100 }))
+    found.push(...keys);
 
   assert.equal(new Set(found).size, 2_000);
 });

@@ -24,12 +24,15 @@ for (const RESP of [2, 3]) {
       assert((await client.pTTL(key)) > 50_000);
       await client.hSet(`${key}:h`, { name: 'toril', legs: 4 });
       assert.deepEqual({ ...(await client.hGetAll(`${key}:h`)) }, { name: 'toril', legs: '4' });
-      await client.zAdd(`${key}:z`, [{ score: 2.5, value: 'b' }, { score: -Infinity, value: 'a' }]);
+      await client.zAdd(`${key}:z`, [
+        { score: 2.5, value: 'b' },
+        { score: -Infinity, value: 'a' },
+      ]);
       assert.equal(await client.zScore(`${key}:z`, 'b'), 2.5);
-      assert.deepEqual(
-        await client.zRangeWithScores(`${key}:z`, 0, -1),
-        [{ value: 'a', score: -Infinity }, { value: 'b', score: 2.5 }],
-      );
+      assert.deepEqual(await client.zRangeWithScores(`${key}:z`, 0, -1), [
+        { value: 'a', score: -Infinity },
+        { value: 'b', score: 2.5 },
+      ]);
       await client.sAdd(`${key}:s`, ['x', 'y']);
       assert.deepEqual([...(await client.sMembers(`${key}:s`))].sort(), ['x', 'y']);
     });
@@ -50,7 +53,10 @@ for (const RESP of [2, 3]) {
 
       const answers = await Promise.all(Array.from({ length: 1_000 }, () => client.incr(key)));
 
-      assert.deepEqual(answers, Array.from({ length: 1_000 }, (_, index) => index + 1));
+      assert.deepEqual(
+        answers,
+        Array.from({ length: 1_000 }, (_, index) => index + 1),
+      );
     });
 
     test('MULTI runs all or, after WATCH, nothing', async (t) => {
@@ -94,9 +100,9 @@ for (const RESP of [2, 3]) {
 
       assert.deepEqual(await client.double(21), [42, null, 'text']);
       assert.deepEqual(await client.double(4), [8, null, 'text']);
-      await assert.rejects(
-        client.eval("return redis.error_reply('OURS went wrong')"), { message: 'OURS went wrong' },
-      );
+      await assert.rejects(client.eval("return redis.error_reply('OURS went wrong')"), {
+        message: 'OURS went wrong',
+      });
     });
 
     test('blocking pops wait for their element', async (t) => {
@@ -133,7 +139,10 @@ for (const RESP of [2, 3]) {
     test('a scan finds every member once', async (t) => {
       const client = await connect(t);
       const key = uniqueName('set');
-      await client.sAdd(key, Array.from({ length: 1_000 }, (_, index) => `member ${index}`));
+      await client.sAdd(
+        key,
+        Array.from({ length: 1_000 }, (_, index) => `member ${index}`),
+      );
 
       const found = [];
       for await (const members of client.sScanIterator(key)) found.push(...members);
@@ -146,12 +155,17 @@ for (const RESP of [2, 3]) {
       const key = uniqueName('list');
       await client.rPush(key, 'a');
 
+      await assert.rejects(client.incr(key), {
+        message: 'WRONGTYPE Operation against a key holding the wrong kind of value',
+      });
       await assert.rejects(
-        client.incr(key),
-        { message: 'WRONGTYPE Operation against a key holding the wrong kind of value' },
+        client.sendCommand(['GET']),
+        /^Error: ERR wrong number of arguments for 'get' command$/,
       );
-      await assert.rejects(client.sendCommand(['GET']), /^Error: ERR wrong number of arguments for 'get' command$/);
-      await assert.rejects(client.sendCommand(['NOSUCH', 'x']), /ERR unknown command 'NOSUCH', with args beginning with: 'x'/);
+      await assert.rejects(
+        client.sendCommand(['NOSUCH', 'x']),
+        /ERR unknown command 'NOSUCH', with args beginning with: 'x'/,
+      );
     });
 
     test('a lost connection is made again', async (t) => {

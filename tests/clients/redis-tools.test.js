@@ -24,12 +24,17 @@ const cli = (...args) => run('redis-cli', args);
 async function printedBy(tool, args, pattern, meanwhile = () => {}) {
   const child = spawn(tool, [...where, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   let printed = '';
-  child.stdout.on('data', (chunk) => { printed += chunk; });
+  child.stdout.on('data', (chunk) => {
+    printed += chunk;
+  });
   try {
-    await until(async () => {
-      await meanwhile(printed);
-      return pattern.test(printed);
-    }, `${tool} ${args.join(' ')} prints ${pattern}`);
+    await until(
+      async () => {
+        await meanwhile(printed);
+        return pattern.test(printed);
+      },
+      `${tool} ${args.join(' ')} prints ${pattern}`,
+    );
   } finally {
     child.kill();
     await once(child, 'exit');
@@ -48,26 +53,40 @@ describe('redis-cli', () => {
     await cli('SADD', `${prefix}:set`, 'a', 'b', 'c');
     await cli('XADD', `${prefix}:stream`, '*', 'f', 'v');
   });
-  after(() => cli('DEL', ...['string', 'list', 'hash', 'zset', 'set', 'stream'].map((type) => `${prefix}:${type}`)));
+  after(() =>
+    cli(
+      'DEL',
+      ...['string', 'list', 'hash', 'zset', 'set', 'stream'].map((type) => `${prefix}:${type}`),
+    ),
+  );
 
   test('prints replies', async () => {
     assert.equal(await cli('PING'), 'PONG\n');
     assert.equal(await cli('-u', url, 'PING'), 'PONG\n');
     assert.equal(await cli('-n', '3', 'GET', `${prefix}:string`), '\n');
-    assert.equal(await cli('--no-raw', 'LRANGE', `${prefix}:list`, '0', '1'), '1) "element"\n2) "element"\n');
+    assert.equal(
+      await cli('--no-raw', 'LRANGE', `${prefix}:list`, '0', '1'),
+      '1) "element"\n2) "element"\n',
+    );
     assert.equal(await cli('-3', '--json', 'HGETALL', `${prefix}:hash`), '{"a":"1","b":"2"}\n');
     assert.match(await cli('NOSUCH'), /^ERR unknown command 'NOSUCH'/);
   });
 
   test('runs a script from a file, and lines from standard input', async () => {
-    assert.equal(await cli('EVAL', 'return {KEYS[1], ARGV[1]}', '1', 'key', 'argument'), 'key\nargument\n');
+    assert.equal(
+      await cli('EVAL', 'return {KEYS[1], ARGV[1]}', '1', 'key', 'argument'),
+      'key\nargument\n',
+    );
     const lines = `INCR ${prefix}:n\nINCR ${prefix}:n\nGETDEL ${prefix}:n\n`;
     assert.equal(await run('redis-cli', [], lines), '1\n2\n2\n');
   });
 
   test('--scan lists keys by pattern and type', async () => {
     const found = (await cli('--scan', '--pattern', `${prefix}:*`)).trim().split('\n');
-    assert.deepEqual(found.sort(), ['hash', 'list', 'set', 'stream', 'string', 'zset'].map((type) => `${prefix}:${type}`));
+    assert.deepEqual(
+      found.sort(),
+      ['hash', 'list', 'set', 'stream', 'string', 'zset'].map((type) => `${prefix}:${type}`),
+    );
   });
 
   test('--bigkeys finds the biggest of each type', async () => {
@@ -92,7 +111,10 @@ describe('redis-cli', () => {
   });
 
   test('--latency measures', async () => {
-    const [least, most, average, count] = (await cli('--latency', '-i', '0.3')).trim().split(' ').map(Number);
+    const [least, most, average, count] = (await cli('--latency', '-i', '0.3'))
+      .trim()
+      .split(' ')
+      .map(Number);
     assert(least <= average && average <= most && count > 5);
   });
 
@@ -103,21 +125,43 @@ describe('redis-cli', () => {
   });
 
   test('SUBSCRIBE and MONITOR show what happens', async () => {
-    await printedBy('redis-cli', ['SUBSCRIBE', prefix], /message\n.*\nhello\n/, () => cli('PUBLISH', prefix, 'hello'));
+    await printedBy('redis-cli', ['SUBSCRIBE', prefix], /message\n.*\nhello\n/, () =>
+      cli('PUBLISH', prefix, 'hello'),
+    );
     await printedBy('redis-cli', ['MONITOR'], /"ECHO" "seen \\x00"/, () =>
-      run('redis-cli', [], 'ECHO "seen \\x00"\n'));
+      run('redis-cli', [], 'ECHO "seen \\x00"\n'),
+    );
   });
 });
 
 describe('redis-benchmark', () => {
-  const FIRST_TESTS = ['PING_INLINE', 'PING_MBULK', 'SET', 'GET', 'INCR', 'LPUSH', 'RPUSH', 'LPOP', 'RPOP'];
+  const FIRST_TESTS = [
+    'PING_INLINE',
+    'PING_MBULK',
+    'SET',
+    'GET',
+    'INCR',
+    'LPUSH',
+    'RPUSH',
+    'LPOP',
+    'RPOP',
+  ];
   const LAST_TESTS = ['SADD', 'HSET', 'SPOP', 'ZADD', 'ZPOPMIN', 'MSET (10 keys)'];
 
   for (const pipeline of ['1', '16']) {
     test(`its whole list, -P ${pipeline}`, async () => {
-      const printed = await run('redis-benchmark', ['--csv', '-n', '2000', '-c', '20', '-P', pipeline]);
+      const printed = await run('redis-benchmark', [
+        '--csv',
+        '-n',
+        '2000',
+        '-c',
+        '20',
+        '-P',
+        pipeline,
+      ]);
       for (const name of [...FIRST_TESTS, ...LAST_TESTS]) {
-        const [, rate] = printed.match(new RegExp(`^"${name.replace(/[()]/g, '\\$&')}","([0-9.]+)"`, 'm')) ?? [];
+        const [, rate] =
+          printed.match(new RegExp(`^"${name.replace(/[()]/g, '\\$&')}","([0-9.]+)"`, 'm')) ?? [];
         assert(Number(rate) > 0, `${name} in ${printed}`);
       }
     });
@@ -125,7 +169,17 @@ describe('redis-benchmark', () => {
 
   test('a script and random keys', async () => {
     const key = uniqueName('bench');
-    const args = ['-q', '-n', '2000', '-r', '100', 'EVAL', `return redis.call('INCR', KEYS[1])`, '1', key];
+    const args = [
+      '-q',
+      '-n',
+      '2000',
+      '-r',
+      '100',
+      'EVAL',
+      `return redis.call('INCR', KEYS[1])`,
+      '1',
+      key,
+    ];
     assert.match(await run('redis-benchmark', args), /requests per second/);
     assert.equal(await cli('GETDEL', key), '2000\n');
   });

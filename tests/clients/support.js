@@ -34,7 +34,7 @@ export async function until(question, what = question.toString()) {
   }
 }
 
-/** Lateness is printed, never asserted: machines that run tests are noisy, and Redis polls at 10 Hz. */
+/** Printed, never asserted: machines that run tests are noisy, and Redis polls at 10 Hz. */
 export function printLateness(t, what, lateness_ms) {
   const sorted = lateness_ms.toSorted((a, b) => a - b);
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];

@@ -10,10 +10,13 @@ const HOUR_MS = 3_600_000;
 describe(`${variant}: delays`, () => {
   feature('delayed jobs start once each and never early', async (lab, t) => {
     const lateness_ms = new Map();
-    lab.worker((job) => {
-      assert(!lateness_ms.has(job.id), `job ${job.id} ran twice`);
-      lateness_ms.set(job.id, Date.now() - (job.timestamp + job.opts.delay));
-    }, { concurrency: 50 });
+    lab.worker(
+      (job) => {
+        assert(!lateness_ms.has(job.id), `job ${job.id} ran twice`);
+        lateness_ms.set(job.id, Date.now() - (job.timestamp + job.opts.delay));
+      },
+      { concurrency: 50 },
+    );
     const queue = lab.queue();
 
     const delays_ms = Array.from({ length: 100 }, (_, index) => 50 + index * 17);
@@ -26,7 +29,9 @@ describe(`${variant}: delays`, () => {
 
   feature('delayed jobs start in order of their moment, not of their arrival', async (lab) => {
     const order = [];
-    lab.worker((job) => { order.push(job.name); });
+    lab.worker((job) => {
+      order.push(job.name);
+    });
 
     await lab.queue().addBulk([
       { name: 'third', data: {}, opts: { delay: 600 } },
@@ -40,13 +45,15 @@ describe(`${variant}: delays`, () => {
 
   feature('jobs of the same moment keep the order in which they were added', async (lab) => {
     const order = [];
-    lab.worker((job) => { order.push(job.data); });
+    lab.worker((job) => {
+      order.push(job.data);
+    });
     const timestamp = Date.now();
 
     const numbers = Array.from({ length: 20 }, (_, index) => index);
-    await lab.queue().addBulk(
-      numbers.map((data) => ({ name: 'later', data, opts: { timestamp, delay: 500 } })),
-    );
+    await lab
+      .queue()
+      .addBulk(numbers.map((data) => ({ name: 'later', data, opts: { timestamp, delay: 500 } })));
     await until(() => order.length === numbers.length);
 
     assert.deepEqual(order, numbers);
@@ -54,7 +61,9 @@ describe(`${variant}: delays`, () => {
 
   feature('a worker that waits for a far job wakes for a nearer one', async (lab) => {
     const started = [];
-    const worker = lab.worker((job) => { started.push(job.name); });
+    const worker = lab.worker((job) => {
+      started.push(job.name);
+    });
     const queue = lab.queue();
     await queue.add('far', {}, { delay: HOUR_MS });
     await worker.waitUntilReady();
@@ -78,7 +87,9 @@ describe(`${variant}: delays`, () => {
 
   feature('all delayed jobs are promoted together', { since: 5 }, async (lab) => {
     const queue = lab.queue();
-    await queue.addBulk([1, 2, 3].map((data) => ({ name: 'later', data, opts: { delay: HOUR_MS } })));
+    await queue.addBulk(
+      [1, 2, 3].map((data) => ({ name: 'later', data, opts: { delay: HOUR_MS } })),
+    );
 
     await queue.promoteJobs();
 
@@ -88,7 +99,9 @@ describe(`${variant}: delays`, () => {
 
   feature('a changed delay counts from the moment of the change', async (lab) => {
     let started;
-    lab.worker(() => { started = Date.now(); });
+    lab.worker(() => {
+      started = Date.now();
+    });
     const job = await lab.queue().add('later', {}, { delay: HOUR_MS });
 
     const changed = Date.now();

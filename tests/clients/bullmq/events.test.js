@@ -49,19 +49,39 @@ describe(`${variant}: events`, () => {
 
     assert.deepEqual(await good.waitUntilFinished(events), { answer: 42 });
     await assert.rejects(bad.waitUntilFinished(events), /as asked/);
-    assert.deepEqual(await good.waitUntilFinished(events), { answer: 42 }, 'also when it has ended');
+    assert.deepEqual(
+      await good.waitUntilFinished(events),
+      { answer: 42 },
+      'also when it has ended',
+    );
   });
 
   feature('the way of a delayed job that is retried and fails', async (lab) => {
-    const heard = listen(lab.events(), ['added', 'delayed', 'waiting', 'active', 'failed', 'retries-exhausted']);
-    lab.worker(() => { throw new Error('as asked'); });
+    const heard = listen(lab.events(), [
+      'added',
+      'delayed',
+      'waiting',
+      'active',
+      'failed',
+      'retries-exhausted',
+    ]);
+    lab.worker(() => {
+      throw new Error('as asked');
+    });
 
     await lab.queue().add('job', {}, { delay: 50, attempts: 2, backoff: 50 });
     await until(() => heard.some(({ event }) => event === 'retries-exhausted'));
 
     const names = heard.map(({ event }) => event).filter((event) => event !== 'failed');
     assert.deepEqual(names, [
-      'added', 'delayed', 'waiting', 'active', 'delayed', 'waiting', 'active', 'retries-exhausted',
+      'added',
+      'delayed',
+      'waiting',
+      'active',
+      'delayed',
+      'waiting',
+      'active',
+      'retries-exhausted',
     ]);
     assert.equal(heard.find(({ event }) => event === 'failed').failedReason, 'as asked');
   });
@@ -75,7 +95,10 @@ describe(`${variant}: events`, () => {
     await lab.queue().add('job', {});
     await until(() => heard.length === 20);
 
-    assert.deepEqual(heard.map(({ data }) => data.step), Array.from({ length: 20 }, (_, i) => i + 1));
+    assert.deepEqual(
+      heard.map(({ data }) => data.step),
+      Array.from({ length: 20 }, (_, i) => i + 1),
+    );
   });
 
   feature('what is done to the queue is heard', async (lab) => {
@@ -144,6 +167,9 @@ describe(`${variant}: events`, () => {
     await until(() => heard.length === 2);
     await producer.close();
 
-    assert.deepEqual(heard.map(({ text }) => text), ['one', 'two']);
+    assert.deepEqual(
+      heard.map(({ text }) => text),
+      ['one', 'two'],
+    );
   });
 });

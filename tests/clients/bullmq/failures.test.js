@@ -43,24 +43,30 @@ describe(`${variant}: failures`, () => {
     assert.equal(starts.length, 3);
   });
 
-  feature('a job out of attempts fails, with the reason and a stack for each attempt', async (lab) => {
-    const starts = [];
-    lab.worker(failing(starts));
-    const queue = lab.queue();
+  feature(
+    'a job out of attempts fails, with the reason and a stack for each attempt',
+    async (lab) => {
+      const starts = [];
+      lab.worker(failing(starts));
+      const queue = lab.queue();
 
-    const { id } = await queue.add('hopeless', {}, { attempts: 3 });
-    await until(async () => (await queue.getFailedCount()) === 1);
+      const { id } = await queue.add('hopeless', {}, { attempts: 3 });
+      await until(async () => (await queue.getFailedCount()) === 1);
 
-    const job = await queue.getJob(id);
-    assert.equal(job.attemptsMade, 3);
-    assert.equal(starts.length, 3);
-    assert.equal(job.failedReason, 'attempt 3 broke');
-    assert.equal(job.stacktrace.length, 3);
-    for (const stack of job.stacktrace) {
-      assert.match(stack, /^Error: attempt \d broke\n\s+at .*failingProcessor .*failures\.test\.js:\d+/);
-    }
-    assert(job.finishedOn >= job.processedOn);
-  });
+      const job = await queue.getJob(id);
+      assert.equal(job.attemptsMade, 3);
+      assert.equal(starts.length, 3);
+      assert.equal(job.failedReason, 'attempt 3 broke');
+      assert.equal(job.stacktrace.length, 3);
+      for (const stack of job.stacktrace) {
+        assert.match(
+          stack,
+          /^Error: attempt \d broke\n\s+at .*failingProcessor .*failures\.test\.js:\d+/,
+        );
+      }
+      assert(job.finishedOn >= job.processedOn);
+    },
+  );
 
   feature('fixed backoff waits the same time before each retry', async (lab) => {
     const starts = [];
@@ -105,7 +111,10 @@ describe(`${variant}: failures`, () => {
     await queue.add('behind', {});
     await until(() => order.length === 3);
 
-    assert.deepEqual(order.map((entry) => entry.split(' ')[0]), ['shaky', 'behind', 'shaky']);
+    assert.deepEqual(
+      order.map((entry) => entry.split(' ')[0]),
+      ['shaky', 'behind', 'shaky'],
+    );
   });
 
   feature('an unrecoverable error ends the attempts', async (lab) => {
@@ -138,9 +147,12 @@ describe(`${variant}: failures`, () => {
 
   feature('all failed jobs are retried together', async (lab) => {
     let broken = true;
-    lab.worker(() => {
-      if (broken) throw new Error('the world is broken');
-    }, { concurrency: 10 });
+    lab.worker(
+      () => {
+        if (broken) throw new Error('the world is broken');
+      },
+      { concurrency: 10 },
+    );
     const queue = lab.queue();
     await queue.addBulk(Array.from({ length: 30 }, () => ({ name: 'shaky', data: {} })));
     await until(async () => (await queue.getFailedCount()) === 30);

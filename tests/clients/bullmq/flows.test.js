@@ -11,7 +11,8 @@ describe(`${variant}: flows`, () => {
     const queueName = lab.name;
     const leaf = (name, price) => ({ name, queueName, data: { price } });
     const tree = await lab.flow().add({
-      name: 'car', queueName,
+      name: 'car',
+      queueName,
       children: [
         { name: 'engine', queueName, children: [leaf('piston', 3), leaf('valve', 4)] },
         { name: 'body', queueName, children: [leaf('door', 5), leaf('roof', 6), leaf('hood', 7)] },
@@ -21,16 +22,20 @@ describe(`${variant}: flows`, () => {
     assert.equal(await queue.getWaitingChildrenCount(), 3);
 
     const order = [];
-    lab.worker(async (job) => {
-      order.push(job.name);
-      const parts = Object.values(await job.getChildrenValues());
-      return parts.reduce((sum, part) => sum + part, job.data.price ?? 0);
-    }, { concurrency: 4 });
+    lab.worker(
+      async (job) => {
+        order.push(job.name);
+        const parts = Object.values(await job.getChildrenValues());
+        return parts.reduce((sum, part) => sum + part, job.data.price ?? 0);
+      },
+      { concurrency: 4 },
+    );
     await lab.reaches(tree.job, 'completed');
 
     assert.equal((await queue.getJob(tree.job.id)).returnvalue, 3 + 4 + 5 + 6 + 7);
     assert.equal(order.length, 8);
-    const before = (first, second) => assert(order.indexOf(first) < order.indexOf(second), order.join());
+    const before = (first, second) =>
+      assert(order.indexOf(first) < order.indexOf(second), order.join());
     for (const part of ['piston', 'valve']) before(part, 'engine');
     for (const part of ['door', 'roof', 'hood']) before(part, 'body');
     for (const part of ['engine', 'body']) before(part, 'car');
@@ -39,14 +44,20 @@ describe(`${variant}: flows`, () => {
   feature('a flow spans queues', async (lab) => {
     const [parts, tools] = [`${lab.name}-parts`, `${lab.name}-tools`];
     const { job } = await lab.flow().add({
-      name: 'assemble', queueName: lab.name,
-      children: [{ name: 'wheel', queueName: parts }, { name: 'hammer', queueName: tools }],
+      name: 'assemble',
+      queueName: lab.name,
+      children: [
+        { name: 'wheel', queueName: parts },
+        { name: 'hammer', queueName: tools },
+      ],
     });
     lab.worker((part) => part.name, {}, parts);
     lab.worker((tool) => tool.name, {}, tools);
 
     let values;
-    lab.worker(async (parent) => { values = await parent.getChildrenValues(); });
+    lab.worker(async (parent) => {
+      values = await parent.getChildrenValues();
+    });
     await lab.reaches(job, 'completed');
 
     assert.deepEqual(Object.values(values).sort(), ['hammer', 'wheel']);
@@ -57,7 +68,8 @@ describe(`${variant}: flows`, () => {
     const flow = lab.flow();
     const queueName = lab.name;
     const { job } = await flow.add({
-      name: 'root', queueName,
+      name: 'root',
+      queueName,
       children: [{ name: 'branch', queueName, children: [{ name: 'leaf', queueName }] }],
     });
 
@@ -66,24 +78,32 @@ describe(`${variant}: flows`, () => {
     assert.equal(tree.job.name, 'root');
     assert.equal(tree.children[0].job.name, 'branch');
     assert.equal(tree.children[0].children[0].job.name, 'leaf');
-    assert.equal(tree.children[0].children[0].job.parentKey, `bull:${queueName}:${tree.children[0].job.id}`);
+    assert.equal(
+      tree.children[0].children[0].job.parentKey,
+      `bull:${queueName}:${tree.children[0].job.id}`,
+    );
   });
 
   feature('flows are added in bulk', async (lab) => {
     const queueName = lab.name;
     const children = [1, 2, 3].map((data) => ({ name: 'child', queueName, data }));
-    await lab.flow().addBulk(
-      Array.from({ length: 20 }, (_, data) => ({ name: 'parent', queueName, data, children })),
-    );
+    await lab
+      .flow()
+      .addBulk(
+        Array.from({ length: 20 }, (_, data) => ({ name: 'parent', queueName, data, children })),
+      );
     const queue = lab.queue();
     assert.equal(await queue.getWaitingCount(), 60);
 
     const sums = [];
-    lab.worker(async (job) => {
-      if (job.name === 'child') return job.data;
-      const values = Object.values(await job.getChildrenValues());
-      sums.push(values.reduce((sum, value) => sum + value, 0));
-    }, { concurrency: 10 });
+    lab.worker(
+      async (job) => {
+        if (job.name === 'child') return job.data;
+        const values = Object.values(await job.getChildrenValues());
+        sums.push(values.reduce((sum, value) => sum + value, 0));
+      },
+      { concurrency: 10 },
+    );
     await until(async () => (await queue.getCompletedCount()) === 80);
 
     assert.deepEqual(sums, Array(20).fill(6));
@@ -97,8 +117,12 @@ describe(`${variant}: flows`, () => {
       return job.name;
     });
     const { job } = await lab.flow().add({
-      name: 'parent', queueName,
-      children: [{ name: 'bad', queueName, opts }, { name: 'good', queueName }],
+      name: 'parent',
+      queueName,
+      children: [
+        { name: 'bad', queueName, opts },
+        { name: 'good', queueName },
+      ],
     });
     return job;
   }
@@ -129,7 +153,9 @@ describe(`${variant}: flows`, () => {
   feature('a parent waits for ever for a child that failed otherwise', async (lab) => {
     const parent = await familyWithFailure(lab, {});
     const queue = lab.queue();
-    await until(async () => (await queue.getFailedCount()) === 1 && (await queue.getCompletedCount()) === 1);
+    await until(
+      async () => (await queue.getFailedCount()) === 1 && (await queue.getCompletedCount()) === 1,
+    );
 
     assert.equal(await parent.getState(), 'waiting-children');
     assert.deepEqual(Object.values(await parent.getChildrenValues()), ['good']);
@@ -165,13 +191,17 @@ describe(`${variant}: flows`, () => {
     const queueName = lab.name;
     const queue = lab.queue();
     const { job } = await lab.flow().add({
-      name: 'root', queueName,
+      name: 'root',
+      queueName,
       children: [{ name: 'branch', queueName, children: [{ name: 'leaf', queueName }] }],
     });
 
     await job.remove();
 
-    assert.deepEqual(await queue.getJobCounts('wait', 'waiting-children'), { wait: 0, 'waiting-children': 0 });
+    assert.deepEqual(await queue.getJobCounts('wait', 'waiting-children'), {
+      wait: 0,
+      'waiting-children': 0,
+    });
     assert.equal(await queue.getJob(job.id), undefined);
   });
 });

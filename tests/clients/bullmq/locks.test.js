@@ -72,7 +72,12 @@ describe(`${variant}: locks`, () => {
 
   feature('only the holder of the lock may finish a job', async (lab) => {
     let finish;
-    lab.worker(() => new Promise((resolve) => { finish = resolve; }));
+    lab.worker(
+      () =>
+        new Promise((resolve) => {
+          finish = resolve;
+        }),
+    );
     const queue = lab.queue();
     const { id } = await queue.add('guarded', {});
     await until(() => finish);
@@ -89,12 +94,15 @@ describe(`${variant}: locks`, () => {
   feature('a job whose lock was lost is done again', { causesErrors: true }, async (lab) => {
     const queue = lab.queue();
     let runs = 0;
-    lab.worker(async (job) => {
-      runs += 1;
-      if (runs > 1) return;
-      await withRedis((redis) => redis.del(queue.toKey(`${job.id}:lock`)));
-      await sleep(3 * STALLED_CHECK_MS);
-    }, { lockDuration: 60_000, stalledInterval: STALLED_CHECK_MS, concurrency: 2 });
+    lab.worker(
+      async (job) => {
+        runs += 1;
+        if (runs > 1) return;
+        await withRedis((redis) => redis.del(queue.toKey(`${job.id}:lock`)));
+        await sleep(3 * STALLED_CHECK_MS);
+      },
+      { lockDuration: 60_000, stalledInterval: STALLED_CHECK_MS, concurrency: 2 },
+    );
 
     const job = await queue.add('robbed', {});
     await lab.reaches(job, 'completed');
@@ -111,7 +119,12 @@ describe(`${variant}: locks`, () => {
     assert.equal(await job.getState(), 'active');
 
     const seen = [];
-    lab.worker((orphan) => { seen.push(orphan.data); }, { stalledInterval: STALLED_CHECK_MS });
+    lab.worker(
+      (orphan) => {
+        seen.push(orphan.data);
+      },
+      { stalledInterval: STALLED_CHECK_MS },
+    );
     await lab.reaches(job, 'completed');
 
     assert.deepEqual(seen, [{ payload: 'kept' }]);
@@ -125,10 +138,18 @@ describe(`${variant}: locks`, () => {
     await killed(await hangingWorker(lab.name));
 
     const order = [];
-    lab.worker((job) => { order.push(job.name); }, { stalledInterval: STALLED_CHECK_MS });
+    lab.worker(
+      (job) => {
+        order.push(job.name);
+      },
+      { stalledInterval: STALLED_CHECK_MS },
+    );
     await until(() => order.length === 3);
 
-    assert.deepEqual(order.filter((name) => name !== 'held'), ['next', 'last']);
+    assert.deepEqual(
+      order.filter((name) => name !== 'held'),
+      ['next', 'last'],
+    );
     assert(order.includes('held'));
   });
 
@@ -139,7 +160,9 @@ describe(`${variant}: locks`, () => {
 
     let runs = 0;
     const options = { stalledInterval: STALLED_CHECK_MS, maxStalledCount: 0 };
-    lab.worker(() => { runs += 1; }, options);
+    lab.worker(() => {
+      runs += 1;
+    }, options);
     await until(async () => (await queue.getFailedCount()) === 1);
 
     assert.equal((await queue.getJob(id)).failedReason, 'job stalled more than allowable limit');

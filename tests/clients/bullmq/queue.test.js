@@ -18,7 +18,10 @@ async function oneJobInEachState(lab, queue) {
   let release;
   const worker = lab.worker((job) => {
     if (job.name === 'failed') throw new Error('as asked');
-    if (job.name === 'active') return new Promise((resolve) => { release = resolve; });
+    if (job.name === 'active')
+      return new Promise((resolve) => {
+        release = resolve;
+      });
     return job.name;
   });
   const completed = await queue.add('completed', {});
@@ -29,10 +32,19 @@ async function oneJobInEachState(lab, queue) {
   const delayed = await queue.add('delayed', {}, { delay: HOUR_MS });
   const prioritized = await queue.add('prioritized', {}, { priority: 7 });
   const { job: parent } = await lab.flow().add({
-    name: 'waiting-children', queueName: lab.name,
+    name: 'waiting-children',
+    queueName: lab.name,
     children: [{ name: 'child', queueName: `${lab.name}-elsewhere` }],
   });
-  const byState = { completed, failed, active, waiting, delayed, prioritized, 'waiting-children': parent };
+  const byState = {
+    completed,
+    failed,
+    active,
+    waiting,
+    delayed,
+    prioritized,
+    'waiting-children': parent,
+  };
   return { byState, worker, release: () => release() };
 }
 
@@ -40,7 +52,8 @@ async function oneJobInEachState(lab, queue) {
 async function keysOf(name) {
   const redis = new Redis(address);
   const keys = [];
-  for await (const found of redis.scanStream({ match: `bull:${name}:*`, count: 500 })) keys.push(...found);
+  for await (const found of redis.scanStream({ match: `bull:${name}:*`, count: 500 }))
+    keys.push(...found);
   redis.disconnect();
   return keys;
 }
@@ -48,7 +61,11 @@ async function keysOf(name) {
 describe(`${variant}: queue`, () => {
   feature('a job goes through with its data, result and times', async (lab) => {
     const queue = lab.queue();
-    const data = { text: 'naïve ☕ \u0000 \r\n "quoted"', number: 1.5, deep: [{ list: [null, true] }] };
+    const data = {
+      text: 'naïve ☕ \u0000 \r\n "quoted"',
+      number: 1.5,
+      deep: [{ list: [null, true] }],
+    };
     lab.worker(async (job) => ({ echoed: job.data }));
 
     const before = Date.now();
@@ -61,7 +78,11 @@ describe(`${variant}: queue`, () => {
 
     assert.deepEqual(job.data, data);
     assert.deepEqual(job.returnvalue, { echoed: data });
-    assert(before <= job.timestamp && job.timestamp <= job.processedOn && job.processedOn <= job.finishedOn);
+    assert(
+      before <= job.timestamp &&
+        job.timestamp <= job.processedOn &&
+        job.processedOn <= job.finishedOn,
+    );
     assert.equal(job.attemptsMade, 1);
   });
 
@@ -101,12 +122,20 @@ describe(`${variant}: queue`, () => {
     const queue = lab.queue();
     const added = await queue.addBulk(jobs(1000));
 
-    assert.deepEqual(added.map((job) => Number(job.id)), Array.from({ length: 1000 }, (_, i) => i + 1));
+    assert.deepEqual(
+      added.map((job) => Number(job.id)),
+      Array.from({ length: 1000 }, (_, i) => i + 1),
+    );
     assert.equal(await queue.getWaitingCount(), 1000);
     const order = [];
-    lab.worker((job) => { order.push(job.data); });
+    lab.worker((job) => {
+      order.push(job.data);
+    });
     await until(() => order.length === 1000);
-    assert.deepEqual(order, jobs(1000).map(({ data }) => data));
+    assert.deepEqual(
+      order,
+      jobs(1000).map(({ data }) => data),
+    );
   });
 
   feature('jobs of one id are added once', async (lab) => {
@@ -155,9 +184,14 @@ describe(`${variant}: queue`, () => {
 
   feature('deduplication keeps the last of a burst', { since: 5 }, async (lab) => {
     const queue = lab.queue();
-    const opts = { deduplication: { id: 'typing', ttl: 500, extend: true, replace: true }, delay: 500 };
+    const opts = {
+      deduplication: { id: 'typing', ttl: 500, extend: true, replace: true },
+      delay: 500,
+    };
     const runs = [];
-    lab.worker((job) => { runs.push(job.data); });
+    lab.worker((job) => {
+      runs.push(job.data);
+    });
 
     for (const text of ['a', 'ab', 'abc']) await queue.add('search', text, opts);
     await until(() => runs.length === 1);
@@ -169,7 +203,14 @@ describe(`${variant}: queue`, () => {
   feature('a paused queue gives out no job until it resumes', async (lab) => {
     const queue = lab.queue();
     const runs = [];
-    await lab.worker((job) => { runs.push(job.data); }, { concurrency: 2 }).waitUntilReady();
+    await lab
+      .worker(
+        (job) => {
+          runs.push(job.data);
+        },
+        { concurrency: 2 },
+      )
+      .waitUntilReady();
     await queue.pause();
     assert.equal(await queue.isPaused(), true);
 
@@ -200,7 +241,12 @@ describe(`${variant}: queue`, () => {
 
   feature('clean removes finished jobs by age and number', async (lab) => {
     const queue = lab.queue();
-    lab.worker((job) => { if (job.data % 2) throw new Error('odd'); }, { concurrency: 5 });
+    lab.worker(
+      (job) => {
+        if (job.data % 2) throw new Error('odd');
+      },
+      { concurrency: 5 },
+    );
     await queue.addBulk(jobs(20));
     await until(async () => (await queue.getJobCountByTypes('completed', 'failed')) === 20);
 
@@ -214,7 +260,7 @@ describe(`${variant}: queue`, () => {
   feature('obliterate leaves nothing of a queue', async (lab) => {
     const queue = lab.queue();
     const { byState, release, worker } = await oneJobInEachState(lab, queue);
-    await byState['waiting-children'].remove();  // BullMQ itself leaves parents behind.
+    await byState['waiting-children'].remove(); // BullMQ itself leaves parents behind.
     await queue.pause();
     await assert.rejects(queue.obliterate(), /active/);
     release();
@@ -242,7 +288,9 @@ describe(`${variant}: queue`, () => {
   feature('finished jobs are kept as long as asked', async (lab) => {
     const queue = lab.queue();
     const runs = [];
-    lab.worker((job) => { runs.push(job.data); });
+    lab.worker((job) => {
+      runs.push(job.data);
+    });
 
     await queue.addBulk(jobs(10, { removeOnComplete: true }));
     await until(() => runs.length === 10);
@@ -284,7 +332,10 @@ describe(`${variant}: queue`, () => {
     assert.equal(count, 5);
     assert.deepEqual(logs, ['line 4', 'line 5', 'line 6', 'line 7', 'line 8']);
     assert.deepEqual((await queue.getJobLogs(job.id, 1, 2)).logs, ['line 5', 'line 6']);
-    assert.deepEqual((await queue.getJobLogs(job.id, 0, 1, false)).logs.sort(), ['line 7', 'line 8']);
+    assert.deepEqual((await queue.getJobLogs(job.id, 0, 1, false)).logs.sort(), [
+      'line 7',
+      'line 8',
+    ]);
     await job.clearLogs();
     assert.equal((await queue.getJobLogs(job.id)).count, 0);
   });
@@ -300,7 +351,12 @@ describe(`${variant}: queue`, () => {
 
   feature('metrics count what was completed and failed', async (lab) => {
     const queue = lab.queue();
-    lab.worker((job) => { if (job.data < 3) throw new Error('as asked'); }, { metrics: { maxDataPoints: 60 } });
+    lab.worker(
+      (job) => {
+        if (job.data < 3) throw new Error('as asked');
+      },
+      { metrics: { maxDataPoints: 60 } },
+    );
     await queue.addBulk(jobs(10));
     await until(async () => (await queue.getJobCountByTypes('completed', 'failed')) === 10);
 

@@ -52,12 +52,16 @@ class Lab {
 
   /** `drainDelay` is longer than any test, so that only the server can wake an idle worker. */
   worker(processor, options = {}, name = this.name) {
-    return this.#opened(new bullmq.Worker(name, processor, { connection, drainDelay: 60, ...options }));
+    return this.#opened(
+      new bullmq.Worker(name, processor, { connection, drainDelay: 60, ...options }),
+    );
   }
 
   /** Reads the stream from its start: an event that came before the listener is not missed. */
   events(options = {}, name = this.name) {
-    return this.#opened(new bullmq.QueueEvents(name, { connection, lastEventId: '0-0', ...options }));
+    return this.#opened(
+      new bullmq.QueueEvents(name, { connection, lastEventId: '0-0', ...options }),
+    );
   }
 
   flow() {

@@ -37,7 +37,10 @@ describe(`${variant}: workers`, () => {
     await until(() => seen.order.length === 50);
 
     assert.equal(seen.most, 1);
-    assert.deepEqual(seen.order, jobs(50).map(({ data }) => data));
+    assert.deepEqual(
+      seen.order,
+      jobs(50).map(({ data }) => data),
+    );
   });
 
   feature('concurrency 50 runs fifty jobs at a time and no more', async (lab) => {
@@ -54,22 +57,38 @@ describe(`${variant}: workers`, () => {
 
   feature('several workers share a queue without a job done twice', async (lab) => {
     const runs = new Map();
-    const countRun = (job) => { runs.set(job.data, (runs.get(job.data) ?? 0) + 1); };
+    const countRun = (job) => {
+      runs.set(job.data, (runs.get(job.data) ?? 0) + 1);
+    };
     for (let worker = 0; worker < 5; worker += 1) lab.worker(countRun, { concurrency: 10 });
     const queue = lab.queue();
 
-    await Promise.all([0, 1, 2, 3].map((batch) =>
-      queue.addBulk(jobs(250).map((job) => ({ ...job, data: batch * 250 + job.data })))));
+    await Promise.all(
+      [0, 1, 2, 3].map((batch) =>
+        queue.addBulk(jobs(250).map((job) => ({ ...job, data: batch * 250 + job.data }))),
+      ),
+    );
     await until(async () => (await queue.getCompletedCount()) === 1000);
 
     assert.equal(runs.size, 1000);
-    assert.deepEqual([...runs.values()].filter((count) => count !== 1), []);
-    assert.deepEqual(await queue.getJobCounts('wait', 'active', 'failed'), { wait: 0, active: 0, failed: 0 });
+    assert.deepEqual(
+      [...runs.values()].filter((count) => count !== 1),
+      [],
+    );
+    assert.deepEqual(await queue.getJobCounts('wait', 'active', 'failed'), {
+      wait: 0,
+      active: 0,
+      failed: 0,
+    });
   });
 
   feature('jobs that trickle in wake idle workers one by one', async (lab) => {
     const runs = [];
-    const workers = [1, 2, 3].map(() => lab.worker((job) => { runs.push(job.data); }));
+    const workers = [1, 2, 3].map(() =>
+      lab.worker((job) => {
+        runs.push(job.data);
+      }),
+    );
     await Promise.all(workers.map((worker) => worker.waitUntilReady()));
     const queue = lab.queue();
 
@@ -78,7 +97,10 @@ describe(`${variant}: workers`, () => {
       await until(() => runs.length === data + 1);
     }
 
-    assert.deepEqual(runs, jobs(30).map(({ data }) => data));
+    assert.deepEqual(
+      runs,
+      jobs(30).map(({ data }) => data),
+    );
   });
 
   feature('the queue limits concurrency over all workers', { since: 5 }, async (lab) => {
@@ -105,19 +127,23 @@ describe(`${variant}: workers`, () => {
     assert.deepEqual(seen.order, [1, 1, 'last of 1', 2, 2, 3, 3]);
   });
 
-  feature('jobs without priority go before all, the last come first if it asks', { since: 5 }, async (lab) => {
-    const queue = lab.queue();
-    await queue.add('job', 'urgent', { priority: 1 });
-    await queue.add('job', 'plain');
-    await queue.add('job', 'plain too');
-    await queue.add('job', 'lifo', { lifo: true });
+  feature(
+    'jobs without priority go before all, the last come first if it asks',
+    { since: 5 },
+    async (lab) => {
+      const queue = lab.queue();
+      await queue.add('job', 'urgent', { priority: 1 });
+      await queue.add('job', 'plain');
+      await queue.add('job', 'plain too');
+      await queue.add('job', 'lifo', { lifo: true });
 
-    const seen = gauge(0);
-    lab.worker(seen.processor);
-    await until(() => seen.order.length === 4);
+      const seen = gauge(0);
+      lab.worker(seen.processor);
+      await until(() => seen.order.length === 4);
 
-    assert.deepEqual(seen.order, ['lifo', 'plain', 'plain too', 'urgent']);
-  });
+      assert.deepEqual(seen.order, ['lifo', 'plain', 'plain too', 'urgent']);
+    },
+  );
 
   feature('a changed priority counts', { since: 4 }, async (lab) => {
     const queue = lab.queue();
@@ -228,7 +254,9 @@ describe(`${variant}: workers`, () => {
 
   feature('a worker goes on after CLIENT KILL', { causesErrors: true }, async (lab) => {
     const runs = [];
-    const worker = lab.worker((job) => { runs.push(job.data); });
+    const worker = lab.worker((job) => {
+      runs.push(job.data);
+    });
     await worker.waitUntilReady();
     const queue = lab.queue();
     await queue.add('job', 'before');
@@ -265,17 +293,21 @@ describe(`${variant}: workers`, () => {
       assert.deepEqual((await queue.getJobLogs(id)).logs, ['saw 21']);
     });
 
-    feature(`a sandboxed failure carries its stack out of the ${place}`, { since: 4 }, async (lab) => {
-      const queue = lab.queue();
-      lab.worker(SANDBOXED, { useWorkerThreads });
+    feature(
+      `a sandboxed failure carries its stack out of the ${place}`,
+      { since: 4 },
+      async (lab) => {
+        const queue = lab.queue();
+        lab.worker(SANDBOXED, { useWorkerThreads });
 
-      const { id } = await queue.add('broken', {});
-      await until(async () => (await queue.getFailedCount()) === 1);
+        const { id } = await queue.add('broken', {});
+        await until(async () => (await queue.getFailedCount()) === 1);
 
-      const job = await queue.getJob(id);
-      assert.equal(job.failedReason, 'broken in the sandbox');
-      assert.match(job.stacktrace[0], /sandboxed\.cjs:\d+/);
-    });
+        const job = await queue.getJob(id);
+        assert.equal(job.failedReason, 'broken in the sandbox');
+        assert.match(job.stacktrace[0], /sandboxed\.cjs:\d+/);
+      },
+    );
   }
 });
 

@@ -1,0 +1,351 @@
+//! Real clients, unmodified, against a running server: the files in tests/clients.
+//!
+//! Each suite is one test file (BullMQ's files once a version and Redis client) and gets a server
+//! of its own. `cargo test --test clients -- bullmq` runs those with `bullmq` in their name.
+//! TORIL_TEST_SERVER names another server program to run the same files against.
+//!
+//! What the clients need is installed here: npm's packages as package-lock.json has them, Python's
+//! in a virtual environment. Where Node, Python or redis-cli is missing, its suites are passed over
+//! with a loud line, but in CI (CI=true) that is a failure.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// BullMQ's versions (npm aliases in package.json) on the clients that they support.
+const BULLMQ: &[&str] = &["6-ioredis", "6-node-redis", "5-ioredis", "4-ioredis", "3-ioredis"];
+
+/// One file may take this long: many times what it needs, and less than a person waits.
+const FILE_TIMEOUT_MS: &str = "180000";
+/// As many files of a suite run at the same time. They wait for timers more than they compute.
+const FILES_AT_ONCE: &str = "8";
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    // What starts with a dash is for cargo's own test harness, which this program does without.
+    let filters: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted =
+        |suite: &Suite| filters.is_empty() || filters.iter().any(|part| suite.name.contains(part));
+    let suites: Vec<Suite> = Suite::all().into_iter().filter(is_wanted).collect();
+    let tools = Tools::install(&suites);
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for suite in &suites {
+        match tools.missing(suite) {
+            Some(reason) if std::env::var("CI").is_ok_and(|value| value == "true") => {
+                println!("FAILED {}: {reason}", suite.name);
+                failed += 1;
+            }
+            Some(reason) => {
+                println!("*** NOT RUN: {}: {reason} ***", suite.name);
+                skipped += 1;
+            }
+            None if suite.run(&tools) => passed += 1,
+            None => failed += 1,
+        }
+    }
+    println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Runner {
+    Node,
+    Python,
+}
+
+/// What runs against one server.
+struct Suite {
+    name: String,
+    runner: Runner,
+    files: Vec<PathBuf>,
+    variant: &'static str,
+}
+
+impl Suite {
+    fn all() -> Vec<Suite> {
+        let suite = |name: &str, runner, files, variant| Suite {
+            name: name.to_owned(),
+            runner,
+            files,
+            variant,
+        };
+        let bullmq = test_files(&folder().join("bullmq"), "", ".test.js");
+        let mut suites: Vec<Suite> = BULLMQ
+            .iter()
+            .map(|variant| {
+                suite(&format!("bullmq-{variant}"), Runner::Node, bullmq.clone(), variant)
+            })
+            .collect();
+        for (runner, prefix, suffix) in
+            [(Runner::Node, "", ".test.js"), (Runner::Python, "test_", ".py")]
+        {
+            for file in test_files(&folder(), prefix, suffix) {
+                let name = file.file_name().expect("it is a file").to_string_lossy().into_owned();
+                let name = &name[prefix.len()..name.len() - suffix.len()];
+                suites.push(suite(name, runner, vec![file.clone()], ""));
+            }
+        }
+        suites
+    }
+
+    /// Whether all its tests passed. What failed is printed as the runner printed it.
+    fn run(&self, tools: &Tools) -> bool {
+        // Some servers leave files where they are started.
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(&self.name);
+        fs::create_dir_all(&scratch).expect("the folder for tests can be written");
+        let mut server = Server::start(&scratch);
+        let mut command = match self.runner {
+            Runner::Node => Command::new("node"),
+            Runner::Python => Command::new(&tools.python),
+        };
+        match self.runner {
+            // Versions 3 and 4 of BullMQ keep a timer that holds the process for 15 s.
+            Runner::Node => {
+                command.args(["--test", "--test-force-exit", "--test-reporter=spec"]).args([
+                    &format!("--test-concurrency={FILES_AT_ONCE}"),
+                    &format!("--test-timeout={FILE_TIMEOUT_MS}"),
+                ])
+            }
+            Runner::Python => command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]),
+        };
+        let started = Instant::now();
+        let output = command
+            .args(&self.files)
+            .current_dir(&scratch)
+            .env("PATH", &tools.path)
+            .env("TORIL_HOST", "127.0.0.1")
+            .env("TORIL_PORT", server.port.to_string())
+            .env("TORIL_SERVER", program())
+            .env("BULLMQ", self.variant)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the runner can be started");
+        let seconds = started.elapsed().as_secs_f32();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let stopped = server.stop();
+        let has_passed = output.status.success() && stopped.is_ok();
+        let verdict = if has_passed { "ok" } else { "FAILED" };
+        println!("{verdict} {} in {seconds:.1} s: {}", self.name, summary(&printed));
+        for line in printed.lines().filter(|line| line.contains(": late by ")) {
+            println!("    {}", line.trim_start_matches(['ℹ', ' ']));
+        }
+        if let Err(reason) = &stopped {
+            println!("    {reason}");
+        }
+        if !output.status.success() {
+            print!("{}{}", without_passed(&printed), String::from_utf8_lossy(&output.stderr));
+        }
+        has_passed
+    }
+}
+
+/// The files of a folder that are named so, in order.
+fn test_files(folder: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
+    let is_test = |path: &PathBuf| {
+        let name = path.file_name().expect("it has a name").to_string_lossy();
+        name.starts_with(prefix) && name.ends_with(suffix)
+    };
+    let entries = fs::read_dir(folder).expect("the folder can be read");
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("it can be read").path()).filter(is_test).collect();
+    files.sort();
+    files
+}
+
+/// Node's counts, or pytest's last line.
+fn summary(printed: &str) -> String {
+    let counts: Vec<&str> = ["ℹ pass ", "ℹ fail ", "ℹ skipped "]
+        .iter()
+        .filter_map(|label| printed.lines().find(|line| line.starts_with(label)))
+        .map(|line| line.trim_start_matches("ℹ "))
+        .collect();
+    if counts.is_empty() {
+        printed.lines().last().unwrap_or("").to_owned()
+    } else {
+        counts.join(", ")
+    }
+}
+
+/// Node's report up to where it tells the failures again, less what went well.
+fn without_passed(printed: &str) -> String {
+    let mut told = String::new();
+    for line in printed.lines().take_while(|line| *line != "✖ failing tests:") {
+        if !line.trim_start().starts_with(['✔', '▶', '﹣', 'ℹ']) {
+            let _ = writeln!(told, "    {line}");
+        }
+    }
+    told
+}
+
+/// The program that the suites run against.
+fn program() -> PathBuf {
+    match std::env::var_os("TORIL_TEST_SERVER") {
+        Some(program) => PathBuf::from(program),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_toril")),
+    }
+}
+
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// Returns once it accepts connections.
+    fn start(scratch: &Path) -> Server {
+        // toril takes any free port and prints it; others are told one that is free at the moment.
+        let is_toril = program() == Path::new(env!("CARGO_BIN_EXE_toril"));
+        let port = if is_toril { 0 } else { free_port() };
+        let mut child = Command::new(program())
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .current_dir(scratch)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server can be started");
+        let mut printed = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut server = Server { child, port };
+        loop {
+            let line = printed.next().expect("it says that it is ready").expect("it is text");
+            if let Some((_, port)) = line.split_once("Listening on 127.0.0.1:") {
+                server.port = port.trim().parse().expect("it is a port");
+            }
+            if line.contains("Ready to accept connections") {
+                break;
+            }
+        }
+        // Servers print to a pipe that is read, or stand still once it is full.
+        std::thread::spawn(move || printed.for_each(drop));
+        server
+    }
+
+    /// Ends it as a person would: that it is still there and ends well is part of each suite.
+    fn stop(&mut self) -> Result<(), String> {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            match self.child.try_wait().expect("it is a child") {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("the server has ended with {status}")),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        Err("the server does not stop".to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let probe = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    probe.local_addr().expect("it is bound").port()
+}
+
+/// What the runners need, or why it is not there.
+struct Tools {
+    node: Result<(), String>,
+    pytest: Result<(), String>,
+    redis_cli: Result<(), String>,
+    python: PathBuf,
+    /// With the programs of tests/oracles.sh in front.
+    path: std::ffi::OsString,
+}
+
+impl Tools {
+    fn install(suites: &[Suite]) -> Tools {
+        let is_needed = |runner| suites.iter().any(|suite| suite.runner == runner);
+        let oracles = match std::env::var_os("TORIL_ORACLES") {
+            Some(folder) => PathBuf::from(folder),
+            None => folder().with_file_name(".oracles"),
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(oracles.join("bin")).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(folders).expect("it was a path before");
+        let environment = folder().join(".venv");
+        Tools {
+            node: if is_needed(Runner::Node) { install_node() } else { Ok(()) },
+            pytest: if is_needed(Runner::Python) { install_python(&environment) } else { Ok(()) },
+            redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
+            python: environment.join("bin/python"),
+            path,
+        }
+    }
+
+    fn missing(&self, suite: &Suite) -> Option<&String> {
+        let runner = match suite.runner {
+            Runner::Node => &self.node,
+            Runner::Python => &self.pytest,
+        };
+        let tools = if suite.name == "redis-tools" { &self.redis_cli } else { &Ok(()) };
+        runner.as_ref().err().or(tools.as_ref().err())
+    }
+}
+
+fn install_node() -> Result<(), String> {
+    let has_test_runner = "process.exit(process.versions.node.split('.')[0] >= 20 ? 0 : 1)";
+    finish(Command::new("node").args(["-e", has_test_runner]))
+        .map_err(|_| "Node 20 or newer is missing".to_owned())?;
+    once_per(&folder().join("package-lock.json"), &folder().join("node_modules"), || {
+        // No package's own scripts: one of them would fetch and build a Redis.
+        finish(
+            Command::new("npm")
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(folder()),
+        )
+    })
+}
+
+fn install_python(environment: &Path) -> Result<(), String> {
+    let requirements = folder().join("requirements.txt");
+    once_per(&requirements, environment, || {
+        finish(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))?;
+        finish(
+            Command::new(environment.join("bin/pip"))
+                .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
+                .arg(&requirements),
+        )
+    })
+}
+
+/// Installs what a lock file lists into a folder, which keeps a copy of the lock file: while the
+/// two are equal there is nothing to do.
+fn once_per(
+    lock: &Path,
+    installed: &Path,
+    install: impl Fn() -> Result<(), String>,
+) -> Result<(), String> {
+    let copy = installed.join(".installed-lock");
+    let wanted = fs::read(lock).expect("the lock file can be read");
+    if fs::read(&copy).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
+    println!("installing what {} lists", lock.display());
+    install()?;
+    fs::write(copy, wanted).map_err(|error| error.to_string())
+}
+
+/// Runs a program to its end; the error is what it says on the way.
+fn finish(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name} failed: {}", said.lines().rev().take(3).collect::<Vec<_>>().join(" / ")))
+}
