@@ -40,7 +40,7 @@ fn echo(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn select(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let index = args.int().map_err(|_| Error::InvalidDbIndex)?;
+    let index = args.int()?;
     cx.db = usize::try_from(index)
         .ok()
         .filter(|&db| db < cx.engine.keyspace.databases())
@@ -161,9 +161,10 @@ fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let id = cx.client;
     cx.engine.clients.monitors.retain(|&other| other != id);
     cx.db = 0;
+    let has_no_password = cx.engine.config.requirepass.is_none();
     reply.set_protocol(Protocol::Resp2);
     if let Some(client) = cx.caller() {
-        client.is_authenticated = false;
+        client.is_authenticated = has_no_password;
         client.is_monitor = false;
         client.name = Box::default();
         client.no_evict = false;

@@ -1,23 +1,34 @@
 //! The commands: one file a family, each a table of rows, then the handlers.
 
+pub mod acl;
 pub mod client;
+pub mod cluster;
+pub mod commands;
+pub mod config;
 pub mod connection;
+pub mod database;
+pub mod debug;
 pub mod expire;
 pub mod generic;
 pub mod hash;
+pub mod info;
+pub mod latency;
 pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod object;
 pub mod pubsub;
-mod random;
 pub mod scan;
 pub mod script;
+pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod sort;
 pub mod string;
 pub mod table;
 pub mod transaction;
 pub mod zset;
+mod random;
 
 /// What every family needs to write rows and handlers.
 #[allow(unused_imports, reason = "not every family needs all of it")]

@@ -10,10 +10,10 @@ const READS: Keys = Keys::counted(2).reads();
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Scripting, &[
-    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, SkipMonitor, NoMandatoryKeys], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
-    row("eval_ro",    "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, SkipMonitor, NoMandatoryKeys], eval_ro, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that may not write."),
-    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, SkipMonitor, NoMandatoryKeys], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
-    row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, SkipMonitor, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
+    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
+    row("eval_ro",    "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], eval_ro, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that may not write."),
+    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
+    row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
     container("script", "2.6.0", &[
         row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "YES|SYNC|NO", "Refused: there is no debugger for scripts."),
         row("exists", "2.6.0", AtLeast(3), Keys::none(), &[NoScript], exists, "sha1 [sha1 ...]", "Tells which scripts EVALSHA would find."),

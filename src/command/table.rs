@@ -7,22 +7,34 @@ use crate::engine::table::Table;
 /// The families in alphabetical order.
 #[rustfmt::skip]
 pub const FAMILIES: &[&Family] = &[
+    &acl::FAMILY,
     &client::FAMILY,
+    &cluster::FAMILY,
+    &commands::FAMILY,
+    &config::FAMILY,
     &connection::FAMILY,
+    &database::FAMILY,
+    &debug::FAMILY,
     &expire::FAMILY,
     &generic::FAMILY,
     &hash::FAMILY,
+    &info::FAMILY,
+    &latency::FAMILY,
     &lcs::FAMILY,
     &list::FAMILY,
+    &memory::FAMILY,
     &object::FAMILY,
     &pubsub::FAMILY,
     &scan::FAMILY,
     &script::FAMILY,
+    &server::FAMILY,
     &set::FAMILY,
+    &slowlog::FAMILY,
     &sort::FAMILY,
     &string::FAMILY,
     &transaction::FAMILY,
     &zset::FAMILY,
+    &cluster::MODES,
 ];
 
 /// The table that an engine is given.

@@ -2,7 +2,7 @@
 
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
-use super::row::Flag;
+use super::row::{Flag, Flags};
 use super::table::Found;
 use super::{Engine, Pause};
 use crate::proto::{Args, Error, OwnedArgs, Protocol, Reply, Result};
@@ -100,6 +100,9 @@ impl Engine {
         }
         if self.is_busy() && !self.is_allowed_while_busy(found, args) {
             return Err(Error::Busy);
+        }
+        if self.clients[id].is_monitor && touches_keys(flags) {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         if self.pause.is_some_and(|pause| self.pause_holds(pause, id, found)) {
             return Ok(Admission::Postpone);
@@ -238,7 +241,8 @@ impl Engine {
         reply: &mut Reply,
     ) -> Called {
         let row = found.row;
-        if !self.clients.monitors.is_empty() && !row.flags.has(Flag::SkipMonitor) {
+        let is_shown = !self.clients.monitors.is_empty() && !row.flags.has(Flag::Admin);
+        if is_shown && row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, args.all(), origin);
         }
         // A script's commands are counted, not timed: the clock costs more than many of them.
@@ -288,6 +292,10 @@ impl Engine {
             changed && !journals_itself,
         );
 
+        let is_first_run = !matches!(origin, Origin::Waiter { .. });
+        if is_shown && is_first_run && !row.flags.has(Flag::ShownFirst) {
+            self.feed_monitors(id, *db, args.all(), origin);
+        }
         self.stats.commands += 1;
         let calls = &mut self.stats.calls[found.index];
         calls.calls += 1;
@@ -346,6 +354,10 @@ impl Engine {
             self.push(monitor, &bytes);
         }
     }
+}
+
+fn touches_keys(flags: Flags) -> bool {
+    [Flag::Read, Flag::Write, Flag::MayReplicate].into_iter().any(|flag| flags.has(flag))
 }
 
 /// The words of a request as MONITOR and SLOWLOG may show them: passwords are withheld.

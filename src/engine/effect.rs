@@ -11,8 +11,8 @@ pub enum Effect {
     Shutdown { client: Option<ClientId> },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.
     Close { client: ClientId },
-    /// A setting changed that the server has taken from the configuration at start.
-    Reconfigure { client: ClientId },
+    /// Settings changed, perhaps some that the server has taken from the configuration at start.
+    Reconfigure,
 }
 
 /// What became of an errand.

@@ -12,7 +12,7 @@ impl Engine {
     /// Makes room up to `maxmemory` as the policy allows. False if memory stays short.
     pub(super) fn evict_to_fit(&mut self) -> bool {
         for _ in 0..EVICTIONS_MAX {
-            if self.facts.memory().allocated <= self.config.maxmemory {
+            if self.facts.allocated_bytes() <= self.config.maxmemory {
                 return true;
             }
             let Some((db, key)) = self.choose_victim() else { return false };
@@ -21,7 +21,7 @@ impl Engine {
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;
         }
-        self.facts.memory().allocated <= self.config.maxmemory
+        self.facts.allocated_bytes() <= self.config.maxmemory
     }
 
     /// The worst of a few keys picked at random in each database.

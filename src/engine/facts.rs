@@ -12,12 +12,13 @@ pub struct CpuTimes {
 /// Memory of the process and the machine, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    pub allocated: u64,
     pub resident: u64,
     pub total: u64,
 }
 
 pub trait Facts {
+    /// Bytes that are allocated: cheap enough to be asked before each command.
+    fn allocated_bytes(&self) -> u64;
     fn memory(&self) -> Memory;
     fn cpu(&self) -> CpuTimes;
     /// Random bytes of the system.
@@ -34,6 +35,8 @@ pub trait Facts {
     fn os(&self) -> String;
     /// The TCP port that is listened on, which `port 0` leaves to the system.
     fn tcp_port(&self) -> u16;
+    /// How many files the process may have open at most, if it asks for it.
+    fn files_max(&self) -> u64;
 }
 
 /// The same answers always.
@@ -41,8 +44,11 @@ pub trait Facts {
 pub struct FixedFacts;
 
 impl Facts for FixedFacts {
+    fn allocated_bytes(&self) -> u64 {
+        1 << 20
+    }
     fn memory(&self) -> Memory {
-        Memory { allocated: 1 << 20, resident: 4 << 20, total: 8 << 30 }
+        Memory { resident: 4 << 20, total: 8 << 30 }
     }
     fn cpu(&self) -> CpuTimes {
         CpuTimes::default()
@@ -70,5 +76,8 @@ impl Facts for FixedFacts {
     }
     fn tcp_port(&self) -> u16 {
         6379
+    }
+    fn files_max(&self) -> u64 {
+        1 << 20
     }
 }

@@ -207,6 +207,11 @@ impl Keys {
 
     /// The places of the keys in `words`; None if the words do not fit.
     pub fn places(&self, words: &[&[u8]]) -> Option<Vec<usize>> {
+        Some(self.accesses(words)?.into_iter().map(|(place, _)| place).collect())
+    }
+
+    /// As `places`, each with what the command does to that key.
+    pub fn accesses(&self, words: &[&[u8]]) -> Option<Vec<(usize, u16)>> {
         let mut places = Vec::new();
         for spec in self.specs().filter(|spec| spec.access & NOT_KEY == 0) {
             let Some(begin) = spec.begin(words) else { continue };
@@ -220,7 +225,7 @@ impl Keys {
                     if last >= words.len() || begin > last {
                         return None;
                     }
-                    places.extend((begin..=last).step_by(step));
+                    places.extend((begin..=last).step_by(step).map(|at| (at, spec.access)));
                 }
                 Find::Counted { at, first, step } => {
                     let count = crate::util::number::parse_i64(words.get(begin + at)?)?;
@@ -229,7 +234,7 @@ impl Keys {
                     if count > words.len().saturating_sub(first).div_ceil(step) {
                         return None;
                     }
-                    places.extend((0..count).map(|key| first + key * step));
+                    places.extend((0..count).map(|key| (first + key * step, spec.access)));
                 }
                 Find::Unknown => {}
             }

@@ -162,6 +162,11 @@ impl Keyspace {
         }
     }
 
+    /// What CONFIG RESETSTAT forgets.
+    pub fn reset_counts(&mut self) {
+        (self.expired_count, self.hits, self.misses) = (0, 0, 0);
+    }
+
     pub fn databases(&self) -> usize {
         self.numbers.len()
     }

@@ -18,6 +18,7 @@ pub mod parking;
 pub mod pubsub;
 pub mod row;
 pub mod script;
+pub mod settings;
 pub mod stats;
 pub mod table;
 pub mod time;
@@ -28,7 +29,7 @@ use crate::config::{self, Config};
 use crate::proto::request::{Parsed, Parser, RequestLimits};
 use crate::proto::{Args, Error, Outbox, Reply};
 use crate::util::rng::Rng;
-use crate::util::wheel::Wheel;
+use crate::util::wheel::{TimerId, Wheel};
 use client::{ClientId, Clients, Parked, Peer, State};
 use effect::{Effect, Outcome};
 use facts::Facts;
@@ -86,10 +87,14 @@ pub struct Engine {
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
     pub started: Now,
+    /// Bytes that were allocated before the first client came.
+    pub startup_allocated: u64,
     /// None but in a test of the tests.
     pub fault: Option<parking::Fault>,
     paused_clients: Vec<ClientId>,
     alarms: Wheel<Alarm>,
+    /// The next look for idle clients.
+    idle_look: Option<TimerId>,
     effects: Vec<Effect>,
     /// Whose request is running, so that pushes to it wait for its reply.
     current: Option<ClientId>,
@@ -105,11 +110,8 @@ impl Engine {
         let stats = Stats::new(table.count());
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.ledger.classes = config.notify_keyspace_events;
-        let mut alarms = Wheel::new(now.mono_us / MONO_TICK_US);
-        if config.timeout_s > 0 {
-            alarms.insert(mono_tick(now.mono_us + IDLE_LOOK_US), Alarm::IdleClients);
-        }
-        Self {
+        let startup_allocated = facts.allocated_bytes();
+        let mut engine = Self {
             table,
             config,
             keyspace,
@@ -123,13 +125,19 @@ impl Engine {
             pause: None,
             run_id,
             started: now,
+            startup_allocated,
             fault: None,
             paused_clients: Vec::new(),
-            alarms,
+            alarms: Wheel::new(now.mono_us / MONO_TICK_US),
+            idle_look: None,
             effects: Vec::new(),
             current: None,
             held_pushes: Vec::new(),
+        };
+        if engine.config.timeout_s > 0 {
+            engine.look_for_idle_clients();
         }
+        engine
     }
 
     /// A client has come. Its answer to `maxclients` and protected mode, if it is refused, is in
@@ -138,6 +146,8 @@ impl Engine {
         self.set_now(now);
         let refusal = self.refusal(&peer);
         let id = self.clients.add(peer, now.wall_ms);
+        // Who came before a password was set stays, as in Redis.
+        self.clients[id].is_authenticated = self.config.requirepass.is_none();
         self.stats.connections += 1;
         if let Some(text) = refusal {
             self.stats.rejected_connections += 1;
@@ -426,10 +436,19 @@ impl Engine {
     }
 
     fn set_now(&mut self, now: Now) {
-        self.stats.advance(now.wall_ms);
+        if self.stats.advance(now.wall_ms) {
+            self.note_peak();
+        }
         if self.script.is_none() {
             self.keyspace.now = now;
         }
+    }
+
+    /// Looks how much memory is in use; returns it.
+    pub fn note_peak(&mut self) -> u64 {
+        let allocated = self.facts.allocated_bytes();
+        self.stats.peak_allocated = self.stats.peak_allocated.max(allocated);
+        allocated
     }
 
     fn request_limits(&self, is_authenticated: bool) -> RequestLimits {
@@ -486,6 +505,7 @@ impl Engine {
     }
 
     fn close_idle_clients(&mut self) {
+        self.idle_look = None;
         let (timeout_ms, now) = (self.config.timeout_s as i64 * 1000, self.keyspace.now);
         if timeout_ms == 0 {
             return;
@@ -502,13 +522,14 @@ impl Engine {
             self.clients[client].state = State::Closing;
             self.ask(Effect::Close { client });
         }
-        self.alarms.insert(mono_tick(now.mono_us + IDLE_LOOK_US), Alarm::IdleClients);
+        self.look_for_idle_clients();
     }
 
-    /// CONFIG SET timeout switched the look for idle clients on.
-    pub fn watch_idle_clients(&mut self) {
+    /// Looks in a while, unless that is planned already.
+    fn look_for_idle_clients(&mut self) {
         let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
-        self.alarms.insert(soon, Alarm::IdleClients);
+        let alarms = &mut self.alarms;
+        self.idle_look.get_or_insert_with(|| alarms.insert(soon, Alarm::IdleClients));
     }
 
     /// A writer on a client's outbox, for what is said outside of commands.

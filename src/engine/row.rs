@@ -41,7 +41,8 @@ macro_rules! flags {
         }
 
         impl Flag {
-            /// Every flag with the name that COMMAND gives it, in its order.
+            /// Every flag with the name that COMMAND gives it, in its order. COMMAND does not tell
+            /// of those without a name.
             pub const ALL: &'static [(Flag, &'static str)] = &[$((Flag::$flag, $name),)*];
         }
     };
@@ -57,19 +58,20 @@ flags! {
     Blocking 8 "blocking" "May wait.";
     Loading 9 "loading" "Allowed while a snapshot is loaded.";
     Stale 10 "stale" "Allowed on a replica without its primary.";
-    SkipMonitor 11 "skip_monitor" "Not shown by MONITOR.";
+    ShownFirst 11 "skip_monitor" "MONITOR shows it before what it runs, not behind.";
     SkipSlowlog 12 "skip_slowlog" "Not kept by SLOWLOG.";
     Asking 13 "asking" "Allowed in a slot that is being imported.";
     Fast 14 "fast" "Takes constant or logarithmic time.";
     NoAuth 15 "no_auth" "Allowed before AUTH.";
-    MayReplicate 16 "may_replicate" "Reaches replicas although it changes no key.";
+    MayReplicate 16 "" "Reaches replicas although it changes no key.";
     NoAsyncLoading 17 "no_async_loading" "Refused while a snapshot is loaded beside the old data.";
     NoMulti 18 "no_multi" "Refused in MULTI.";
     AllowBusy 19 "allow_busy" "Allowed while a script is busy.";
     NoMandatoryKeys 20 "no_mandatory_keys" "Its keys may be absent.";
-    Protected 21 "protected" "Must be enabled by a directive.";
-    Dangerous 22 "dangerous" "Not for every user: ACL's category of that name.";
-    TouchesArbitraryKeys 23 "touches_arbitrary_keys" "Keys that its words do not name.";
+    Protected 21 "" "Must be enabled by a directive.";
+    Dangerous 22 "" "Not for every user: ACL's category of that name.";
+    TouchesArbitraryKeys 23 "" "Keys that its words do not name.";
+    AclAdmin 24 "" "In ACL's category @admin, although not flagged as such.";
 }
 
 /// A set of flags.
@@ -105,25 +107,30 @@ pub enum Category {
     Transaction,
     Scripting,
     Connection,
+    Cluster,
     Server,
+    /// Of the server's group, but about keys: FLUSHALL.
+    Database,
+    /// Of the server's group, but for everybody: COMMAND.
+    Introspection,
 }
 
 impl Category {
     /// The name of the ACL category, without `@`.
     pub fn acl_name(self) -> Option<&'static str> {
         Some(match self {
-            Category::Generic => "keyspace",
+            Category::Generic | Category::Database => "keyspace",
             Category::String => "string",
             Category::List => "list",
             Category::Set => "set",
             Category::Zset => "sortedset",
             Category::Hash => "hash",
             Category::Stream => "stream",
-            Category::Pubsub => "pubsub",
             Category::Transaction => "transaction",
             Category::Scripting => "scripting",
-            Category::Connection => "connection",
-            Category::Server => return None,
+            Category::Connection | Category::Introspection => "connection",
+            // @pubsub follows from the flag, as it does in Redis.
+            Category::Pubsub | Category::Cluster | Category::Server => return None,
         })
     }
 
@@ -141,7 +148,8 @@ impl Category {
             Category::Transaction => "transactions",
             Category::Scripting => "scripting",
             Category::Connection => "connection",
-            Category::Server => "server",
+            Category::Cluster => "cluster",
+            Category::Server | Category::Database | Category::Introspection => "server",
         }
     }
 }
@@ -175,6 +183,44 @@ pub const fn row(
 ) -> Row {
     let flags = Flags::new(flags);
     Row { name, since, arity, keys, flags, handler, syntax, summary, subcommands: &[] }
+}
+
+/// Every category of ACL's, in Redis's order.
+pub const ACL_CATEGORIES: &[&str] = &[
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+impl Row {
+    /// Whether it is nothing without a subcommand.
+    pub fn is_container(&self) -> bool {
+        !self.subcommands.is_empty() && self.arity == Arity::AtLeast(2)
+    }
+
+    /// A command that also has subcommands.
+    pub const fn with_subcommands(mut self, subcommands: &'static [Row]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
 }
 
 /// A command that is only the first word of its subcommands.

@@ -58,16 +58,18 @@ impl Stats {
         }
     }
 
-    /// Called as time goes by: closes the second that has passed.
-    pub fn advance(&mut self, wall_ms: i64) {
+    /// Called as time goes by: closes the second that has passed, and says whether one has.
+    pub fn advance(&mut self, wall_ms: i64) -> bool {
         let second = wall_ms / 1000;
-        if second != self.rate.second {
+        let has_passed = second != self.rate.second;
+        if has_passed {
             let totals = [self.commands, self.bytes_in, self.bytes_out];
             let elapsed = second - self.rate.second;
             let change = |at: usize| totals[at] - self.rate.at_start[at];
             let last = if elapsed == 1 { [change(0), change(1), change(2)] } else { [0; 3] };
             self.rate = Rate { second, at_start: totals, last };
         }
+        has_passed
     }
 
     /// Commands, bytes received and bytes sent in the last whole second.

@@ -1,6 +1,6 @@
 //! The table of all commands, found by name in any case.
 
-use super::row::{Category, Family, Row};
+use super::row::{Category, Family, Flag, Row};
 use crate::proto::{Args, Error, Result};
 use std::collections::HashMap;
 
@@ -15,6 +15,25 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether the command belongs to a category of ACL's: by its flags, or by its family.
+    pub fn is_in(&self, category: &str) -> bool {
+        let flags = self.row.flags;
+        // Scripts count by what they call.
+        let is_script = self.category == Category::Scripting;
+        match category {
+            "read" => flags.has(Flag::Read) && !is_script,
+            "write" => flags.has(Flag::Write) && !is_script,
+            "admin" => flags.has(Flag::Admin) || flags.has(Flag::AclAdmin),
+            "dangerous" => flags.has(Flag::Admin) || flags.has(Flag::Dangerous),
+            "pubsub" => flags.has(Flag::Pubsub),
+            "blocking" => flags.has(Flag::Blocking),
+            "fast" => flags.has(Flag::Fast),
+            "slow" => !flags.has(Flag::Fast),
+            // Of a container only its subcommands belong to the family's.
+            _ => !self.row.is_container() && self.category.acl_name() == Some(category),
+        }
+    }
+
     /// `get`, or `client|list`.
     pub fn full_name(&self) -> String {
         match self.container {
@@ -28,7 +47,8 @@ impl Found {
 pub struct Table {
     commands: HashMap<&'static [u8], Found, ahash::RandomState>,
     subcommands: HashMap<(usize, &'static [u8]), Found, ahash::RandomState>,
-    count: usize,
+    /// By index.
+    rows: Vec<Found>,
 }
 
 /// No command's name is longer.
@@ -40,7 +60,7 @@ impl Table {
         let mut table = Self {
             commands: HashMap::with_hasher(hasher.clone()),
             subcommands: HashMap::with_hasher(hasher),
-            count: 0,
+            rows: Vec::new(),
         };
         for family in families {
             for row in family.rows {
@@ -51,16 +71,16 @@ impl Table {
     }
 
     fn add(&mut self, category: Category, row: &'static Row) {
-        let index = self.count;
+        let index = self.rows.len();
         let found = Found { row, category, container: None, index };
         let before = self.commands.insert(row.name.as_bytes(), found);
         assert!(before.is_none(), "two rows are named {}", row.name);
-        self.count += 1;
+        self.rows.push(found);
         for sub in row.subcommands {
-            let found = Found { row: sub, category, container: Some(row), index: self.count };
+            let found = Found { row: sub, category, container: Some(row), index: self.rows.len() };
             let before = self.subcommands.insert((index, sub.name.as_bytes()), found);
             assert!(before.is_none(), "two rows are named {}|{}", row.name, sub.name);
-            self.count += 1;
+            self.rows.push(found);
         }
     }
 
@@ -85,21 +105,25 @@ impl Table {
         self.find_subcommand(found, name).ok_or_else(|| unknown_subcommand(found.row, name))
     }
 
-    /// Commands without their subcommands, in no order.
+    /// All commands, each followed by its subcommands: each stands at its index.
+    pub fn all(&self) -> impl Iterator<Item = Found> {
+        self.rows.iter().copied()
+    }
+
+    /// Commands without their subcommands.
     pub fn commands(&self) -> impl Iterator<Item = Found> {
-        self.commands.values().copied()
+        self.all().filter(|found| found.container.is_none())
     }
 
     /// The subcommands of a container in the order of its rows.
     pub fn subcommands(&self, container: Found) -> impl Iterator<Item = Found> {
-        let rows = container.row.subcommands.iter();
-        rows.filter_map(move |row| self.subcommands.get(&(container.index, row.name.as_bytes())))
-            .copied()
+        let from = container.index + 1;
+        self.rows[from..from + container.row.subcommands.len()].iter().copied()
     }
 
     /// Rows in all: every `Found::index` is smaller.
     pub fn count(&self) -> usize {
-        self.count
+        self.rows.len()
     }
 }
 

@@ -25,10 +25,12 @@ const HUNG_UP: PollFlags = PollFlags::RDHUP.union(PollFlags::HUP).union(PollFlag
 const HUNG_UP: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
 
 impl Facts for ProcessFacts {
+    fn allocated_bytes(&self) -> u64 {
+        crate::util::alloc::allocated_bytes() as u64
+    }
+
     fn memory(&self) -> Memory {
-        let resident = resident_bytes();
-        let allocated = crate::util::alloc::allocated_bytes() as u64;
-        Memory { allocated, resident, total: total_bytes() }
+        Memory { resident: resident_bytes(), total: total_bytes() }
     }
 
     fn cpu(&self) -> CpuTimes {
@@ -87,6 +89,10 @@ impl Facts for ProcessFacts {
 
     fn tcp_port(&self) -> u16 {
         self.tcp_port
+    }
+
+    fn files_max(&self) -> u64 {
+        super::files::max()
     }
 }
 

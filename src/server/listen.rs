@@ -2,11 +2,11 @@
 
 use super::Server;
 use super::connection::{self, Stream};
-use crate::config::Config;
+use crate::config::{Config, REDIS_VERSION, TORIL_VERSION};
 use crate::engine::client::{Peer, Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,13 +16,11 @@ use tokio::task::JoinHandle;
 pub struct Listeners {
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, String)>,
-    keepalive_s: u32,
 }
 
 /// Opens what the configuration asks for, or says why it cannot, and what to do.
 pub fn open(config: &Config) -> Result<Listeners, String> {
-    let mut listeners =
-        Listeners { tcp: Vec::new(), unix: None, keepalive_s: config.tcp_keepalive_s };
+    let mut listeners = Listeners { tcp: Vec::new(), unix: None };
     if let Some(path) = &config.unixsocket {
         let listener = open_unix(path, config.unixsocketperm)
             .map_err(|problem| format!("Could not create the Unix socket {path}: {problem}"))?;
@@ -113,24 +111,33 @@ impl Listeners {
         first.map_or(0, |local| local.port())
     }
 
-    /// Says what this is and where it listens. Tools wait for the last line.
-    pub fn announce(&self) {
-        let version = env!("CARGO_PKG_VERSION");
-        tracing::info!("toril {version}, a Redis-compatible queue server");
-        for listener in &self.tcp {
-            if let Ok(local) = listener.local_addr() {
-                tracing::info!("Listening on {local}");
-            }
+    /// Says what this is, where it listens, and how to use it. Tools wait for the last line.
+    pub fn announce(&self, config: &Config) {
+        tracing::info!(
+            "toril {TORIL_VERSION}, an in-memory queue server for clients of Redis {REDIS_VERSION}"
+        );
+        let addresses: Vec<SocketAddr> =
+            self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        for address in &addresses {
+            tracing::info!("Listening on {address}");
         }
         if let Some((_, path)) = &self.unix {
             tracing::info!("Listening on the Unix socket {path}");
         }
-        match self.tcp_port() {
-            0 => {}
-            port => tracing::info!(
-                "BullMQ: new Queue('jobs', {{ connection: {{ host: '127.0.0.1', port: {port} }} }})"
-            ),
-        }
+        let password = if config.requirepass.is_some() { ", password: '...'" } else { "" };
+        let connection = match (addresses.first(), &self.unix) {
+            (Some(address), _) => {
+                let host = match address.ip() {
+                    ip if !ip.is_unspecified() => ip,
+                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                };
+                format!("host: '{host}', port: {}{password}", address.port())
+            }
+            (None, Some((_, path))) => format!("path: '{path}'{password}"),
+            (None, None) => unreachable!("there is something to listen on"),
+        };
+        tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
         tracing::info!("Ready to accept connections");
     }
 
@@ -138,11 +145,11 @@ impl Listeners {
     pub fn accept(self, server: &Rc<Server>) -> Accepting {
         let mut tasks = Vec::new();
         for listener in self.tcp {
-            let (server, keepalive_s) = (server.clone(), self.keepalive_s);
+            let server = server.clone();
             tasks.push(tokio::task::spawn_local(async move {
                 loop {
                     match listener.accept().await {
-                        Ok((stream, addr)) => accept_tcp(&server, stream, addr, keepalive_s),
+                        Ok((stream, addr)) => accept_tcp(&server, stream, addr),
                         Err(problem) => rest_after(problem).await,
                     }
                 }
@@ -192,9 +199,10 @@ impl Accepting {
     }
 }
 
-fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, keepalive_s: u32) {
+fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr) {
     // Small replies go out at once. A socket that refuses an option still works.
     let _ = stream.set_nodelay(true);
+    let keepalive_s = server.engine.borrow().config.tcp_keepalive_s;
     if keepalive_s > 0 {
         let interval = Duration::from_secs(u64::from((keepalive_s / 3).max(1)));
         let time = Duration::from_secs(u64::from(keepalive_s));

@@ -8,17 +8,23 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt as layer, reload};
+
+/// The log of the process, which can be made to say more or less.
+pub struct Log(reload::Handle<LevelFilter, Registry>);
+
+impl Log {
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when the log is gone, with the process.
+        let _ = self.0.modify(|filter| *filter = least(level));
+    }
+}
 
 /// Starts the log, or says why the file cannot be written.
-pub fn start(config: &Config) -> Result<(), String> {
-    let level = match config.loglevel {
-        LogLevel::Debug => LevelFilter::TRACE,
-        LogLevel::Verbose => LevelFilter::DEBUG,
-        LogLevel::Notice => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Nothing => LevelFilter::OFF,
-    };
+pub fn start(config: &Config) -> Result<Log, String> {
     let sink: Box<dyn Write + Send> = if config.logfile.is_empty() {
         Box::new(io::stdout())
     } else {
@@ -27,14 +33,22 @@ pub fn start(config: &Config) -> Result<(), String> {
             format!("The log file {} cannot be opened: {problem}", config.logfile)
         })?)
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .event_format(RedisLines)
-        .with_writer(Mutex::new(Deaf(sink)))
-        .init();
-    Ok(())
+    let (filter, handle) = reload::Layer::new(least(config.loglevel));
+    let lines = layer::layer().event_format(RedisLines).with_writer(Mutex::new(Deaf(sink)));
+    // A program that embeds the server may have a log of its own.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    Ok(Log(handle))
 }
 
+fn least(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::TRACE,
+        LogLevel::Verbose => LevelFilter::DEBUG,
+        LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    }
+}
 /// A closed standard output must not end the server.
 struct Deaf(Box<dyn Write + Send>);
 

@@ -6,9 +6,12 @@
 
 mod clock;
 mod connection;
+mod daemon;
 mod facts;
+mod files;
 mod listen;
 mod logging;
+mod signals;
 mod timer;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[allow(unsafe_code)]
@@ -22,9 +25,12 @@ use crate::engine::effect::{Effect, Outcome};
 use crate::engine::time::Now;
 use clock::Clock;
 use connection::{Connection, Connections};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// What all tasks share.
@@ -32,87 +38,107 @@ pub struct Server {
     engine: RefCell<Engine>,
     clock: Clock,
     connections: Connections,
+    log: logging::Log,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
     timer: timer::Alarm,
-    /// Set once the process is to end.
-    stop: Notify,
-    is_stopping: Cell<bool>,
+    /// Notified once the process is to end.
+    stop: Arc<Notify>,
 }
 
-/// Runs until a signal or SHUTDOWN. What was odd in the configuration is said first.
+/// Runs until a signal or SHUTDOWN. What was odd in the configuration is said once it is ready:
+/// tools take many a word before that for a failed start.
 pub fn run(config: Config, warnings: &[String]) -> ExitCode {
-    if let Err(problem) = logging::start(&config) {
-        println!("{problem}");
-        return ExitCode::FAILURE;
+    if config.daemonize && !daemon::is_inside() {
+        return daemon::start();
     }
-    for warning in warnings {
-        tracing::warn!("{warning}");
+    match start(config, warnings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&problem);
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Tells whoever started the process. Nobody may be listening, which is no reason to panic.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
+    if config.daemonize {
+        daemon::leave_session();
+    }
+    let dir = &config.dir;
+    std::env::set_current_dir(dir).map_err(|problem| format!("The directory {dir}: {problem}"))?;
+    if let Ok(path) = std::env::current_dir() {
+        config.dir = path.to_string_lossy().into_owned();
+    }
+    let log = logging::start(&config)?;
+    let mut warnings = warnings.to_vec();
+    warnings.extend(files::raise(&mut config));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(31)
-        .build_local(Default::default());
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            println!("The event loop cannot be set up: {problem}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(serve(config))
+        .build_local(Default::default())
+        .map_err(|problem| format!("The event loop cannot be set up: {problem}"))?;
+    runtime.block_on(serve(config, log, warnings))
 }
 
-async fn serve(config: Config) -> ExitCode {
-    let listeners = match listen::open(&config) {
-        Ok(listeners) => listeners,
-        Err(problem) => {
-            println!("{problem}");
-            return ExitCode::FAILURE;
-        }
-    };
+async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> Result<(), String> {
+    let stop = Arc::new(Notify::new());
+    signals::watch(stop.clone()).map_err(|problem| format!("Signals: {problem}"))?;
+    let listeners = listen::open(&config)?;
+    let pid_file = config.pidfile.as_deref().map(PidFile::write);
+    if let Some(Err(problem)) = &pid_file {
+        warnings.push(problem.clone());
+    }
     let clock = Clock::start();
     let connections = Connections::default();
     let facts = facts::ProcessFacts::new(listeners.tcp_port(), connections.clone());
+    listeners.announce(&config);
+    let is_daemon = config.daemonize;
     let engine = Engine::new(table(), config, Box::new(facts), clock.now());
     let server = Rc::new(Server {
         engine: RefCell::new(engine),
         clock,
         connections,
+        log,
         timer: timer::Alarm::default(),
-        stop: Notify::new(),
-        is_stopping: Cell::new(false),
+        stop,
     });
-    listeners.announce();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if is_daemon {
+        daemon::let_go();
+    }
     let accepting = listeners.accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
-    tokio::task::spawn_local(stop_on_signals(server.clone()));
     server.stop.notified().await;
     accepting.stop();
-    tracing::info!("bye");
-    ExitCode::SUCCESS
+    drop(pid_file);
+    tracing::warn!("toril is now ready to exit, bye bye...");
+    Ok(())
 }
 
-/// SIGTERM and SIGINT end the process cleanly; a second one ends it at once. SIGHUP is ignored.
-async fn stop_on_signals(server: Rc<Server>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    ) else {
-        return;
-    };
-    loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = hang_up.recv() => continue,
-        };
-        tracing::info!("received {name}, stopping");
-        if server.is_stopping.replace(true) {
-            std::process::exit(0);
+/// Tells other programs the process id, as long as the process lives.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &str) -> Result<Self, String> {
+        // Absolute, should the working directory ever change.
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        match std::fs::write(&whole, format!("{}\n", std::process::id())) {
+            Ok(()) => Ok(Self(whole)),
+            Err(problem) => Err(format!("Failed to write PID file {path}: {problem}")),
         }
-        server.stop.notify_one();
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -193,7 +219,7 @@ impl Server {
                 self.engine.borrow_mut().answer(client, Outcome::Done, self.now());
             }
             Effect::Shutdown { .. } => {
-                self.is_stopping.set(true);
+                tracing::warn!("User requested shutdown...");
                 self.stop.notify_one();
             }
             Effect::Close { client } => {
@@ -202,8 +228,11 @@ impl Server {
                     connection.wake.notify_one();
                 }
             }
-            Effect::Reconfigure { client } => {
-                self.engine.borrow_mut().answer(client, Outcome::Done, self.now());
+            Effect::Reconfigure => {
+                let mut engine = self.engine.borrow_mut();
+                self.log.set_level(engine.config.loglevel);
+                // What the system allows was asked before the setting was changed.
+                files::raise(&mut engine.config);
             }
         }
     }

@@ -1,0 +1,53 @@
+//! CONFIG: the settings, read and changed while the server runs.
+
+use super::prelude::*;
+use crate::util::glob::{self, Case};
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    container("config", "2.0.0", &[
+        row("get",       "2.0.0", AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], get, "parameter [parameter ...]", "Answers the settings whose names match."),
+        help("5.0.0"),
+        row("resetstat", "2.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], resetstat, "", "Sets what INFO has counted to zero."),
+        row("rewrite",   "2.8.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], rewrite, "", "Refused: toril writes to no file."),
+        row("set",       "2.0.0", AtLeast(4), Keys::none(), &[Admin, NoScript, Loading, Stale], set, "parameter value [parameter value ...]", "Changes settings: all of these or none."),
+    ], "Tells and changes settings."),
+]);
+
+fn get(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let patterns = args.rest();
+    let is_asked_for = |name: &str| {
+        let matches = |pattern: &&[u8]| glob::matches(pattern, name.as_bytes(), Case::Ignored);
+        patterns.iter().any(matches)
+    };
+    let rows: Vec<(&str, Vec<u8>)> =
+        cx.engine.config.rows().filter(|(name, _)| is_asked_for(name)).collect();
+    reply.map(rows.len());
+    for (name, text) in rows {
+        reply.bulk(name.as_bytes());
+        reply.bulk(&text);
+    }
+    Ok(())
+}
+
+fn set(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let (pairs, []) = args.rest().as_chunks::<2>() else { return Err(Error::Syntax) };
+    let settings: Vec<(&[u8], &[u8])> = pairs.iter().map(|&[name, value]| (name, value)).collect();
+    cx.engine.configure(&settings).map_err(|error| Error::new(error.to_string()))?;
+    reply.ok();
+    Ok(())
+}
+
+fn resetstat(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    cx.engine.stats.reset();
+    cx.engine.keyspace.reset_counts();
+    reply.ok();
+    Ok(())
+}
+
+fn rewrite(cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {
+    Err(match cx.engine.facts.config_file() {
+        file if file.is_empty() => Error::new("ERR The server is running without a config file"),
+        file => Error::new(format!("ERR toril does not write to its config file: edit {file}")),
+    })
+}

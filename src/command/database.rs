@@ -1,0 +1,54 @@
+//! Whole databases.
+
+use super::prelude::*;
+use crate::util::number;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Database, &[
+    row("dbsize",   "1.0.0", Exactly(1), Keys::none(), &[Read, Fast], dbsize, "", "Counts the keys of the database in use."),
+    row("flushall", "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushall, "[ASYNC|SYNC]", "Removes all keys of all databases."),
+    row("flushdb",  "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushdb, "[ASYNC|SYNC]", "Removes all keys of the database in use."),
+    row("swapdb",   "4.0.0", Exactly(3), Keys::none(), &[Write, Fast, Dangerous], swapdb, "index1 index2", "Exchanges two databases."),
+]);
+
+fn dbsize(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.count(cx.engine.keyspace.db(cx.db).len());
+    Ok(())
+}
+
+fn flushall(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    refuse_all_but_sync(args)?;
+    for db in 0..cx.engine.keyspace.databases() {
+        cx.engine.keyspace.flush(db);
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn flushdb(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    refuse_all_but_sync(args)?;
+    cx.engine.keyspace.flush(cx.db);
+    reply.ok();
+    Ok(())
+}
+
+/// Memory is given back at once, whichever of the two was asked for.
+fn refuse_all_but_sync(mut args: Args) -> Result {
+    let _ = args.accept("async") || args.accept("sync");
+    args.end()
+}
+
+fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let mut index = |which: &str| {
+        let refusal = || Error::new(format!("ERR invalid {which} DB index"));
+        number::parse_i64(args.key()).ok_or_else(refusal)
+    };
+    let (left, right) = (index("first")?, index("second")?);
+    let count = cx.engine.keyspace.databases();
+    let in_range = |index| {
+        usize::try_from(index).ok().filter(|&db| db < count).ok_or(Error::DbIndexOutOfRange)
+    };
+    cx.engine.keyspace.swap(in_range(left)?, in_range(right)?);
+    reply.ok();
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! DEBUG: the few of Redis's subcommands that queue clients' tests call.
+
+use super::prelude::*;
+use crate::engine::effect::Effect;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    row("debug", "1.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale, Protected], debug, "SLEEP seconds | OBJECT key | HELP", "Stops the server for a while, or looks into a key."),
+]);
+
+const HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "HELP",
+    "    Lists the subcommands.",
+    "OBJECT key",
+    "    Tells how a value is kept.",
+    "SLEEP seconds",
+    "    Stops the whole server.",
+];
+
+fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let subcommand = args.key();
+    match (&subcommand.to_ascii_lowercase()[..], args.rest()) {
+        (b"sleep", [seconds]) => {
+            // As strtod reads them: what is no number is no time.
+            let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
+            let micros = (seconds * 1e6) as u64;
+            cx.engine.ask(Effect::Sleep { client: cx.client, micros });
+            match cx.origin {
+                // The answer is one of an array's; the server sleeps before it is sent.
+                Origin::Exec => reply.ok(),
+                _ => cx.await_effect(),
+            }
+            Ok(())
+        }
+        (b"object", [key]) => object(cx, key, reply),
+        (b"help", []) => {
+            reply.array(HELP.len());
+            HELP.iter().for_each(|line| reply.status(line));
+            Ok(())
+        }
+        _ => {
+            let name = String::from_utf8_lossy(subcommand);
+            Err(Error::new(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+            )))
+        }
+    }
+}
+
+/// Redis's line without the address and the length of a dump, which there is not.
+fn object(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
+    let now_s = cx.now_ms() / 1000;
+    let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
+    reply.status(&format!(
+        "Value refcount:1 encoding:{} lru:{} lru_seconds_idle:{}",
+        entry.value.encoding(),
+        entry.used_s & 0xFF_FFFF,
+        (now_s - i64::from(entry.used_s)).max(0),
+    ));
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! INFO: figures about the server, by section.
+//!
+//! A field of Redis's that toril could only make up is left out; one that is nothing here by nature
+//! (replicas, forks, defragmentation) is told as nothing, because tools expect it.
+
+use super::memory::{ALLOCATOR, Usage};
+use super::prelude::*;
+use crate::config::{REDIS_VERSION, TORIL_VERSION};
+use crate::engine::Engine;
+use std::fmt::{Display, Write};
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    row("info", "1.0.0", AtLeast(1), Keys::none(), &[Loading, Stale, Dangerous], info, "[section [section ...]]", "Tells about the server."),
+]);
+
+struct Section {
+    title: &'static str,
+    /// Whether INFO shows it unasked.
+    is_default: bool,
+    write: fn(&mut Engine, &mut Text),
+}
+
+const fn section(title: &'static str, write: fn(&mut Engine, &mut Text)) -> Section {
+    Section { title, is_default: true, write }
+}
+
+const fn asked_for(title: &'static str, write: fn(&mut Engine, &mut Text)) -> Section {
+    Section { title, is_default: false, write }
+}
+
+const SECTIONS: &[Section] = &[
+    section("Server", server),
+    section("Clients", clients),
+    section("Memory", memory),
+    section("Persistence", persistence),
+    section("Stats", stats),
+    section("Replication", replication),
+    section("CPU", cpu),
+    section("Modules", |_, _| {}),
+    asked_for("Commandstats", command_stats),
+    section("Errorstats", error_stats),
+    section("Cluster", |_, text| text.field("cluster_enabled", 0)),
+    section("Keyspace", keyspace),
+];
+
+/// Lines `name:value`.
+struct Text(String);
+
+impl Text {
+    fn field(&mut self, name: impl Display, value: impl Display) {
+        let _ = write!(self.0, "{name}:{value}\r\n");
+    }
+
+    /// Bytes, and again as people read them.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.field(name, bytes);
+        self.field(format_args!("{name}_human"), human(bytes));
+    }
+
+    /// What a standalone server without disk has none of.
+    fn nothing(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.field(name, 0));
+    }
+}
+
+fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let asked = |name: &str| args.clone().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let all = asked("all") || asked("everything");
+    let default = args.left() == 0 || asked("default");
+    let mut text = Text(String::new());
+    for section in SECTIONS {
+        if all || asked(section.title) || (default && section.is_default) {
+            if !text.0.is_empty() {
+                text.0 += "\r\n";
+            }
+            let _ = write!(text.0, "# {}\r\n", section.title);
+            (section.write)(cx.engine, &mut text);
+        }
+    }
+    reply.verbatim("txt", text.0.as_bytes());
+    Ok(())
+}
+
+fn server(engine: &mut Engine, text: &mut Text) {
+    let (now, facts) = (engine.keyspace.now, &engine.facts);
+    let uptime_s = (now.mono_us - engine.started.mono_us) / 1_000_000;
+    text.field("redis_version", REDIS_VERSION);
+    text.field("toril_version", TORIL_VERSION);
+    text.field("redis_mode", "standalone");
+    text.field("os", facts.os());
+    text.field("arch_bits", usize::BITS);
+    text.field("process_id", facts.process_id());
+    text.field("process_supervised", "no");
+    text.field("run_id", &engine.run_id);
+    text.field("tcp_port", facts.tcp_port());
+    text.field("server_time_usec", now.wall_ms * 1000);
+    text.field("uptime_in_seconds", uptime_s);
+    text.field("uptime_in_days", uptime_s / 86_400);
+    text.field("hz", engine.config.hz);
+    text.field("configured_hz", engine.config.hz);
+    text.field("lru_clock", now.wall_ms / 1000 & 0xFF_FFFF);
+    text.field("executable", facts.executable());
+    text.field("config_file", facts.config_file());
+    text.field("io_threads_active", 0);
+}
+
+fn clients(engine: &mut Engine, text: &mut Text) {
+    let clients = &engine.clients;
+    let count = |is_counted: fn(&crate::engine::client::Client) -> bool| {
+        clients.iter().filter(|client| is_counted(client)).count()
+    };
+    let longest_input = clients.iter().map(|client| client.query_len).max().unwrap_or(0);
+    let longest_output = clients.iter().map(|client| client.outbox.len()).max().unwrap_or(0);
+    text.field("connected_clients", clients.len());
+    text.field("cluster_connections", 0);
+    text.field("maxclients", engine.config.maxclients);
+    text.field("client_recent_max_input_buffer", longest_input);
+    text.field("client_recent_max_output_buffer", longest_output);
+    text.field("blocked_clients", count(|client| client.is_blocked()));
+    text.field("tracking_clients", 0);
+    text.field("pubsub_clients", count(|client| client.subscriptions() > 0));
+    text.field("watching_clients", count(|client| !client.transaction.watched.is_empty()));
+    text.field("clients_in_timeout_table", count(|client| client.timer.is_some()));
+    text.field("total_watched_keys", engine.keyspace.ledger.watched_count());
+    text.field("total_blocking_keys", engine.keyspace.ledger.waiters.key_count());
+    text.field("total_blocking_keys_on_nokey", 0);
+}
+
+fn memory(engine: &mut Engine, text: &mut Text) {
+    let usage = Usage::of(engine);
+    text.bytes("used_memory", usage.allocated);
+    text.bytes("used_memory_rss", usage.resident);
+    text.bytes("used_memory_peak", usage.peak);
+    text.field("used_memory_peak_perc", format_args!("{:.2}%", usage.peak_percentage()));
+    text.field("used_memory_overhead", usage.overhead());
+    text.field("used_memory_startup", usage.startup);
+    text.field("used_memory_dataset", usage.dataset());
+    text.field("used_memory_dataset_perc", format_args!("{:.2}%", usage.dataset_percentage()));
+    text.field("allocator_allocated", usage.allocated);
+    text.field("allocator_active", usage.resident);
+    text.field("allocator_resident", usage.resident);
+    text.bytes("total_system_memory", engine.facts.memory().total);
+    text.bytes("used_memory_lua", usage.lua);
+    text.field("used_memory_vm_eval", usage.lua);
+    text.field("used_memory_scripts_eval", usage.scripts);
+    let scripts = engine.scripting.loaded().map_or(0, |lua| lua.script_count());
+    text.field("number_of_cached_scripts", scripts);
+    text.nothing(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
+    text.bytes("used_memory_vm_total", usage.lua);
+    text.field("used_memory_functions", 0);
+    text.bytes("used_memory_scripts", usage.scripts);
+    text.bytes("maxmemory", engine.config.maxmemory);
+    text.field("maxmemory_policy", engine.config.maxmemory_policy.word());
+    text.field("mem_fragmentation_ratio", format_args!("{:.2}", usage.fragmentation()));
+    text.field("mem_fragmentation_bytes", usage.fragmentation_bytes());
+    text.nothing(&["mem_not_counted_for_evict", "mem_replication_backlog"]);
+    text.nothing(&["mem_total_replication_buffers", "mem_clients_slaves"]);
+    text.field("mem_clients_normal", usage.clients);
+    text.nothing(&["mem_cluster_links", "mem_aof_buffer"]);
+    text.field("mem_allocator", ALLOCATOR);
+    text.nothing(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+}
+
+fn persistence(engine: &mut Engine, text: &mut Text) {
+    text.nothing(&["loading", "async_loading"]);
+    text.field("rdb_changes_since_last_save", engine.keyspace.ledger.changes);
+    text.field("rdb_bgsave_in_progress", 0);
+    text.field("rdb_last_save_time", engine.started.wall_ms / 1000);
+    text.field("rdb_last_bgsave_status", "ok");
+    text.field("rdb_last_bgsave_time_sec", -1);
+    text.field("rdb_current_bgsave_time_sec", -1);
+    text.nothing(&["rdb_saves", "rdb_last_cow_size"]);
+    text.nothing(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.nothing(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    text.field("aof_last_write_status", "ok");
+    text.nothing(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+}
+
+fn stats(engine: &mut Engine, text: &mut Text) {
+    let (stats, keyspace) = (&engine.stats, &engine.keyspace);
+    let [commands, bytes_in, bytes_out] = stats.per_second();
+    let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    text.field("total_connections_received", stats.connections);
+    text.field("total_commands_processed", stats.commands);
+    text.field("instantaneous_ops_per_sec", commands);
+    text.field("total_net_input_bytes", stats.bytes_in);
+    text.field("total_net_output_bytes", stats.bytes_out);
+    text.nothing(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    text.field("instantaneous_input_kbps", kilobytes(bytes_in));
+    text.field("instantaneous_output_kbps", kilobytes(bytes_out));
+    text.field("instantaneous_input_repl_kbps", "0.00");
+    text.field("instantaneous_output_repl_kbps", "0.00");
+    text.field("rejected_connections", stats.rejected_connections);
+    text.nothing(&["sync_full", "sync_partial_ok", "sync_partial_err", "expired_subkeys"]);
+    text.field("expired_keys", keyspace.expired_count);
+    text.field("expired_stale_perc", "0.00");
+    text.nothing(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    text.field("evicted_keys", stats.evicted);
+    text.field("evicted_clients", 0);
+    let evicted_scripts = engine.scripting.loaded().map_or(0, |lua| lua.evicted_count());
+    text.field("evicted_scripts", evicted_scripts);
+    text.nothing(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    text.field("keyspace_hits", keyspace.hits);
+    text.field("keyspace_misses", keyspace.misses);
+    text.field("pubsub_channels", engine.pubsub.channels.len());
+    text.field("pubsub_patterns", engine.pubsub.patterns.len());
+    text.field("pubsubshard_channels", engine.pubsub.shards.len());
+    text.nothing(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
+    text.nothing(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
+    text.nothing(&["active_defrag_key_hits", "active_defrag_key_misses"]);
+    text.nothing(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    text.field("unexpected_error_replies", 0);
+    text.field("total_error_replies", stats.error_count);
+    text.field("dump_payload_sanitizations", 0);
+    text.nothing(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    text.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
+    text.nothing(&["acl_access_denied_auth", "acl_access_denied_cmd"]);
+    text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+fn replication(engine: &mut Engine, text: &mut Text) {
+    text.field("role", "master");
+    text.field("connected_slaves", 0);
+    text.field("master_failover_state", "no-failover");
+    // It names the history of the data, which is as old as the process.
+    text.field("master_replid", &engine.run_id);
+    text.field("master_replid2", "0".repeat(engine.run_id.len()));
+    text.field("master_repl_offset", 0);
+    text.field("second_repl_offset", -1);
+    text.nothing(&["repl_backlog_active", "repl_backlog_size"]);
+    text.nothing(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(engine: &mut Engine, text: &mut Text) {
+    let times = engine.facts.cpu();
+    let seconds = |micros: u64| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.field("used_cpu_sys", seconds(times.system_us));
+    text.field("used_cpu_user", seconds(times.user_us));
+    text.field("used_cpu_sys_children", seconds(0));
+    text.field("used_cpu_user_children", seconds(0));
+}
+
+fn command_stats(engine: &mut Engine, text: &mut Text) {
+    for found in engine.table.all() {
+        let it = engine.stats.calls[found.index];
+        if it.calls == 0 && it.rejected == 0 {
+            continue;
+        }
+        let micros_per_call = it.micros as f64 / it.calls.max(1) as f64;
+        text.field(
+            format_args!("cmdstat_{}", found.full_name()),
+            format_args!(
+                "calls={},usec={},usec_per_call={micros_per_call:.2},rejected_calls={},failed_calls={}",
+                it.calls, it.micros, it.rejected, it.failed
+            ),
+        );
+    }
+}
+
+fn error_stats(engine: &mut Engine, text: &mut Text) {
+    for (code, count) in &engine.stats.errors {
+        text.field(format_args!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn keyspace(engine: &mut Engine, text: &mut Text) {
+    for db in 0..engine.keyspace.databases() {
+        let (keys, expires) = (engine.keyspace.db(db).len(), engine.keyspace.db(db).expiring);
+        if keys > 0 {
+            let ttl_ms = average_ttl_ms(engine, db);
+            text.field(
+                format_args!("db{db}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={ttl_ms},subexpiry=0"),
+            );
+        }
+    }
+}
+
+/// Of so many keys, picked at random, as Redis does: looking at all would stop the server.
+const TTL_SAMPLES: usize = 64;
+
+fn average_ttl_ms(engine: &Engine, db: usize) -> i64 {
+    let (db, now_ms) = (engine.keyspace.db(db), engine.keyspace.now.wall_ms);
+    let mut rng = engine.keyspace.rng.clone();
+    let samples = (0..TTL_SAMPLES).filter_map(|_| db.random(&mut rng)?.expires_ms());
+    let ttls: Vec<i64> = samples.map(|at_ms| (at_ms - now_ms).max(0)).collect();
+    ttls.iter().sum::<i64>() / ttls.len().max(1) as i64
+}
+
+/// `1.50M`, as Redis rounds.
+fn human(bytes: u64) -> String {
+    const UNITS: [(u64, char); 4] =
+        [(1 << 40, 'T'), (1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / *unit as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_as_people_read_them() {
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1024), "1.00K");
+        assert_eq!(human(1_610_612_736), "1.50G");
+    }
+}

@@ -1,0 +1,187 @@
+//! MEMORY: who uses how much.
+//!
+//! What is allocated is counted exactly, as is what the tables of the databases take; a key's size
+//! is that of its layout, without the allocator's rounding.
+
+use super::prelude::*;
+use crate::engine::Engine;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    container("memory", "4.0.0", &[
+        row("doctor",       "4.0.0", Exactly(2), Keys::none(), &[], doctor, "", "Says in words whether memory looks healthy."),
+        help("4.0.0"),
+        row("malloc-stats", "4.0.0", Exactly(2), Keys::none(), &[], malloc_stats, "", "Tells about the allocator."),
+        row("purge",        "4.0.0", Exactly(2), Keys::none(), &[], purge, "", "Does nothing: memory is given back when it is freed."),
+        row("stats",        "4.0.0", Exactly(2), Keys::none(), &[], stats, "", "Tells what memory is used for."),
+        row("usage",        "4.0.0", AtLeast(3), Keys::one(2).inspects(), &[Read], usage, "key [SAMPLES count]", "Answers the bytes that a key and its value take."),
+    ], "Tells about memory."),
+]);
+
+/// Every element is counted, so that SAMPLES has nothing to say.
+fn usage(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let key = args.key();
+    while args.left() > 0 {
+        if !args.accept("samples") || args.int()? < 0 {
+            return Err(Error::Syntax);
+        }
+    }
+    match cx.peek(key) {
+        Some(entry) => reply.count(entry.size()),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// The memory in use, in bytes, by what it is used for.
+pub(super) struct Usage {
+    pub allocated: u64,
+    pub peak: u64,
+    pub startup: u64,
+    pub resident: u64,
+    pub clients: u64,
+    pub lua: u64,
+    pub scripts: u64,
+    /// Of the tables of each database, with its number; empty ones are left out.
+    pub databases: Vec<(usize, u64)>,
+    pub keys: u64,
+}
+
+impl Usage {
+    pub fn of(engine: &mut Engine) -> Self {
+        let allocated = engine.note_peak();
+        let keyspace = &engine.keyspace;
+        let databases = (0..keyspace.databases()).filter(|&db| !keyspace.db(db).is_empty());
+        let lua = engine.scripting.loaded();
+        Self {
+            allocated,
+            peak: engine.stats.peak_allocated,
+            startup: engine.startup_allocated,
+            resident: engine.facts.memory().resident,
+            clients: engine.clients.iter().map(|client| client.size() as u64).sum(),
+            lua: lua.map_or(0, |lua| lua.memory_bytes() as u64),
+            scripts: lua.map_or(0, |lua| lua.source_bytes() as u64),
+            databases: databases.map(|db| (db, keyspace.db(db).overhead() as u64)).collect(),
+            keys: (0..keyspace.databases()).map(|db| keyspace.db(db).len() as u64).sum(),
+        }
+    }
+
+    /// All but keys and values.
+    pub fn overhead(&self) -> u64 {
+        let databases: u64 = self.databases.iter().map(|(_, bytes)| bytes).sum();
+        self.startup + self.clients + self.lua + self.scripts + databases
+    }
+
+    pub fn dataset(&self) -> u64 {
+        self.allocated.saturating_sub(self.overhead())
+    }
+
+    /// The share of the dataset in what was allocated since the start.
+    pub fn dataset_percentage(&self) -> f64 {
+        percentage(self.dataset(), self.allocated.saturating_sub(self.startup))
+    }
+
+    pub fn peak_percentage(&self) -> f64 {
+        percentage(self.allocated, self.peak)
+    }
+
+    pub fn fragmentation(&self) -> f64 {
+        self.resident as f64 / self.allocated.max(1) as f64
+    }
+
+    pub fn fragmentation_bytes(&self) -> i64 {
+        self.resident as i64 - self.allocated as i64
+    }
+}
+
+fn percentage(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole.max(1) as f64
+}
+
+fn stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let usage = Usage::of(cx.engine);
+    let whole = [
+        ("peak.allocated", usage.peak as i64),
+        ("total.allocated", usage.allocated as i64),
+        ("startup.allocated", usage.startup as i64),
+        ("replication.backlog", 0),
+        ("clients.slaves", 0),
+        ("clients.normal", usage.clients as i64),
+        ("cluster.links", 0),
+        ("aof.buffer", 0),
+        ("lua.caches", usage.scripts as i64),
+        ("functions.caches", 0),
+        ("overhead.total", usage.overhead() as i64),
+        ("keys.count", usage.keys as i64),
+        ("keys.bytes-per-key", usage.dataset().checked_div(usage.keys).unwrap_or(0) as i64),
+        ("dataset.bytes", usage.dataset() as i64),
+        ("allocator.allocated", usage.allocated as i64),
+        ("allocator.resident", usage.resident as i64),
+        ("fragmentation.bytes", usage.fragmentation_bytes()),
+    ];
+    let broken = [
+        ("dataset.percentage", usage.dataset_percentage()),
+        ("peak.percentage", usage.peak_percentage()),
+        ("fragmentation", usage.fragmentation()),
+    ];
+    reply.map(whole.len() + broken.len() + usage.databases.len());
+    for (name, value) in whole {
+        reply.bulk(name.as_bytes());
+        reply.int(value);
+    }
+    for (db, bytes) in usage.databases {
+        reply.bulk(format!("db.{db}").as_bytes());
+        reply.map(1);
+        reply.bulk(b"overhead.hashtable.main");
+        reply.int(bytes as i64);
+    }
+    for (name, value) in broken {
+        reply.bulk(name.as_bytes());
+        reply.double(value);
+    }
+    Ok(())
+}
+
+/// Below this much memory nothing that could be measured means anything.
+const WORTH_A_LOOK_BYTES: u64 = 5 * 1024 * 1024;
+
+fn doctor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let usage = Usage::of(cx.engine);
+    let mut findings = Vec::new();
+    if usage.peak > usage.allocated / 2 * 3 {
+        findings.push("Once more than half as much again was in use: what was freed may be kept by the allocator for later.");
+    }
+    if usage.fragmentation() > 1.4 {
+        findings.push("The process holds 1.4 times what is allocated, or more: memory is fragmented, or was used at the peak.");
+    }
+    if usage.clients > usage.allocated / 2 {
+        findings.push("Clients hold more than half of it: look at CLIENT LIST for those that do not read (omem, tot-mem).");
+    }
+    let text = match findings[..] {
+        _ if usage.allocated < WORTH_A_LOOK_BYTES => {
+            "Too little memory is in use for a diagnosis.\n".to_owned()
+        }
+        [] => "Memory looks healthy.\n".to_owned(),
+        _ => findings.join("\n") + "\n",
+    };
+    reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+fn malloc_stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let usage = Usage::of(cx.engine);
+    let text = format!(
+        "allocator: {ALLOCATOR}\nallocated bytes: {}\nresident bytes: {}\n",
+        usage.allocated, usage.resident
+    );
+    reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// What INFO names as the allocator.
+pub(super) const ALLOCATOR: &str = "mimalloc";
+
+fn purge(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.ok();
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The server as such: what time it is there, who leads, how it ends. What belongs to replication
+//! alone (REPLICAOF, PSYNC, FAILOVER, ...) is absent until there is some.
+
+use super::prelude::*;
+use crate::engine::effect::Effect;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    row("bgrewriteaof", "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "", "Refused: nothing is persisted yet."),
+    row("bgsave",       "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "[SCHEDULE]", "Refused: nothing is persisted yet."),
+    row("lastsave",     "1.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, AclAdmin, Dangerous], lastsave, "", "Answers when the data was saved last: as nothing is yet, when the server started."),
+    row("lolwut",       "5.0.0", AtLeast(1), Keys::none(), &[Read, Fast], lolwut, "[VERSION version]", "Answers the version."),
+    container("module", "4.0.0", &[
+        help("5.0.0"),
+        row("list",     "4.0.0", Exactly(2), Keys::none(), &[Admin, NoScript], module_list, "", "Lists the modules: there are none."),
+    ], "Tells about modules, which toril does not load."),
+    row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale], monitor, "", "Shows every request that the server runs from here on."),
+    row("role",         "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication."),
+    row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Refused: nothing is persisted yet."),
+    row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], shutdown, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
+    row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second."),
+]);
+
+/// The clock is read in milliseconds, once a turn.
+fn time(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let now_ms = cx.now_ms();
+    reply.array(2);
+    reply.bulk_int(now_ms / 1000);
+    reply.bulk_int(now_ms % 1000 * 1000);
+    Ok(())
+}
+
+fn role(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.int(0);
+    reply.array(0);
+    Ok(())
+}
+
+fn lastsave(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.int(cx.engine.started.wall_ms / 1000);
+    Ok(())
+}
+
+const NOT_PERSISTED: &str =
+    "ERR toril persists nothing yet: its data is in memory alone and ends with the process";
+
+fn save(_cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
+    let _ = args.accept("schedule");
+    args.end()?;
+    Err(Error::new(NOT_PERSISTED))
+}
+
+fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
+    let (mut saves, mut saves_not, mut aborts) = (false, false, false);
+    for word in args {
+        match &word.to_ascii_lowercase()[..] {
+            b"nosave" => saves_not = true,
+            b"save" => saves = true,
+            b"abort" => aborts = true,
+            // They would cut short what is not done yet: saving, and waiting for replicas.
+            b"now" | b"force" => {}
+            _ => return Err(Error::Syntax),
+        }
+    }
+    if (aborts && args.left() > 1) || (saves && saves_not) {
+        return Err(Error::Syntax);
+    }
+    if aborts {
+        // Nothing delays a shutdown: there is no replica to wait for.
+        return Err(Error::new("ERR No shutdown in progress."));
+    }
+    if saves {
+        return Err(Error::new(NOT_PERSISTED));
+    }
+    cx.engine.ask(Effect::Shutdown { client: Some(cx.client) });
+    cx.await_effect();
+    Ok(())
+}
+
+/// Who says MONITOR may not use keys any more, as in Redis.
+fn monitor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    if cx.origin == Origin::Exec {
+        return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    let id = cx.client;
+    if let Some(client) = cx.caller()
+        && !client.is_monitor
+    {
+        client.is_monitor = true;
+        cx.engine.clients.monitors.push(id);
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn module_list(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.array(0);
+    Ok(())
+}
+
+fn lolwut(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let (redis, toril) = (crate::config::REDIS_VERSION, crate::config::TORIL_VERSION);
+    reply.verbatim("txt", format!("Redis ver. {redis} (toril {toril})\n").as_bytes());
+    Ok(())
+}

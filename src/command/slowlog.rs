@@ -1,0 +1,56 @@
+//! SLOWLOG: commands that took long.
+
+use super::prelude::*;
+use crate::util::number;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    container("slowlog", "2.2.12", &[
+        row("get",   "2.2.12", AtLeast(2), Keys::none(), &[Admin, Loading, Stale], get, "[count]", "Answers the newest entries, 10 unless told otherwise; -1 means all."),
+        help("6.2.0"),
+        row("len",   "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], len, "", "Counts the entries."),
+        row("reset", "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], reset, "", "Forgets all entries."),
+    ], "Tells which commands took longer than slowlog-log-slower-than."),
+]);
+
+const ENTRIES_DEFAULT: usize = 10;
+
+fn get(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let count = match args.next() {
+        None => ENTRIES_DEFAULT,
+        Some(_) if args.left() > 0 => {
+            let name = String::from_utf8_lossy(args.all()[1]);
+            return Err(Error::new(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try SLOWLOG HELP."
+            )));
+        }
+        Some(word) => match number::parse_i64(word) {
+            Some(-1) => usize::MAX,
+            Some(count @ 0..) => count as usize,
+            _ => return Err(Error::new("ERR count should be greater than or equal to -1")),
+        },
+    };
+    let entries = &cx.engine.slowlog.entries;
+    reply.array(count.min(entries.len()));
+    for entry in entries.iter().take(count) {
+        reply.array(6);
+        reply.int(entry.id as i64);
+        reply.int(entry.time_s);
+        reply.int(entry.micros as i64);
+        reply.bulks(&entry.args);
+        reply.bulk(entry.client_addr.as_bytes());
+        reply.bulk(&entry.client_name);
+    }
+    Ok(())
+}
+
+fn len(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    reply.count(cx.engine.slowlog.entries.len());
+    Ok(())
+}
+
+fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    cx.engine.slowlog.entries.clear();
+    reply.ok();
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The limit of open files: every client's socket is one.
+
+use crate::config::{Config, RESERVED_FILES};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How many files the process may have open, if it asks for it.
+pub fn max() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// Raises the limit to `maxclients` and what else is open. Where the system does not allow it,
+/// lowers `maxclients` as Redis does, and says so.
+pub fn raise(config: &mut Config) -> Option<String> {
+    let (reserved, wanted) = (RESERVED_FILES as u64, (config.maxclients + RESERVED_FILES) as u64);
+    let limit = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|files| files >= wanted);
+    if is_enough(limit.current) {
+        return None;
+    }
+    let raised = Rlimit { current: Some(wanted.min(max())), maximum: limit.maximum };
+    if is_enough(limit.maximum) && setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+        return None;
+    }
+    let _ = setrlimit(Resource::Nofile, raised);
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    let asked = config.maxclients;
+    config.maxclients = (files.saturating_sub(reserved) as usize).clamp(1, asked);
+    Some(format!(
+        "You requested maxclients of {asked} requiring at least {wanted} max file descriptors. \
+         The limit is {files}: maxclients has been reduced to {}. Raise it with 'ulimit -n'.",
+        config.maxclients
+    ))
+}
