@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A reply that must not come has this long to come nevertheless.
 const SILENCE: Duration = Duration::from_millis(30);
+/// A request that brings no reply at all, as after CLIENT REPLY OFF, is believed done after this.
+/// A busy server is no risk: it answers the question whether the client is parked after the request.
+const UNANSWERED: Duration = Duration::from_millis(100);
 /// Real time is slept through up to this much.
 const SLEEP_MAX: Duration = Duration::from_secs(2);
 
@@ -57,12 +60,19 @@ impl Process {
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && self.child.try_wait().is_ok_and(|exit| exit.is_none()) {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+                return self.is_at_the_end_of(stream);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         false
+    }
+
+    /// Another server may have taken the port in between, and ours be about to say so and end.
+    fn is_at_the_end_of(&self, stream: TcpStream) -> bool {
+        let info = Client::new(stream).ask(&["INFO", "server"]).text().unwrap_or_default();
+        let own = format!("process_id:{}", self.child.id());
+        String::from_utf8_lossy(&info).lines().any(|line| line == own)
     }
 }
 
@@ -84,7 +94,10 @@ struct Client {
 
 impl Client {
     fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server is up");
+        Client::new(TcpStream::connect(("127.0.0.1", port)).expect("the server is up"))
+    }
+
+    fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("it is a socket");
         Client { stream, input: Vec::new(), id: 0 }
     }
@@ -131,8 +144,12 @@ impl Client {
     }
 
     fn ask(&mut self, words: &[&str]) -> Reply {
+        self.ask_within(words, PATIENCE)
+    }
+
+    fn ask_within(&mut self, words: &[&str], wait: Duration) -> Reply {
         self.send(&[words.iter().map(|word| word.as_bytes().to_vec()).collect()]);
-        self.receive(PATIENCE)
+        self.receive(wait)
     }
 }
 
@@ -189,12 +206,16 @@ impl TcpServer {
 
     fn is_parked(&mut self, client: usize) -> bool {
         let id = self.client(client).id.to_string();
-        match self.control.ask(&["CLIENT", "LIST", "ID", &id]).text() {
-            Some(text) => String::from_utf8_lossy(&text)
-                .split(' ')
-                .any(|field| field.strip_prefix("flags=").is_some_and(|flags| flags.contains('b'))),
-            None => false,
+        let reply = self.control.ask_within(&["CLIENT", "LIST", "ID", &id], UNANSWERED);
+        if reply == Reply::Nothing {
+            // CLIENT PAUSE holds everybody, the one who asks included; it gives up its place.
+            self.control = Client::connect(self.process.port);
+            return true;
         }
+        let text = reply.text().unwrap_or_default();
+        String::from_utf8_lossy(&text)
+            .split(' ')
+            .any(|field| field.strip_prefix("flags=").is_some_and(|flags| flags.contains('b')))
     }
 
     /// Whether something has arrived that `receive` has yet to return.
@@ -268,7 +289,7 @@ impl Server for TcpServer {
     }
 
     fn settle(&mut self, client: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + UNANSWERED;
         while !self.has_input(client) && !self.is_parked(client) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
