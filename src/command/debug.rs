@@ -48,15 +48,14 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
 }
 
-/// Redis's line without the address and the length of a dump, which there is not.
+/// Redis's line as far as there is such a thing here: no address, no clock of 24 bits, no dump.
 fn object(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
-    let now_s = cx.now_ms() / 1000;
+    let now = cx.engine.keyspace.now;
     let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
     reply.status(&format!(
-        "Value refcount:1 encoding:{} lru:{} lru_seconds_idle:{}",
+        "Value refcount:1 encoding:{} lru_seconds_idle:{}",
         entry.value.encoding(),
-        entry.used_s & 0xFF_FFFF,
-        (now_s - i64::from(entry.used_s)).max(0),
+        entry.idle_s(now),
     ));
     Ok(())
 }
