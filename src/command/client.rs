@@ -305,8 +305,8 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. Replies lie in one
-/// buffer: what Redis tells of its list of further ones (`oll`, `omem`) is nothing here.
+/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. Replies lie in
+/// one buffer: what Redis tells of its list of further ones (`oll`, `omem`) is nothing here.
 fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
     let seconds_since = |moment_ms: i64| (now_ms - moment_ms).max(0) / 1000;
     let transaction = &client.transaction;

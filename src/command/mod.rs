@@ -18,6 +18,7 @@ pub mod list;
 pub mod memory;
 pub mod object;
 pub mod pubsub;
+mod random;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -28,7 +29,6 @@ pub mod string;
 pub mod table;
 pub mod transaction;
 pub mod zset;
-mod random;
 
 /// What every family needs to write rows and handlers.
 #[allow(unused_imports, reason = "not every family needs all of it")]

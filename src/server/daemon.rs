@@ -1,5 +1,5 @@
-//! `daemonize yes` without `fork`, which a process with threads cannot do safely: the program starts
-//! itself again, with a mark in the environment by which the second one knows that it is the daemon.
+//! `daemonize yes` without `fork`, which a process with threads cannot do safely: the program
+//! starts itself again, with a mark in the environment by which the second one knows what it is.
 //!
 //! The daemon's standard output is a pipe to the first process, which passes everything on until
 //! the daemon lets go of it: once it is ready, or at its end.
