@@ -127,10 +127,9 @@ fn pop(cx: &mut Ctx, key: &[u8], count: usize) -> Result<Vec<Str>> {
     if !popped.is_empty() {
         set.commit("spop");
         let members: Vec<Item> = popped.iter().map(Str::bytes).collect();
-        let removal: [&[u8]; 2] = [b"SREM", key];
-        let words: Vec<&[u8]> =
-            removal.into_iter().chain(members.iter().map(|member| &**member)).collect();
-        cx.journal_as(&words);
+        let mut removal: Vec<&[u8]> = vec![b"SREM", key];
+        removal.extend(members.iter().map(|member| &**member));
+        cx.journal_as(&removal);
     }
     Ok(popped)
 }
@@ -180,10 +179,8 @@ fn sscan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 type Algebra = for<'s> fn(&[Option<&'s Set>]) -> Vec<Item<'s>>;
 
 fn sets<'c>(cx: &'c mut Ctx, keys: &[&[u8]]) -> Result<Vec<Option<&'c Set>>> {
-    let entries = cx.read_all(keys).into_iter();
-    entries
-        .map(|entry| entry.map(|entry| Set::of(&entry.value).ok_or(Error::WrongType)).transpose())
-        .collect()
+    let entries = cx.read_all(keys, |value| Set::of(value).is_some())?;
+    Ok(entries.into_iter().map(|entry| Set::of(&entry?.value)).collect())
 }
 
 /// Asks the smallest set which of its members all others have.

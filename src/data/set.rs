@@ -150,7 +150,7 @@ impl Set {
                 large.members.scan(cursor, count, &mut |(member, ())| visit(member.bytes()))
             }
             _ => {
-                self.iter().for_each(|member| visit(member));
+                self.iter().for_each(visit);
                 0
             }
         }

@@ -54,9 +54,14 @@ impl Ctx<'_> {
         }
     }
 
-    /// The entries of several keys at once, None where there is no key.
-    pub fn read_all(&mut self, keys: &[&[u8]]) -> Vec<Option<&Entry>> {
-        self.engine.keyspace.read_all(self.db, keys)
+    /// The entries of several keys at once, None where there is no key; an error if one holds what
+    /// is not wanted.
+    pub fn read_all(
+        &mut self,
+        keys: &[&[u8]],
+        is_wanted: fn(&Value) -> bool,
+    ) -> Result<Vec<Option<&Entry>>> {
+        self.engine.keyspace.read_all(self.db, keys, is_wanted)
     }
 
     /// A key's entry, whatever its type.

@@ -218,10 +218,23 @@ impl Keyspace {
         Some((&self.dbs[self.numbers[db]].entries[index], &mut self.rng))
     }
 
-    /// As `read` for several keys, whose entries are then at hand at once.
-    pub fn read_all(&mut self, db: usize, keys: &[&[u8]]) -> Vec<Option<&Entry>> {
-        let indices: Vec<_> = keys.iter().map(|key| self.read_index(db, key)).collect();
-        indices.into_iter().map(|index| Some(self.entry(db, index?))).collect()
+    /// As `read` for several keys, whose entries are then at hand at once. The first that holds
+    /// something unwanted is an error; those behind it are not looked up.
+    pub fn read_all(
+        &mut self,
+        db: usize,
+        keys: &[&[u8]],
+        is_wanted: fn(&Value) -> bool,
+    ) -> Result<Vec<Option<&Entry>>> {
+        let mut indices = Vec::with_capacity(keys.len());
+        for key in keys {
+            let index = self.read_index(db, key);
+            if index.is_some_and(|index| !is_wanted(&self.entry(db, index).value)) {
+                return Err(Error::WrongType);
+            }
+            indices.push(index);
+        }
+        Ok(indices.into_iter().map(|index| Some(self.entry(db, index?))).collect())
     }
 
     /// As `read`, but not as an access.
