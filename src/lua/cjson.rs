@@ -113,8 +113,9 @@ fn check_count(lua: Stack, count: c_int) -> Result<(), Raise> {
 fn check_range(lua: Stack, index: c_int, min: i32, max: i32) -> Result<i32, Raise> {
     let number = lua.check_int(index)?;
     if !(min..=max).contains(&number) {
+        // Whichever argument it is, lua-cjson blames the first.
         let message = format_args!("expected integer between {min} and {max}");
-        return Err(lua.argument_error(index, message));
+        return Err(lua.argument_error(1, message));
     }
     Ok(number)
 }

@@ -106,7 +106,8 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
     let lua = Stack(state);
     let vm = lua.vm();
     let is_slice_over = unsafe { ffi::lua_gethookcount(state) } == SLICE;
-    if is_slice_over || vm.kills.get() % KILLS_A_SUSPENSION == 0 {
+    let kills = vm.kills.get();
+    if is_slice_over || kills > 0 && kills.is_multiple_of(KILLS_A_SUSPENSION) {
         vm.pace();
         // SAFETY: hooks run only while a script does, on the fiber that set the suspender.
         let verdict = unsafe { (*vm.suspender.get()).suspend(()) };
@@ -115,7 +116,7 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
         }
     }
     if vm.is_killed.get() {
-        vm.kills.set(vm.kills.get().wrapping_add(1));
+        vm.kills.set(kills.wrapping_add(1));
         // Hooks belong to one coroutine. Those between this one and the main state get theirs at the
         // end of their slice; until then `coroutine.resume` and the like refuse them.
         interrupt(state);

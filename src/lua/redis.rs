@@ -174,13 +174,12 @@ fn with_words<R>(lua: Stack, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'sta
     result
 }
 
-/// Integers as such, minus zero too; the rest in the fewest digits. NaN has a sign here.
+/// Zero has no sign here, NaN has.
 fn number_text(value: f64) -> Text {
-    let integer = value as i64;
-    match integer as f64 == value && integer != i64::MAX {
-        true => number::format_i64(integer),
-        false if value.is_nan() && value.is_sign_negative() => "-nan".into(),
-        false => number::format_double(value),
+    match value {
+        0.0 => "0".into(),
+        _ if value.is_nan() && value.is_sign_negative() => "-nan".into(),
+        _ => number::format_double(value),
     }
 }
 

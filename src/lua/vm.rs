@@ -371,3 +371,366 @@ impl Lua {
         unsafe { ffi::lua_gc(self.vm.state.get(), ffi::LUA_GCSTEP, 0) != 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+    /// Commands that answer in one shape each, and count their calls.
+    #[derive(Default)]
+    struct Fake {
+        calls: usize,
+        log: Vec<String>,
+    }
+
+    impl Commands for Fake {
+        fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result {
+            self.calls += 1;
+            let count = args.left();
+            match args.all()[0] {
+                b"echo" => reply.bulk(args.all()[1]),
+                b"ok" => reply.ok(),
+                b"count" => reply.count(count),
+                b"null" => reply.null(),
+                b"list" => reply.bulks(args.rest()),
+                b"map" => {
+                    reply.map(count / 2);
+                    args.for_each(|word| reply.bulk(word));
+                }
+                b"set" => {
+                    reply.set(count);
+                    args.for_each(|word| reply.bulk(word));
+                }
+                b"later" => {
+                    let slot = reply.array_later();
+                    args.for_each(|word| reply.bulk(word));
+                    reply.close(slot, count);
+                }
+                b"regret" => {
+                    let mark = reply.mark();
+                    reply.array(2);
+                    reply.int(1);
+                    reply.rollback(mark);
+                    reply.int(2);
+                }
+                b"double" => reply.double(1.5),
+                b"boolean" => reply.boolean(true),
+                b"deep" => {
+                    (0..20).for_each(|_| reply.array(1));
+                    reply.int(1);
+                }
+                b"nested" => {
+                    reply.array(2);
+                    reply.map(1);
+                    reply.bulk(b"k");
+                    reply.array(0);
+                    reply.set(0);
+                }
+                b"panic" => panic!("a handler panicked"),
+                _ => return Err(Error::new("ERR no")),
+            }
+            Ok(())
+        }
+
+        fn acl_check(&mut self, args: Args<'_>) -> Option<bool> {
+            (args.all()[0] == b"echo").then_some(true)
+        }
+
+        fn log(&mut self, level: LogLevel, message: &[u8]) {
+            self.log.push(format!("{level:?} {}", message.escape_ascii()));
+        }
+
+        fn log_level(&self) -> LogLevel {
+            LogLevel::Notice
+        }
+
+        fn clock_s(&self) -> f64 {
+            7.5
+        }
+
+        fn set_replication(&mut self, _: bool, _: bool) {}
+    }
+
+    /// Runs a script to its end, or kills it at its first suspension if `kill` says so.
+    fn run(lua: &mut Lua, source: &str, words: &[&[u8]], protocol: Protocol, kill: bool) -> String {
+        let mut fake = Fake::default();
+        let mut out = Vec::new();
+        let mut reply = Reply::bytes(&mut out, protocol);
+        let script = match lua.eval(source.as_bytes()) {
+            Ok(script) => script,
+            Err(error) => return error.text().to_owned(),
+        };
+        let mut outcome = lua.start(script, &words[..words.len().min(1)], words, &mut fake);
+        let mut suspensions = 0;
+        while outcome == Outcome::Suspended {
+            suspensions += 1;
+            assert!(suspensions < 1_000, "it runs for ever: {source}");
+            let verdict = if kill { Verdict::Kill } else { Verdict::GoOn };
+            outcome = lua.resume(verdict, &mut fake);
+        }
+        match lua.finish(&mut reply) {
+            Ok(()) => out.escape_ascii().to_string(),
+            Err(error) => error.text().to_owned(),
+        }
+    }
+
+    fn check(source: &str, expect: &str) {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        assert_eq!(
+            run(&mut lua, source, &[b"a", b"b"], Protocol::Resp2, false),
+            expect,
+            "{source}"
+        );
+    }
+
+    fn check_resp3(source: &str, expect: &str) {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        assert_eq!(
+            run(&mut lua, source, &[b"a", b"b"], Protocol::Resp3, false),
+            expect,
+            "{source}"
+        );
+    }
+
+    #[test]
+    fn replies_become_lua_values() {
+        check("return redis.call('echo', 'x').. #redis.call('list', 'a', 'b')", r"$2\r\nx2\r\n");
+        check("return redis.call('ok').ok", r"$2\r\nOK\r\n");
+        check("return redis.call('null') == false", r":1\r\n");
+        check("return redis.call('later', 'a', 'b')", r"*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+        check("return redis.call('regret')", r":2\r\n");
+        check("return redis.call('list')", r"*0\r\n");
+        check("return redis.call('map', 'k', 'v')[2]", r"$1\r\nv\r\n");
+        check("return redis.call('double')", r"$3\r\n1.5\r\n");
+        check(
+            "local t = redis.call('deep') local n = 0 while type(t) == 'table' do t = t[1] n = n + 1 end return n",
+            r":20\r\n",
+        );
+    }
+
+    #[test]
+    fn replies_become_lua_values_in_resp3() {
+        let check = |source: &str, expect: &str| {
+            check_resp3(&format!("redis.setresp(3) {source}"), expect);
+        };
+        check("return redis.call('null') == nil", r"#t\r\n");
+        check("return redis.call('map', 'k', 'v').map.k", r"$1\r\nv\r\n");
+        check("return redis.call('set', 'k').set.k", r"#t\r\n");
+        check("return redis.call('double').double", r":1\r\n");
+        check("return redis.call('boolean')", r"#t\r\n");
+        check("return redis.call('nested')", r"*2\r\n%1\r\n$1\r\nk\r\n*0\r\n~0\r\n");
+    }
+
+    #[test]
+    fn lua_values_become_replies_in_resp3() {
+        check_resp3("return {map = {a = 1}}", r"%1\r\n$1\r\na\r\n:1\r\n");
+        check_resp3("return {set = {a = 1}}", r"~1\r\n$1\r\na\r\n");
+        check_resp3("return {double = 1.5}", r",1.5\r\n");
+        check_resp3("return {big_number = '12'}", r"(12\r\n");
+        check_resp3(
+            "return {verbatim_string = {format = 'txt', string = 'a'}}",
+            r"=5\r\ntxt:a\r\n",
+        );
+        check_resp3("return true", r":1\r\n");
+        check_resp3("return nil", r"_\r\n");
+    }
+
+    #[test]
+    fn a_reply_too_deep_is_taken_back_whole() {
+        let nest = "local t = {} for _ = 1, 2000 do t = {1, t} end return t";
+        check(nest, "ERR reached lua stack limit");
+    }
+
+    #[test]
+    fn statements_run_and_raise_though_nobody_takes_the_reply() {
+        check("redis.call('ok') redis.call('list', 'a') return 1", r":1\r\n");
+        let sha = Sha::of(b"redis.call('nosuch') return 1");
+        let expect = format!("ERR no script: {sha}, on @user_script:1.");
+        check("redis.call('nosuch') return 1", &expect);
+        check("redis.pcall('nosuch') return 1", r":1\r\n");
+        let lua = Lua::new(MEMORY_BYTES_MAX);
+        assert!(lua.vm.sees_discards.get(), "the layout of call records is known");
+    }
+
+    #[test]
+    fn errors_name_the_script_by_its_first_comment() {
+        let source = "--[[\n  Move a job\n  Input: ...\n]]\nerror('x')";
+        let sha = Sha::of(source.as_bytes());
+        check(
+            source,
+            &format!("ERR user_script:5: x script: {sha} (Move a job), on @user_script:5."),
+        );
+        let source = format!("-- {}\nerror('x')", "y".repeat(70));
+        let sha = Sha::of(source.as_bytes());
+        let title = "y".repeat(60);
+        let expect = format!("ERR user_script:2: x script: {sha} ({title}), on @user_script:2.");
+        check(&source, &expect);
+    }
+
+    #[test]
+    fn words_are_fresh_in_every_run() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let spoil = "KEYS[1] = 5 ARGV[4] = 'x' ARGV.y = 1 setmetatable(KEYS, {})";
+        let show = "local n = 0 for k, v in pairs(ARGV) do n = n + 1 end \
+            local answer = KEYS[1] .. n .. ARGV[#ARGV] .. tostring(getmetatable(KEYS))";
+        let source = format!("{show} {spoil} return answer");
+        for words in [&[&b"a"[..], b"b"][..], &[b"a", b"c"], &[b"a"], &[b"x", b"y", b"z"]] {
+            let last = words[words.len() - 1].escape_ascii();
+            let text = format!("{}{}{last}nil", words[0].escape_ascii(), words.len());
+            let expect = format!(r"${}\r\n{text}\r\n", text.len());
+            assert_eq!(run(&mut lua, &source, words, Protocol::Resp2, false), expect);
+        }
+        assert_eq!(run(&mut lua, "return #ARGV + #KEYS", &[], Protocol::Resp2, false), r":0\r\n");
+    }
+
+    #[test]
+    fn nothing_that_a_script_does_reaches_the_next_one() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        for attack in [
+            "string.len = nil",
+            "_G.string = nil",
+            "string = nil",
+            "rawset(string, 'len', 1)",
+            "rawset(_G, 'string', 1)",
+            "table.insert(string, 1)",
+            "setmetatable(string, {})",
+            "setmetatable(_G, {})",
+            "getmetatable('').__index = nil",
+            "getmetatable(_G).__index = nil",
+            "getmetatable(string).__index.len = nil",
+            "getfenv().string = nil",
+            "getfenv(0).string = nil",
+            "getfenv(string.len).string = nil",
+            "setfenv(0, {})",
+            "loadstring('string = nil')()",
+            "for k, v in pairs(_G) do _G[k] = nil end",
+            "local _, t = pairs(string) t.len = nil",
+            "setfenv(1, {}) return 1",
+            "coroutine.wrap(function() string = nil end)()",
+            "KEYS = nil",
+        ] {
+            run(&mut lua, attack, &[], Protocol::Resp2, false);
+            let probe = "return ('abc'):len() + string.len('abc')";
+            assert_eq!(run(&mut lua, probe, &[], Protocol::Resp2, false), r":6\r\n", "{attack}");
+        }
+    }
+
+    #[test]
+    fn the_holes_of_stock_lua_are_closed() {
+        for source in [
+            "return pcall(loadstring, '\\27Lua')",
+            "return newproxy == nil",
+            "return string.dump == nil or string.dump",
+            "return string.find(string.rep('a', 1e6), string.rep('a?', 1e6))",
+            "return unpack({}, -2147483648, 2147483647)",
+            "return collectgarbage('stop')",
+            "local f = load(function() return '\\27Lua' end) return f == nil",
+            "return string.rep('x', 1e9)",
+            "local t = {} while true do t[#t + 1] = string.rep(#t, 1e5) end",
+            "local function f(s) return string.gsub(s, '.', f) end return f('a')",
+            "local function f() return f() + 1 end return f()",
+            "return cjson.decode(string.rep('[', 1e5))",
+            "return #cmsgpack.unpack(string.rep('\\145', 1e5))",
+        ] {
+            let mut lua = Lua::new(MEMORY_BYTES_MAX);
+            run(&mut lua, source, &[], Protocol::Resp2, false);
+            assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+        }
+    }
+
+    #[test]
+    fn a_kill_is_not_survived() {
+        for source in [
+            "while true do end",
+            "while true do pcall(function() while true do end end) end",
+            "while true do xpcall(function() while true do end end, function() end) end",
+            "string.gsub('aaa', 'a', function() while true do end end)",
+            "table.sort({3, 2, 1}, function() while true do end end)",
+            "while true do pcall(coroutine.wrap(function() while true do end end)) end",
+            "local function spin() while true do pcall(coroutine.wrap(spin)) end end spin()",
+            "local made = {} for i = 1, 50 do made[i] = coroutine.create(function() while true do end end) end \
+             while true do for i = 1, 50 do coroutine.resume(made[i]) end end",
+            "while true do redis.pcall('nosuch') end",
+        ] {
+            let mut lua = Lua::new(MEMORY_BYTES_MAX);
+            let found = run(&mut lua, source, &[], Protocol::Resp2, true);
+            assert!(
+                found.starts_with("ERR Script killed by user with SCRIPT KILL"),
+                "{source}\n{found}"
+            );
+            assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+        }
+    }
+
+    #[test]
+    fn a_suspended_script_may_be_dropped() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let script = lua.eval(b"while true do end").unwrap();
+        assert_eq!(lua.start(script, &[], &[], &mut Fake::default()), Outcome::Suspended);
+        assert!(lua.is_suspended());
+    }
+
+    #[test]
+    fn a_panic_goes_through_to_the_caller() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let script = lua.eval(b"pcall(redis.call, 'panic') redis.call('ok')").unwrap();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut fake = Fake::default();
+            let _calls = Calls(&CALLS);
+            lua.start(script, &[], &[], &mut fake)
+        }));
+        assert!(result.is_err());
+        assert_eq!(CALLS.load(Ordering::Relaxed), 1, "the caller's frames are unwound");
+        assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+    }
+
+    struct Calls(&'static AtomicUsize);
+
+    impl Drop for Calls {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_comes_back() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let source = "local t = {} while true do t[#t + 1] = string.rep('x', 1e5) .. #t end";
+        let sha = Sha::of(source.as_bytes());
+        let found = run(&mut lua, source, &[], Protocol::Resp2, false);
+        assert_eq!(found, format!("ERR Error running script {sha}, not enough memory"));
+        while !lua.collect_step() {}
+        assert!(lua.memory_bytes() < MEMORY_BYTES_MAX / 10, "{}", lua.memory_bytes());
+    }
+
+    #[test]
+    fn scripts_by_eval_leave_when_there_are_many() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let pinned = lua.load(b"return 'pinned'").unwrap().sha;
+        let first = lua.eval(b"return 0").unwrap().sha;
+        for number in 1..=EVAL_SCRIPTS_MAX {
+            lua.eval(format!("return {number}").as_bytes()).unwrap();
+        }
+        assert!(lua.contains(&pinned) && !lua.contains(&first));
+        assert_eq!((lua.script_count(), lua.evicted_count()), (EVAL_SCRIPTS_MAX + 1, 1));
+        lua.flush();
+        assert_eq!((lua.script_count(), lua.source_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_log_and_the_clock_are_the_engines() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let source =
+            b"redis.log(redis.LOG_WARNING, 'a', 1) redis.log(0, 'b') return os.clock() * 2";
+        let script = lua.eval(source).unwrap();
+        let (mut fake, mut out) = (Fake::default(), Vec::new());
+        assert_eq!(lua.start(script, &[], &[], &mut fake), Outcome::Done);
+        lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2)).unwrap();
+        assert_eq!((out.as_slice(), fake.log), (&b":15\r\n"[..], vec!["Warning a 1".to_owned()]));
+    }
+}
