@@ -32,9 +32,9 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// VM instructions that a script runs before its hook asks whether time is up: 1 % of script time.
 pub const SCRIPT_SLICE_INSTRUCTIONS: u32 = 100_000;
 
-/// Tables within tables that a script may return, as Redis: deeper ones answer "reached lua stack
-/// limit" instead of overflowing the stack.
-pub const REPLY_DEPTH_MAX: usize = 7;
+/// Tables within tables that a script may return: deeper ones answer "reached lua stack limit"
+/// instead of overflowing the stack. Redis goes on to 8,000, where the Lua stack ends.
+pub const REPLY_DEPTH_MAX: usize = 1_000;
 
 /// Open files beside the clients' sockets: listeners, log, standard streams. Redis reserves as
 /// many.

@@ -9,8 +9,8 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 
-/// The message handler of every script: remembers where the error was raised, leaves it as it is. When
-/// a C function raised it, the place is where that was called.
+/// The message handler of every script: remembers where the error was raised, leaves it as it is.
+/// When a C function raised it, the place is where that was called.
 pub(super) unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     let lua = Stack(state);
     let vm = lua.vm();
@@ -18,7 +18,8 @@ pub(super) unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int 
     1
 }
 
-/// Source and line of the Lua function at `level` of the call stack; the line is -1 where only C is.
+/// Source and line of the Lua function at `level` of the call stack; the line is -1 where only C
+/// is.
 fn place(lua: Stack, level: c_int) -> Option<(String, c_int)> {
     let mut record = MaybeUninit::<lua_Debug>::zeroed();
     // SAFETY: `lua_getinfo` fills the fields that `Sl` names, the strings of which live as long as

@@ -21,8 +21,9 @@ pub(super) fn functions() -> [(&'static str, lua_CFunction); 12] {
     ]
 }
 
-/// Rounds to the nearest integer, halves to even, and keeps the low 32 bits: adding 2^52 + 2^51 moves
-/// exactly those to the end of the mantissa. Beyond 2^51 the bits are as arbitrary as in LuaBitOp.
+/// Rounds to the nearest integer, halves to even, and keeps the low 32 bits: adding 2^52 + 2^51
+/// moves exactly those to the end of the mantissa. Beyond 2^51 the bits are as arbitrary as in
+/// LuaBitOp.
 fn argument(lua: Stack, index: c_int) -> Result<u32, Raise> {
     Ok((lua.check_number(index)? + 6_755_399_441_055_744.0).to_bits() as u32)
 }

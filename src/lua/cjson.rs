@@ -1,14 +1,15 @@
 //! `cjson`: JSON as lua-cjson 2.1.0 reads and writes it, Redis's settings at first.
 //!
 //! What it writes is stored and sent to clients, so its choices are kept: `/` and DEL are escaped,
-//! other bytes pass as they are, UTF-8 or not; numbers have 14 digits; an empty table is an object; a
-//! table with positive integers as its only keys is an array unless too sparse. What it reads is as
-//! lenient: numbers are what `strtod` takes, a zero byte ends the text, control characters may stand
-//! in strings. Objects grow member by member, because their history decides the order of `pairs`.
+//! other bytes pass as they are, UTF-8 or not; numbers have 14 digits; an empty table is an object;
+//! a table with positive integers as its only keys is an array unless too sparse. What it reads is
+//! as lenient: numbers are what `strtod` takes, a zero byte ends the text, control characters may
+//! stand in strings. Objects grow member by member, because their history decides the order of
+//! `pairs`.
 
-use super::stack::{Kind, Raise, Returns, Stack, c_function, upvalue};
+use super::stack::{Kind, Raise, Returns, Stack, api, c_function, upvalue};
 use crate::util::number;
-use mlua::ffi::{self, lua_CFunction};
+use mlua::ffi::lua_CFunction;
 use std::ffi::{c_char, c_double, c_int};
 use std::ptr::null_mut;
 
@@ -77,10 +78,9 @@ fn functions() -> [(&'static str, lua_CFunction); 10] {
 /// Pushes a `cjson` table with settings of its own.
 pub(super) fn push_library(lua: Stack) {
     lua.push_table(0, 16);
+    let settings = api!(lua_newuserdata(lua, size_of::<Settings>()));
     // SAFETY: Lua aligns userdata for any type; `Settings` has no destructor that would be missed.
-    unsafe {
-        ffi::lua_newuserdata(lua.0, size_of::<Settings>()).cast::<Settings>().write(SETTINGS)
-    };
+    unsafe { settings.cast::<Settings>().write(SETTINGS) };
     for (name, function) in functions() {
         lua.push_copy(-1);
         lua.push_closure(function, 1);
@@ -96,9 +96,10 @@ pub(super) fn push_library(lua: Stack) {
 }
 
 fn settings<'a>(lua: Stack) -> &'a mut Settings {
+    let settings = api!(lua_touserdata(lua, upvalue(1)));
     // SAFETY: the upvalue of each function is the userdata that `push_library` made, alive as long
     // as the function; the reference ends with the call, and calls do not nest.
-    unsafe { &mut *ffi::lua_touserdata(lua.0, upvalue(1)).cast::<Settings>() }
+    unsafe { &mut *settings.cast::<Settings>() }
 }
 
 fn check_count(lua: Stack, count: c_int) -> Result<(), Raise> {
@@ -130,8 +131,8 @@ fn integer_setting(lua: Stack, setting: &mut i32, max: i32) -> Returns {
     Ok(1)
 }
 
-/// An argument that is a boolean or one of `words`, if there is one: false and true are the first two
-/// positions, words follow from the third.
+/// An argument that is a boolean or one of `words`, if there is one: false and true are the first
+/// two positions, words follow from the third.
 fn choice(lua: Stack, index: c_int, words: &[&str]) -> Result<Option<usize>, Raise> {
     match lua.kind(index) {
         Kind::None | Kind::Nil => return Ok(None),
@@ -249,8 +250,7 @@ impl Encoder<'_> {
                 }
             }
             Kind::Nil => self.out.extend_from_slice(b"null"),
-            // SAFETY: the value on top is read, not followed.
-            Kind::LightUserdata if unsafe { ffi::lua_touserdata(self.lua.0, -1) }.is_null() => {
+            Kind::LightUserdata if api!(lua_touserdata(self.lua, -1)).is_null() => {
                 self.out.extend_from_slice(b"null");
             }
             _ => return Err(self.refusal(-1, "type not supported")),
@@ -585,8 +585,8 @@ impl Decoder<'_> {
         accepted
     }
 
-    /// Whether `strtod` might take what stands at `at`, but JSON does not: a plus sign, leading zeros,
-    /// hexadecimal digits, infinities and NaN.
+    /// Whether `strtod` might take what stands at `at`, but JSON does not: a plus sign, leading
+    /// zeros, hexadecimal digits, infinities and NaN.
     fn is_odd_number(&self, at: usize) -> bool {
         if self.byte(at) == b'+' {
             return true;

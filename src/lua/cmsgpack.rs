@@ -1,10 +1,10 @@
 //! `cmsgpack`: MessagePack as lua-cmsgpack 0.4.0 reads and writes it.
 //!
-//! Its choices are visible in stored data, so they are kept: the smallest integer form, unsigned for
-//! zero and above; a double as a float where nothing is lost; strings never as `bin`; a table with
-//! exactly the keys 1 to n is an array, the empty one too; tables nested deeper than 16 are nil. It
-//! reads neither `bin` nor extension types. Tables grow element by element as there, because their
-//! history decides the order of `pairs`.
+//! Its choices are visible in stored data, so they are kept: the smallest integer form, unsigned
+//! for zero and above; a double as a float where nothing is lost; strings never as `bin`; a table
+//! with exactly the keys 1 to n is an array, the empty one too; tables nested deeper than 16 are
+//! nil. It reads neither `bin` nor extension types. Tables grow element by element as there,
+//! because their history decides the order of `pairs`.
 
 use super::sandbox::add_to_new;
 use super::stack::{Kind, Raise, Returns, Stack, c_function};
@@ -110,7 +110,7 @@ fn pack_map(lua: Stack, out: &mut Vec<u8>, nesting: u32) {
 fn pack_header(out: &mut Vec<u8>, count: usize, [short, medium, long]: [u8; 3]) {
     match count {
         0..=15 => out.push(short | count as u8),
-        0..=0xffff => tagged(out, medium, &(count as u16).to_be_bytes()),
+        16..=0xffff => tagged(out, medium, &(count as u16).to_be_bytes()),
         _ => tagged(out, long, &(count as u32).to_be_bytes()),
     }
 }
@@ -119,8 +119,8 @@ fn pack_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let count = bytes.len();
     match count {
         0..=31 => out.push(0xa0 | count as u8),
-        0..=0xff => tagged(out, 0xd9, &[count as u8]),
-        0..=0xffff => tagged(out, 0xda, &(count as u16).to_be_bytes()),
+        32..=0xff => tagged(out, 0xd9, &[count as u8]),
+        0x100..=0xffff => tagged(out, 0xda, &(count as u16).to_be_bytes()),
         _ => tagged(out, 0xdb, &(count as u32).to_be_bytes()),
     }
     out.extend_from_slice(bytes);
@@ -138,13 +138,13 @@ fn pack_number(out: &mut Vec<u8>, number: f64) {
     }
     match integer {
         -32..=127 => out.push(integer as u8),
-        0..=0xff => tagged(out, 0xcc, &[integer as u8]),
-        0..=0xffff => tagged(out, 0xcd, &(integer as u16).to_be_bytes()),
-        0..=0xffff_ffff => tagged(out, 0xce, &(integer as u32).to_be_bytes()),
-        0.. => tagged(out, 0xcf, &integer.to_be_bytes()),
-        -0x80.. => tagged(out, 0xd0, &[integer as u8]),
-        -0x8000.. => tagged(out, 0xd1, &(integer as i16).to_be_bytes()),
-        -0x8000_0000.. => tagged(out, 0xd2, &(integer as i32).to_be_bytes()),
+        128..=0xff => tagged(out, 0xcc, &[integer as u8]),
+        0x100..=0xffff => tagged(out, 0xcd, &(integer as u16).to_be_bytes()),
+        0x1_0000..=0xffff_ffff => tagged(out, 0xce, &(integer as u32).to_be_bytes()),
+        0x1_0000_0000.. => tagged(out, 0xcf, &integer.to_be_bytes()),
+        -0x80..=-33 => tagged(out, 0xd0, &[integer as u8]),
+        -0x8000..=-0x81 => tagged(out, 0xd1, &(integer as i16).to_be_bytes()),
+        -0x8000_0000..=-0x8001 => tagged(out, 0xd2, &(integer as i32).to_be_bytes()),
         _ => tagged(out, 0xd3, &integer.to_be_bytes()),
     }
 }

@@ -1,10 +1,10 @@
 //! A stack for scripts, so that one can stop in the middle and let other clients be answered.
 //!
-//! The count hook runs every `SCRIPT_SLICE_INSTRUCTIONS` and suspends the script; whoever started it
-//! owns the clock and resumes it with a verdict. Only one script runs at a time, so one stack is kept
-//! and used again.
+//! The count hook runs every `SCRIPT_SLICE_INSTRUCTIONS` and suspends the script; whoever started
+//! it owns the clock and resumes it with a verdict. Only one script runs at a time, so one stack is
+//! kept and used again.
 
-use super::stack::Stack;
+use super::stack::{Stack, api};
 use super::vm::{Verdict, Vm};
 use crate::config::SCRIPT_SLICE_INSTRUCTIONS;
 use corosensei::stack::DefaultStack;
@@ -12,9 +12,9 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use mlua::ffi::{self, lua_Debug, lua_State};
 use std::ffi::c_int;
 
-/// The deepest recursion that Lua allows takes about half of it: 200 nested calls through `gsub`, each
-/// with a buffer of 8 KB, a pattern of `PATTERN_BYTES_MAX` in the innermost, and a nest of JSON.
-/// Untouched pages cost nothing.
+/// The deepest recursion that Lua allows takes about half of it: 200 nested calls through `gsub`,
+/// each with a buffer of 8 KB, a pattern of `PATTERN_BYTES_MAX` in the innermost, and a nest of
+/// JSON. Untouched pages cost nothing.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// A killed script is interrupted at every instruction; so often it also lets others run.
@@ -49,8 +49,7 @@ impl Fiber {
             vm.suspender.set(suspender);
             let lua = vm.main();
             vm.heap.leave();
-            // SAFETY: the function and its handler are on the stack; errors are returned.
-            let status = unsafe { ffi::lua_pcall(lua.0, 0, 1, -2) };
+            let status = api!(lua_pcall(lua, 0, 1, -2));
             vm.heap.enter();
             status
         });
@@ -83,29 +82,27 @@ impl Fiber {
 impl Drop for Fiber {
     fn drop(&mut self) {
         if let Some(coroutine) = &mut self.coroutine {
-            // SAFETY: between hook and `start` lie frames of Lua alone, and `start`'s own, which holds
-            // nothing with a destructor. Unwinding through Lua is what must not happen.
+            // SAFETY: between hook and `start` lie frames of Lua alone, and `start`'s own, which
+            // holds nothing with a destructor. Unwinding through Lua is what must not happen.
             unsafe { coroutine.force_reset() };
         }
     }
 }
 
 /// Interrupts `state` after each slice. Coroutines inherit it when they are made.
-pub(super) fn watch(state: *mut lua_State) {
-    // SAFETY: the state is alive.
-    unsafe { ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKCOUNT, SLICE) };
+pub(super) fn watch(lua: Stack) {
+    api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, SLICE));
 }
 
 /// Interrupts `state` at every instruction, so that no `pcall` outlives a kill.
-pub(super) fn interrupt(state: *mut lua_State) {
-    // SAFETY: as above.
-    unsafe { ffi::lua_sethook(state, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1) };
+pub(super) fn interrupt(lua: Stack) {
+    api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1));
 }
 
 unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
     let lua = Stack(state);
     let vm = lua.vm();
-    let is_slice_over = unsafe { ffi::lua_gethookcount(state) } == SLICE;
+    let is_slice_over = api!(lua_gethookcount(lua)) == SLICE;
     let kills = vm.kills.get();
     if is_slice_over || kills > 0 && kills.is_multiple_of(KILLS_A_SUSPENSION) {
         vm.pace();
@@ -117,15 +114,14 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
     }
     if vm.is_killed.get() {
         vm.kills.set(kills.wrapping_add(1));
-        // Hooks belong to one coroutine. Those between this one and the main state get theirs at the
-        // end of their slice; until then `coroutine.resume` and the like refuse them.
-        interrupt(state);
-        interrupt(vm.main().0);
+        // Hooks belong to one coroutine. Those between this one and the main state get theirs at
+        // the end of their slice; until then `coroutine.resume` and the like refuse them.
+        interrupt(lua);
+        interrupt(vm.main());
         vm.heap.enter();
         lua.push_error_table(KILLED);
         vm.heap.leave();
-        // SAFETY: nothing with a destructor is alive here.
-        unsafe { ffi::lua_error(state) };
+        api!(lua_error(lua));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Lua's memory: the global allocator, counted, and limited while the VM itself runs.
 //!
-//! Lua answers a refused allocation with `longjmp`. Inside Rust that would leave frames undropped, so
-//! the limit is lifted for as long as a Rust function runs: `enter` checks it, `leave` restores it.
+//! Lua answers a refused allocation with `longjmp`. Inside Rust that would leave frames undropped,
+//! so the limit is lifted for as long as a Rust function runs: `enter` checks it, `leave` restores
+//! it.
 
 use super::vm::Vm;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
@@ -51,7 +52,8 @@ pub(super) unsafe extern "C" fn allocate(
 ) -> *mut c_void {
     // SAFETY: `Vm::new` passed the address of the VM, which outlives its state.
     let heap = unsafe { &(*context.cast::<Vm>()).heap };
-    // SAFETY: Lua never asks for more than `isize::MAX`, and says the size of each block it returns.
+    // SAFETY: Lua never asks for more than `isize::MAX`, and says the size of each block it
+    // returns.
     unsafe {
         let layout = |size| Layout::from_size_align_unchecked(size, ALIGN);
         if new_size == 0 {

@@ -2,7 +2,7 @@
 
 use super::push::{Discard, Pusher, push_command_error};
 use super::script::Sha;
-use super::stack::{Kind, Raise, Returns, Stack, c_function};
+use super::stack::{Kind, Raise, Returns, Stack, api, c_function, upvalue};
 use super::vm::Vm;
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply};
@@ -77,8 +77,8 @@ pub(super) fn push_library(lua: Stack) {
     lua.set_field(-2, "REDIS_VERSION");
 }
 
-/// Runs a command. Its words are the Lua strings where they lie on the stack; its reply goes onto the
-/// stack above them.
+/// Runs a command. Its words are the Lua strings where they lie on the stack; its reply goes onto
+/// the stack above them.
 fn call(lua: Stack, raises: bool) -> Returns {
     let vm = lua.vm();
     let result = if vm.is_killed.get() {
@@ -183,8 +183,8 @@ fn number_text(value: f64) -> Text {
     }
 }
 
-/// Whether the caller of the running C function takes no result: `redis.call(...)` as a statement. Lua
-/// has no function for it, so this reads its call record (lstate.h: `L->ci->nresults`).
+/// Whether the caller of the running C function takes no result: `redis.call(...)` as a statement.
+/// Lua has no function for it, so this reads its call record (lstate.h: `L->ci->nresults`).
 /// `calibrate` makes sure at start-up that it lies where it is read.
 fn wants_nothing(lua: Stack) -> bool {
     const CALL_RECORD: usize = 40;
@@ -202,18 +202,16 @@ pub(super) fn calibrate(lua: Stack) {
         let lua = Stack(state);
         lua.push_boolean(wants_nothing(lua));
         lua.push_copy(-1);
-        lua.replace(super::stack::upvalue(1));
+        lua.replace(upvalue(1));
         1
     }
     let seen = |results: c_int| {
         lua.push_nil();
         lua.push_closure(probe, 1);
         lua.push_copy(-1);
-        // SAFETY: `probe` does not raise.
-        unsafe { mlua::ffi::lua_call(lua.0, 0, results) };
+        api!(lua_call(lua, 0, results));
         lua.pop(results);
-        // SAFETY: the closure, which has one upvalue, is on top.
-        unsafe { mlua::ffi::lua_getupvalue(lua.0, -1, 1) };
+        api!(lua_getupvalue(lua, -1, 1));
         let seen = lua.boolean(-1);
         lua.pop(2);
         seen

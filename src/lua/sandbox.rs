@@ -1,25 +1,27 @@
 //! What scripts see: the globals of Redis 7.4, read-only, and none of the holes of stock Lua 5.1.5.
 //!
-//! Lua 5.1 has no read-only tables (Redis patched them into its own copy), and `__newindex` guards only
-//! keys that are absent. So scripts never hold a true library table: they see an empty one, its
-//! *guard*, whose metatable reads from the true table and refuses writes. The functions that look at
-//! a table as it is (`next`, `rawget`, ...) look through guards. Globals work alike, but a script
-//! whose code assigns to no global runs in the true table of globals, where reads are direct.
+//! Lua 5.1 has no read-only tables (Redis patched them into its own copy), and `__newindex` guards
+//! only keys that are absent. So scripts never hold a true library table: they see an empty one,
+//! its *guard*, whose metatable reads from the true table and refuses writes. The functions that
+//! look at a table as it is (`next`, `rawget`, ...) look through guards. Globals work alike, but a
+//! script whose code assigns to no global runs in the true table of globals, where reads are
+//! direct.
 //!
 //! Absent, though Redis has them: `newproxy` (its `__gc` would run Lua in the middle of a push),
 //! `string.dump`, compiled chunks, and Redis's own `__redis__err__handler`.
 //!
-//! The functions here are plain C functions: they hold nothing with a destructor, so they may raise.
+//! The functions here are plain C functions: they hold nothing with a destructor, so they may
+//! raise.
 
 use super::script::{self, SOURCE_BYTES_MAX};
-use super::stack::{Kind, Stack, c_function, upvalue};
+use super::stack::{Kind, Returns, Stack, api, c_function, upvalue};
 use super::{bit, cjson, cmsgpack, redis, structs};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 
-/// Longest pattern of `string.find` and the like. Matching takes C stack for each item of a pattern,
-/// about 100 bytes, and Lua 5.1 does not bound it.
+/// Longest pattern of `string.find` and the like. Matching takes C stack for each item of a
+/// pattern, about 100 bytes, and Lua 5.1 does not bound it.
 const PATTERN_BYTES_MAX: usize = 16 * 1024;
 
 /// At this address as key, a guard's metatable holds the true table. No script can write the key.
@@ -67,7 +69,7 @@ const WRAPPERS: [(&str, &str, lua_CFunction); 24] = [
     ("_G", "pairs", pairs),
     ("_G", "pcall", pcall),
     ("_G", "rawget", rawget),
-    ("_G", "rawset", rawset),
+    ("_G", "rawset", refuse_guard),
     ("_G", "setfenv", setfenv),
     ("_G", "setmetatable", refuse_guard),
     ("_G", "unpack", unpack),
@@ -75,10 +77,10 @@ const WRAPPERS: [(&str, &str, lua_CFunction); 24] = [
     ("coroutine", "resume", refuse_killed),
     ("coroutine", "wrap", wrap),
     ("string", "find", find),
-    ("string", "gfind", bounded_pattern),
-    ("string", "gmatch", bounded_pattern),
-    ("string", "gsub", bounded_pattern),
-    ("string", "match", bounded_pattern),
+    ("string", "gfind", matching),
+    ("string", "gmatch", matching),
+    ("string", "gsub", matching),
+    ("string", "match", matching),
     ("table", "foreach", look_through_guard),
     ("table", "foreachi", look_through_guard),
     ("table", "insert", refuse_guard),
@@ -92,12 +94,9 @@ pub(super) fn install(lua: Stack) {
         (c"string", ffi::luaopen_string),
         (c"math", ffi::luaopen_math),
     ] {
-        // SAFETY: no memory limit is in force yet, and nothing else makes these functions raise.
-        unsafe {
-            ffi::lua_pushcfunction(lua.0, open);
-            ffi::lua_pushstring_(lua.0, name.as_ptr());
-            ffi::lua_call(lua.0, 1, 0);
-        }
+        lua.push_function(open);
+        api!(lua_pushstring_(lua, name.as_ptr()));
+        api!(lua_call(lua, 1, 0));
     }
     lua.push_copy(ffi::LUA_GLOBALSINDEX);
     let stock = lua.top();
@@ -160,14 +159,12 @@ pub(super) fn install(lua: Stack) {
     push_guard(lua);
     let guard = lua.top();
     // What `getmetatable(_G)` shows.
-    // SAFETY: a guard has a metatable.
-    unsafe { ffi::lua_getmetatable(lua.0, guard) };
+    api!(lua_getmetatable(lua, guard));
     lua.push_copy(guard - 2);
     lua.set_field(-2, "__metatable");
     lua.pop(1);
     lua.push_copy(guard - 3);
-    // SAFETY: a table is at `globals`, and one on top.
-    unsafe { ffi::lua_setmetatable(lua.0, globals) };
+    api!(lua_setmetatable(lua, globals));
     lua.push_copy(guard);
     lua.set_field(globals, "_G");
 
@@ -212,16 +209,14 @@ fn push_guard(lua: Stack) {
     lua.set_field(-2, "__index");
     lua.push_function(refuse_assignment);
     lua.set_field(-2, "__newindex");
-    // SAFETY: a table lies below the one on top.
-    unsafe { ffi::lua_setmetatable(lua.0, -2) };
+    api!(lua_setmetatable(lua, -2));
 }
 
-/// `getmetatable("")` shows a guard, so that no script changes what strings do for the next one. On top
-/// is the true `string` table, which the metatable goes on using.
+/// `getmetatable("")` shows a guard, so that no script changes what strings do for the next one. On
+/// top is the true `string` table, which the metatable goes on using.
 fn guard_string_metatable(lua: Stack) {
     lua.push_bytes(b"");
-    // SAFETY: the string library gave strings a metatable.
-    unsafe { ffi::lua_getmetatable(lua.0, -1) };
+    api!(lua_getmetatable(lua, -1));
     lua.push_table(0, 1);
     lua.push_copy(-4);
     push_guard(lua);
@@ -259,8 +254,7 @@ fn refill(lua: Stack, words: &[&[u8]]) -> bool {
     if lua.kind(-1) != Kind::Table {
         return false;
     }
-    // SAFETY: the table is only looked at.
-    if unsafe { ffi::lua_getmetatable(lua.0, -1) } != 0 {
+    if api!(lua_getmetatable(lua, -1)) != 0 {
         lua.pop(1);
         return false;
     }
@@ -302,7 +296,7 @@ fn push_globals(lua: Stack) {
     lua.push_kept(*lua.vm().globals.get().expect("the sandbox is installed"));
 }
 
-fn random(lua: Stack) -> super::stack::Returns {
+fn random(lua: Stack) -> Returns {
     let drawn = lua.vm().random.draw();
     let (low, high) = match lua.top() {
         0 => {
@@ -321,25 +315,23 @@ fn random(lua: Stack) -> super::stack::Returns {
     Ok(1)
 }
 
-fn clock(lua: Stack) -> super::stack::Returns {
+fn clock(lua: Stack) -> Returns {
     let seconds = lua.vm().commands(|commands| commands.clock_s());
     lua.push_number(seconds);
     Ok(1)
 }
 
 /// Lua's own function, around which a wrapper stands.
-unsafe fn stock(state: *mut lua_State) -> c_int {
-    // SAFETY: a wrapper's upvalue is a C function, which finds its arguments where ours are.
-    unsafe {
-        let function = ffi::lua_tocfunction(state, upvalue(1));
-        function.expect("wrappers stand around C functions")(state)
-    }
+fn stock(lua: Stack) -> c_int {
+    let function = api!(lua_tocfunction(lua, upvalue(1)));
+    let function = function.expect("wrappers stand around C functions");
+    // SAFETY: it finds its arguments where the wrapper does, and raises from where that may.
+    unsafe { function(lua.0) }
 }
 
 /// Puts the true table in place of a guard at `index`; false if there is none.
 fn look_through(lua: Stack, index: c_int) -> bool {
-    // SAFETY: only looks at the value.
-    if unsafe { ffi::lua_getmetatable(lua.0, index) } == 0 {
+    if api!(lua_getmetatable(lua, index)) == 0 {
         return false;
     }
     lua.push_address(&TRUE_TABLE);
@@ -355,142 +347,130 @@ fn look_through(lua: Stack, index: c_int) -> bool {
 
 const READ_ONLY: &CStr = c"Attempt to modify a readonly table";
 
-unsafe fn refuse(state: *mut lua_State) -> ! {
-    // SAFETY: raises; the callers are C functions.
-    unsafe {
-        ffi::lua_pushstring_(state, READ_ONLY.as_ptr());
-        ffi::lua_error(state)
-    }
+fn refuse(lua: Stack) -> ! {
+    api!(lua_pushstring_(lua, READ_ONLY.as_ptr()));
+    api!(lua_error(lua))
 }
 
-/// `__newindex` of guards.
-unsafe extern "C-unwind" fn refuse_assignment(state: *mut lua_State) -> c_int {
-    unsafe { ffi::luaL_error(state, READ_ONLY.as_ptr()) }
+/// Raises with the place before the message.
+fn raise(lua: Stack, message: &CStr) -> c_int {
+    api!(luaL_error(lua, c"%s".as_ptr(), message.as_ptr()))
 }
 
-/// `__index` of the globals.
-unsafe extern "C-unwind" fn missing(state: *mut lua_State) -> c_int {
-    unsafe {
-        let format = match ffi::lua_isstring(state, 2) {
-            0 => c"Second argument to luaProtectedTableError must be a string or number",
-            _ => c"Script attempted to access nonexistent global variable '%s'",
-        };
-        ffi::luaL_error(state, format.as_ptr(), ffi::lua_tostring(state, 2))
-    }
-}
-
-/// Around functions that change the table they are given.
-unsafe extern "C-unwind" fn refuse_guard(state: *mut lua_State) -> c_int {
-    unsafe {
-        if look_through(Stack(state), 1) {
-            refuse(state);
+/// Declares plain C functions.
+macro_rules! c_functions {
+    ($($(#[$doc:meta])* fn $name:ident($lua:ident) $body:block)*) => {$(
+        $(#[$doc])*
+        unsafe extern "C-unwind" fn $name(state: *mut lua_State) -> c_int {
+            let $lua = Stack(state);
+            $body
         }
-        stock(state)
-    }
+    )*};
 }
 
-/// Around functions that read the table they are given, and show none of it but its fields.
-unsafe extern "C-unwind" fn look_through_guard(state: *mut lua_State) -> c_int {
-    unsafe {
-        look_through(Stack(state), 1);
-        stock(state)
+c_functions! {
+    /// `__newindex` of guards.
+    fn refuse_assignment(lua) {
+        raise(lua, READ_ONLY)
     }
-}
 
-unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        ffi::lua_settop(state, 2);
-        look_through(Stack(state), 1);
-        if ffi::lua_next(state, 1) != 0 {
+    /// `__index` of the globals.
+    fn missing(lua) {
+        let format = match lua.kind(2) {
+            Kind::String | Kind::Number => {
+                c"Script attempted to access nonexistent global variable '%s'"
+            }
+            _ => c"Second argument to luaProtectedTableError must be a string or number",
+        };
+        let name = api!(lua_tostring(lua, 2));
+        api!(luaL_error(lua, format.as_ptr(), name))
+    }
+
+    /// Around functions that change the table they are given.
+    fn refuse_guard(lua) {
+        if look_through(lua, 1) {
+            refuse(lua);
+        }
+        stock(lua)
+    }
+
+    /// Around functions that read the table they are given, and show none of it but its fields.
+    fn look_through_guard(lua) {
+        look_through(lua, 1);
+        stock(lua)
+    }
+
+    fn next(lua) {
+        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        lua.set_top(2);
+        look_through(lua, 1);
+        if lua.next(1) {
             return 2;
         }
-        ffi::lua_pushnil(state);
+        lua.push_nil();
         1
     }
-}
 
-/// Its upvalue is `next`.
-unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        ffi::lua_pushvalue(state, upvalue(1));
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushnil(state);
+    /// Its upvalue is `next`.
+    fn pairs(lua) {
+        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        lua.push_copy(upvalue(1));
+        lua.push_copy(1);
+        lua.push_nil();
         3
     }
-}
 
-unsafe extern "C-unwind" fn rawget(state: *mut lua_State) -> c_int {
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        ffi::luaL_checkany(state, 2);
-        ffi::lua_settop(state, 2);
-        look_through(Stack(state), 1);
-        ffi::lua_rawget_(state, 1);
+    fn rawget(lua) {
+        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        api!(luaL_checkany(lua, 2));
+        lua.set_top(2);
+        look_through(lua, 1);
+        lua.get(1);
         1
     }
-}
 
-unsafe extern "C-unwind" fn rawset(state: *mut lua_State) -> c_int {
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        refuse_guard(state)
-    }
-}
-
-unsafe extern "C-unwind" fn getmetatable(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
-        ffi::luaL_checkany(state, 1);
-        ffi::lua_settop(state, 1);
-        ffi::lua_pushvalue(state, 1);
+    fn getmetatable(lua) {
+        api!(luaL_checkany(lua, 1));
+        lua.set_top(1);
+        lua.push_copy(1);
         if !look_through(lua, 2) {
-            ffi::lua_settop(state, 1);
-            return stock(state);
+            lua.set_top(1);
+            return stock(lua);
         }
-        ffi::lua_getmetatable(state, 1);
+        api!(lua_getmetatable(lua, 1));
         lua.get_field(-1, "__metatable");
         1
     }
-}
 
-/// Shows the guard for the true globals, in which a script may run.
-unsafe extern "C-unwind" fn getfenv(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
-        let count = stock(state);
+    /// Shows the guard for the true globals, in which a script may run.
+    fn getfenv(lua) {
+        let count = stock(lua);
         push_globals(lua);
-        if ffi::lua_rawequal(state, -1, -2) != 0 {
+        if api!(lua_rawequal(lua, -1, -2)) != 0 {
             lua.push_kept(*lua.vm().guard.get().expect("the sandbox is installed"));
             return 1;
         }
         lua.pop(1);
         count
     }
-}
 
-/// Level 0 would change the globals of all scripts to come.
-unsafe extern "C-unwind" fn setfenv(state: *mut lua_State) -> c_int {
-    unsafe {
-        if ffi::lua_isnumber(state, 1) != 0 && ffi::lua_tonumber(state, 1) as c_int == 0 {
-            refuse(state);
+    /// Level 0 would change the globals of all scripts to come.
+    fn setfenv(lua) {
+        if lua.number(1).is_some_and(|level| level as c_int == 0) {
+            refuse(lua);
         }
-        stock(state)
+        stock(lua)
     }
-}
 
-/// As Redis's `pcall`: of an error table it returns the text.
-unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
+    /// As Redis's `pcall`: of an error table it returns the text.
+    fn pcall(lua) {
         if lua.top() == 0 {
             lua.push_nil(); // Is called, and fails.
         }
         let count = lua.top();
         lua.push_boolean(true);
-        ffi::lua_insert(state, 1);
-        if ffi::lua_pcall(state, count - 1, ffi::LUA_MULTRET, 0) != ffi::LUA_OK {
+        api!(lua_insert(lua, 1));
+        if api!(lua_pcall(lua, count - 1, ffi::LUA_MULTRET, 0)) != ffi::LUA_OK {
             lua.push_boolean(false);
             lua.replace(1);
             if lua.kind(-1) == Kind::Table {
@@ -503,173 +483,157 @@ unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
         }
         lua.top()
     }
-}
 
-/// Unlike Lua's own it counts without overflow (CVE-2025-46817).
-unsafe extern "C-unwind" fn unpack(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
-        let first = ffi::luaL_optinteger(state, 2, 1) as c_int;
+    /// Unlike Lua's own it counts without overflow (CVE-2025-46817).
+    fn unpack(lua) {
+        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        let first = api!(luaL_optinteger(lua, 2, 1)) as c_int;
         let last = match lua.kind(3) {
             Kind::None | Kind::Nil => lua.len(1) as c_int,
-            _ => ffi::luaL_checkinteger(state, 3) as c_int,
+            _ => api!(luaL_checkinteger(lua, 3)) as c_int,
         };
         let count = i64::from(last) - i64::from(first) + 1;
         if count <= 0 {
             return 0;
         }
         let Some(count) = c_int::try_from(count).ok().filter(|&count| lua.reserve(count)) else {
-            return ffi::luaL_error(state, c"too many results to unpack".as_ptr());
+            return raise(lua, c"too many results to unpack");
         };
         for position in first..=last {
             lua.get_index(1, position);
         }
         count
     }
-}
 
-/// The collector is the server's to tune; what would tune it answers as if it had.
-unsafe extern "C-unwind" fn collect_garbage(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    match lua.bytes(1) {
-        Some(b"stop" | b"restart" | b"setpause" | b"setstepmul") => lua.push_number(0.0),
-        // SAFETY: the stock function checks its arguments itself.
-        _ => return unsafe { stock(state) },
+    /// The collector is the server's to tune; what would tune it answers as if it had.
+    fn collect_garbage(lua) {
+        match lua.bytes(1) {
+            Some(b"stop" | b"restart" | b"setpause" | b"setstepmul") => lua.push_number(0.0),
+            _ => return stock(lua),
+        }
+        1
     }
-    1
-}
 
-/// The parser does not hold the chunk's name (CVE-2025-49844), so the stack does: as the C string that
-/// the parser takes it for, since strings of the same bytes are one.
-unsafe extern "C-unwind" fn load_string(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
+    /// The parser does not hold the chunk's name (CVE-2025-49844), so the stack does: as the C
+    /// string that the parser takes it for, since strings of the same bytes are one.
+    fn load_string(lua) {
         let mut len = 0;
-        let source = ffi::luaL_checklstring(state, 1, &mut len);
-        let name = ffi::luaL_optstring(state, 2, source);
-        ffi::lua_pushstring_(state, name);
-        let name = ffi::lua_tostring(state, -1);
+        let source = api!(luaL_checklstring(lua, 1, &mut len));
+        let name = api!(luaL_optstring(lua, 2, source));
+        api!(lua_pushstring_(lua, name));
+        let name = api!(lua_tostring(lua, -1));
         if len > SOURCE_BYTES_MAX {
             lua.push_nil();
-            ffi::lua_pushstring_(state, TOO_LONG.as_ptr());
+            api!(lua_pushstring_(lua, TOO_LONG.as_ptr()));
             return 2;
         }
         let source = push_as_text(lua, 1, &mut len);
-        if ffi::luaL_loadbuffer(state, source, len, name) == ffi::LUA_OK {
+        if api!(luaL_loadbuffer(lua, source, len, name)) == ffi::LUA_OK {
             return 1;
         }
         lua.push_nil();
-        ffi::lua_insert(state, -2);
+        api!(lua_insert(lua, -2));
         2
+    }
+
+    /// Lua's own `load` with a reader of ours around the script's; the name is held as above.
+    fn load(lua) {
+        api!(luaL_checktype(lua, 1, ffi::LUA_TFUNCTION));
+        lua.set_top(2);
+        let name = api!(luaL_optstring(lua, 2, c"=(load)".as_ptr()));
+        api!(lua_pushstring_(lua, name));
+        lua.replace(2);
+        lua.push_copy(1);
+        lua.push_number(0.0);
+        lua.push_closure(read_piece, 2);
+        lua.replace(1);
+        stock(lua)
+    }
+
+    /// Calls the script's reader, its first upvalue; the second counts the bytes so far.
+    fn read_piece(lua) {
+        lua.set_top(0);
+        lua.push_copy(upvalue(1));
+        api!(lua_call(lua, 0, 1));
+        if api!(lua_isstring(lua, 1)) == 0 {
+            return 1;
+        }
+        let mut len = 0;
+        let before = lua.number(upvalue(2)).unwrap_or_default();
+        if before == 0.0 {
+            push_as_text(lua, 1, &mut len);
+        } else {
+            len = lua.len(1);
+        }
+        let total = before + len as f64;
+        if total > SOURCE_BYTES_MAX as f64 {
+            return raise(lua, TOO_LONG);
+        }
+        lua.push_number(total);
+        lua.replace(upvalue(2));
+        1
+    }
+
+    fn find(lua) {
+        if !lua.boolean(4) {
+            bound_pattern(lua);
+        }
+        stock(lua)
+    }
+
+    /// Around the other functions that match a pattern, their second argument.
+    fn matching(lua) {
+        bound_pattern(lua);
+        stock(lua)
+    }
+
+    /// Around functions that begin or resume a coroutine. One that was not interrupted yet would
+    /// outlive a kill by a slice, and begin another meanwhile.
+    fn refuse_killed(lua) {
+        check_alive(lua);
+        stock(lua)
+    }
+
+    /// `coroutine.wrap`, whose functions check as well.
+    fn wrap(lua) {
+        check_alive(lua);
+        stock(lua);
+        // What Lua returned is a C function with the coroutine as its upvalue; so is ours, with
+        // that function as the second.
+        api!(lua_getupvalue(lua, -1, 1));
+        lua.push_copy(-2);
+        lua.push_closure(resume_wrapped, 2);
+        1
+    }
+
+    fn resume_wrapped(lua) {
+        check_alive(lua);
+        let function = api!(lua_tocfunction(lua, upvalue(2)));
+        let function = function.expect("wrap returned a C function");
+        // SAFETY: as in `stock`.
+        unsafe { function(lua.0) }
     }
 }
 
 const TOO_LONG: &CStr = c"chunk is too long";
 
 /// Pushes the source at `index` so that it cannot be taken for a compiled chunk.
-unsafe fn push_as_text(lua: Stack, index: c_int, len: &mut usize) -> *const c_char {
+fn push_as_text(lua: Stack, index: c_int, len: &mut usize) -> *const c_char {
     let is_compiled = lua.bytes(index).is_some_and(script::is_compiled);
     lua.push_bytes(if is_compiled { b" " } else { b"" });
     lua.push_copy(index);
-    unsafe {
-        ffi::lua_concat(lua.0, 2);
-        ffi::lua_tolstring(lua.0, -1, len)
+    api!(lua_concat(lua, 2));
+    api!(lua_tolstring(lua, -1, len))
+}
+
+fn bound_pattern(lua: Stack) {
+    if lua.kind(2) == Kind::String && lua.len(2) > PATTERN_BYTES_MAX {
+        raise(lua, c"pattern too complex");
     }
 }
 
-/// Lua's own `load` with a reader of ours around the script's.
-unsafe extern "C-unwind" fn load(state: *mut lua_State) -> c_int {
-    unsafe {
-        ffi::luaL_checktype(state, 1, ffi::LUA_TFUNCTION);
-        ffi::lua_settop(state, 2);
-        ffi::lua_pushstring_(state, ffi::luaL_optstring(state, 2, c"=(load)".as_ptr()));
-        ffi::lua_replace(state, 2);
-        ffi::lua_pushvalue(state, 1);
-        ffi::lua_pushnumber(state, 0.0);
-        ffi::lua_pushcclosure(state, read_piece, 2);
-        ffi::lua_replace(state, 1);
-        stock(state)
-    }
-}
-
-/// Calls the script's reader, its first upvalue; the second counts the bytes so far.
-unsafe extern "C-unwind" fn read_piece(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
-        lua.set_top(0);
-        ffi::lua_pushvalue(state, upvalue(1));
-        ffi::lua_call(state, 0, 1);
-        if ffi::lua_isstring(state, 1) == 0 {
-            return 1;
-        }
-        let mut len = 0;
-        let before = ffi::lua_tonumber(state, upvalue(2));
-        if before == 0.0 {
-            push_as_text(lua, 1, &mut len);
-        } else {
-            ffi::lua_tolstring(state, 1, &mut len);
-        }
-        let total = before + len as f64;
-        if total > SOURCE_BYTES_MAX as f64 {
-            return ffi::luaL_error(state, TOO_LONG.as_ptr());
-        }
-        ffi::lua_pushnumber(state, total);
-        ffi::lua_replace(state, upvalue(2));
-        1
-    }
-}
-
-unsafe extern "C-unwind" fn find(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    // SAFETY: the wrapped function checks its arguments itself.
-    unsafe { if lua.boolean(4) { stock(state) } else { bounded_pattern(state) } }
-}
-
-unsafe extern "C-unwind" fn bounded_pattern(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
-    unsafe {
-        if lua.kind(2) == Kind::String && lua.len(2) > PATTERN_BYTES_MAX {
-            return ffi::luaL_error(state, c"pattern too complex".as_ptr());
-        }
-        stock(state)
-    }
-}
-
-/// Around functions that begin or resume a coroutine. One that was not interrupted yet would outlive a
-/// kill by a slice, and begin another meanwhile.
-unsafe extern "C-unwind" fn refuse_killed(state: *mut lua_State) -> c_int {
-    unsafe {
-        check_alive(state);
-        stock(state)
-    }
-}
-
-unsafe fn check_alive(state: *mut lua_State) {
-    if Stack(state).vm().is_killed.get() {
-        // SAFETY: raises from a C function.
-        unsafe { ffi::luaL_error(state, c"script is being killed".as_ptr()) };
-    }
-}
-
-/// `coroutine.wrap`, whose functions check as well.
-unsafe extern "C-unwind" fn wrap(state: *mut lua_State) -> c_int {
-    unsafe {
-        check_alive(state);
-        stock(state);
-        // What Lua returned is a C function with the coroutine as its upvalue; so is ours, with that
-        // function as the second.
-        ffi::lua_getupvalue(state, -1, 1);
-        ffi::lua_pushvalue(state, -2);
-        ffi::lua_pushcclosure(state, resume_wrapped, 2);
-        1
-    }
-}
-
-unsafe extern "C-unwind" fn resume_wrapped(state: *mut lua_State) -> c_int {
-    unsafe {
-        check_alive(state);
-        let function = ffi::lua_tocfunction(state, upvalue(2));
-        function.expect("wrap returned a C function")(state)
+fn check_alive(lua: Stack) {
+    if lua.vm().is_killed.get() {
+        raise(lua, c"script is being killed");
     }
 }

@@ -1,6 +1,6 @@
 //! Scripts: their names, first lines and flags, and how they become functions.
 
-use super::stack::Stack;
+use super::stack::{Stack, api};
 use crate::proto::{Error, Result};
 use mlua::ffi;
 use std::borrow::Cow;
@@ -9,8 +9,8 @@ use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::slice;
 
-/// Longest source that is compiled: the lexer of Lua 5.1 counts the `=` of a long bracket in an `int`
-/// and doubles it (CVE-2025-46819).
+/// Longest source that is compiled: the lexer of Lua 5.1 counts the `=` of a long bracket in an
+/// `int` and doubles it (CVE-2025-46819).
 pub(super) const SOURCE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The name of every script in Lua's messages.
@@ -121,12 +121,8 @@ fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), String
     };
     // The parser does not hold the chunk's name (CVE-2025-49844), so the stack does.
     lua.push_bytes(name.as_bytes());
-    // SAFETY: the buffer is read before the call returns, and the name on the stack ends with a zero;
-    // errors are returned, not raised.
-    let status = unsafe {
-        let name = ffi::lua_tostring(lua.0, -1);
-        ffi::luaL_loadbuffer(lua.0, source.as_ptr().cast(), source.len(), name)
-    };
+    let name = api!(lua_tostring(lua, -1));
+    let status = api!(luaL_loadbuffer(lua, source.as_ptr().cast(), source.len(), name));
     if status == ffi::LUA_OK {
         lua.remove(-2);
         return Ok(());
@@ -136,8 +132,8 @@ fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), String
     Err(message)
 }
 
-/// Compiled chunks would run unchecked. With a blank before it the lexer refuses the signature, with
-/// the message that Redis has for it.
+/// Compiled chunks would run unchecked. With a blank before it the lexer refuses the signature,
+/// with the message that Redis has for it.
 pub(super) fn is_compiled(source: &[u8]) -> bool {
     source.first() == ffi::LUA_SIGNATURE.first()
 }
@@ -216,8 +212,7 @@ fn assigns_globals(lua: Stack) -> bool {
         0
     }
     let mut dump: Vec<u8> = Vec::new();
-    // SAFETY: a Lua function is on top; the writer neither raises nor keeps the vector.
-    unsafe { ffi::lua_dump_(lua.0, append, (&raw mut dump).cast()) };
+    api!(lua_dump_(lua, append, (&raw mut dump).cast()));
     Dump { rest: &dump }.assigns_globals().unwrap_or(true)
 }
 

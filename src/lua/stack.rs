@@ -8,10 +8,20 @@
 
 use super::vm::Vm;
 use mlua::ffi::{self, lua_CFunction, lua_State};
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null_mut};
+
+/// Calls a function of Lua's C interface on a `Stack`.
+macro_rules! api {
+    ($function:ident($lua:expr $(, $argument:expr)* $(,)?)) => {
+        // SAFETY: a `Stack` is a live state, which the callers leave room on; indices are in range;
+        // and where the function may raise, no frame in between holds anything with a destructor.
+        unsafe { mlua::ffi::$function($lua.0 $(, $argument)*) }
+    };
+}
+pub(super) use api;
 
 /// A buffer that grew beyond this is not kept for the next value.
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
@@ -68,12 +78,13 @@ where
     F: Fn(Stack) -> Returns + Copy,
 {
     let stack = Stack(state);
-    // SAFETY: `F` has no size and exists (`c_function` was given one), so any aligned address is one.
+    // SAFETY: `F` has no size and exists (`c_function` was given one), so any aligned address is
+    // one.
     let function = unsafe { NonNull::<F>::dangling().as_ref() };
     let vm = stack.vm();
     let result = if vm.heap.enter() {
         catch_unwind(AssertUnwindSafe(|| function(stack))).unwrap_or_else(|payload| {
-            vm.die_of(state, payload);
+            vm.die_of(stack, payload);
             stack.push_bytes(b"the server panicked");
             Err(Raise::Top)
         })
@@ -84,8 +95,8 @@ where
     vm.heap.leave();
     match result {
         Ok(count) => count,
-        // SAFETY: nothing with a destructor is alive in this frame, and `shim` was called by Lua.
-        Err(raise) => unsafe { stack.leave(raise) },
+        // Nothing with a destructor is alive in this frame.
+        Err(raise) => stack.leave(raise),
     }
 }
 
@@ -93,32 +104,29 @@ impl Stack {
     /// The VM that this state belongs to: the allocator's context leads to it.
     pub fn vm<'a>(self) -> &'a Vm {
         let mut context = null_mut();
+        api!(lua_getallocf(self, &mut context));
         // SAFETY: every state is made by `Vm::new`, whose context is the VM that outlives it.
-        unsafe {
-            ffi::lua_getallocf(self.0, &mut context);
-            &*context.cast::<Vm>()
-        }
+        unsafe { &*context.cast::<Vm>() }
     }
 
     /// Raises. Whatever the caller's frame holds is never dropped.
-    pub unsafe fn leave(self, raise: Raise) -> ! {
-        unsafe {
-            match raise {
-                Raise::Top => {}
-                Raise::Here => {
-                    ffi::luaL_where(self.0, 1);
-                    ffi::lua_insert(self.0, -2);
-                    ffi::lua_concat(self.0, 2);
-                }
-                Raise::Argument(index) => {
-                    ffi::luaL_argerror(self.0, index, ffi::lua_tostring(self.0, -1));
-                }
-                Raise::Type(index, name) => {
-                    ffi::luaL_typerror(self.0, index, name.as_ptr());
-                }
+    fn leave(self, raise: Raise) -> ! {
+        match raise {
+            Raise::Top => {}
+            Raise::Here => {
+                api!(luaL_where(self, 1));
+                api!(lua_insert(self, -2));
+                api!(lua_concat(self, 2));
             }
-            ffi::lua_error(self.0)
+            Raise::Argument(index) => {
+                let message = api!(lua_tostring(self, -1));
+                api!(luaL_argerror(self, index, message));
+            }
+            Raise::Type(index, name) => {
+                api!(luaL_typerror(self, index, name.as_ptr()));
+            }
         }
+        api!(lua_error(self))
     }
 
     // What to return instead of raising.
@@ -151,25 +159,24 @@ impl Stack {
     // Reading. Indices are as in C: from 1 up, or from -1 (the top) down.
 
     pub fn top(self) -> c_int {
-        // SAFETY (here and below): the state is alive, see `Stack`; indices are the caller's.
-        unsafe { ffi::lua_gettop(self.0) }
+        api!(lua_gettop(self))
     }
 
     pub fn set_top(self, top: c_int) {
-        unsafe { ffi::lua_settop(self.0, top) }
+        api!(lua_settop(self, top))
     }
 
     pub fn pop(self, count: c_int) {
-        unsafe { ffi::lua_pop(self.0, count) }
+        api!(lua_pop(self, count))
     }
 
     /// Makes room for `count` more values, if the stack may grow that far.
     pub fn reserve(self, count: c_int) -> bool {
-        unsafe { ffi::lua_checkstack(self.0, count) != 0 }
+        api!(lua_checkstack(self, count)) != 0
     }
 
     pub fn kind(self, index: c_int) -> Kind {
-        match unsafe { ffi::lua_type(self.0, index) } {
+        match api!(lua_type(self, index)) {
             ffi::LUA_TNIL => Kind::Nil,
             ffi::LUA_TBOOLEAN => Kind::Boolean,
             ffi::LUA_TLIGHTUSERDATA => Kind::LightUserdata,
@@ -185,18 +192,20 @@ impl Stack {
 
     /// The name of the type at `index`, as Lua's own messages say it.
     pub fn kind_name(self, index: c_int) -> &'static str {
-        let name = unsafe { CStr::from_ptr(ffi::luaL_typename(self.0, index)) };
+        let name = api!(luaL_typename(self, index));
+        // SAFETY: Lua returns a constant.
+        let name = unsafe { CStr::from_ptr(name) };
         name.to_str().unwrap_or("value")
     }
 
     pub fn boolean(self, index: c_int) -> bool {
-        unsafe { ffi::lua_toboolean(self.0, index) != 0 }
+        api!(lua_toboolean(self, index)) != 0
     }
 
     /// The number at `index`, a string that reads as one included.
     pub fn number(self, index: c_int) -> Option<f64> {
-        match unsafe { ffi::lua_tonumber(self.0, index) } {
-            0.0 if unsafe { ffi::lua_isnumber(self.0, index) } == 0 => None,
+        match api!(lua_tonumber(self, index)) {
+            0.0 if api!(lua_isnumber(self, index)) == 0 => None,
             number => Some(number),
         }
     }
@@ -205,10 +214,9 @@ impl Stack {
     /// may not be called on a key while `next` walks over its table.
     pub fn bytes<'a>(self, index: c_int) -> Option<&'a [u8]> {
         let mut len = 0;
-        unsafe {
-            let start: *const c_char = ffi::lua_tolstring(self.0, index, &mut len);
-            (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), len))
-        }
+        let start = api!(lua_tolstring(self, index, &mut len));
+        // SAFETY: Lua says where its string lies and how long it is.
+        (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), len) })
     }
 
     pub fn check_number(self, index: c_int) -> Result<f64, Raise> {
@@ -234,19 +242,19 @@ impl Stack {
     // Pushing.
 
     pub fn push_nil(self) {
-        unsafe { ffi::lua_pushnil(self.0) }
+        api!(lua_pushnil(self))
     }
 
     pub fn push_boolean(self, value: bool) {
-        unsafe { ffi::lua_pushboolean(self.0, c_int::from(value)) }
+        api!(lua_pushboolean(self, c_int::from(value)))
     }
 
     pub fn push_number(self, value: f64) {
-        unsafe { ffi::lua_pushnumber(self.0, value) }
+        api!(lua_pushnumber(self, value))
     }
 
     pub fn push_bytes(self, bytes: &[u8]) {
-        unsafe { ffi::lua_pushlstring_(self.0, bytes.as_ptr().cast(), bytes.len()) }
+        api!(lua_pushlstring_(self, bytes.as_ptr().cast(), bytes.len()))
     }
 
     /// Pushes what `write` appends to a buffer that the VM keeps for this.
@@ -264,25 +272,25 @@ impl Stack {
     }
 
     pub fn push_function(self, function: lua_CFunction) {
-        unsafe { ffi::lua_pushcfunction(self.0, function) }
+        api!(lua_pushcfunction(self, function))
     }
 
     /// Takes `count` values from the top, which the function finds at `upvalue_index(1)` and on.
     pub fn push_closure(self, function: lua_CFunction, count: c_int) {
-        unsafe { ffi::lua_pushcclosure(self.0, function, count) }
+        api!(lua_pushcclosure(self, function, count))
     }
 
     pub fn push_copy(self, index: c_int) {
-        unsafe { ffi::lua_pushvalue(self.0, index) }
+        api!(lua_pushvalue(self, index))
     }
 
     pub fn remove(self, index: c_int) {
-        unsafe { ffi::lua_remove(self.0, index) }
+        api!(lua_remove(self, index))
     }
 
     /// Pops a value into the registry; `push_kept` finds it by the key that this returns.
     pub fn keep(self) -> c_int {
-        unsafe { ffi::luaL_ref(self.0, ffi::LUA_REGISTRYINDEX) }
+        api!(luaL_ref(self, ffi::LUA_REGISTRYINDEX))
     }
 
     pub fn push_kept(self, key: c_int) {
@@ -290,22 +298,22 @@ impl Stack {
     }
 
     pub fn forget(self, key: c_int) {
-        unsafe { ffi::luaL_unref(self.0, ffi::LUA_REGISTRYINDEX, key) }
+        api!(luaL_unref(self, ffi::LUA_REGISTRYINDEX, key))
     }
 
     /// Pops a value into the slot at `index`.
     pub fn replace(self, index: c_int) {
-        unsafe { ffi::lua_replace(self.0, index) }
+        api!(lua_replace(self, index))
     }
 
     /// `cjson.null`, what `cmsgpack` calls nil: a pointer to nothing.
     pub fn push_null(self) {
-        unsafe { ffi::lua_pushlightuserdata(self.0, null_mut()) }
+        api!(lua_pushlightuserdata(self, null_mut()))
     }
 
     /// An address: a key in tables that no script can forge.
     pub fn push_address<T>(self, address: &'static T) {
-        unsafe { ffi::lua_pushlightuserdata(self.0, std::ptr::from_ref(address).cast_mut().cast()) }
+        api!(lua_pushlightuserdata(self, std::ptr::from_ref(address).cast_mut().cast()))
     }
 
     pub fn push_error_table(self, text: &[u8]) {
@@ -319,27 +327,27 @@ impl Stack {
     /// An empty table with room for `elements` from 1 up and `fields`.
     pub fn push_table(self, elements: usize, fields: usize) {
         let clamp = |count: usize| c_int::try_from(count).unwrap_or(c_int::MAX);
-        unsafe { ffi::lua_createtable(self.0, clamp(elements), clamp(fields)) }
+        api!(lua_createtable(self, clamp(elements), clamp(fields)))
     }
 
     /// Pushes `table[position]`.
     pub fn get_index(self, table: c_int, position: c_int) {
-        unsafe { ffi::lua_rawgeti_(self.0, table, position) }
+        api!(lua_rawgeti_(self, table, position))
     }
 
     /// Pops a value and makes it `table[position]`.
     pub fn set_index(self, table: c_int, position: c_int) {
-        unsafe { ffi::lua_rawseti_(self.0, table, position) }
+        api!(lua_rawseti_(self, table, position))
     }
 
     /// Replaces the key on top by `table[key]`.
     pub fn get(self, table: c_int) {
-        unsafe { ffi::lua_rawget_(self.0, table) }
+        api!(lua_rawget_(self, table))
     }
 
     /// Pops a value and the key below it. The key may be neither nil nor NaN.
     pub fn set(self, table: c_int) {
-        unsafe { ffi::lua_rawset(self.0, table) }
+        api!(lua_rawset(self, table))
     }
 
     /// As `set`, but a nil key, which Lua would raise at, drops the value.
@@ -359,18 +367,18 @@ impl Stack {
     /// Pops a value and makes it `table[name]`.
     pub fn set_field(self, table: c_int, name: &str) {
         self.push_bytes(name.as_bytes());
-        unsafe { ffi::lua_insert(self.0, -2) };
+        api!(lua_insert(self, -2));
         self.set(if table < 0 && table > ffi::LUA_REGISTRYINDEX { table - 1 } else { table });
     }
 
     /// Replaces the key on top by the next key and its value; pops it at the end of the table.
     pub fn next(self, table: c_int) -> bool {
-        unsafe { ffi::lua_next(self.0, table) != 0 }
+        api!(lua_next(self, table)) != 0
     }
 
     /// The border of a table, or a string's length.
     pub fn len(self, index: c_int) -> usize {
-        unsafe { ffi::lua_objlen(self.0, index) }
+        api!(lua_objlen(self, index))
     }
 }
 

@@ -259,8 +259,8 @@ fn native<const N: usize>(bytes: &[u8], format: &Format<'_>) -> [u8; N] {
     array
 }
 
-/// As C on x86-64 converts a double to an unsigned integer by way of a signed one: what fits neither
-/// becomes 2^63, from 2^64 on 0.
+/// As C on x86-64 converts a double to an unsigned integer by way of a signed one: what fits
+/// neither becomes 2^63, from 2^64 on 0.
 fn to_u64(number: f64) -> u64 {
     const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     match number {

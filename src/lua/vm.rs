@@ -1,8 +1,8 @@
 //! The Lua VM of an engine: scripts by name, one of them running at a time.
 //!
-//! `start` runs a script until it is done or its slice of instructions is over; then `resume` goes on,
-//! or kills it. `finish` writes the answer of one that is done. Between these calls nothing of the
-//! engine is borrowed: each hands over the commands that `redis.call` reaches meanwhile.
+//! `start` runs a script until it is done or its slice of instructions is over; then `resume` goes
+//! on, or kills it. `finish` writes the answer of one that is done. Between these calls nothing of
+//! the engine is borrowed: each hands over the commands that `redis.call` reaches meanwhile.
 
 use super::answer;
 use super::fiber::{self, Fiber, Suspender};
@@ -11,7 +11,7 @@ use super::push::Frame;
 use super::random::Random;
 use super::sandbox;
 use super::script::{self, Script, Sha};
-use super::stack::Stack;
+use super::stack::{Stack, api};
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply, Result};
 use crate::util::number::Text;
@@ -123,7 +123,7 @@ impl Vm {
         assert!(!state.is_null(), "the heap refuses nothing yet");
         vm.state.set(state);
         sandbox::install(vm.main());
-        fiber::watch(state);
+        fiber::watch(vm.main());
         vm.pace();
         vm
     }
@@ -136,19 +136,19 @@ impl Vm {
     /// Lends the engine to `run`.
     pub fn commands<R>(&self, run: impl FnOnce(&mut dyn Commands) -> R) -> R {
         let mut commands = self.commands.take().expect("a script calls from start or resume");
-        // SAFETY: `Lua::enter` put it there, and is still on the stack of its caller; taken, so that
-        // nobody borrows it twice.
+        // SAFETY: `Lua::enter` put it there, and is still on the stack of its caller; taken, so
+        // that nobody borrows it twice.
         let result = run(unsafe { commands.as_mut() });
         self.commands.set(Some(commands));
         result
     }
 
     /// Remembers a panic and kills the script, whose frames it must not cross.
-    pub fn die_of(&self, state: *mut lua_State, payload: Box<dyn Any + Send>) {
+    pub fn die_of(&self, lua: Stack, payload: Box<dyn Any + Send>) {
         self.panic.set(Some(payload));
         self.is_killed.set(true);
-        fiber::interrupt(state);
-        fiber::interrupt(self.state.get());
+        fiber::interrupt(lua);
+        fiber::interrupt(self.main());
     }
 
     /// Adapts the collector to the size of the heap.
@@ -157,16 +157,14 @@ impl Vm {
             0..HEAP_BYTES_LARGE => GC_PAUSE_PERCENT,
             _ => GC_PAUSE_PERCENT_LARGE,
         };
-        // SAFETY: sets a number.
-        unsafe { ffi::lua_gc(self.state.get(), ffi::LUA_GCSETPAUSE, pause) };
+        api!(lua_gc(self.main(), ffi::LUA_GCSETPAUSE, pause));
     }
 }
 
 impl Drop for Vm {
     fn drop(&mut self) {
         self.heap.enter();
-        // SAFETY: the state was made by `new`, and nothing runs in it.
-        unsafe { ffi::lua_close(self.state.get()) };
+        api!(lua_close(self.main()));
     }
 }
 
@@ -288,8 +286,7 @@ impl Lua {
         // Set each time, since `setfenv` may have changed it.
         let environment = if script.assigns_globals { &self.vm.guard } else { &self.vm.globals };
         lua.push_kept(*environment.get().expect("the sandbox is installed"));
-        // SAFETY: the function is below its environment on the stack.
-        unsafe { ffi::lua_setfenv(lua.0, -2) };
+        api!(lua_setfenv(lua, -2));
         self.current = Some(script);
         // SAFETY: the fiber uses the VM only while the script lives, and goes before it.
         let vm = unsafe { &*ptr::from_ref::<Vm>(&self.vm) };
@@ -316,7 +313,7 @@ impl Lua {
         self.status = status;
         if self.vm.is_killed.replace(false) {
             self.vm.kills.set(0);
-            fiber::watch(self.vm.state.get());
+            fiber::watch(self.vm.main());
         }
         if let Some(payload) = self.vm.panic.take() {
             self.vm.main().set_top(0);
@@ -367,8 +364,7 @@ impl Lua {
 
     /// Collects a step of garbage, for idle moments; true when a cycle is complete.
     pub fn collect_step(&mut self) -> bool {
-        // SAFETY: no script runs, and there are no finalisers.
-        unsafe { ffi::lua_gc(self.vm.state.get(), ffi::LUA_GCSTEP, 0) != 0 }
+        api!(lua_gc(self.vm.main(), ffi::LUA_GCSTEP, 0)) != 0
     }
 }
 
