@@ -45,6 +45,7 @@ impl Fiber {
         let stack = self.stack.take().unwrap_or_else(|| {
             DefaultStack::new(STACK_BYTES).expect("address space for a script's stack")
         });
+        watch(vm.main()); // A slice of its own, not what the last script left of one.
         let coroutine = Coroutine::with_stack(stack, |suspender: &Suspender, _| {
             vm.suspender.set(suspender);
             let lua = vm.main();
