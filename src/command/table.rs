@@ -31,6 +31,7 @@ pub const FAMILIES: &[&Family] = &[
     &set::FAMILY,
     &slowlog::FAMILY,
     &sort::FAMILY,
+    &stream::FAMILY,
     &string::FAMILY,
     &transaction::FAMILY,
     &zset::FAMILY,
