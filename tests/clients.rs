@@ -23,7 +23,7 @@ const BULLMQ: &[&str] = &["6-ioredis", "6-node-redis", "5-ioredis", "4-ioredis",
 /// One file may take this long: many times what it needs, and less than a person waits.
 const FILE_TIMEOUT_MS: &str = "180000";
 /// As many files of a suite run at the same time. They wait for timers more than they compute.
-const FILES_AT_ONCE: &str = "8";
+const FILES_AT_ONCE: &str = "4";
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -101,8 +101,9 @@ impl Suite {
 
     /// Whether all its tests passed. What failed is printed as the runner printed it.
     fn run(&self, tools: &Tools) -> bool {
-        // Some servers leave files where they are started.
+        // Some servers leave files where they are started, and read them again.
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(&self.name);
+        let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).expect("the folder for tests can be written");
         let mut server = Server::start(&scratch);
         let mut command = match self.runner {
@@ -117,7 +118,9 @@ impl Suite {
                     &format!("--test-timeout={FILE_TIMEOUT_MS}"),
                 ])
             }
-            Runner::Python => command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]),
+            Runner::Python => {
+                command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60"])
+            }
         };
         let started = Instant::now();
         let output = command
@@ -215,8 +218,12 @@ impl Server {
             .expect("the server can be started");
         let mut printed = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let mut server = Server { child, port };
+        let mut told = String::new();
         loop {
-            let line = printed.next().expect("it says that it is ready").expect("it is text");
+            let Some(Ok(line)) = printed.next() else {
+                panic!("{} has ended before it was ready:\n{told}", program().display());
+            };
+            let _ = writeln!(told, "{line}");
             if let Some((_, port)) = line.split_once("Listening on 127.0.0.1:") {
                 server.port = port.trim().parse().expect("it is a port");
             }

@@ -16,8 +16,10 @@ export const bullmq = require(packageName);
 export const connection = { ...address };
 
 if (client === 'node-redis') {
+  // Its own limit of 5 s reports an error on a machine that has much else to do.
+  const connectTimeout = 20_000;
   bullmq.RedisConnection.clientFactory = ({ host, port, connectionName: name }) =>
-    bullmq.createNodeRedisClient(createClient({ socket: { host, port }, name }));
+    bullmq.createNodeRedisClient(createClient({ socket: { host, port, connectTimeout }, name }));
 }
 
 /**
