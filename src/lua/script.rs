@@ -282,3 +282,58 @@ impl Dump<'_> {
         self.take(len).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Lua;
+    use super::*;
+
+    #[test]
+    fn a_sha_is_read_in_any_case() {
+        let sha = Sha::of(b"abc");
+        assert_eq!(sha.to_string(), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(Sha::parse(b"A9993E364706816ABA3E25717850C26C9CD0D89D"), Some(sha));
+        assert_eq!(Sha::parse(b"a9993e"), None);
+        assert_eq!(Sha::parse(b"x9993e364706816aba3e25717850c26c9cd0d89d"), None);
+    }
+
+    #[test]
+    fn a_title_is_the_first_line_with_words() {
+        let check = |body: &str, expect: Option<&str>| {
+            assert_eq!(title(body.as_bytes()).as_deref(), expect, "{body}");
+        };
+        check("--[[\n\n  Adds a job.\n  More.\n]]\nreturn 1", Some("Adds a job."));
+        check("--[==[ Adds ]] a job ]==] return 1", Some("Adds ]] a job"));
+        check("\n-- Adds a job\n-- More", Some("Adds a job"));
+        check("--- Adds\t a job", Some("Adds a job"));
+        check("--[[]] return 1", None);
+        check("--", None);
+        check("return 1 -- Adds a job", None);
+    }
+
+    #[test]
+    fn a_first_line_declares_flags() {
+        let (flags, body) = shebang(b"#!lua flags=no-writes,allow-stale\nreturn 1").unwrap();
+        let expect = Flags { declared: true, no_writes: true, allow_stale: true, ..flags };
+        assert_eq!((flags, body), (expect, &b"\nreturn 1"[..]));
+        assert!(!flags.allow_oom && !flags.no_cluster && !flags.allow_cross_slot_keys);
+        assert_eq!(shebang(b"return 1").unwrap(), (Flags::default(), &b"return 1"[..]));
+    }
+
+    #[test]
+    fn assignments_to_globals_are_found_at_any_depth() {
+        let mut lua = Lua::new(1 << 24);
+        for (source, expect) in [
+            ("return 1", false),
+            ("local x = 1 x = 2 return function() x = 3 end", false),
+            ("_G.x = 1", false),
+            ("x = 1", true),
+            ("local a, b = 1.5, 'text' return function() return function() y = nil end end", true),
+            ("function f() end", true),
+        ] {
+            let script = lua.eval(source.as_bytes()).unwrap();
+            assert_eq!(script.assigns_globals, expect, "{source}");
+        }
+        assert_eq!(Dump { rest: b"\x1bLua" }.assigns_globals(), None);
+    }
+}

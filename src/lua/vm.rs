@@ -70,6 +70,8 @@ const HEAP_BYTES_LARGE: usize = 16 * 1024 * 1024;
 pub(super) struct Vm {
     state: Cell<*mut lua_State>,
     pub heap: Heap,
+    /// What the collector's pause was last set for.
+    is_large: Cell<bool>,
     commands: Cell<Option<NonNull<dyn Commands>>>,
     pub suspender: Cell<*const Suspender>,
     pub is_killed: Cell<bool>,
@@ -101,6 +103,7 @@ impl Vm {
         let vm = Box::new(Self {
             state: Cell::new(ptr::null_mut()),
             heap: Heap::new(memory_bytes_max),
+            is_large: Cell::new(true), // Until `pace` sees that it is small.
             commands: Cell::new(None),
             suspender: Cell::new(ptr::null()),
             is_killed: Cell::new(false),
@@ -151,13 +154,18 @@ impl Vm {
         fiber::interrupt(self.main());
     }
 
-    /// Adapts the collector to the size of the heap.
+    /// Adapts the collector to the size of the heap. A heap that has become large is collected at
+    /// once, step by step, since the end of the pause was set while it was small.
     pub fn pace(&self) {
-        let pause = match self.heap.used() {
-            0..HEAP_BYTES_LARGE => GC_PAUSE_PERCENT,
-            _ => GC_PAUSE_PERCENT_LARGE,
-        };
+        let is_large = self.heap.used() >= HEAP_BYTES_LARGE;
+        if self.is_large.replace(is_large) == is_large {
+            return;
+        }
+        let pause = if is_large { GC_PAUSE_PERCENT_LARGE } else { GC_PAUSE_PERCENT };
         api!(lua_gc(self.main(), ffi::LUA_GCSETPAUSE, pause));
+        if is_large {
+            api!(lua_gc(self.main(), ffi::LUA_GCSTEP, 0));
+        }
     }
 }
 
@@ -612,6 +620,28 @@ mod tests {
             run(&mut lua, attack, &[], Protocol::Resp2, false);
             let probe = "return ('abc'):len() + string.len('abc')";
             assert_eq!(run(&mut lua, probe, &[], Protocol::Resp2, false), r":6\r\n", "{attack}");
+        }
+    }
+
+    /// A script that assigns to a global sees the globals through their guard, others directly.
+    #[test]
+    fn both_environments_look_the_same() {
+        for source in [
+            "return type(string.len)",
+            "local n = 0 for name in pairs(_G) do n = n + #name end return n",
+            "return select(2, pcall(function() return nosuch end))",
+            "return tostring(getfenv() == _G) .. tostring(getfenv(1) == _G._G)",
+            "return rawget(_G, 'nosuch') == nil and rawget(_G, 'type') == type",
+            "return next(_G) ~= nil and #KEYS + #ARGV",
+            "return select(2, pcall(rawset, _G, 'x', 1))",
+            "return loadstring('return type(_G.string)')()",
+            "return coroutine.wrap(function() return redis.call('echo', KEYS[1]) end)()",
+        ] {
+            let mut lua = Lua::new(MEMORY_BYTES_MAX);
+            let mut run = |source: &str| run(&mut lua, source, &[b"k"], Protocol::Resp2, false);
+            let direct = run(source);
+            assert_eq!(run(&format!("if nil then x = 1 end {source}")), direct, "{source}");
+            assert!(direct.starts_with(['$', ':']), "{source} {direct}");
         }
     }
 

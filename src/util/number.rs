@@ -157,7 +157,10 @@ pub fn format_double(value: f64) -> Text {
 pub fn format_g(value: f64, digits: usize) -> Text {
     debug_assert!((1..=17).contains(&digits));
     // Almost every number in JSON is a small integer: those have their own digits only.
-    if value.abs() < 10f64.powi(digits.min(15) as i32) && value == value.trunc() && value != 0.0 {
+    if value == 0.0 {
+        return signed(value, "0", "-0").into();
+    }
+    if value.abs() < 10f64.powi(digits.min(15) as i32) && value == value.trunc() {
         return format_i64(value as i64);
     }
     if value.is_nan() {
