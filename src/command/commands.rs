@@ -41,7 +41,7 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     for name in args {
         match find(cx, name) {
             Some(found) => describe(cx, found, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())
@@ -74,14 +74,14 @@ fn describe(cx: &Ctx, found: Found, reply: &mut Reply) {
     statuses(categories.iter().map(String::as_str).collect(), reply);
 
     // Tips for proxies that serve a cluster.
-    reply.array(0);
+    reply.set(0);
 
-    reply.array(row.keys.specs().count());
+    reply.set(row.keys.specs().count());
     for spec in row.keys.specs() {
         describe_keys(spec, reply);
     }
 
-    reply.array(row.subcommands.len());
+    reply.set(row.subcommands.len());
     for sub in cx.engine.table.subcommands(found) {
         describe(cx, sub, reply);
     }
