@@ -343,7 +343,8 @@ fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
     field("omem", b"0");
     field("tot-mem", &text(client.size()));
     field("events", if client.outbox.is_empty() { b"r" } else { b"rw" });
-    field("cmd", last_command(client).as_bytes());
+    let command = client.last_command.map_or_else(|| "NULL".to_owned(), |it| it.full_name());
+    field("cmd", command.as_bytes());
     field("user", b"default");
     field("redir", b"-1");
     field("resp", if client.outbox.protocol == Protocol::Resp3 { b"3" } else { b"2" });
@@ -351,13 +352,6 @@ fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
     field("lib-ver", &client.lib_version);
     line.pop();
     line.push(b'\n');
-}
-
-fn last_command(client: &Client) -> String {
-    match client.last_container {
-        Some(container) => format!("{container}|{}", client.last_command),
-        None => client.last_command.to_owned(),
-    }
 }
 
 fn flags(client: &Client) -> String {

@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use crate::util::glob::{self, Case};
+use std::collections::BTreeMap;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
@@ -15,16 +16,22 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 ]);
 
 fn get(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let patterns = args.rest();
-    let is_asked_for = |name: &str| {
-        let matches = |pattern: &&[u8]| glob::matches(pattern, name.as_bytes(), Case::Ignored);
-        patterns.iter().any(matches)
-    };
-    let rows: Vec<(&str, Vec<u8>)> =
-        cx.engine.config.rows().filter(|(name, _)| is_asked_for(name)).collect();
-    reply.map(rows.len());
-    for (name, text) in rows {
-        reply.bulk(name.as_bytes());
+    let config = &cx.engine.config;
+    // Several patterns may match a setting; it is told once.
+    let mut found: BTreeMap<&[u8], Vec<u8>> = BTreeMap::new();
+    for pattern in args {
+        if pattern.iter().any(|byte| b"*?[".contains(byte)) {
+            let matches = |name: &str| glob::matches(pattern, name.as_bytes(), Case::Ignored);
+            let rows = config.rows().filter(|(name, _)| matches(name));
+            found.extend(rows.map(|(name, text)| (name.as_bytes(), text)));
+        } else if let Some(text) = config.get(pattern) {
+            // In the case in which it was asked for.
+            found.insert(pattern, text);
+        }
+    }
+    reply.map(found.len());
+    for (name, text) in found {
+        reply.bulk(name);
         reply.bulk(&text);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What the engine knows of a client.
 
 use super::context::Empty;
+use super::table::Found;
 use super::transaction::Transaction;
 use super::waiters::On;
 use crate::proto::request::Parser;
@@ -107,9 +108,8 @@ pub struct Client {
     pub active_ms: i64,
     /// When the outbox first passed its soft limit.
     pub over_soft_limit_since_ms: Option<i64>,
-    /// The command that ran last, `client|list`.
-    pub last_command: &'static str,
-    pub last_container: Option<&'static str>,
+    /// The command of the last request, if there is such a command.
+    pub last_command: Option<Found>,
     /// Bytes of an unfinished request that the server keeps.
     pub query_len: usize,
     /// It left while its script was running, which ends first.
@@ -148,8 +148,7 @@ impl Client {
             created_ms: now_ms,
             active_ms: now_ms,
             over_soft_limit_since_ms: None,
-            last_command: "NULL",
-            last_container: None,
+            last_command: None,
             query_len: 0,
             is_gone: false,
             is_dirty: false,

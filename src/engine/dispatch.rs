@@ -33,6 +33,9 @@ impl Engine {
             other => other,
         };
         let found = self.table.resolve(&args);
+        let client = &mut self.clients[id];
+        client.active_ms = self.keyspace.now.wall_ms;
+        client.last_command = found.as_ref().ok().copied();
         let admission = match &found {
             Ok(found) => self.admit(id, *found, &args),
             Err(error) => Err(error.clone()),
@@ -45,12 +48,15 @@ impl Engine {
                 self.answer_with(id, |reply| reply.status("QUEUED"));
             }
             (Ok(Admission::Postpone), _) => self.park_for_pause(id),
-            (Err(error), found) => {
-                if let Ok(found) = found {
-                    self.stats.calls[found.index].rejected += 1;
+            (Err(error), Ok(found)) => {
+                self.stats.calls[found.index].rejected += 1;
+                if found.row.name == "exec" {
+                    self.abort_exec(id, &error);
+                } else {
+                    self.refuse(id, &error);
                 }
-                self.refuse(id, &error);
             }
+            (Err(error), Err(_)) => self.refuse(id, &error),
             (Ok(_), Err(_)) => unreachable!("an unknown command is not admitted"),
         }
     }
@@ -162,6 +168,17 @@ impl Engine {
         self.answer_with(id, |reply| reply.error(error));
     }
 
+    /// An EXEC that is refused ends its transaction.
+    fn abort_exec(&mut self, id: ClientId, error: &Error) {
+        let transaction = &mut self.clients[id].transaction;
+        (transaction.queue, transaction.is_refused) = (None, false);
+        self.unwatch(id);
+        let reason = error.text();
+        let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
+        let abort = Error::new(format!("EXECABORT Transaction discarded because of: {reason}"));
+        self.refuse(id, &abort);
+    }
+
     /// Appends to a client's outbox what `write` says, unless the client wants no replies.
     pub(super) fn answer_with(&mut self, id: ClientId, write: impl FnOnce(&mut Reply)) {
         if self.clients.get(id).is_some() {
@@ -171,9 +188,6 @@ impl Engine {
 
     fn run_request(&mut self, id: ClientId, found: Found, args: Args) {
         let client = &mut self.clients[id];
-        client.active_ms = self.keyspace.now.wall_ms;
-        client.last_command = found.row.name;
-        client.last_container = found.container.map(|container| container.name);
         client.commands += 1;
         self.keyspace.touching = !client.no_touch;
         self.keyspace.counting = self.config.maxmemory_policy.is_lfu();

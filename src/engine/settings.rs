@@ -22,7 +22,6 @@ impl Engine {
         self.config = config;
         self.keyspace.ledger.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();
-        self.slowlog.entries.truncate(self.config.slowlog_max_len);
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }

@@ -139,7 +139,9 @@ fn lowered<T>(name: &[u8], find: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
 const QUOTED_BYTES_MAX: usize = 128;
 
 fn unknown_command(words: &[&[u8]]) -> Error {
+    // Redis formats these as C strings, which end at the first zero.
     let quote = |word: &[u8], max: usize| {
+        let word = word.split(|&byte| byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(&word[..word.len().min(max)]).into_owned()
     };
     let mut quoted = String::new();
