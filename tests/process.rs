@@ -1,0 +1,162 @@
+//! The program as a process: how it starts, what it says to those who started it, how it ends.
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// More than anything here takes, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn toril(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
+    command.args(["--bind", "127.0.0.1"]).args(args).stdin(Stdio::null());
+    command
+}
+
+/// A running server with what it said until it was ready, and its port.
+struct Running {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    lines: Vec<String>,
+    port: u16,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut command = toril(&["--port", "0"]);
+        let mut child =
+            command.args(args).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (mut lines, mut port) = (Vec::new(), 0);
+        while lines.last().is_none_or(|line: &String| !line.contains("Ready to accept")) {
+            let mut line = String::new();
+            output.read_line(&mut line).expect("it is UTF-8");
+            assert!(!line.is_empty(), "it ended: {lines:?}");
+            if let Some((_, address)) = line.trim_end().split_once("Listening on 127.0.0.1:") {
+                port = address.parse().expect("it is a port");
+            }
+            lines.push(line);
+        }
+        Self { child, output, lines, port }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// What it said last, and its exit status.
+    fn end(mut self) -> (String, Option<i32>) {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).expect("it is UTF-8");
+        (rest, self.child.wait().expect("it ends").code())
+    }
+}
+
+/// Sends an inline request and returns the first line of the reply.
+fn ask(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.write_all(format!("{request}\r\n").as_bytes()).expect("it reads");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("it answers");
+    line.trim_end().to_owned()
+}
+
+#[test]
+fn it_says_how_to_use_it_and_alarms_no_tool() {
+    // A directive without effect, too many clients for any system: both are said, but later.
+    let server = Running::start(&["--rdbcompression", "no", "--maxclients", "4000000000"]);
+    let text = server.lines.concat();
+    for word in ["error", "denied", "can't", "not listen", "already in use"] {
+        assert!(!text.to_lowercase().contains(word), "{word}: {text}");
+    }
+    assert!(text.contains("an in-memory queue server"), "{text}");
+    let port = server.port;
+    assert!(text.contains(&format!("connection: {{ host: '127.0.0.1', port: {port} }}")), "{text}");
+    server.signal(Signal::TERM);
+    let (rest, status) = server.end();
+    assert_eq!(status, Some(0));
+    assert!(rest.contains("rdbcompression"), "{rest}");
+    assert!(rest.contains("maxclients has been reduced to"), "{rest}");
+}
+
+#[test]
+fn signals_end_it_and_a_hang_up_does_not() {
+    let server = Running::start(&[]);
+    server.signal(Signal::HUP);
+    assert_eq!(ask(server.port, "PING"), "+PONG");
+    server.signal(Signal::INT);
+    assert_eq!(server.end().1, Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_although_it_is_busy() {
+    let server = Running::start(&["--enable-debug-command", "yes"]);
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    stream.write_all(b"PING\r\nDEBUG SLEEP 100\r\n").expect("it reads");
+    let mut pong = [0; 7];
+    stream.read_exact(&mut pong).expect("it answers");
+    server.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal(Signal::TERM);
+    let started = Instant::now();
+    assert_eq!(server.end().1, Some(0));
+    assert!(started.elapsed() < PATIENCE, "it slept on");
+}
+
+#[test]
+fn it_does_not_need_to_be_heard() {
+    let Running { mut child, output, port, .. } = Running::start(&["--loglevel", "debug"]);
+    drop(output);
+    for _ in 0..10 {
+        assert_eq!(ask(port, "GET / HTTP/1.1"), "HTTP/1.1 400 Bad Request");
+    }
+    assert_eq!(ask(port, "PING"), "+PONG");
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_said_with_a_way_out() {
+    let server = Running::start(&[]);
+    let port = server.port.to_string();
+    for extra in ["--daemonize no", "--daemonize yes"] {
+        let mut command = toril(&["--port", &port]);
+        let output = command.args(extra.split(' ')).output().expect("the program starts");
+        let text = String::from_utf8(output.stdout).expect("it is UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{extra}: {text}");
+        assert!(text.contains("Address already in use"), "{extra}: {text}");
+        assert!(text.contains("--port 0"), "{extra}: {text}");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().1, Some(0));
+}
+
+#[test]
+fn a_daemon_is_ready_when_its_starter_ends() {
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let pid_file = format!("{folder}/daemon.pid");
+    let mut command = toril(&["--port", "0", "--daemonize", "yes", "--pidfile", &pid_file]);
+    let output = command.args(["--dir", folder]).output().expect("the program starts");
+    let text = String::from_utf8(output.stdout).expect("it is UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let (_, rest) = text.split_once("Listening on 127.0.0.1:").expect("it listens");
+    let port = rest.lines().next().and_then(|port| port.parse().ok()).expect("it is a port");
+    assert_eq!(ask(port, "PING"), "+PONG");
+
+    let pid = std::fs::read_to_string(&pid_file).expect("the file is there");
+    let pid = pid.trim_end().parse().ok().and_then(Pid::from_raw).expect("it is a process id");
+    assert!(test_kill_process(pid).is_ok(), "it does not run");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    until("the daemon's end", || !std::fs::exists(&pid_file).expect("the folder is there"));
+}
