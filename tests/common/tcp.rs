@@ -223,7 +223,8 @@ impl TcpServer {
         let client = self.client(client);
         let mut byte = [0];
         client.stream.set_nonblocking(true).expect("it is a socket");
-        let is_readable = client.stream.peek(&mut byte).is_ok();
+        let peeked = client.stream.peek(&mut byte);
+        let is_readable = !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         client.stream.set_nonblocking(false).expect("it is a socket");
         is_readable || !client.input.is_empty()
     }
@@ -301,11 +302,7 @@ impl Server for TcpServer {
 
     fn leftover(&mut self) -> Option<(usize, Reply)> {
         let client = self.clients().into_iter().find(|client| self.has_input(*client))?;
-        match self.receive_within(client, PATIENCE) {
-            // A case may end with a client that the server has closed.
-            Reply::Closed => self.leftover(),
-            reply => Some((client, reply)),
-        }
+        Some((client, self.receive_within(client, PATIENCE)))
     }
 
     fn advance(&mut self, span: Duration) -> bool {
