@@ -278,8 +278,9 @@ fn lmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn blmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let timeout = Timeout::seconds(args.key())?;
+    let timeout = args.key();
     let pops = Pops::parse(&mut args)?;
+    let timeout = Timeout::seconds(timeout)?;
     if !pops.take(cx, reply)? {
         let keys = pops.keys;
         let wait = Wait { keys, on: On::List, timeout, empty: Empty::NullArray, again: None };

@@ -18,14 +18,6 @@ impl<'r> Picks<'r> {
             Err(_) => Self::Drawn { left: count.unsigned_abs(), len, rng },
         }
     }
-
-    /// How many are left.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Different(indices) => indices.len(),
-            Self::Drawn { left, .. } => *left as usize,
-        }
-    }
 }
 
 impl Iterator for Picks<'_> {
@@ -40,4 +32,14 @@ impl Iterator for Picks<'_> {
             }
         }
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = match self {
+            Self::Different(indices) => indices.len(),
+            Self::Drawn { left, .. } => *left as usize,
+        };
+        (left, Some(left))
+    }
 }
+
+impl ExactSizeIterator for Picks<'_> {}

@@ -76,10 +76,15 @@ pub(super) fn cursor(args: &mut Args) -> Result<u64> {
 
 /// Where to go on, and what was found on the way.
 pub(super) fn answer(next: u64, found: &[Item], reply: &mut Reply) {
+    announce(next, found.len(), reply);
+    found.iter().for_each(|item| reply.bulk(item));
+}
+
+/// As `answer`, where the `count` texts found are still to be written.
+pub(super) fn announce(next: u64, count: usize, reply: &mut Reply) {
     reply.array(2);
     reply.bulk(next.to_string().as_bytes());
-    reply.array(found.len());
-    found.iter().for_each(|item| reply.bulk(item));
+    reply.array(count);
 }
 
 /// Keys whose time is up are passed over, not removed: the timer wheel is about to.

@@ -269,21 +269,12 @@ fn sdiffstore(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     store(cx, args, subtract, "sdiffstore", reply)
 }
 
-/// A limit of 0 is none.
 fn sintercard(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let keys = args.counted_keys().map_err(|error| match error {
         Error::Syntax => Error::new("ERR Number of keys can't be greater than number of args"),
         other => other,
     })?;
-    let mut limit = 0;
-    while args.left() > 0 {
-        if !args.accept("limit") {
-            return Err(Error::Syntax);
-        }
-        let given = number::parse_i64(args.word()?).and_then(|limit| usize::try_from(limit).ok());
-        limit = given.ok_or_else(|| Error::new("ERR LIMIT can't be negative"))?;
-    }
-    let limit = if limit == 0 { usize::MAX } else { limit };
+    let limit = args.limit_option()?;
     reply.count(intersection(&sets(cx, keys)?).take(limit).count());
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! Sorted sets: members in the order of their scores.
 
+mod algebra;
 mod pop;
 mod range;
 
 use super::prelude::*;
+use super::random::Picks;
+use super::scan;
 use crate::data::Zset;
 use crate::data::zset::Inserted;
 use crate::util::number;
 use std::ops::Deref;
 
+use algebra::*;
 use pop::*;
 use range::*;
 
@@ -20,12 +24,18 @@ pub const FAMILY: Family = Family::new(Category::Zset, &[
     row("zadd",             "1.2.0",  AtLeast(4), Keys::one(1).updates(), &[Write, DenyOom, Fast], zadd, "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]", "Adds members, or gives them other scores."),
     row("zcard",            "1.2.0",  Exactly(2), Keys::one(1).inspects(), &[Read, Fast], zcard, "key", "Counts the members."),
     row("zcount",           "2.0.0",  Exactly(4), Keys::one(1).reads(), &[Read, Fast], zcount, "key min max", "Counts the members whose scores are within bounds."),
+    row("zdiff",            "6.2.0",  AtLeast(3), Keys::counted(1).reads(), &[Read], zdiff, "numkeys key [key ...] [WITHSCORES]", "Answers what the first sorted set has and the others have not."),
+    row("zdiffstore",       "6.2.0",  AtLeast(4), STORED, &[Write, DenyOom], zdiffstore, "destination numkeys key [key ...]", "Stores what the first sorted set has and the others have not."),
     row("zincrby",          "1.2.0",  Exactly(4), Keys::one(1).updates().with(access::ACCESS), &[Write, DenyOom, Fast], zincrby, "key increment member", "Adds to a member's score."),
+    row("zinter",           "6.2.0",  AtLeast(3), Keys::counted(1).reads(), &[Read], zinter, "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]", "Answers what all sorted sets have."),
+    row("zintercard",       "7.0.0",  AtLeast(3), Keys::counted(1).reads(), &[Read], zintercard, "numkeys key [key ...] [LIMIT limit]", "Counts what all sorted sets have."),
+    row("zinterstore",      "2.0.0",  AtLeast(4), STORED, &[Write, DenyOom], zinterstore, "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX]", "Stores what all sorted sets have."),
     row("zlexcount",        "2.8.9",  Exactly(4), Keys::one(1).reads(), &[Read, Fast], zlexcount, "key min max", "Counts the members within bounds, where all scores are equal."),
     row("zmpop",            "7.0.0",  AtLeast(4), Keys::counted(1).pops(), &[Write], zmpop, "numkeys key [key ...] MIN|MAX [COUNT count]", "Takes members from the first sorted set that has any."),
     row("zmscore",          "6.2.0",  AtLeast(3), Keys::one(1).reads(), &[Read, Fast], zmscore, "key member [member ...]", "Answers the scores of members."),
     row("zpopmax",          "5.0.0",  AtLeast(2), Keys::one(1).pops(), &[Write, Fast], zpopmax, "key [count]", "Takes the highest members."),
     row("zpopmin",          "5.0.0",  AtLeast(2), Keys::one(1).pops(), &[Write, Fast], zpopmin, "key [count]", "Takes the lowest members."),
+    row("zrandmember",      "6.2.0",  AtLeast(2), Keys::one(1).reads(), &[Read], zrandmember, "key [count [WITHSCORES]]", "Answers random members."),
     row("zrange",           "1.2.0",  AtLeast(4), Keys::one(1).reads(), &[Read], zrange, "key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]", "Answers the members within bounds of rank, score or name."),
     row("zrangebylex",      "2.8.9",  AtLeast(4), Keys::one(1).reads(), &[Read], zrangebylex, "key min max [LIMIT offset count]", "Answers the members within bounds, where all scores are equal."),
     row("zrangebyscore",    "1.0.5",  AtLeast(4), Keys::one(1).reads(), &[Read], zrangebyscore, "key min max [WITHSCORES] [LIMIT offset count]", "Answers the members whose scores are within bounds."),
@@ -39,8 +49,14 @@ pub const FAMILY: Family = Family::new(Category::Zset, &[
     row("zrevrangebylex",   "2.8.9",  AtLeast(4), Keys::one(1).reads(), &[Read], zrevrangebylex, "key max min [LIMIT offset count]", "Answers the members within bounds, the highest first, where all scores are equal."),
     row("zrevrangebyscore", "2.2.0",  AtLeast(4), Keys::one(1).reads(), &[Read], zrevrangebyscore, "key max min [WITHSCORES] [LIMIT offset count]", "Answers the members whose scores are within bounds, the highest first."),
     row("zrevrank",         "2.0.0",  AtLeast(3), Keys::one(1).reads(), &[Read, Fast], zrevrank, "key member [WITHSCORE]", "Answers how many members are higher than this one."),
+    row("zscan",            "2.8.0",  AtLeast(3), Keys::one(1).reads(), &[Read], zscan, "key cursor [MATCH pattern] [COUNT count]", "Walks through members and scores step by step."),
     row("zscore",           "1.2.0",  Exactly(3), Keys::one(1).reads(), &[Read, Fast], zscore, "key member", "Answers a member's score."),
+    row("zunion",           "6.2.0",  AtLeast(3), Keys::counted(1).reads(), &[Read], zunion, "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]", "Answers what any of the sorted sets has."),
+    row("zunionstore",      "2.0.0",  AtLeast(4), STORED, &[Write, DenyOom], zunionstore, "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM|MIN|MAX]", "Stores what any of the sorted sets has."),
 ]);
+
+/// The key of the result, then those that it is made of.
+const STORED: Keys = Keys::one(1).overwrites().and(Keys::counted(2).reads());
 
 /// How members are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,4 +290,57 @@ fn zrank(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn zrevrank(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     rank(cx, args, Order::Descending, reply)
+}
+
+fn zrandmember(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let key = args.key();
+    if args.left() == 0 {
+        match cx.read_with_rng::<Zset>(key)? {
+            Some((zset, rng)) => reply.bulk(&zset.at(rng.below(zset.len())).0),
+            None => reply.null(),
+        }
+        return Ok(());
+    }
+    let count = args.signed_count()?;
+    let form = if args.accept("withscores") { Form::Scored } else { Form::Bare };
+    args.end()?;
+    // Redis counts the scores as well, in a signed integer.
+    if form == Form::Scored && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(Error::ValueOutOfRange);
+    }
+    let Some((zset, rng)) = cx.read_with_rng::<Zset>(key)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    // The highest first, as Redis does where all are wanted.
+    let highest = zset.len() - 1;
+    form.write(Picks::new(count, zset.len(), rng).map(|pick| zset.at(highest - pick)), reply);
+    Ok(())
+}
+
+fn zscan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let key = args.key();
+    let cursor = scan::cursor(&mut args)?;
+    let Some(zset) = cx.read::<Zset>(key)? else {
+        scan::answer(0, &[], reply);
+        return Ok(());
+    };
+    let options = scan::Options::parse(args, scan::Over::Members)?;
+    let mut found = Vec::new();
+    let next = zset.scan(cursor, options.count, &mut |member, score| {
+        if options.admits(&member) {
+            found.push((member, score));
+        }
+    });
+    // Redis prints the score of a skip list in a way of its own.
+    let print = |score| match zset.is_compact() {
+        true => number::format_double(score),
+        false => number::format_g(score, 17),
+    };
+    scan::announce(next, found.len() * 2, reply);
+    for (member, score) in found {
+        reply.bulk(&member);
+        reply.bulk(&print(score));
+    }
+    Ok(())
 }

@@ -169,9 +169,14 @@ impl Zset {
 
     /// Visits about `count` members, all if the set is small, and returns the cursor for the next,
     /// 0 after the last. A walk visits each member that is there all the time.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], f64)) -> u64 {
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(Item<'a>, f64),
+    ) -> u64 {
         let body = &*self.body;
-        let mut show = |entry: &Entry| visit(&body.members.get(entry.key), entry.score);
+        let mut show = |entry: &Entry| visit(body.members.get(entry.key), entry.score);
         match &body.order {
             Order::Array(entries) => {
                 entries.iter().for_each(show);

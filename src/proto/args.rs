@@ -85,7 +85,7 @@ impl<'a> Args<'a> {
         Ok(words)
     }
 
-    /// Reads a count of keys and that many keys, as LMPOP and ZINTERCARD take them.
+    /// Reads a count of keys and that many keys, as LMPOP and SINTERCARD take them.
     pub fn counted_keys(&mut self) -> Result<&'a [&'a [u8]]> {
         let count = number::parse_i64(self.word()?).filter(|&count| count > 0);
         let count = count.ok_or_else(|| Error::new("ERR numkeys should be greater than 0"))?;
@@ -103,6 +103,19 @@ impl<'a> Args<'a> {
         let count = number::parse_i64(self.word()?).filter(|&count| count > 0);
         let count = count.ok_or_else(|| Error::new("ERR count should be greater than 0"))?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// Reads `[LIMIT limit]` up to the end, where no limit is 0, or absent.
+    pub fn limit_option(&mut self) -> Result<usize> {
+        let mut limit = 0;
+        while self.left() > 0 {
+            if !self.accept("limit") {
+                return Err(Error::Syntax);
+            }
+            let given = number::parse_i64(self.word()?).and_then(|it| usize::try_from(it).ok());
+            limit = given.ok_or_else(|| Error::new("ERR LIMIT can't be negative"))?;
+        }
+        Ok(if limit == 0 { usize::MAX } else { limit })
     }
 
     /// Reads a count whose sign means something of its own, so that it can be negated.

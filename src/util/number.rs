@@ -336,6 +336,22 @@ mod tests {
 
     /// Recorded from C's `printf("%.*g")`.
     #[test]
+    fn doubles_are_read_loosely_where_errors_do_not_count() {
+        fn check(text: &str, expect: Option<f64>) {
+            assert_eq!(parse_f64_loosely(text.as_bytes()), expect, "{text:?}");
+        }
+        check("", Some(0.0));
+        check(" \t\n+1.5", Some(1.5));
+        check("-1e400", Some(f64::NEG_INFINITY));
+        check("1e-400", Some(0.0));
+        check("0x10", Some(16.0));
+        check("inf", Some(f64::INFINITY));
+        for text in [" ", "1 ", "1x", "nan", "-nan", ".", "- 1"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
     fn g_keeps_the_digits_it_is_given() {
         fn check(digits: usize, value: f64, expect: &str) {
             assert_eq!(str::from_utf8(&format_g(value, digits)).unwrap(), expect);

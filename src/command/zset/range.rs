@@ -101,18 +101,23 @@ struct Query<'a> {
     offset: i64,
     /// Negative: all.
     limit: i64,
-    has_scores: bool,
+    form: Form,
 }
 
 impl<'a> Query<'a> {
-    /// Reads two bounds and options. BYSCORE and BYLEX are options where `by` is None, REV where
-    /// `order` is None.
-    fn parse(args: &mut Args<'a>, mut by: Option<By>, mut order: Option<Order>) -> Result<Self> {
+    /// Reads two bounds and options. What is None may be told: BYSCORE or BYLEX, REV, WITHSCORES.
+    fn parse(
+        args: &mut Args<'a>,
+        mut by: Option<By>,
+        mut order: Option<Order>,
+        mut form: Option<Form>,
+    ) -> Result<Self> {
         let (first, second) = (args.key(), args.key());
-        let (mut offset, mut limit, mut has_scores) = (0, -1, false);
+        let (mut offset, mut limit) = (0, -1);
+        let may_have_scores = form.is_none();
         while args.left() > 0 {
-            if args.accept("withscores") {
-                has_scores = true;
+            if may_have_scores && args.accept("withscores") {
+                form = Some(Form::Scored);
             } else if args.left() > 2 && args.accept("limit") {
                 (offset, limit) = (args.int()?, args.int()?);
             } else if order.is_none() && args.accept("rev") {
@@ -126,13 +131,14 @@ impl<'a> Query<'a> {
             }
         }
         let (by, order) = (by.unwrap_or(By::Rank), order.unwrap_or(Order::Ascending));
+        let form = form.unwrap_or(Form::Bare);
         if by == By::Rank && limit != -1 {
             return Err(Error::new(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or \
                  BYLEX",
             ));
         }
-        if by == By::Name && has_scores {
+        if by == By::Name && form == Form::Scored {
             return Err(Error::new(
                 "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
             ));
@@ -143,10 +149,11 @@ impl<'a> Query<'a> {
             (_, Order::Descending) => (second, first),
         };
         let bounds = Bounds::parse(by, min, max)?;
+        // LIMIT with a count of -1 is let pass, and has no effect.
         if by == By::Rank {
             offset = 0;
         }
-        Ok(Self { bounds, order, offset, limit, has_scores })
+        Ok(Self { bounds, order, offset, limit, form })
     }
 
     fn ranks(&self, zset: &Zset) -> Range<usize> {
@@ -169,16 +176,15 @@ fn answer(
     reply: &mut Reply,
 ) -> Result {
     let key = args.key();
-    let query = Query::parse(&mut args, by, order)?;
+    let query = Query::parse(&mut args, by, order, None)?;
     let Some(zset) = cx.read::<Zset>(key)? else {
         reply.array(0);
         return Ok(());
     };
-    let form = if query.has_scores { Form::Scored } else { Form::Bare };
     let members = zset.range(query.ranks(zset));
     match query.order {
-        Order::Ascending => form.write(members, reply),
-        Order::Descending => form.write(members.rev(), reply),
+        Order::Ascending => query.form.write(members, reply),
+        Order::Descending => query.form.write(members.rev(), reply),
     }
     Ok(())
 }
@@ -209,10 +215,7 @@ pub(super) fn zrevrangebylex(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Res
 
 pub(super) fn zrangestore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (target, source) = (args.key(), args.key());
-    let query = Query::parse(&mut args, None, None)?;
-    if query.has_scores {
-        return Err(Error::Syntax);
-    }
+    let query = Query::parse(&mut args, None, None, Some(Form::Bare))?;
     let mut stored = Zset::new();
     if let Some(zset) = cx.read::<Zset>(source)? {
         for (member, score) in zset.range(query.ranks(zset)) {
