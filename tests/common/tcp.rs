@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A reply that must not come has this long to come nevertheless.
 const SILENCE: Duration = Duration::from_millis(30);
 /// A request that brings no reply at all, as after CLIENT REPLY OFF, is believed done after this.
-/// A busy server is no risk: it answers the question whether the client is parked after the request.
+/// A busy server is no risk: whether the client is parked is a question that it answers later.
 const UNANSWERED: Duration = Duration::from_millis(100);
 /// Real time is slept through up to this much.
 const SLEEP_MAX: Duration = Duration::from_secs(2);
