@@ -328,7 +328,7 @@ fn lrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn lrem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, count, element) = (args.key(), args.int()?, args.key());
+    let (key, count, element) = (args.key(), args.signed_count()?, args.key());
     let Some(mut list) = cx.edit::<List>(key)? else {
         reply.int(0);
         return Ok(());
@@ -435,6 +435,6 @@ fn lpos(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn non_negative(args: &mut Args, option: &str) -> Result<usize> {
-    let value = args.int()?;
-    usize::try_from(value).map_err(|_| Error::new(format!("ERR {option} can't be negative")))
+    let count = args.int().ok().and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| Error::new(format!("ERR {option} can't be negative")))
 }

@@ -214,10 +214,11 @@ impl Commands for Host<'_> {
             return Err(Error::ScriptNotAllowed);
         }
         let script = self.script();
-        if row.flags.has(Flag::Write) {
-            if script.is_read_only {
-                return Err(Error::ScriptReadOnly);
-            }
+        let is_write = row.flags.has(Flag::Write);
+        if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
+            return Err(Error::ScriptReadOnly);
+        }
+        if is_write {
             if script.is_out_of_memory && row.flags.has(Flag::DenyOom) {
                 return Err(Error::OutOfMemory);
             }
