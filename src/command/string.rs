@@ -195,6 +195,7 @@ fn getset(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, value) = (args.key(), args.key());
     answer(cx, key, reply)?;
     assign(cx, key, value, None);
+    cx.journal_as(&[b"SET", key, value]);
     Ok(())
 }
 
@@ -202,6 +203,7 @@ fn getdel(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let key = args.key();
     answer(cx, key, reply)?;
     cx.remove(key, "del");
+    cx.journal_as(&[b"DEL", key]);
     Ok(())
 }
 
