@@ -111,7 +111,7 @@ fn describe_keys(spec: &Spec, reply: &mut Reply) {
             reply.bulk(keyword.to_ascii_uppercase().as_bytes());
             number(reply, "startfrom", from);
         }
-        Begin::Unknown => step(reply, "unknown", 0),
+        Begin::Option(_) | Begin::Unknown => step(reply, "unknown", 0),
     }
 
     reply.bulk(b"find_keys");

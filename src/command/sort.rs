@@ -5,13 +5,13 @@ use crate::data::{Hash, List, Str, Value};
 use crate::util::number;
 use std::cmp::Ordering;
 
-/// Which keys BY and GET read depends on the elements, and STORE may stand anywhere.
-const HIDDEN: Keys = Keys::spec(Begin::Unknown, Find::Unknown);
+/// Which keys BY and GET read depends on the elements.
+const PATTERNS: Keys = Keys::spec(Begin::Unknown, Find::Unknown).reads();
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
-    row("sort",    "1.0.0", AtLeast(2), Keys::one(1).reads().and(HIDDEN.reads()).and(HIDDEN.overwrites()), &[Write, DenyOom, Dangerous], sort, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA] [STORE destination]", "Sorts the elements of a value, and perhaps keeps the result."),
-    row("sort_ro", "7.0.0", AtLeast(2), Keys::one(1).reads().and(HIDDEN.reads()), &[Read, Dangerous], sort_ro, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA]", "Sorts the elements of a value."),
+    row("sort",    "1.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS).and(Keys::option("store").overwrites()), &[Write, DenyOom, Dangerous], sort, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA] [STORE destination]", "Sorts the elements of a value, and perhaps keeps the result."),
+    row("sort_ro", "7.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS), &[Read, Dangerous], sort_ro, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA]", "Sorts the elements of a value."),
 ]);
 
 type Element = Box<[u8]>;

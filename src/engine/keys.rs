@@ -40,6 +40,9 @@ pub enum Begin {
     At(usize),
     /// Behind this keyword, looked for from this word on; negative: backwards from the end.
     Behind(&'static str, i64),
+    /// The one key behind the last such keyword, wherever that stands among the options: COMMAND
+    /// cannot say so and calls it unknown. `GET store` would be taken for it.
+    Option(&'static str),
     /// Nobody can say without running the command.
     Unknown,
 }
@@ -101,6 +104,11 @@ impl Keys {
     /// The word at `index` says how many keys follow it.
     pub const fn counted(index: usize) -> Self {
         Self::spec(Begin::At(index), Find::Counted { at: 0, first: 1, step: 1 })
+    }
+
+    /// The word behind an option.
+    pub const fn option(keyword: &'static str) -> Self {
+        Self::spec(Begin::Option(keyword), Find::Unknown)
     }
 
     pub const fn spec(begin: Begin, find: Find) -> Self {
@@ -236,7 +244,7 @@ impl Keys {
                     }
                     places.extend((0..count).map(|key| (first + key * step, spec.access)));
                 }
-                Find::Unknown => {}
+                Find::Unknown => places.push((begin, spec.access)),
             }
         }
         Some(places)
@@ -255,6 +263,11 @@ impl Spec {
                     (1..=words.len().checked_sub(from.unsigned_abs() as usize)?).rev().find(is_it)
                 };
                 place.map(|at| at + 1).filter(|&at| at < words.len())
+            }
+            Begin::Option(keyword) => {
+                let is_it = |word: &&[u8]| word.eq_ignore_ascii_case(keyword.as_bytes());
+                let before_last = words.split_last()?.1;
+                before_last.iter().rposition(is_it).filter(|&at| at > 1).map(|at| at + 1)
             }
             Begin::Unknown => None,
         }
@@ -281,5 +294,10 @@ mod tests {
         let halves = Find::Range { last: -1, step: 1, limit: 2 };
         let xread = Keys::spec(Begin::Behind("streams", 1), halves);
         check(xread, "xread count 2 streams a b 0 0", Some(&[4, 5]));
+        let sort = Keys::one(1).and(Keys::option("store"));
+        check(sort, "sort l desc store d", Some(&[1, 4]));
+        check(sort, "sort l store a STORE b alpha", Some(&[1, 5]));
+        check(sort, "sort store alpha", Some(&[1]));
+        check(sort, "sort l store", Some(&[1]));
     }
 }
