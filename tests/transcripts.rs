@@ -1,15 +1,20 @@
-//! Every transcript against toril: over TCP and in process, in RESP2 and RESP3.
+//! Every transcript against toril: over TCP and in process, in RESP2 and RESP3; those of the data
+//! types also with every command called from a script.
 
 mod common;
 
 use common::compare::Dialect;
+use common::inside::InsideServer;
 use common::run::{self, Server};
+use common::scripted::Scripted;
 use common::tcp::TcpServer;
 use common::transcript::{self, Target};
 use std::path::Path;
 
-fn check(server: &mut dyn Server) {
-    let report = run::run(server, &transcript::load(&[]));
+/// Runs the transcripts whose names contain one of `filters`, if there are any.
+fn check(server: &mut dyn Server, filters: &[&str]) {
+    let filters: Vec<String> = filters.iter().map(|filter| filter.to_string()).collect();
+    let report = run::run(server, &transcript::load(&filters));
     println!("{}", report.summary());
     assert!(report.failures.is_empty(), "\n{}\n", report.failures.join("\n\n"));
     assert!(report.passed > 0, "no transcript has run");
@@ -17,7 +22,7 @@ fn check(server: &mut dyn Server) {
 
 fn check_over_tcp(dialect: Dialect) {
     let program = Path::new(env!("CARGO_BIN_EXE_toril"));
-    check(&mut TcpServer::start(program, Target::Toril, dialect));
+    check(&mut TcpServer::start(program, Target::Toril, dialect), &[]);
 }
 
 #[test]
@@ -28,4 +33,21 @@ fn over_tcp_in_resp2() {
 #[test]
 fn over_tcp_in_resp3() {
     check_over_tcp(Dialect::Resp3);
+}
+
+#[test]
+fn in_process_in_resp2() {
+    check(&mut InsideServer::new(Dialect::Resp2), &[]);
+}
+
+#[test]
+fn in_process_in_resp3() {
+    check(&mut InsideServer::new(Dialect::Resp3), &[]);
+}
+
+#[test]
+fn from_scripts() {
+    let mut server = Scripted::new(InsideServer::new(Dialect::Resp2));
+    let families = ["strings", "keys", "expire", "hashes", "lists", "sets", "streams"];
+    check(&mut server, &families);
 }

@@ -8,9 +8,11 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod inside;
 pub mod notation;
 pub mod record;
 pub mod reply;
 pub mod run;
+pub mod scripted;
 pub mod tcp;
 pub mod transcript;

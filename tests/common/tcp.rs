@@ -84,6 +84,20 @@ impl Drop for Process {
     }
 }
 
+/// Requests as they go over the wire.
+pub fn encode(requests: &[Vec<Vec<u8>>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for request in requests {
+        bytes.extend(format!("*{}\r\n", request.len()).into_bytes());
+        for word in request {
+            bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend(b"\r\n");
+        }
+    }
+    bytes
+}
+
 /// One connection.
 struct Client {
     stream: TcpStream,
@@ -103,17 +117,8 @@ impl Client {
     }
 
     fn send(&mut self, requests: &[Vec<Vec<u8>>]) {
-        let mut bytes = Vec::new();
-        for request in requests {
-            bytes.extend(format!("*{}\r\n", request.len()).into_bytes());
-            for word in request {
-                bytes.extend(format!("${}\r\n", word.len()).into_bytes());
-                bytes.extend_from_slice(word);
-                bytes.extend(b"\r\n");
-            }
-        }
         // A server that has closed the connection is seen as such when its reply is read.
-        let _ = self.stream.write_all(&bytes);
+        let _ = self.stream.write_all(&encode(requests));
     }
 
     fn receive(&mut self, wait: Duration) -> Reply {

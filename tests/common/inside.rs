@@ -1,0 +1,204 @@
+//! An engine in this process, with virtual time and no socket.
+
+use super::compare::Dialect;
+use super::reply::Reply;
+use super::run::Server;
+use super::tcp::encode;
+use super::transcript::{Case, Target};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toril::command::table::table;
+use toril::config::{Config, Protected};
+use toril::engine::Engine;
+use toril::engine::client::{ClientId, Peer, State, Transport};
+use toril::engine::effect::{Effect, Outcome};
+use toril::engine::facts::FixedFacts;
+use toril::engine::time::{Deadline, Now};
+
+/// Some moment; what matters is that it is always the same.
+const START: Now = Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 };
+
+/// A script that is suspended goes on this often before others have their turn: enough for one that
+/// ends, and little enough for one that does not.
+const SLICES_MAX: usize = 64;
+
+pub struct InsideServer {
+    dialect: Dialect,
+    engine: Engine,
+    now: Now,
+    clients: BTreeMap<usize, Client>,
+}
+
+struct Client {
+    id: ClientId,
+    /// Requests that the engine has yet to take.
+    input: Vec<u8>,
+    /// Replies that nobody has received yet.
+    output: Vec<u8>,
+    is_closed: bool,
+}
+
+impl InsideServer {
+    pub fn new(dialect: Dialect) -> InsideServer {
+        InsideServer { dialect, engine: start(), now: START, clients: BTreeMap::new() }
+    }
+
+    fn client(&mut self, number: usize) -> &mut Client {
+        if !self.clients.contains_key(&number) {
+            let peer = Peer {
+                transport: Transport::Tcp,
+                addr: format!("127.0.0.1:{}", 50_000 + number),
+                laddr: "127.0.0.1:6379".into(),
+                fd: 10 + number as i32,
+                is_loopback: true,
+            };
+            let id = self.engine.connect(peer, self.now);
+            let client = Client { id, input: Vec::new(), output: Vec::new(), is_closed: false };
+            self.clients.insert(number, client);
+            if self.dialect == Dialect::Resp3 {
+                self.send(number, &[vec![b"HELLO".to_vec(), b"3".to_vec()]]);
+                self.client(number).output.clear();
+            }
+        }
+        self.clients.get_mut(&number).expect("it is there by now")
+    }
+
+    /// Goes on until nobody can: what a server does between two looks at its sockets.
+    fn work(&mut self) {
+        let mut slices = 0;
+        loop {
+            let mut has_moved = false;
+            for client in self.clients.values_mut().filter(|client| !client.is_closed) {
+                match self.engine.state(client.id) {
+                    State::Ready if !client.input.is_empty() => {
+                        let fed = self.engine.feed(client.id, &client.input, self.now);
+                        client.input.drain(..fed.used);
+                        has_moved |= fed.used > 0;
+                    }
+                    State::Running if slices < SLICES_MAX => {
+                        self.engine.resume(client.id, self.now);
+                        slices += 1;
+                        has_moved = true;
+                    }
+                    _ => {}
+                }
+            }
+            for effect in self.engine.take_effects() {
+                self.perform(effect);
+                has_moved = true;
+            }
+            self.engine.take_dirty();
+            self.engine.take_runnable();
+            for client in self.clients.values_mut().filter(|client| !client.is_closed) {
+                let outbox = self.engine.outbox(client.id).expect("an open client has an outbox");
+                client.output.extend_from_slice(outbox.pending());
+                let count = outbox.len();
+                self.engine.sent(client.id, count);
+                if self.engine.state(client.id) == State::Closing {
+                    self.engine.disconnect(client.id, self.now);
+                    client.is_closed = true;
+                    has_moved = true;
+                }
+            }
+            if !has_moved {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Sleep { client, micros } => {
+                self.now = later(self.now, micros);
+                self.engine.answer(client, Outcome::Done, self.now);
+            }
+            Effect::Shutdown { .. } => {
+                self.clients.values_mut().for_each(|client| client.is_closed = true);
+            }
+            Effect::Close { client } => {
+                let closed = self.clients.values_mut().find(|it| it.id == client && !it.is_closed);
+                if let Some(closed) = closed {
+                    closed.is_closed = true;
+                    self.engine.disconnect(client, self.now);
+                }
+            }
+            Effect::Reconfigure => {}
+        }
+    }
+}
+
+fn start() -> Engine {
+    let mut config = Config::default();
+    config.enable_debug_command = Protected::Yes;
+    Engine::new(table(), config, Box::new(FixedFacts), START)
+}
+
+fn later(now: Now, micros: u64) -> Now {
+    let mono_us = now.mono_us + micros;
+    Now { wall_ms: START.wall_ms + ((mono_us - START.mono_us) / 1000) as i64, mono_us }
+}
+
+/// How long until the deadline; a deadline that is past is due at once.
+fn micros_until(deadline: Deadline, now: Now) -> Option<u64> {
+    let mono = deadline.mono_us.map(|us| us.saturating_sub(now.mono_us));
+    let wall = deadline.wall_ms.map(|ms| (ms - now.wall_ms).max(0) as u64 * 1000);
+    mono.into_iter().chain(wall).min()
+}
+
+impl Server for InsideServer {
+    fn target(&self) -> Target {
+        Target::Toril
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn begin(&mut self, _case: &Case) {
+        *self = InsideServer::new(self.dialect);
+    }
+
+    fn send(&mut self, client: usize, requests: &[Vec<Vec<u8>>]) {
+        let bytes = encode(requests);
+        self.client(client).input.extend_from_slice(&bytes);
+        self.work();
+    }
+
+    fn settle(&mut self, _client: usize) {}
+
+    fn receive(&mut self, client: usize, _is_wanted: bool) -> Reply {
+        let open = self.client(client);
+        match Reply::decode(&open.output) {
+            Some((reply, len)) => {
+                open.output.drain(..len);
+                reply
+            }
+            None if open.is_closed => {
+                // It would connect anew.
+                self.clients.remove(&client);
+                Reply::Closed
+            }
+            None => Reply::Nothing,
+        }
+    }
+
+    fn leftover(&mut self) -> Option<(usize, Reply)> {
+        let has_more = |client: &Client| client.is_closed || !client.output.is_empty();
+        let (&number, _) = self.clients.iter().find(|(_, client)| has_more(client))?;
+        Some((number, self.receive(number, false)))
+    }
+
+    /// From deadline to deadline, as the server's timer would wake it; never past one.
+    fn advance(&mut self, span: Duration) -> bool {
+        let end = later(self.now, span.as_micros() as u64);
+        while self.now != end {
+            let left = end.mono_us - self.now.mono_us;
+            let step = micros_until(self.engine.next_deadline(), self.now).unwrap_or(left);
+            // A deadline that stays due although it has been served waits for a script to end.
+            self.now = later(self.now, step.clamp(125, left.max(125)).min(left));
+            self.engine.tick(self.now);
+            self.work();
+        }
+        true
+    }
+}
