@@ -5,6 +5,7 @@ use super::reply::Reply;
 use super::run::Server;
 use super::transcript::{Case, Target};
 use std::collections::{BTreeMap, VecDeque};
+use std::slice::from_ref;
 use std::time::Duration;
 use toril::command::table::table;
 use toril::engine::row::Flag;
@@ -61,11 +62,11 @@ impl<S: Server> Server for Scripted<S> {
                 words.extend_from_slice(request);
                 self.inner.send(client, &[words]);
                 match self.inner.receive(client, true) {
-                    reply if is_refused(&reply) => self.inner.send(client, &[request.clone()]),
+                    reply if is_refused(&reply) => self.inner.send(client, from_ref(request)),
                     reply => self.replies.entry(client).or_default().push_back(reply),
                 }
             } else {
-                self.inner.send(client, &[request.clone()]);
+                self.inner.send(client, from_ref(request));
             }
         }
     }

@@ -204,6 +204,11 @@ impl TcpServer {
         })
     }
 
+    /// What the server answers to a request outside of any case, in RESP2.
+    pub fn ask(&mut self, words: &[&str]) -> Reply {
+        self.control.ask(words)
+    }
+
     /// The clients of this case that have been heard of.
     pub fn clients(&self) -> Vec<usize> {
         self.clients.keys().copied().collect()

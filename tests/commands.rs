@@ -1,0 +1,170 @@
+//! The table of commands beside Redis 7.4's: name, arity, flags, ACL categories and keys of every
+//! command and subcommand.
+//!
+//! commands-7.4.txt keeps what Redis 7.4.1 says, so that the comparison needs no Redis; with
+//! TORIL_RECORD set it is written anew. commands-absent.txt lists, each with its reason, what toril
+//! leaves out (`name: why`, `name*` with all that start so) or tells otherwise (`differs name: why`).
+
+mod common;
+
+use common::compare::Dialect;
+use common::reply::Reply;
+use common::tcp::{self, TcpServer};
+use common::transcript::Target;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// By name, the rest of the command's line.
+type Commands = BTreeMap<String, String>;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(file(name)).expect("the file can be read")
+}
+
+fn items(reply: &Reply) -> &[Reply] {
+    match reply {
+        Reply::Array(items) => items,
+        other => panic!("an array is wanted, not {other:?}"),
+    }
+}
+
+/// A word or number as text; a list of them sorted and joined.
+fn text(reply: &Reply) -> String {
+    if let Reply::Array(items) = reply {
+        let mut words: Vec<String> = items.iter().map(text).collect();
+        words.sort();
+        return words.join(",");
+    }
+    String::from_utf8(reply.text().expect("a scalar")).expect("it is ASCII")
+}
+
+/// The value of a key in a map that travelled as an array.
+fn field<'a>(map: &'a Reply, key: &str) -> &'a Reply {
+    let pair = items(map).chunks(2).find(|pair| text(&pair[0]) == key);
+    &pair.unwrap_or_else(|| panic!("{key} is missing in {map:?}"))[1]
+}
+
+/// `index(1)`, `range(0,1,0)`, `keyword(STREAMS,1)`.
+fn search(spec: &Reply) -> String {
+    let values: Vec<String> =
+        items(field(spec, "spec")).chunks(2).map(|pair| text(&pair[1])).collect();
+    format!("{}({})", text(field(spec, "type")), values.join(","))
+}
+
+fn key_spec(spec: &Reply) -> String {
+    let [begin, find] = ["begin_search", "find_keys"].map(|part| search(field(spec, part)));
+    format!("{}:{begin}:{find}", text(field(spec, "flags")))
+}
+
+/// Adds the commands of a COMMAND reply, and those inside of them.
+fn add_commands(reply: &Reply, commands: &mut Commands) {
+    for command in items(reply) {
+        let [name, arity, flags, first, last, step, categories, _tips, specs, inner] =
+            items(command)
+        else {
+            panic!("a command has ten fields: {command:?}");
+        };
+        let specs: Vec<String> = items(specs).iter().map(key_spec).collect();
+        let line = format!(
+            "{} [{}] {} {} {} [{}] {}",
+            text(arity),
+            text(flags),
+            text(first),
+            text(last),
+            text(step),
+            text(categories),
+            specs.join(" ")
+        );
+        commands.insert(text(name), line.trim_end().to_owned());
+        add_commands(inner, commands);
+    }
+}
+
+fn commands_of(program: &Path, target: Target) -> Commands {
+    let mut server = TcpServer::start(program, target, Dialect::Resp2);
+    let mut commands = Commands::new();
+    add_commands(&server.ask(&["COMMAND"]), &mut commands);
+    commands
+}
+
+fn kept_commands() -> Commands {
+    let kept = read("commands-7.4.txt");
+    let lines = kept.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+}
+
+#[test]
+fn the_kept_commands_are_those_of_redis() {
+    let Some(program) = tcp::oracle("redis-7.4") else {
+        println!("redis-7.4 is missing: tests/oracles.sh installs it");
+        return;
+    };
+    let commands = commands_of(&program, Target::Redis74);
+    if std::env::var_os("TORIL_RECORD").is_some() {
+        let lines: String =
+            commands.iter().map(|(name, rest)| format!("{name} {rest}\n")).collect();
+        std::fs::write(file("commands-7.4.txt"), lines).expect("the file can be written");
+    }
+    assert_eq!(kept_commands(), commands);
+}
+
+/// What may be absent, or differ: a name, whether it differs, and whether the entry is of any use.
+struct Exception {
+    name: String,
+    differs: bool,
+    is_used: bool,
+}
+
+impl Exception {
+    fn all() -> Vec<Exception> {
+        let listed = read("commands-absent.txt");
+        let lines = listed.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let exception = |line: &str| {
+            let (name, why) = line.split_once(": ").expect("a line is `name: why`");
+            assert!(!why.trim().is_empty(), "{name} has no reason");
+            let rest = name.strip_prefix("differs ");
+            let name = rest.unwrap_or(name).to_owned();
+            Exception { name, differs: rest.is_some(), is_used: false }
+        };
+        lines.map(exception).collect()
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => self.name == name,
+        }
+    }
+}
+
+#[test]
+fn torils_commands_are_those_of_redis() {
+    let (redis, toril) =
+        (kept_commands(), commands_of(Path::new(env!("CARGO_BIN_EXE_toril")), Target::Toril));
+    let mut exceptions = Exception::all();
+    let mut complaints = Vec::new();
+    let mut is_allowed = |name: &str, differs: bool| {
+        let found = exceptions.iter_mut().find(|it| it.differs == differs && it.covers(name));
+        found.map(|exception| exception.is_used = true).is_some()
+    };
+    for (name, wanted) in &redis {
+        match toril.get(name) {
+            None if is_allowed(name, false) => {}
+            None => complaints.push(format!("{name} is absent")),
+            Some(got) if got == wanted || is_allowed(name, true) => {}
+            Some(got) => complaints.push(format!("{name}\n  redis {wanted}\n  toril {got}")),
+        }
+    }
+    for name in toril.keys().filter(|name| !redis.contains_key(*name)) {
+        if !is_allowed(name, true) {
+            complaints.push(format!("{name} is unknown to Redis"));
+        }
+    }
+    let unused = exceptions.iter().filter(|exception| !exception.is_used);
+    complaints.extend(unused.map(|exception| format!("{} is listed for nothing", exception.name)));
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
