@@ -1,6 +1,9 @@
 //! What the engine may know of the world without doing anything in it. Tests give fixed answers.
 
 use super::client::ClientId;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
 
 /// CPU time of the process, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,9 +42,13 @@ pub trait Facts {
     fn files_max(&self) -> u64;
 }
 
-/// The same answers always.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FixedFacts;
+/// The same answers always, but for what a test changes.
+#[derive(Clone, Debug, Default)]
+pub struct FixedFacts {
+    pub seed: u64,
+    /// Clients that have left without the engine's knowledge.
+    pub hung_up: Rc<RefCell<HashSet<ClientId>>>,
+}
 
 impl Facts for FixedFacts {
     fn allocated_bytes(&self) -> u64 {
@@ -54,10 +61,10 @@ impl Facts for FixedFacts {
         CpuTimes::default()
     }
     fn entropy(&self) -> u64 {
-        0x5EED
+        self.seed
     }
-    fn has_hung_up(&self, _client: ClientId) -> bool {
-        false
+    fn has_hung_up(&self, client: ClientId) -> bool {
+        self.hung_up.borrow().contains(&client)
     }
     fn stopwatch_us(&self) -> u64 {
         0

@@ -184,6 +184,10 @@ impl Engine {
     /// turn's budget is spent.
     pub fn feed(&mut self, id: ClientId, input: &[u8], now: Now) -> Fed {
         self.set_now(now);
+        if self.script.is_some() && !self.is_busy() {
+            // Nobody comes between the slices of a script until it is known to be busy.
+            return Fed { used: 0, state: self.state(id), has_more: true };
+        }
         let gone = Fed { used: 0, state: State::Closing, has_more: false };
         let Some(client) = self.clients.get_mut(id) else { return gone };
         let mut parser = std::mem::take(&mut client.parser);

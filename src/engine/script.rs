@@ -14,6 +14,7 @@ use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
 use crate::lua::{Commands, Lua, Outcome, Script, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
 
 /// The script under way.
@@ -172,9 +173,15 @@ impl Engine {
     fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Outcome) -> Outcome {
         self.scripting.lua();
         let mut lua = self.scripting.lua.take().expect("made a line above");
-        let outcome = run(&mut lua, &mut Host { engine: self });
+        let mut host = Host { engine: self };
+        let run = AssertUnwindSafe(|| run(&mut lua, &mut host));
+        let outcome = std::panic::catch_unwind(run);
         self.scripting.lua = Some(lua);
-        outcome
+        // A command panicked: the script is over, and the machine has been set right.
+        outcome.unwrap_or_else(|panic| {
+            self.script = None;
+            resume_unwind(panic)
+        })
     }
 
     /// Writes the answer of a script that has ended, and closes its account.
