@@ -3,7 +3,8 @@
 //!
 //! commands-7.4.txt keeps what Redis 7.4.1 says, so that the comparison needs no Redis; with
 //! TORIL_RECORD set it is written anew. commands-absent.txt lists, each with its reason, what toril
-//! leaves out (`name: why`, `name*` with all that start so) or tells otherwise (`differs name: why`).
+//! leaves out (`name: why`, `name*` with all that start so) or tells otherwise (`differs name:
+//! why`).
 
 mod common;
 

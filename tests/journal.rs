@@ -14,7 +14,7 @@ const NOW_MS: i64 = 1_000_000;
 /// Makes requests of an empty server and returns what the last one left in the journal.
 fn journaled(requests: &[&str]) -> Vec<String> {
     let now = Now { wall_ms: NOW_MS, mono_us: 0 };
-    let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts), now);
+    let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
     let addr = String::from("127.0.0.1:1");
     let (transport, laddr) = (Transport::Tcp, addr.clone());
     let client = engine.connect(Peer { transport, addr, laddr, fd: 0, is_loopback: true }, now);

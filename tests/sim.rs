@@ -33,8 +33,8 @@ const CLIENTS: usize = 8;
 /// Scripts that are suspended for longer answer others with BUSY.
 const BUSY_AFTER_MS: i64 = 5;
 
-/// The moment at which a seed begins. For the replica it stays: keys end there when the journal says
-/// so, and no sooner.
+/// The moment at which a seed begins. For the replica it stays: keys end there when the journal
+/// says so, and no sooner.
 const REPLICA_NOW: Now = Now { wall_ms: 1_790_000_000_000, mono_us: 5_000_000 };
 
 /// What a reply of a request means for the elements in it.

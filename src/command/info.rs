@@ -99,7 +99,7 @@ fn server(engine: &mut Engine, text: &mut Text) {
     text.field("uptime_in_days", uptime_s / 86_400);
     text.field("hz", engine.config.hz);
     text.field("configured_hz", engine.config.hz);
-    text.field("lru_clock", now.wall_ms / 1000 & 0xFF_FFFF);
+    text.field("lru_clock", (now.wall_ms / 1000) & 0xFF_FFFF);
     text.field("executable", facts.executable());
     text.field("config_file", facts.config_file());
     text.field("io_threads_active", 0);

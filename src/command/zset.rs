@@ -160,11 +160,11 @@ fn zadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     for [score, _] in pairs {
         number::parse_f64(score).ok_or(Error::NotFloat)?;
     }
-    let scored = pairs.iter().map(|&[score, member]| {
+    let mut scored = pairs.iter().map(|&[score, member]| {
         (number::parse_f64(score).expect("all scores have been read"), member)
     });
     if options.increments {
-        let (increment, member) = scored.last().expect("there is a pair");
+        let (increment, member) = scored.next().expect("there is one pair");
         return add_to_score(cx, key, increment, member, &options, reply);
     }
     let mut zset = cx.edit_or_create::<Zset>(key)?;

@@ -18,7 +18,7 @@ pub fn raise(config: &mut Config) -> Option<String> {
         return None;
     }
     let raised = Rlimit { current: Some(wanted.min(max())), maximum: limit.maximum };
-    if is_enough(limit.maximum) && setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+    if is_enough(limit.maximum) && setrlimit(Resource::Nofile, raised).is_ok() {
         return None;
     }
     let _ = setrlimit(Resource::Nofile, raised);

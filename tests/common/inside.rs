@@ -130,7 +130,7 @@ impl InsideServer {
 fn start() -> Engine {
     let mut config = Config::default();
     config.enable_debug_command = Protected::Yes;
-    Engine::new(table(), config, Box::new(FixedFacts), START)
+    Engine::new(table(), config, Box::new(FixedFacts::default()), START)
 }
 
 fn later(now: Now, micros: u64) -> Now {

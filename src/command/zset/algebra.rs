@@ -139,6 +139,7 @@ fn evaluate<'c>(
 fn unite<'c>(inputs: &[Input<'c>], aggregate: Aggregate) -> Vec<(Item<'c>, f64)> {
     let mut members: Vec<_> = inputs.iter().flat_map(Input::weighted).collect();
     // A member's scores stay in the order of the inputs, for this sort is stable.
+    #[expect(clippy::unnecessary_sort_by, reason = "a key would borrow from what is sorted")]
     members.sort_by(|(left, _), (right, _)| left.cmp(right));
     members.dedup_by(|(member, score), (before, total)| {
         let is_same = **member == **before;
