@@ -106,24 +106,9 @@ impl Suite {
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).expect("the folder for tests can be written");
         let mut server = Server::start(&scratch);
-        let mut command = match self.runner {
-            Runner::Node => Command::new("node"),
-            Runner::Python => Command::new(&tools.python),
-        };
-        match self.runner {
-            // Versions 3 and 4 of BullMQ keep a timer that holds the process for 15 s.
-            Runner::Node => {
-                command.args(["--test", "--test-force-exit", "--test-reporter=spec"]).args([
-                    &format!("--test-concurrency={FILES_AT_ONCE}"),
-                    &format!("--test-timeout={FILE_TIMEOUT_MS}"),
-                ])
-            }
-            Runner::Python => {
-                command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60"])
-            }
-        };
         let started = Instant::now();
-        let output = command
+        let output = self
+            .command(tools)
             .args(&self.files)
             .current_dir(&scratch)
             .env("PATH", &tools.path)
@@ -135,10 +120,10 @@ impl Suite {
             .output()
             .expect("the runner can be started");
         let seconds = started.elapsed().as_secs_f32();
-        let printed = String::from_utf8_lossy(&output.stdout);
         let stopped = server.stop();
         let has_passed = output.status.success() && stopped.is_ok();
         let verdict = if has_passed { "ok" } else { "FAILED" };
+        let printed = String::from_utf8_lossy(&output.stdout);
         println!("{verdict} {} in {seconds:.1} s: {}", self.name, summary(&printed));
         for line in printed.lines().filter(|line| line.contains(": late by ")) {
             println!("    {}", line.trim_start_matches(['ℹ', ' ']));
@@ -150,6 +135,26 @@ impl Suite {
             print!("{}{}", without_passed(&printed), String::from_utf8_lossy(&output.stderr));
         }
         has_passed
+    }
+
+    /// The runner, less its files.
+    fn command(&self, tools: &Tools) -> Command {
+        match self.runner {
+            Runner::Node => {
+                let mut node = Command::new("node");
+                // Versions 3 and 4 of BullMQ keep a timer that would hold the process for 15 s.
+                node.args(["--test", "--test-force-exit", "--test-reporter=spec"]);
+                node.arg(format!("--test-concurrency={FILES_AT_ONCE}"));
+                node.arg(format!("--test-timeout={FILE_TIMEOUT_MS}"));
+                node
+            }
+            Runner::Python => {
+                let mut python = Command::new(&tools.python);
+                python.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]);
+                python.arg("--timeout=60");
+                python
+            }
+        }
     }
 }
 
@@ -191,10 +196,10 @@ fn without_passed(printed: &str) -> String {
     told
 }
 
-/// The program that the suites run against.
+/// The program that the suites run against, whichever folder it is started in.
 fn program() -> PathBuf {
     match std::env::var_os("TORIL_TEST_SERVER") {
-        Some(program) => PathBuf::from(program),
+        Some(program) => fs::canonicalize(program).expect("TORIL_TEST_SERVER is a program"),
         None => PathBuf::from(env!("CARGO_BIN_EXE_toril")),
     }
 }
