@@ -215,7 +215,7 @@ test('ioredis: INFO has what clients look for', async (t) => {
   const info = Object.fromEntries(lines.map((line) => line.split(/:(.*)/)));
 
   assert.match(info.redis_version, /^\d+\.\d+\.\d+$/);
-  assert.equal(info.redis_mode, 'standalone');
+  assert.equal(info.redis_mode ?? info.server_mode, 'standalone'); // Valkey's word for it.
   assert.equal(info.role, 'master');
   assert.equal(info.loading, '0');
   assert.equal(info.maxmemory_policy, 'noeviction');
