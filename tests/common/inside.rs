@@ -8,7 +8,7 @@ use super::transcript::{Case, Target};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use toril::command::table::table;
-use toril::config::{Config, Protected};
+use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome};
@@ -128,8 +128,9 @@ impl InsideServer {
 }
 
 fn start() -> Engine {
-    let mut config = Config::default();
-    config.enable_debug_command = Protected::Yes;
+    let lines = "save \"\"\nenable-debug-command yes\n";
+    let (config, _) = Config::from_lines(lines, &mut |_| unreachable!("nothing is included"))
+        .expect("good lines");
     Engine::new(table(), config, Box::new(FixedFacts::default()), START)
 }
 
