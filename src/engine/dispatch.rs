@@ -259,9 +259,9 @@ impl Engine {
         if is_shown && row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, args.all(), origin);
         }
-        // A script's commands are counted, not timed: the clock costs more than many of them.
-        let is_timed = origin != Origin::Script;
-        let started_us = if is_timed { self.facts.stopwatch_us() } else { 0 };
+        // A command begins where the one before it ended: one look at the stopwatch for each. A
+        // script's commands are counted, not timed: the look costs more than many of them.
+        let started_us = self.lap_us;
         let changes = self.keyspace.ledger.changes;
         let mark = cfg!(debug_assertions).then(|| reply.mark());
         let called_db = *db;
@@ -319,8 +319,9 @@ impl Engine {
                 self.stats.count_error(error);
             }
         }
-        if is_timed {
-            let micros = self.facts.stopwatch_us() - started_us;
+        if origin != Origin::Script {
+            self.lap_us = self.facts.stopwatch_us();
+            let micros = self.lap_us - started_us;
             self.stats.calls[found.index].micros += micros;
             self.log_if_slow(id, found, args.all(), micros);
         }

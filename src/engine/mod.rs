@@ -89,6 +89,8 @@ pub struct Engine {
     pub started: Now,
     /// Bytes that were allocated before the first client came.
     pub startup_allocated: u64,
+    /// The stopwatch when the command before the running one ended.
+    lap_us: u64,
     /// None but in a test of the tests.
     pub fault: Option<parking::Fault>,
     paused_clients: Vec<ClientId>,
@@ -126,6 +128,7 @@ impl Engine {
             run_id,
             started: now,
             startup_allocated,
+            lap_us: 0,
             fault: None,
             paused_clients: Vec::new(),
             alarms: Wheel::new(now.mono_us / MONO_TICK_US),
@@ -202,7 +205,7 @@ impl Engine {
 
     /// Returns the bytes used, and whether it stopped for the turn's budget alone.
     fn feed_requests(&mut self, id: ClientId, input: &[u8], parser: &mut Parser) -> (usize, bool) {
-        let started_us = self.facts.stopwatch_us();
+        let started_us = self.start_lap();
         let (mut used, mut commands) = (0, 0);
         let mut words = Vec::new();
         while let Some(client) = self.clients.get(id) {
@@ -235,8 +238,7 @@ impl Engine {
                     self.settle();
                     if commands >= config::TURN_COMMANDS_MAX
                         || used >= config::TURN_BYTES_MAX
-                        || (commands % 16 == 0
-                            && self.facts.stopwatch_us() - started_us >= config::TURN_US_MAX)
+                        || self.lap_us - started_us >= config::TURN_US_MAX
                     {
                         let is_ready = self.state(id) == State::Ready;
                         return (used, is_ready && used < input.len());
@@ -247,9 +249,15 @@ impl Engine {
         (used, false)
     }
 
+    fn start_lap(&mut self) -> u64 {
+        self.lap_us = self.facts.stopwatch_us();
+        self.lap_us
+    }
+
     /// As `feed` for one request of a transport that has parsed it itself.
     pub fn run(&mut self, id: ClientId, args: Args, now: Now) -> State {
         self.set_now(now);
+        self.start_lap();
         self.request(id, args);
         self.settle();
         self.clients.get(id).map_or(State::Closing, |client| client.state)
@@ -264,6 +272,9 @@ impl Engine {
         self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
         let mut due = Vec::new();
         self.alarms.expire(now.mono_us / MONO_TICK_US, usize::MAX, &mut |alarm| due.push(alarm));
+        if !due.is_empty() {
+            self.start_lap();
+        }
         for alarm in due {
             match alarm {
                 Alarm::Client(id) => self.time_out(id),

@@ -130,6 +130,13 @@ impl Parser {
                 Some(len) => len,
                 None => {
                     let rest = &input[self.at.min(input.len())..];
+                    if let Some((len, header_len)) = rest.strip_prefix(b"$").and_then(short_count)
+                        && len <= limits.bulk_bytes_max
+                    {
+                        self.at += 1 + header_len;
+                        self.bulk = Some(len);
+                        continue;
+                    }
                     let Some(end) = line_end(rest, "bulk count")? else {
                         return Ok(false);
                     };
@@ -185,6 +192,22 @@ impl Parser {
 
 fn broken(what: &str) -> Error {
     Error::new(format!("ERR Protocol error: {what}"))
+}
+
+/// A count of up to five digits with its line end, as nearly all are: the count, and the bytes that
+/// it takes. What is longer or odd is left to `line_end` and `parse_i64`, which cost ten times more.
+fn short_count(line: &[u8]) -> Option<(usize, usize)> {
+    let mut count = 0;
+    for (at, &byte) in line.iter().take(6).enumerate() {
+        match byte {
+            b'0'..=b'9' if at == 0 || line[0] != b'0' => {
+                count = count * 10 + usize::from(byte - b'0');
+            }
+            b'\r' if at > 0 && line.len() > at + 1 => return Some((count, at + 2)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Where the line's `\r` stands, if the line is whole.
@@ -257,6 +280,8 @@ mod tests {
         check_broken(b"*a\r\n", LIMITS, "invalid multibulk length");
         check_broken(b"*1\r\n:1\r\n", LIMITS, "expected '$', got ':'");
         check_broken(b"*1\r\n$-1\r\n", LIMITS, "invalid bulk length");
+        check_broken(b"*1\r\n$01\r\n", LIMITS, "invalid bulk length");
+        check_broken(b"*01\r\n", LIMITS, "invalid multibulk length");
         check_broken(b"*1\r\n$1001\r\n", LIMITS, "invalid bulk length");
         check_broken(b"*11\r\n", preauth, "unauthenticated multibulk length");
         check_broken(b"*1\r\n$16385\r\n", preauth, "unauthenticated bulk length");
