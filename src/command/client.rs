@@ -234,12 +234,12 @@ impl<'a> Filter<'a> {
         Ok(filter)
     }
 
-    fn admits(&self, client: &Client, now_ms: i64) -> bool {
+    fn admits(&self, client: &Client, now_us: u64) -> bool {
         self.id.is_none_or(|id| id == client.id)
             && self.of_type.is_none_or(|of_type| of_type == Type::of(client))
             && self.addr.is_none_or(|addr| addr == client.peer.addr.as_bytes())
             && self.laddr.is_none_or(|laddr| laddr == client.peer.laddr.as_bytes())
-            && self.age_s_min.is_none_or(|age_s| (now_ms - client.created_ms) / 1000 >= age_s)
+            && self.age_s_min.is_none_or(|age_s| client.age_s(now_us) as i64 >= age_s)
             && self.except != Some(client.id)
     }
 }
@@ -249,7 +249,7 @@ fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let filter = Filter::parse(args, cx.client)?;
     let (now, caller) = (cx.engine.keyspace.now, cx.client);
     let mut doomed = cx.engine.clients.ids();
-    doomed.retain(|&id| filter.admits(&cx.engine.clients[id], now.wall_ms));
+    doomed.retain(|&id| filter.admits(&cx.engine.clients[id], now.mono_us));
     for &id in &doomed {
         if id == caller {
             cx.engine.clients[id].state = State::Closing;
@@ -268,9 +268,9 @@ fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn info(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let mut text = Vec::new();
-    let (now_ms, db) = (cx.now_ms(), cx.db);
+    let (now_us, db) = (cx.engine.keyspace.now.mono_us, cx.db);
     if let Some(client) = cx.caller() {
-        describe(client, db, now_ms, &mut text);
+        describe(client, db, now_us, &mut text);
     }
     reply.verbatim("txt", &text);
     Ok(())
@@ -298,7 +298,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     for id in ids {
         if let Some(client) = cx.engine.clients.get(id) {
             let db = if id == cx.client { cx.db } else { client.db };
-            describe(client, db, cx.now_ms(), &mut text);
+            describe(client, db, cx.engine.keyspace.now.mono_us, &mut text);
         }
     }
     reply.verbatim("txt", &text);
@@ -307,8 +307,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 /// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. Replies lie in
 /// one buffer: what Redis tells of its list of further ones (`oll`, `omem`) is nothing here.
-fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
-    let seconds_since = |moment_ms: i64| (now_ms - moment_ms).max(0) / 1000;
+fn describe(client: &Client, db: usize, now_us: u64, line: &mut Vec<u8>) {
     let transaction = &client.transaction;
     let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
     let mut field = |name: &str, value: &[u8]| {
@@ -323,8 +322,8 @@ fn describe(client: &Client, db: usize, now_ms: i64, line: &mut Vec<u8>) {
     field("laddr", client.peer.laddr.as_bytes());
     field("fd", client.peer.fd.to_string().as_bytes());
     field("name", &client.name);
-    field("age", seconds_since(client.created_ms).to_string().as_bytes());
-    field("idle", seconds_since(client.active_ms).to_string().as_bytes());
+    field("age", client.age_s(now_us).to_string().as_bytes());
+    field("idle", client.idle_s(now_us).to_string().as_bytes());
     field("flags", flags(client).as_bytes());
     field("db", &text(db));
     field("sub", &text(client.channels.len()));

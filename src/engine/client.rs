@@ -2,12 +2,13 @@
 
 use super::context::Empty;
 use super::table::Found;
+use super::time::Now;
 use super::transaction::Transaction;
 use super::waiters::On;
 use crate::proto::request::Parser;
 use crate::proto::{Outbox, OwnedArgs};
 use crate::util::wheel::TimerId;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,8 +105,9 @@ pub struct Client {
     pub is_monitor: bool,
     pub no_evict: bool,
     pub no_touch: bool,
-    pub created_ms: i64,
-    pub active_ms: i64,
+    pub created_us: u64,
+    /// The monotonic clock at its last request.
+    pub active_us: u64,
     /// When the outbox first passed its soft limit.
     pub over_soft_limit_since_ms: Option<i64>,
     /// The command of the last request, if there is such a command.
@@ -123,7 +125,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: ClientId, peer: Peer, now_ms: i64) -> Self {
+    pub fn new(id: ClientId, peer: Peer, now: Now) -> Self {
         Self {
             id,
             peer,
@@ -145,8 +147,8 @@ impl Client {
             is_monitor: false,
             no_evict: false,
             no_touch: false,
-            created_ms: now_ms,
-            active_ms: now_ms,
+            created_us: now.mono_us,
+            active_us: now.mono_us,
             over_soft_limit_since_ms: None,
             last_command: None,
             query_len: 0,
@@ -173,6 +175,16 @@ impl Client {
         matches!(self.parked, Some(Parked::Keys(_)))
     }
 
+    /// Seconds since it came; `now_us` is the monotonic clock.
+    pub fn age_s(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.created_us) / 1_000_000
+    }
+
+    /// Seconds since its last request.
+    pub fn idle_s(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.active_us) / 1_000_000
+    }
+
     /// Bytes of memory: CLIENT LIST's `tot-mem`.
     pub fn size(&self) -> usize {
         size_of::<Self>()
@@ -194,14 +206,13 @@ pub struct Clients {
     pub dirty: Vec<ClientId>,
     /// Clients whose further requests can run although no input arrives for them.
     pub runnable: Vec<ClientId>,
-    pub idle: BTreeMap<(i64, ClientId), ()>,
 }
 
 impl Clients {
-    pub fn add(&mut self, peer: Peer, now_ms: i64) -> ClientId {
+    pub fn add(&mut self, peer: Peer, now: Now) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        self.by_id.insert(id, Box::new(Client::new(id, peer, now_ms)));
+        self.by_id.insert(id, Box::new(Client::new(id, peer, now)));
         id
     }
 

@@ -34,7 +34,7 @@ impl Engine {
         };
         let found = self.table.resolve(&args);
         let client = &mut self.clients[id];
-        client.active_ms = self.keyspace.now.wall_ms;
+        client.active_us = self.keyspace.now.mono_us;
         client.last_command = found.as_ref().ok().copied();
         let admission = match &found {
             Ok(found) => self.admit(id, *found, &args),

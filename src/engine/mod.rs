@@ -5,6 +5,7 @@
 //! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command.
 
 pub mod client;
+pub mod closing;
 pub mod context;
 pub mod dispatch;
 pub mod effect;
@@ -27,7 +28,7 @@ pub mod waiters;
 
 use crate::config::{self, Config};
 use crate::proto::request::{Parsed, Parser, RequestLimits};
-use crate::proto::{Args, Error, Outbox, Reply};
+use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
 use client::{ClientId, Clients, Parked, Peer, State};
@@ -148,7 +149,7 @@ impl Engine {
     pub fn connect(&mut self, peer: Peer, now: Now) -> ClientId {
         self.set_now(now);
         let refusal = self.refusal(&peer);
-        let id = self.clients.add(peer, now.wall_ms);
+        let id = self.clients.add(peer, now);
         // Who came before a password was set stays, as in Redis.
         self.clients[id].is_authenticated = self.config.requirepass.is_none();
         self.stats.connections += 1;
@@ -158,14 +159,6 @@ impl Engine {
             self.answer_with(id, |reply| reply.error_text(text));
         }
         id
-    }
-
-    fn refusal(&self, peer: &Peer) -> Option<&'static str> {
-        if self.clients.len() >= self.config.maxclients {
-            return Some("ERR max number of clients reached");
-        }
-        let is_open = self.config.requirepass.is_none() && self.config.protected_mode;
-        (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
     }
 
     /// A client has gone.
@@ -224,7 +217,7 @@ impl Engine {
                 Parsed::Request(len) => {
                     let mut found = recycle(words);
                     parser.words(&input[used..], &mut found);
-                    if parser.is_inline() && is_http(&found) {
+                    if parser.is_inline() && closing::is_http(&found) {
                         self.answer_http(id);
                         break;
                     }
@@ -477,109 +470,11 @@ impl Engine {
     fn is_postponed(&self, id: ClientId) -> bool {
         self.clients.get(id).is_some_and(|client| matches!(client.parked, Some(Parked::Pause)))
     }
-
-    /// Somebody took this port for a web server: says so, runs nothing, closes.
-    fn answer_http(&mut self, id: ClientId) {
-        let port = self.facts.tcp_port();
-        let body = format!(
-            "This is toril, which speaks the Redis protocol on port {port}, not HTTP. Point a \
-             Redis client at it: redis://127.0.0.1:{port}\n"
-        );
-        let head = format!(
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        let client = &mut self.clients[id];
-        client.outbox.raw(head.as_bytes());
-        client.outbox.raw(body.as_bytes());
-        client.state = State::Closing;
-        self.clients.mark_dirty(id);
-        tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
-    }
-
-    fn check_output_limit(&mut self, id: ClientId) {
-        let now_ms = self.keyspace.now.wall_ms;
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let class = match client.subscriptions() {
-            0 => config::ClientClass::Normal,
-            _ => config::ClientClass::Pubsub,
-        };
-        let limit = self.config.client_output_buffer_limits[class as usize];
-        let len = client.outbox.len() as u64;
-        let is_over_soft = limit.soft_bytes > 0 && len > limit.soft_bytes;
-        let since = is_over_soft.then(|| *client.over_soft_limit_since_ms.get_or_insert(now_ms));
-        client.over_soft_limit_since_ms = since;
-        let is_over_long = since.is_some_and(|since| now_ms - since > limit.soft_s as i64 * 1000);
-        if (limit.hard_bytes > 0 && len > limit.hard_bytes) || is_over_long {
-            client.state = State::Closing;
-            self.stats.output_limit_disconnections += 1;
-            tracing::warn!("a client that does not read its replies is closed: {len} bytes wait");
-            self.ask(Effect::Close { client: id });
-        }
-    }
-
-    fn close_idle_clients(&mut self) {
-        self.idle_look = None;
-        let (timeout_ms, now) = (self.config.timeout_s as i64 * 1000, self.keyspace.now);
-        if timeout_ms == 0 {
-            return;
-        }
-        let is_idle = |client: &client::Client| {
-            client.state == State::Ready
-                && client.subscriptions() == 0
-                && !client.is_monitor
-                && now.wall_ms - client.active_ms > timeout_ms
-        };
-        let idle: Vec<ClientId> =
-            self.clients.iter().filter(|client| is_idle(client)).map(|client| client.id).collect();
-        for client in idle {
-            self.clients[client].state = State::Closing;
-            self.ask(Effect::Close { client });
-        }
-        self.look_for_idle_clients();
-    }
-
-    /// Looks in a while, unless that is planned already.
-    fn look_for_idle_clients(&mut self) {
-        let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
-        let alarms = &mut self.alarms;
-        self.idle_look.get_or_insert_with(|| alarms.insert(soon, Alarm::IdleClients));
-    }
-
-    /// A writer on a client's outbox, for what is said outside of commands.
-    pub fn reply_to(&mut self, id: ClientId, write: impl FnOnce(&mut Reply)) {
-        self.answer_with(id, write);
-    }
 }
-
-/// How often idle clients are looked for.
-const IDLE_LOOK_US: u64 = 1_000_000;
-
-const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because protected mode is \
-    enabled and no password is set for the default user. In this mode connections are only \
-    accepted from the loopback interface. If you want to connect from external computers, set a \
-    password (requirepass), or switch protected mode off with CONFIG SET protected-mode no from \
-    this machine or --protected-mode no, once you are sure that nobody on the internet can reach \
-    the port.";
 
 /// An empty list of words that keeps its memory under a new lifetime.
 fn recycle<'a, 'b>(mut words: Vec<&'a [u8]>) -> Vec<&'b [u8]> {
     words.clear();
     // Collecting in place keeps the allocation; there is no element to convert.
     words.into_iter().map(|_| -> &'b [u8] { unreachable!("the list is empty") }).collect()
-}
-
-/// `POST / HTTP/1.1`, `Host: example`, or any line that ends in ` HTTP/1.x`.
-fn is_http(words: &[&[u8]]) -> bool {
-    let first = words[0];
-    let last = words[words.len() - 1];
-    first.eq_ignore_ascii_case(b"post")
-        || first.eq_ignore_ascii_case(b"host:")
-        || (words.len() > 1 && last.starts_with(b"HTTP/1."))
-}
-
-/// The error of a command that a module or a later version has.
-pub fn unsupported(what: &str) -> Error {
-    Error::new(format!("ERR {what}"))
 }

@@ -50,7 +50,6 @@ errors! {
     MinOrMaxNotFloat => "ERR min or max is not a float";
     MinOrMaxNotLex => "ERR min or max not valid string range item";
     DbIndexOutOfRange => "ERR DB index is out of range";
-    InvalidDbIndex => "ERR invalid DB index";
     NoAuth => "NOAUTH Authentication required.";
     WrongPass => "WRONGPASS invalid username-password pair or user is disabled.";
     ExecAbort => "EXECABORT Transaction discarded because of previous errors.";

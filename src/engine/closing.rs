@@ -1,0 +1,108 @@
+//! Why the server ends a connection on its own: there are too many, protected mode, a caller who
+//! speaks HTTP, replies that nobody reads, idleness.
+
+use super::client::{Client, ClientId, Peer, State};
+use super::effect::Effect;
+use super::time::mono_tick;
+use super::{Alarm, Engine};
+use crate::config::ClientClass;
+
+/// How often idle clients are looked for.
+const IDLE_LOOK_US: u64 = 1_000_000;
+
+const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because protected mode is \
+    enabled and no password is set for the default user. In this mode connections are only \
+    accepted from the loopback interface. If you want to connect from external computers, set a \
+    password (requirepass), or switch protected mode off with CONFIG SET protected-mode no from \
+    this machine or --protected-mode no, once you are sure that nobody on the internet can reach \
+    the port.";
+
+impl Engine {
+    /// What a client that may not come in is told.
+    pub(super) fn refusal(&self, peer: &Peer) -> Option<&'static str> {
+        if self.clients.len() >= self.config.maxclients {
+            return Some("ERR max number of clients reached");
+        }
+        let is_open = self.config.requirepass.is_none() && self.config.protected_mode;
+        (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
+    }
+
+    /// Somebody took this port for a web server: says so, runs nothing, closes.
+    pub(super) fn answer_http(&mut self, id: ClientId) {
+        let port = self.facts.tcp_port();
+        let body = format!(
+            "This is toril, which speaks the Redis protocol on port {port}, not HTTP. Point a \
+             Redis client at it: redis://127.0.0.1:{port}\n"
+        );
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        let client = &mut self.clients[id];
+        client.outbox.raw(head.as_bytes());
+        client.outbox.raw(body.as_bytes());
+        client.state = State::Closing;
+        self.clients.mark_dirty(id);
+        tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
+    }
+
+    pub(super) fn check_output_limit(&mut self, id: ClientId) {
+        let now_ms = self.keyspace.now.wall_ms;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let class = match client.subscriptions() {
+            0 => ClientClass::Normal,
+            _ => ClientClass::Pubsub,
+        };
+        let limit = self.config.client_output_buffer_limits[class as usize];
+        let len = client.outbox.len() as u64;
+        let is_over_soft = limit.soft_bytes > 0 && len > limit.soft_bytes;
+        let since = is_over_soft.then(|| *client.over_soft_limit_since_ms.get_or_insert(now_ms));
+        client.over_soft_limit_since_ms = since;
+        let is_over_long = since.is_some_and(|since| now_ms - since > limit.soft_s as i64 * 1000);
+        if (limit.hard_bytes > 0 && len > limit.hard_bytes) || is_over_long {
+            client.state = State::Closing;
+            self.stats.output_limit_disconnections += 1;
+            tracing::warn!("a client that does not read its replies is closed: {len} bytes wait");
+            self.ask(Effect::Close { client: id });
+        }
+    }
+
+    pub(super) fn close_idle_clients(&mut self) {
+        self.idle_look = None;
+        let timeout_us = self.config.timeout_s.saturating_mul(1_000_000);
+        let now_us = self.keyspace.now.mono_us;
+        if timeout_us == 0 {
+            return;
+        }
+        let is_idle = |client: &Client| {
+            client.state == State::Ready
+                && client.subscriptions() == 0
+                && !client.is_monitor
+                && now_us - client.active_us > timeout_us
+        };
+        let idle: Vec<ClientId> =
+            self.clients.iter().filter(|client| is_idle(client)).map(|client| client.id).collect();
+        for client in idle {
+            self.clients[client].state = State::Closing;
+            self.ask(Effect::Close { client });
+        }
+        self.look_for_idle_clients();
+    }
+
+    /// Looks in a while, unless that is planned already.
+    pub(super) fn look_for_idle_clients(&mut self) {
+        let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
+        let alarms = &mut self.alarms;
+        self.idle_look.get_or_insert_with(|| alarms.insert(soon, Alarm::IdleClients));
+    }
+}
+
+/// `POST / HTTP/1.1`, `Host: example`, or any line that ends in ` HTTP/1.x`.
+pub(super) fn is_http(words: &[&[u8]]) -> bool {
+    let first = words[0];
+    let last = words[words.len() - 1];
+    first.eq_ignore_ascii_case(b"post")
+        || first.eq_ignore_ascii_case(b"host:")
+        || (words.len() > 1 && last.starts_with(b"HTTP/1."))
+}
