@@ -1,15 +1,19 @@
 //! One connection, one task: reads, feeds the engine, and sends what `Server::flush` could not.
 
 use super::Server;
+use crate::engine::Fed;
 use crate::engine::client::{ClientId, Peer, State};
 use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
 use std::rc::Rc;
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use std::task::Poll;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::sync::Notify;
 
 /// A stream of either kind.
@@ -19,31 +23,45 @@ pub enum Stream {
 }
 
 impl Stream {
+    fn split(self) -> (Box<dyn AsyncRead + Unpin>, Writer) {
+        match self {
+            Stream::Tcp(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Box::new(reader), Writer::Tcp(writer))
+            }
+            Stream::Unix(stream) => {
+                let (reader, writer) = stream.into_split();
+                (Box::new(reader), Writer::Unix(writer))
+            }
+        }
+    }
+}
+
+/// The half that whoever flushes writes to; the connection's task alone reads the other.
+pub enum Writer {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+}
+
+impl Writer {
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.try_write(bytes),
-            Stream::Unix(stream) => stream.try_write(bytes),
+            Writer::Tcp(writer) => writer.try_write(bytes),
+            Writer::Unix(writer) => writer.try_write(bytes),
         }
     }
 
-    fn try_read_buf(&self, input: &mut BytesMut) -> io::Result<usize> {
+    async fn writable(&self) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.try_read_buf(input),
-            Stream::Unix(stream) => stream.try_read_buf(input),
+            Writer::Tcp(writer) => writer.writable().await,
+            Writer::Unix(writer) => writer.writable().await,
         }
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
-    }
-
-    async fn ready(&self, interest: Interest) -> io::Result<tokio::io::Ready> {
-        match self {
-            Stream::Tcp(stream) => stream.ready(interest).await,
-            Stream::Unix(stream) => stream.ready(interest).await,
+            Writer::Tcp(writer) => writer.as_ref().as_fd(),
+            Writer::Unix(writer) => writer.as_ref().as_fd(),
         }
     }
 }
@@ -53,22 +71,23 @@ pub type Connections = Rc<RefCell<HashMap<ClientId, Rc<Connection>, ahash::Rando
 
 /// What others may do with a connection: write to it, wake its task, break it.
 pub struct Connection {
-    pub stream: Stream,
+    pub writer: Writer,
     pub wake: Notify,
     /// The socket failed, or the client is to be gone at once.
     pub is_broken: Cell<bool>,
 }
 
-/// Room for one read: what a client sends in one go mostly fits.
-const READ_BYTES: usize = 16 * 1024;
+/// Room for one read, shared by all connections: a client that is idle holds no buffer.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// A parked client's further requests are kept up to here; then its socket is left to fill.
 const PARKED_INPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a connection until either side ends it.
 pub async fn run(server: Rc<Server>, stream: Stream, peer: Peer) {
+    let (mut reader, writer) = stream.split();
     let connection =
-        Rc::new(Connection { stream, wake: Notify::new(), is_broken: Cell::new(false) });
+        Rc::new(Connection { writer, wake: Notify::new(), is_broken: Cell::new(false) });
     let id = {
         let mut engine = server.engine.borrow_mut();
         let id = engine.connect(peer, server.now());
@@ -77,15 +96,25 @@ pub async fn run(server: Rc<Server>, stream: Stream, peer: Peer) {
     };
     server.flush();
     // A connection that ends for whatever reason ends here alone.
-    let _ = exchange(&server, &connection, id).await;
+    let _ = exchange(&server, &connection, &mut reader, id).await;
     server.connections.borrow_mut().remove(&id);
     server.turn(|engine, now| engine.disconnect(id, now));
 }
 
-async fn exchange(server: &Rc<Server>, connection: &Connection, id: ClientId) -> io::Result<()> {
+async fn exchange(
+    server: &Rc<Server>,
+    connection: &Connection,
+    reader: &mut (dyn AsyncRead + Unpin),
+    id: ClientId,
+) -> io::Result<()> {
+    // What has arrived and could not be run yet.
     let mut input = BytesMut::new();
+    let mut fed = None;
     loop {
-        let (state, has_more) = feed(server, id, &mut input);
+        let (state, has_more) = match fed.take() {
+            Some(fed) => fed,
+            None => feed_rest(server, id, &mut input),
+        };
         if connection.is_broken.get() {
             return Ok(());
         }
@@ -104,54 +133,81 @@ async fn exchange(server: &Rc<Server>, connection: &Connection, id: ClientId) ->
         }
         let may_read = state != State::Closing
             && (state == State::Ready || input.len() < PARKED_INPUT_BYTES_MAX);
-        let interest = match (may_read, has_output) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, true) => Interest::WRITABLE,
-            (false, false) => {
-                connection.wake.notified().await;
-                continue;
-            }
-        };
         tokio::select! {
             biased;
             () = connection.wake.notified() => {}
-            ready = connection.stream.ready(interest) => {
-                let ready = ready?;
-                if ready.is_writable() {
-                    server.send(id);
-                }
-                if ready.is_readable() && may_read && !read(connection, &mut input)? {
-                    return Ok(());
+            writable = connection.writer.writable(), if has_output => {
+                writable?;
+                server.send(id);
+            }
+            received = receive(server, reader, id, &mut input), if may_read => {
+                match received? {
+                    Some(outcome) => fed = Some(outcome),
+                    None => return Ok(()),
                 }
             }
         }
     }
 }
 
-/// Reads what has arrived; false at the end of the stream.
-fn read(connection: &Connection, input: &mut BytesMut) -> io::Result<bool> {
-    input.reserve(READ_BYTES);
-    match connection.stream.try_read_buf(input) {
-        Ok(0) => Ok(false),
-        Ok(_) => Ok(true),
-        Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(problem) => Err(problem),
-    }
+/// What became of a client's input: its state, and whether the turn's budget alone ended it.
+type Outcome = (State, bool);
+
+/// Waits for input and runs it; None at the end of the stream.
+async fn receive(
+    server: &Rc<Server>,
+    reader: &mut (dyn AsyncRead + Unpin),
+    id: ClientId,
+    input: &mut BytesMut,
+) -> io::Result<Option<Outcome>> {
+    poll_fn(|cx| {
+        let mut scratch = server.scratch.take();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        // `poll_read` knows that a short read has emptied the socket, and spares the next one.
+        let polled = Pin::new(&mut *reader).poll_read(cx, &mut buffer);
+        let len = buffer.filled().len();
+        let received = match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(problem)) => Poll::Ready(Err(problem)),
+            Poll::Ready(Ok(())) if len == 0 => Poll::Ready(Ok(None)),
+            Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(Some(feed_new(server, id, input, &scratch[..len]))))
+            }
+        };
+        server.scratch.set(scratch);
+        received
+    })
+    .await
 }
 
-/// Runs what has arrived, as far as one turn goes; says whether there is more to run.
-fn feed(server: &Rc<Server>, id: ClientId, input: &mut BytesMut) -> (State, bool) {
-    let before = server.engine.borrow().state(id);
-    if input.is_empty() || before != State::Ready {
-        return (before, false);
+/// Runs what has just arrived, from where it lies if nothing older waits; keeps what is left.
+fn feed_new(server: &Rc<Server>, id: ClientId, input: &mut BytesMut, new: &[u8]) -> Outcome {
+    if !input.is_empty() || server.engine.borrow().state(id) != State::Ready {
+        input.extend_from_slice(new);
+        return feed_rest(server, id, input);
     }
-    let fed = server.turn(|engine, now| engine.feed(id, input, now));
+    let fed = feed(server, id, new);
+    input.extend_from_slice(&new[fed.used..]);
+    (fed.state, fed.has_more)
+}
+
+/// Runs what is left of earlier input, as far as one turn goes.
+fn feed_rest(server: &Rc<Server>, id: ClientId, input: &mut BytesMut) -> Outcome {
+    let state = server.engine.borrow().state(id);
+    if input.is_empty() || state != State::Ready {
+        return (state, false);
+    }
+    let fed = feed(server, id, input);
     input.advance(fed.used);
+    (fed.state, fed.has_more)
+}
+
+fn feed(server: &Rc<Server>, id: ClientId, input: &[u8]) -> Fed {
+    let fed = server.turn(|engine, now| engine.feed(id, input, now));
     if fed.state == State::Running {
         tokio::task::spawn_local(server.clone().run_script(id));
     }
-    (fed.state, fed.has_more)
+    fed
 }
 
 impl Server {

@@ -55,7 +55,7 @@ impl Facts for ProcessFacts {
     fn has_hung_up(&self, client: ClientId) -> bool {
         let connections = self.connections.borrow();
         let Some(connection) = connections.get(&client) else { return true };
-        let fd = connection.stream.fd();
+        let fd = connection.writer.fd();
         let mut asked = [PollFd::from_borrowed_fd(fd, HUNG_UP)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         match poll(&mut asked, Some(&at_once)) {

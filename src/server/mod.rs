@@ -25,7 +25,7 @@ use crate::engine::effect::{Effect, Outcome};
 use crate::engine::time::Now;
 use clock::Clock;
 use connection::{Connection, Connections};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ use tokio::sync::Notify;
 pub struct Server {
     engine: RefCell<Engine>,
     clock: Clock,
+    /// Where input is read to; taken while it is used.
+    scratch: Cell<Vec<u8>>,
     connections: Connections,
     log: logging::Log,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
@@ -102,6 +104,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     let server = Rc::new(Server {
         engine: RefCell::new(engine),
         clock,
+        scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
         connections,
         log,
         timer: timer::Alarm::default(),
@@ -193,7 +196,7 @@ impl Server {
         let Some(connection) = self.connection(id) else { return };
         let mut engine = self.engine.borrow_mut();
         while let Some(outbox) = engine.outbox(id).filter(|outbox| !outbox.is_empty()) {
-            match connection.stream.try_write(outbox.pending()) {
+            match connection.writer.try_write(outbox.pending()) {
                 Ok(count) => engine.sent(id, count),
                 Err(problem) if problem.kind() == std::io::ErrorKind::WouldBlock => {
                     connection.wake.notify_one();
