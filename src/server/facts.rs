@@ -4,6 +4,7 @@ use super::connection::Connections;
 use crate::engine::client::ClientId;
 use crate::engine::facts::{CpuTimes, Facts, Memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::Read;
 use std::time::Instant;
 
 pub struct ProcessFacts {
@@ -46,10 +47,11 @@ impl Facts for ProcessFacts {
 
     fn entropy(&self) -> u64 {
         let mut bytes = [0; 8];
-        match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(_) => u64::from_ne_bytes(bytes),
-            Err(problem) => panic!("the system gives no random bytes: {problem}"),
+        let read = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
+        if let Err(problem) = read {
+            panic!("the system gives no random bytes: {problem}");
         }
+        u64::from_ne_bytes(bytes)
     }
 
     fn has_hung_up(&self, client: ClientId) -> bool {
