@@ -1,7 +1,7 @@
 //! The program as a process: how it starts, what it says to those who started it, how it ends.
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -72,6 +72,15 @@ fn ask(port: u16, request: &str) -> String {
     line.trim_end().to_owned()
 }
 
+/// Sends an inline request and returns all that comes until the server closes.
+fn ask_all(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.write_all(format!("{request}\r\nQUIT\r\n").as_bytes()).expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it is UTF-8");
+    text
+}
+
 #[test]
 fn it_says_how_to_use_it_and_alarms_no_tool() {
     // A directive without effect, too many clients for any system: both are said, but later.
@@ -124,6 +133,42 @@ fn it_does_not_need_to_be_heard() {
     assert_eq!(ask(port, "PING"), "+PONG");
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+/// A parked client whose further requests fill every buffer is read nevertheless.
+#[test]
+fn a_parked_client_that_goes_is_noticed() {
+    let server = Running::start(&[]);
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    stream.write_all(b"BLPOP nothing 0\r\n").expect("it reads");
+    stream.write_all(&b"PING\r\n".repeat(1_000_000)).expect("it reads");
+    until("the blocking", || ask_all(server.port, "INFO clients").contains("blocked_clients:1\r"));
+    drop(stream);
+    until("the notice", || ask_all(server.port, "INFO clients").contains("blocked_clients:0\r"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().1, Some(0));
+}
+
+#[test]
+fn requests_without_end_are_cut_off() {
+    let server = Running::start(&["--client-query-buffer-limit", "1mb"]);
+    let megabytes = vec![b'x'; 3 * 1024 * 1024];
+    for start in ["*2\r\n$3\r\nGET\r\n$100000000\r\n", "BLPOP nothing 0\r\n"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
+        // What comes behind the limit may meet a closed socket.
+        let _ = stream.write_all(start.as_bytes()).and_then(|()| stream.write_all(&megabytes));
+        let mut rest = Vec::new();
+        let is_closed = match stream.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(problem) => problem.kind() == ErrorKind::ConnectionReset,
+        };
+        assert!(is_closed && rest.is_empty(), "{start:?}: {rest:?}");
+    }
+    let facts = ask_all(server.port, "INFO stats");
+    assert!(facts.contains("client_query_buffer_limit_disconnections:2\r"), "{facts}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().1, Some(0));
 }
 
 #[test]

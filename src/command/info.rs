@@ -217,6 +217,7 @@ fn stats(engine: &mut Engine, text: &mut Text) {
     text.field("total_error_replies", stats.error_count);
     text.field("dump_payload_sanitizations", 0);
     text.nothing(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    text.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
     text.nothing(&["acl_access_denied_auth", "acl_access_denied_cmd"]);
     text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);

@@ -1,9 +1,9 @@
 //! Why the server ends a connection on its own: there are too many, protected mode, a caller who
-//! speaks HTTP, replies that nobody reads, idleness.
+//! speaks HTTP, requests without an end, replies that nobody reads, idleness.
 
 use super::client::{Client, ClientId, Peer, State};
 use super::effect::Effect;
-use super::time::mono_tick;
+use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
 use crate::config::ClientClass;
 
@@ -45,6 +45,19 @@ impl Engine {
         client.state = State::Closing;
         self.clients.mark_dirty(id);
         tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
+    }
+
+    /// Takes note of how much input waits behind a client's last request. More than its limit ends
+    /// the client: the request has no end in sight, or too many wait while it is parked.
+    pub fn note_input(&mut self, id: ClientId, len: usize, now: Now) {
+        self.set_now(now);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.query_len = len;
+        if len > self.config.client_query_buffer_limit {
+            self.stats.query_limit_disconnections += 1;
+            tracing::warn!("a client whose requests have no end is closed: {len} bytes wait");
+            self.ask(Effect::Close { client: id });
+        }
     }
 
     pub(super) fn check_output_limit(&mut self, id: ClientId) {

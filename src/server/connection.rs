@@ -80,9 +80,6 @@ pub struct Connection {
 /// Room for one read, shared by all connections: a client that is idle holds no buffer.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// A parked client's further requests are kept up to here; then its socket is left to fill.
-const PARKED_INPUT_BYTES_MAX: usize = 1024 * 1024;
-
 /// Serves a connection until either side ends it.
 pub async fn run(server: Rc<Server>, stream: Stream, peer: Peer) {
     let (mut reader, writer) = stream.split();
@@ -131,8 +128,8 @@ async fn exchange(
         if input.is_empty() {
             input = BytesMut::new();
         }
-        let may_read = state != State::Closing
-            && (state == State::Ready || input.len() < PARKED_INPUT_BYTES_MAX);
+        // A parked client's further requests are read as well: else nobody sees that it has gone.
+        let may_read = state != State::Closing;
         tokio::select! {
             biased;
             () = connection.wake.notified() => {}
@@ -141,9 +138,10 @@ async fn exchange(
                 server.send(id);
             }
             received = receive(server, reader, id, &mut input), if may_read => {
-                match received? {
-                    Some(outcome) => fed = Some(outcome),
-                    None => return Ok(()),
+                let Some(outcome) = received? else { return Ok(()) };
+                fed = Some(outcome);
+                if !input.is_empty() {
+                    server.turn(|engine, now| engine.note_input(id, input.len(), now));
                 }
             }
         }
