@@ -15,8 +15,9 @@ pub const TURN_BYTES_MAX: usize = 64 * 1024;
 /// the next turn; a lookup treats them as gone already.
 pub const TURN_EXPIRIES_MAX: usize = 256;
 
-/// Arguments of one request, as Redis: "invalid multibulk length" above it.
-pub const ARGS_MAX: usize = 1024 * 1024;
+/// Arguments of one request, as Redis: "invalid multibulk length" above it. Nothing is reserved for
+/// a count; what has come is bounded by `client-query-buffer-limit`.
+pub const ARGS_MAX: usize = i32::MAX as usize;
 
 /// Arguments of a request from a client that has yet to authenticate: enough for HELLO with all its
 /// options and no way to make the server reserve memory.

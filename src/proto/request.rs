@@ -266,6 +266,11 @@ mod tests {
         check(b"get \"\"\r\n", &[&[b"get", b""]]);
     }
 
+    #[test]
+    fn the_longest_request_is_waited_for() {
+        assert_eq!(Parser::default().parse(b"*2147483647\r\n", LIMITS), Parsed::Partial);
+    }
+
     fn check_broken(input: &[u8], limits: RequestLimits, expect: &str) {
         match Parser::default().parse(input, limits) {
             Parsed::Broken(error) => {
@@ -279,6 +284,7 @@ mod tests {
     fn what_cannot_be_read() {
         let preauth = RequestLimits::unauthenticated();
         check_broken(b"*a\r\n", LIMITS, "invalid multibulk length");
+        check_broken(b"*2147483648\r\n", LIMITS, "invalid multibulk length");
         check_broken(b"*1\r\n:1\r\n", LIMITS, "expected '$', got ':'");
         check_broken(b"*1\r\n$-1\r\n", LIMITS, "invalid bulk length");
         check_broken(b"*1\r\n$01\r\n", LIMITS, "invalid bulk length");
