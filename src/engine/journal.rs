@@ -50,13 +50,6 @@ impl Journal {
         }
     }
 
-    /// The running command changes keys in a way that needs no line of its own.
-    pub fn nothing_instead(&mut self) {
-        if self.is_on() {
-            self.instead.get_or_insert_default();
-        }
-    }
-
     /// Ends a command: journals it if it `changed` anything.
     pub fn end_command(&mut self, db: usize, words: &[&[u8]], changed: bool) {
         if !self.is_on() {

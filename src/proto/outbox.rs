@@ -65,14 +65,6 @@ impl Outbox {
         }
     }
 
-    /// Gives up the buffer of an idle client.
-    pub fn shrink(&mut self) {
-        if self.is_empty() {
-            self.bytes = Vec::new();
-            self.sent = 0;
-        }
-    }
-
     /// Where the next answer would begin; `truncate` takes back what was written since.
     pub fn position(&self) -> usize {
         self.bytes.len()
