@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
+use crate::engine::facts::Facts;
 use crate::engine::time::Now;
 use clock::Clock;
 use connection::{Connection, Connections};
@@ -98,6 +99,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     let clock = Clock::start();
     let connections = Connections::default();
     let facts = facts::ProcessFacts::new(listeners.tcp_port(), connections.clone());
+    crate::util::hash::seed_collections(facts.entropy());
     listeners.announce(&config);
     let is_daemon = config.daemonize;
     let engine = Engine::new(table(), config, Box::new(facts), clock.now());
