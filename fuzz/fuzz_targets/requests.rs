@@ -69,7 +69,7 @@ fn read(input: &[u8], lengths: &[u8], limits: RequestLimits) -> Found {
                 Parsed::Nothing(len) => found.used += len,
                 Parsed::Partial => break,
                 Parsed::Broken(error) => {
-                    found.broken = Some(error.text().to_owned());
+                    found.broken = Some(error.to_string());
                     return found;
                 }
             }

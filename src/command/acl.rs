@@ -30,8 +30,7 @@ fn cat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     };
     let is_wanted = |name: &&&str| name.as_bytes().eq_ignore_ascii_case(wanted);
     let Some(category) = ACL_CATEGORIES.iter().find(is_wanted) else {
-        let wanted = String::from_utf8_lossy(wanted);
-        return Err(Error::new(format!("ERR Unknown category '{wanted}'")));
+        return Err(Error::quoting("ERR Unknown category '", wanted, "'"));
     };
     let found = cx.engine.table.all().filter(|found| found.is_in(category));
     let names: Vec<String> = found.map(|found| found.full_name()).collect();

@@ -51,16 +51,11 @@ fn setinfo(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let place = match &option.to_ascii_lowercase()[..] {
         b"lib-name" => &mut client.lib_name,
         b"lib-ver" => &mut client.lib_version,
-        _ => {
-            let option = String::from_utf8_lossy(option);
-            return Err(Error::new(format!("ERR Unrecognized option '{option}'")));
-        }
+        _ => return Err(Error::quoting("ERR Unrecognized option '", option, "'")),
     };
     if !value.iter().all(u8::is_ascii_graphic) {
-        let option = String::from_utf8_lossy(option);
-        return Err(Error::new(format!(
-            "ERR {option} cannot contain spaces, newlines or special characters."
-        )));
+        let rule = " cannot contain spaces, newlines or special characters.";
+        return Err(Error::quoting("ERR ", option, rule));
     }
     *place = value.into();
     reply.ok();
@@ -173,10 +168,7 @@ impl Type {
             b"normal" => Ok(Type::Normal),
             b"pubsub" => Ok(Type::Pubsub),
             b"master" | b"replica" | b"slave" => Ok(Type::Replication),
-            _ => {
-                let word = String::from_utf8_lossy(word);
-                Err(Error::new(format!("ERR Unknown client type '{word}'")))
-            }
+            _ => Err(Error::quoting("ERR Unknown client type '", word, "'")),
         }
     }
 }
@@ -222,10 +214,7 @@ impl<'a> Filter<'a> {
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.laddr = Some(value),
                 b"user" if value == b"default" => {}
-                b"user" => {
-                    let name = String::from_utf8_lossy(value);
-                    return Err(Error::new(format!("ERR No such user '{name}'")));
-                }
+                b"user" => return Err(Error::quoting("ERR No such user '", value, "'")),
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.except = Some(caller),
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.except = None,
                 _ => return Err(Error::Syntax),

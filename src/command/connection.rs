@@ -105,8 +105,7 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         } else if option.eq_ignore_ascii_case(b"setname") && args.left() >= 1 {
             name = Some(args.key());
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(Error::new(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     if let Some((user, password)) = login {

@@ -39,12 +39,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             HELP.iter().for_each(|line| reply.status(line));
             Ok(())
         }
-        _ => {
-            let name = String::from_utf8_lossy(subcommand);
-            Err(Error::new(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
-            )))
-        }
+        _ => Err(Error::misused(subcommand, "DEBUG")),
     }
 }
 
@@ -52,7 +47,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn object(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
     let now = cx.engine.keyspace.now;
     let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
-    reply.status(&format!(
+    reply.status(format!(
         "Value refcount:1 encoding:{} lru_seconds_idle:{}",
         entry.value.encoding(),
         entry.idle_s(now),

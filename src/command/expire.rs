@@ -136,8 +136,7 @@ impl Condition {
             } else if args.accept("lt") {
                 condition.lt = true;
             } else {
-                let word = String::from_utf8_lossy(word);
-                return Err(Error::new(format!("ERR Unsupported option {word}")));
+                return Err(Error::quoting("ERR Unsupported option ", word, ""));
             }
         }
         let Self { nx, xx, gt, lt } = condition;

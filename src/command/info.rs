@@ -7,7 +7,8 @@ use super::memory::{ALLOCATOR, Usage};
 use super::prelude::*;
 use crate::config::{REDIS_VERSION, TORIL_VERSION};
 use crate::engine::Engine;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
+use std::io::Write;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
@@ -45,7 +46,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 /// Lines `name:value`.
-struct Text(String);
+struct Text(Vec<u8>);
 
 impl Text {
     fn field(&mut self, name: impl Display, value: impl Display) {
@@ -68,17 +69,17 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let asked = |name: &str| args.clone().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
     let all = asked("all") || asked("everything");
     let default = args.left() == 0 || asked("default");
-    let mut text = Text(String::new());
+    let mut text = Text(Vec::new());
     for section in SECTIONS {
         if all || asked(section.title) || (default && section.is_default) {
             if !text.0.is_empty() {
-                text.0 += "\r\n";
+                text.0.extend_from_slice(b"\r\n");
             }
             let _ = write!(text.0, "# {}\r\n", section.title);
             (section.write)(cx.engine, &mut text);
         }
     }
-    reply.verbatim("txt", text.0.as_bytes());
+    reply.verbatim("txt", &text.0);
     Ok(())
 }
 
@@ -264,7 +265,11 @@ fn command_stats(engine: &mut Engine, text: &mut Text) {
 
 fn error_stats(engine: &mut Engine, text: &mut Text) {
     for (code, count) in &engine.stats.errors {
-        text.field(format_args!("errorstat_{code}"), format_args!("count={count}"));
+        // A script may have made it up: what would end the field's name does not.
+        let is_unsafe = |byte| matches!(byte, b'#' | b':');
+        text.0.extend_from_slice(b"errorstat_");
+        text.0.extend(code.iter().map(|&byte| if is_unsafe(byte) { b'_' } else { byte }));
+        text.field("", format_args!("count={count}"));
     }
 }
 

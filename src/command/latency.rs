@@ -26,8 +26,7 @@ fn reset(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn graph(_cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
-    let event = String::from_utf8_lossy(args.key());
-    Err(Error::new(format!("ERR No samples available for event '{event}'")))
+    Err(Error::quoting("ERR No samples available for event '", args.key(), "'"))
 }
 
 fn doctor(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

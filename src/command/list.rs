@@ -96,8 +96,7 @@ fn rpushx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn pop(cx: &mut Ctx, mut args: Args, side: Side, reply: &mut Reply) -> Result {
     if args.len() > 3 {
-        let name = popped(side);
-        return Err(Error::new(format!("ERR wrong number of arguments for '{name}' command")));
+        return Err(Error::wrong_arity(popped(side)));
     }
     let key = args.key();
     let Some(count) = args.next() else {

@@ -121,21 +121,13 @@ fn shardchannels(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply, kind: Kind) -> Result {
     let pattern = args.next();
     if args.left() > 0 {
-        return Err(unknown_or_wrong(args));
+        return Err(Error::misused(args.all()[1], "PUBSUB"));
     }
     let names = cx.engine.pubsub.of(kind).keys();
     let matches = |name: &[u8]| pattern.is_none_or(|it| glob::matches(it, name, Case::Sensitive));
     let names: Vec<&Box<[u8]>> = names.filter(|name| matches(name)).collect();
     reply.bulks(&names);
     Ok(())
-}
-
-/// What Redis says of a subcommand with words that it does not take.
-fn unknown_or_wrong(args: Args) -> Error {
-    let name = String::from_utf8_lossy(args.all()[1]).into_owned();
-    Error::new(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
-    ))
 }
 
 fn numsub(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {

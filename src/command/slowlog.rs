@@ -18,12 +18,7 @@ const ENTRIES_DEFAULT: usize = 10;
 fn get(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let count = match args.next() {
         None => ENTRIES_DEFAULT,
-        Some(_) if args.left() > 0 => {
-            let name = String::from_utf8_lossy(args.all()[1]);
-            return Err(Error::new(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{name}'. Try SLOWLOG HELP."
-            )));
-        }
+        Some(_) if args.left() > 0 => return Err(Error::misused(args.all()[1], "SLOWLOG")),
         Some(word) => match number::parse_i64(word) {
             Some(-1) => usize::MAX,
             Some(count @ 0..) => count as usize,

@@ -549,16 +549,9 @@ fn xinfo_stream(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn parse_full(mut args: Args) -> Result<usize> {
     const COUNT: usize = 10;
     let subcommand = args.all()[1];
-    let misused = || {
-        let subcommand = String::from_utf8_lossy(subcommand);
-        Error::new(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try XINFO \
-             HELP."
-        ))
-    };
     let words = args.left();
     if ![1, 3].contains(&words) || !args.accept("full") || words == 3 && !args.accept("count") {
-        return Err(misused());
+        return Err(Error::misused(subcommand, "XINFO"));
     }
     match args.next().map(number::parse_i64) {
         None => Ok(COUNT),

@@ -1,7 +1,5 @@
 //! What a row of the table of settings is, and how settings are read and changed through it.
 
-use std::fmt;
-
 use super::Config;
 use super::rows::{DIRECTIVES, ROWS};
 use super::value::{Kind, Value};
@@ -123,34 +121,34 @@ impl Directive {
     }
 }
 
-/// Why CONFIG SET changed nothing, in Redis's words.
+/// Why CONFIG SET changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetError {
-    Unknown { name: String },
-    Failed { name: String, reason: String },
+    Unknown { name: Vec<u8> },
+    Failed { name: Vec<u8>, reason: String },
 }
 
 impl SetError {
     fn unknown(name: &[u8]) -> Self {
-        Self::Unknown { name: String::from_utf8_lossy(name).into_owned() }
+        Self::Unknown { name: name.to_vec() }
     }
 
     /// Also for whoever carries a change out: a port that is taken, too few open files.
     pub fn failed(name: &[u8], reason: impl Into<String>) -> Self {
-        Self::Failed { name: String::from_utf8_lossy(name).into_owned(), reason: reason.into() }
+        Self::Failed { name: name.to_vec(), reason: reason.into() }
     }
-}
 
-impl fmt::Display for SetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// In Redis's words. The name is quoted as it came, so this need not be UTF-8.
+    pub fn text(&self) -> Vec<u8> {
         match self {
             Self::Unknown { name } => {
-                write!(f, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+                let start = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+                [start, &name[..], b"'"].concat()
             }
-            Self::Failed { name, reason } => write!(
-                f,
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
-            ),
+            Self::Failed { name, reason } => {
+                let start = b"ERR CONFIG SET failed (possibly related to argument '";
+                [start, &name[..], b"') - ", reason.as_bytes()].concat()
+            }
         }
     }
 }
@@ -265,7 +263,7 @@ mod tests {
             }
             Err(error) => {
                 assert!(config.rows().eq(before), "some of {settings:?} was set");
-                error.to_string()
+                String::from_utf8(error.text()).expect("it quotes text")
             }
         };
         assert_eq!(found, expect);

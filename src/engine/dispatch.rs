@@ -174,8 +174,8 @@ impl Engine {
         (transaction.queue, transaction.is_refused) = (None, false);
         self.unwatch(id);
         let reason = error.text();
-        let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
-        let abort = Error::new(format!("EXECABORT Transaction discarded because of: {reason}"));
+        let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
+        let abort = Error::quoting("EXECABORT Transaction discarded because of: ", reason, "");
         self.refuse(id, &abort);
     }
 
@@ -362,10 +362,9 @@ impl Engine {
             line.push(b' ');
             quote::quoted(word, &mut line);
         }
-        let text = String::from_utf8_lossy(&line).into_owned();
         for monitor in self.clients.monitors.clone() {
             let mut bytes = Vec::new();
-            Reply::bytes(&mut bytes, Protocol::Resp2).status(&text);
+            Reply::bytes(&mut bytes, Protocol::Resp2).status(&line);
             self.push(monitor, &bytes);
         }
     }

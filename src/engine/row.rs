@@ -261,7 +261,7 @@ fn print_help(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     }
     reply.array(lines.len());
     for line in lines {
-        reply.status(&line);
+        reply.status(line);
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ pub struct Stats {
     /// By `Found::index`.
     pub calls: Vec<Calls>,
     /// Errors by their code.
-    pub errors: BTreeMap<String, u64>,
+    pub errors: BTreeMap<Vec<u8>, u64>,
     pub error_count: u64,
     pub commands: u64,
     pub connections: u64,

@@ -139,24 +139,27 @@ fn lowered<T>(name: &[u8], find: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
 const QUOTED_BYTES_MAX: usize = 128;
 
 fn unknown_command(words: &[&[u8]]) -> Error {
-    // Redis formats these as C strings, which end at the first zero.
-    let quote = |word: &[u8], max: usize| {
-        let word = word.split(|&byte| byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(&word[..word.len().min(max)]).into_owned()
-    };
-    let mut quoted = String::new();
+    let mut quoted = Vec::new();
     for word in &words[1..] {
         if quoted.len() >= QUOTED_BYTES_MAX {
             break;
         }
-        quoted += &format!("'{}' ", quote(word, QUOTED_BYTES_MAX - quoted.len()));
+        let word = abridged(word, QUOTED_BYTES_MAX - quoted.len());
+        quoted.extend_from_slice(&[b"'", word, b"' "].concat());
     }
-    let name = quote(words[0], QUOTED_BYTES_MAX);
-    Error::new(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
+    let name = abridged(words[0], QUOTED_BYTES_MAX);
+    let middle = "', with args beginning with: ";
+    Error::new([b"ERR unknown command '", name, middle.as_bytes(), &quoted].concat())
+}
+
+/// As Redis formats a word: like a C string, which ends at the first zero.
+fn abridged(word: &[u8], len_max: usize) -> &[u8] {
+    let word = &word[..word.len().min(len_max)];
+    word.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn unknown_subcommand(container: &Row, name: &[u8]) -> Error {
-    let name = String::from_utf8_lossy(&name[..name.len().min(QUOTED_BYTES_MAX)]);
     let container = container.name.to_ascii_uppercase();
-    Error::new(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
+    let name = abridged(name, QUOTED_BYTES_MAX);
+    Error::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
 }

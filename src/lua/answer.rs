@@ -49,33 +49,38 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int) -> Error {
     };
     // Out of memory, or a second error while one was handled: no handler ran.
     if status != ffi::LUA_ERRRUN {
-        let message = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
-        return Error::new(format!("ERR Error running script {name}, {message}"));
+        let message = lua.bytes(-1).unwrap_or_default();
+        return Error::quoting(&format!("ERR Error running script {name}, "), message, "");
     }
-    let text = error_text(lua);
-    Error::new(match vm.failed_at.take() {
-        Some((source, line)) => format!("{text} script: {name}, on {source}:{line}."),
-        None => text,
-    })
+    let mut text = error_text(lua);
+    if let Some((source, line)) = vm.failed_at.take() {
+        text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
+    }
+    Error::new(text)
 }
 
 /// The text of the error value on top, code first.
-fn error_text(lua: Stack) -> String {
+fn error_text(lua: Stack) -> Vec<u8> {
     match lua.kind(-1) {
         Kind::Table => {
             lua.get_field(-1, "err");
-            match lua.bytes(-1) {
-                Some(text) => String::from_utf8_lossy(text).into_owned(),
-                None => "ERR unknown error".to_owned(), // Redis 7.4.1 crashes here.
+            match text(lua) {
+                Some(text) => text.to_vec(),
+                None => b"ERR unknown error".to_vec(), // Redis 7.4.1 crashes here.
             }
         }
-        Kind::Nil | Kind::None => "ERR nil".to_owned(),
-        Kind::Boolean => format!("ERR {}", lua.boolean(-1)),
-        _ => match lua.bytes(-1) {
-            Some(text) => format!("ERR {}", String::from_utf8_lossy(text)),
-            None => format!("ERR {}", lua.kind_name(-1)),
-        },
+        Kind::Nil | Kind::None => b"ERR nil".to_vec(),
+        Kind::Boolean => format!("ERR {}", lua.boolean(-1)).into_bytes(),
+        _ => {
+            let name = lua.kind_name(-1).as_bytes();
+            [b"ERR ", text(lua).unwrap_or(name)].concat()
+        }
     }
+}
+
+/// The text on top. Redis takes errors and statuses for C strings, which end at the first zero.
+fn text<'a>(lua: Stack) -> Option<&'a [u8]> {
+    lua.bytes(-1)?.split(|&byte| byte == 0).next()
 }
 
 /// Writes the value on top. What cannot be written is taken back whole.
@@ -126,13 +131,13 @@ impl Writer<'_, '_> {
     fn table(&mut self, depth: usize) -> Result {
         let lua = self.lua;
         if self.field("err", Kind::String) {
-            let text = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
+            let text = text(lua).unwrap_or_default();
             if depth == 0 {
                 return Err(Error::new(text));
             }
-            self.reply.error_text(&text);
+            self.reply.error_text(text);
         } else if self.field("ok", Kind::String) {
-            self.reply.status(&String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()));
+            self.reply.status(text(lua).unwrap_or_default());
         } else if self.field("double", Kind::Number) {
             self.reply.double(lua.number(-1).unwrap_or_default());
         } else if self.field("big_number", Kind::String) {
@@ -167,12 +172,12 @@ impl Writer<'_, '_> {
             return false;
         }
         if self.field("format", Kind::String) {
-            let format = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default());
+            let format = lua.bytes(-1).unwrap_or_default();
             lua.get_field(-2, "string");
             if lua.kind(-1) == Kind::String {
                 // Three letters on the wire: Redis pads and cuts as much.
-                let format: String = format.chars().chain("   ".chars()).take(3).collect();
-                self.reply.verbatim(&format, lua.bytes(-1).unwrap_or_default());
+                let format = [format, b"   "].concat();
+                self.reply.verbatim(&format[..3], lua.bytes(-1).unwrap_or_default());
                 return true;
             }
             lua.pop(2);

@@ -116,11 +116,11 @@ impl<'a> Pusher<'a> {
 }
 
 impl Visitor for Pusher<'_> {
-    fn status(&mut self, text: &str) {
-        self.field("ok", |lua| lua.push_bytes(text.as_bytes()));
+    fn status(&mut self, text: &[u8]) {
+        self.field("ok", |lua| lua.push_bytes(text));
     }
 
-    fn error(&mut self, text: &str) {
+    fn error(&mut self, text: &[u8]) {
         self.is_error |= self.frames.is_empty();
         self.value(|lua| push_command_error(lua, text));
     }
@@ -153,12 +153,12 @@ impl Visitor for Pusher<'_> {
         self.field("big_number", |lua| lua.push_bytes(digits));
     }
 
-    fn verbatim(&mut self, format: &str, bytes: &[u8]) {
+    fn verbatim(&mut self, format: &[u8], bytes: &[u8]) {
         self.field("verbatim_string", |lua| {
             lua.push_table(0, 2);
             lua.push_bytes(bytes);
             lua.set_field(-2, "string");
-            lua.push_bytes(format.as_bytes());
+            lua.push_bytes(format);
             lua.set_field(-2, "format");
         });
     }
@@ -212,8 +212,8 @@ impl Visitor for Pusher<'_> {
 }
 
 /// The error of a command: errorstats has counted it already, so it is marked.
-pub(super) fn push_command_error(lua: Stack, text: &str) {
-    lua.push_error_table(text.as_bytes());
+pub(super) fn push_command_error(lua: Stack, text: &[u8]) {
+    lua.push_error_table(text);
     lua.push_boolean(true);
     lua.set_field(-2, "ignore_error_stats_update");
 }
@@ -222,18 +222,18 @@ pub(super) fn push_command_error(lua: Stack, text: &str) {
 #[derive(Default)]
 pub(super) struct Discard {
     has_begun: bool,
-    pub error: Option<String>,
+    pub error: Option<Vec<u8>>,
 }
 
 impl Visitor for Discard {
-    fn error(&mut self, text: &str) {
+    fn error(&mut self, text: &[u8]) {
         if !self.has_begun {
             self.error = Some(text.to_owned());
         }
         self.has_begun = true;
     }
 
-    fn status(&mut self, _: &str) {
+    fn status(&mut self, _: &[u8]) {
         self.has_begun = true;
     }
 
@@ -261,7 +261,7 @@ impl Visitor for Discard {
         self.has_begun = true;
     }
 
-    fn verbatim(&mut self, _: &str, _: &[u8]) {
+    fn verbatim(&mut self, _: &[u8], _: &[u8]) {
         self.has_begun = true;
     }
 

@@ -103,7 +103,7 @@ enum Refusal {
     /// The call itself was wrong.
     Own(&'static str),
     /// The command refused, or answered with an error that nobody looks at.
-    Command(String),
+    Command(Vec<u8>),
 }
 
 /// Pushes the reply; true if it is an error.

@@ -95,7 +95,7 @@ pub struct Script {
 pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
     let (flags, body) = shebang(source)?;
     if let Err(message) = load(lua, body, CHUNK_NAME) {
-        return Err(Error::new(format!("ERR Error compiling script (new function): {message}")));
+        return Err(Error::quoting("ERR Error compiling script (new function): ", &message, ""));
     }
     Ok(Script {
         sha,
@@ -111,9 +111,9 @@ pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
 }
 
 /// Pushes the function that `source` is, or says why it is none.
-fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), String> {
+fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8>> {
     if source.len() > SOURCE_BYTES_MAX {
-        return Err(format!("script is longer than {SOURCE_BYTES_MAX} bytes"));
+        return Err(format!("script is longer than {SOURCE_BYTES_MAX} bytes").into_bytes());
     }
     let source: Cow<'_, [u8]> = match is_compiled(source) {
         true => [b" ", source].concat().into(),
@@ -127,7 +127,7 @@ fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), String
         lua.remove(-2);
         return Ok(());
     }
-    let message = String::from_utf8_lossy(lua.bytes(-1).unwrap_or_default()).into_owned();
+    let message = lua.bytes(-1).unwrap_or_default().to_vec();
     lua.pop(2);
     Err(message)
 }
@@ -148,27 +148,29 @@ fn shebang(source: &[u8]) -> Result<(Flags, &[u8])> {
         return Err(Error::new("ERR Invalid script shebang"));
     };
     let (line, body) = source.split_at(end);
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.split(' ');
+    let mut words = line.split(|&byte| byte == b' ');
     let engine = words.next().unwrap_or_default();
-    if engine != "#!lua" {
-        return Err(Error::new(format!("ERR Unexpected engine in script shebang: {engine}")));
+    if engine != b"#!lua" {
+        return Err(Error::quoting("ERR Unexpected engine in script shebang: ", engine, ""));
     }
     let mut flags = Flags { declared: true, ..Flags::default() };
     for word in words.filter(|word| !word.is_empty()) {
-        let Some(names) = word.strip_prefix("flags=") else {
-            return Err(Error::new(format!("ERR Unknown lua shebang option: {word}")));
+        let Some(names) = word.strip_prefix(b"flags=") else {
+            return Err(Error::quoting("ERR Unknown lua shebang option: ", word, ""));
         };
-        for name in names.split(',').filter(|_| !names.is_empty()) {
+        for name in names.split(|&byte| byte == b',').filter(|_| !names.is_empty()) {
             *match name {
-                "no-writes" => &mut flags.no_writes,
-                "allow-oom" => &mut flags.allow_oom,
-                "allow-stale" => &mut flags.allow_stale,
-                "no-cluster" => &mut flags.no_cluster,
-                "allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
+                b"no-writes" => &mut flags.no_writes,
+                b"allow-oom" => &mut flags.allow_oom,
+                b"allow-stale" => &mut flags.allow_stale,
+                b"no-cluster" => &mut flags.no_cluster,
+                b"allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
                 _ => {
-                    let text = format!("ERR Unexpected flag in script shebang: {name}");
-                    return Err(Error::new(text));
+                    return Err(Error::quoting(
+                        "ERR Unexpected flag in script shebang: ",
+                        name,
+                        "",
+                    ));
                 }
             } = true;
         }

@@ -466,7 +466,7 @@ mod tests {
         let mut reply = Reply::bytes(&mut out, protocol);
         let script = match lua.eval(source.as_bytes()) {
             Ok(script) => script,
-            Err(error) => return error.text().to_owned(),
+            Err(error) => return error.to_string(),
         };
         let mut outcome = lua.start(script, &words[..words.len().min(1)], words, &mut fake);
         let mut suspensions = 0;
@@ -478,7 +478,7 @@ mod tests {
         }
         match lua.finish(&mut reply) {
             Ok(()) => out.escape_ascii().to_string(),
-            Err(error) => error.text().to_owned(),
+            Err(error) => error.to_string(),
         }
     }
 

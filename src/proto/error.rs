@@ -12,14 +12,14 @@ macro_rules! errors {
         pub enum Error {
             $($name,)*
             /// A text that depends on the request. Its first word is the code.
-            Message(Box<String>),
+            Message(Box<Vec<u8>>),
         }
 
         impl Error {
-            /// The text as it follows `-` on the wire, code first.
-            pub fn text(&self) -> &str {
+            /// The text as it follows `-` on the wire, code first. It may quote any bytes.
+            pub fn text(&self) -> &[u8] {
                 match self {
-                    $(Error::$name => $text,)*
+                    $(Error::$name => $text.as_bytes(),)*
                     Error::Message(text) => text,
                 }
             }
@@ -68,8 +68,15 @@ errors! {
 
 impl Error {
     /// An error whose text depends on the request, code included: `Error::new("ERR no such user")`.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
         Error::Message(Box::new(text.into()))
+    }
+
+    /// An error with a word of the request in its text. Redis formats that as a C string, which
+    /// ends at the first zero.
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Self {
+        let word = word.split(|&byte| byte == 0).next().unwrap_or_default();
+        Error::new([before.as_bytes(), word, after.as_bytes()].concat())
     }
 
     /// `command` in lower case, a subcommand as `client|list`.
@@ -77,15 +84,22 @@ impl Error {
         Error::new(format!("ERR wrong number of arguments for '{command}' command"))
     }
 
-    /// The first word of the text, such as `WRONGTYPE`; INFO errorstats counts by it.
-    pub fn code(&self) -> &str {
-        self.text().split(' ').next().unwrap_or("ERR")
+    /// A subcommand with words that it does not take; `container` in upper case.
+    pub fn misused(subcommand: &[u8], container: &str) -> Self {
+        let start = "ERR unknown subcommand or wrong number of arguments for '";
+        Error::quoting(start, subcommand, &format!("'. Try {container} HELP."))
+    }
+
+    /// The first word of the text, such as `WRONGTYPE`; INFO errorstats counts by it. A line end is
+    /// a blank on the wire, and here.
+    pub fn code(&self) -> &[u8] {
+        self.text().split(|byte| b" \r\n".contains(byte)).next().unwrap_or(b"ERR")
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.text())
+        out.write_str(&String::from_utf8_lossy(self.text()))
     }
 }
 
@@ -102,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_code_is_the_first_word() {
-        assert_eq!(Error::WrongType.code(), "WRONGTYPE");
-        assert_eq!(Error::new("NOGROUP No such key").code(), "NOGROUP");
+        assert_eq!(Error::WrongType.code(), b"WRONGTYPE");
+        assert_eq!(Error::new("NOGROUP No such key").code(), b"NOGROUP");
     }
 }

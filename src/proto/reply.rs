@@ -15,8 +15,8 @@ pub enum Protocol {
 /// Where values go that are not written as RESP: the Lua stack, a JSON body. It sees them already
 /// lowered to the protocol of the reply; an aggregate's elements follow its announcement.
 pub trait Visitor {
-    fn status(&mut self, text: &str);
-    fn error(&mut self, text: &str);
+    fn status(&mut self, text: &[u8]);
+    fn error(&mut self, text: &[u8]);
     fn integer(&mut self, value: i64);
     fn bulk(&mut self, bytes: &[u8]);
     /// The absent value: `null_array` where RESP2 would say `*-1`, which scripts cannot tell apart.
@@ -28,7 +28,7 @@ pub trait Visitor {
     fn boolean(&mut self, value: bool);
     fn big_number(&mut self, digits: &[u8]);
     /// `format` is three letters, such as `txt`.
-    fn verbatim(&mut self, format: &str, bytes: &[u8]);
+    fn verbatim(&mut self, format: &[u8], bytes: &[u8]);
     fn array(&mut self, count: usize);
     fn map(&mut self, pairs: usize);
     fn set(&mut self, count: usize);
@@ -85,9 +85,10 @@ impl<'a> Reply<'a> {
     }
 
     /// A short text that is not data: `OK`, `QUEUED`, `string`.
-    pub fn status(&mut self, text: &str) {
+    pub fn status(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         match &mut self.out {
-            Out::Bytes(out) => line(out, b'+', text.as_bytes()),
+            Out::Bytes(out) => line(out, b'+', text),
             Out::Visit(visitor) => visitor.status(text),
         }
     }
@@ -97,9 +98,10 @@ impl<'a> Reply<'a> {
         self.error_text(error.text());
     }
 
-    pub fn error_text(&mut self, text: &str) {
+    pub fn error_text(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         match &mut self.out {
-            Out::Bytes(out) => line(out, b'-', text.as_bytes()),
+            Out::Bytes(out) => line(out, b'-', text),
             Out::Visit(visitor) => visitor.error(text),
         }
     }
@@ -193,12 +195,13 @@ impl<'a> Reply<'a> {
     }
 
     /// Text for people, whose `format` is three letters; a bulk string in RESP2.
-    pub fn verbatim(&mut self, format: &str, bytes: &[u8]) {
+    pub fn verbatim(&mut self, format: impl AsRef<[u8]>, bytes: &[u8]) {
+        let format = format.as_ref();
         match (self.protocol, &mut self.out) {
             (Protocol::Resp2, _) => self.bulk(bytes),
             (Protocol::Resp3, Out::Bytes(out)) => {
                 header(out, b'=', (bytes.len() + 4) as i64);
-                out.extend_from_slice(format.as_bytes());
+                out.extend_from_slice(format);
                 out.push(b':');
                 out.extend_from_slice(bytes);
                 out.extend_from_slice(b"\r\n");

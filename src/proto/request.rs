@@ -142,8 +142,8 @@ impl Parser {
                         return Ok(false);
                     };
                     if rest[0] != b'$' {
-                        let got = char::from(rest[0]);
-                        return Err(broken(&format!("expected '$', got '{got}'")));
+                        let start = "ERR Protocol error: expected '$', got '";
+                        return Err(Error::quoting(start, &rest[..1], "'"));
                     }
                     let len = number::parse_i64(&rest[1..end]).filter(|&len| len >= 0);
                     let len = match len {
@@ -274,7 +274,7 @@ mod tests {
     fn check_broken(input: &[u8], limits: RequestLimits, expect: &str) {
         match Parser::default().parse(input, limits) {
             Parsed::Broken(error) => {
-                assert_eq!(error.text(), format!("ERR Protocol error: {expect}"))
+                assert_eq!(error, broken(expect))
             }
             other => panic!("{other:?}"),
         }

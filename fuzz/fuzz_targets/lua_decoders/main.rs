@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(outcome, Outcome::Done, "it does not end");
         let mut answer = Vec::new();
         if let Err(error) = lua.finish(&mut Reply::bytes(&mut answer, Protocol::Resp2)) {
-            panic!("{}", error.text());
+            panic!("{error}");
         }
     });
 });
