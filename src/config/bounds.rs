@@ -30,6 +30,15 @@ pub const PREAUTH_BULK_BYTES_MAX: usize = 16 * 1024;
 /// "too big mbulk count string" above it.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+
+/// Bytes of an HTTP request's line and headers, and what is read of a body at a time.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Commands of an HTTP pipeline or transaction. Upstash's clients send up to 1,000.
+pub const HTTP_COMMANDS_MAX: usize = 100_000;
+
 /// VM instructions that a script runs before its hook asks whether time is up: 1 % of script time.
 pub const SCRIPT_SLICE_INSTRUCTIONS: u32 = 100_000;
 

@@ -43,6 +43,13 @@ pub struct Config {
     pub unixsocketperm: Option<u32>,
     pub requirepass: Option<Secret>,
     pub protected_mode: bool,
+    /// None switches HTTP off, 0 means any free port.
+    pub http_port: Option<u16>,
+    pub http_token: Option<Secret>,
+    /// Opens what only reads.
+    pub http_readonly_token: Option<Secret>,
+    /// Bytes of a command over HTTP and of a reply.
+    pub http_max_request_size: usize,
     pub tcp_backlog: u32,
     /// 0 leaves keep-alive probes off.
     pub tcp_keepalive_s: u32,
@@ -118,6 +125,11 @@ impl Default for Config {
             unixsocketperm: None,
             requirepass: None,
             protected_mode: true,
+            http_port: None,
+            http_token: None,
+            http_readonly_token: None,
+            // Upstash takes 10 MB; what is tried here need not be as small.
+            http_max_request_size: 64 * MB as usize,
             tcp_backlog: 511,
             tcp_keepalive_s: 300,
             timeout_s: 0,

@@ -55,6 +55,21 @@ stored! {
         Value::Word(word) => one_of(Protected::from_word(word));
 }
 
+/// A port, where 0 is a number like any other.
+impl Stored for Option<u16> {
+    fn value(&self) -> Value {
+        self.as_ref().map_or_else(|| Value::Text(String::new()), Stored::value)
+    }
+
+    fn assign(&mut self, value: Value) {
+        *self = match value {
+            Value::Number(port) => Some(port as u16),
+            Value::Text(_) => None,
+            other => unreachable!("a port cannot hold {other:?}"),
+        };
+    }
+}
+
 impl Stored for [OutputLimit; 3] {
     fn value(&self) -> Value {
         Value::Output(self.map(Some))

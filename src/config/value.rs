@@ -13,6 +13,8 @@ use crate::util::number;
 pub enum Kind {
     YesNo,
     Integer(i128, i128),
+    /// A TCP port, or nothing.
+    PortOrNone,
     /// As `Integer`, but Redis takes what lies outside of 1 to 500 as the nearest that does not.
     Hertz,
     /// Bytes, with a unit if need be: `100mb`.
@@ -25,6 +27,8 @@ pub enum Kind {
     Text,
     /// Text that no log, no error and no MONITOR shows.
     Secret,
+    /// As `Secret`, and CONFIG GET does not show it either.
+    Token,
     Addresses,
     Events,
     SavePoints,
@@ -60,7 +64,7 @@ const WRONG_COUNT: &str = "wrong number of arguments";
 impl Kind {
     /// Reads a directive's arguments, or says what they should have been.
     pub fn parse(self, words: &[&[u8]]) -> Result<Value, String> {
-        if let Self::Secret = self {
+        if let Self::Secret | Self::Token = self {
             return Ok(Value::Secret(Secret::new(only(words)?)));
         }
         let words: Option<Vec<&str>> =
@@ -97,6 +101,8 @@ impl Kind {
                 _ => Err("argument must be 'yes' or 'no'".into()),
             },
             Self::Integer(min, max) => within(parse_integer(word)?.into(), min, max),
+            Self::PortOrNone if word.is_empty() => Ok(Value::Text(String::new())),
+            Self::PortOrNone => within(parse_integer(word)?.into(), 0, u16::MAX.into()),
             Self::Hertz => {
                 let hertz = parse_integer(word)?;
                 within(hertz.into(), 0, i32::MAX.into())?;

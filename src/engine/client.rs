@@ -1,6 +1,7 @@
 //! What the engine knows of a client.
 
 use super::context::Empty;
+use super::rights::Rights;
 use super::table::Found;
 use super::time::Now;
 use super::transaction::Transaction;
@@ -19,6 +20,7 @@ pub struct ClientId(pub u64);
 pub enum Transport {
     Tcp,
     Unix,
+    Http,
 }
 
 /// Who is at the other end, in the words of CLIENT LIST.
@@ -92,6 +94,7 @@ pub struct Client {
     pub parser: Parser,
     pub db: usize,
     pub is_authenticated: bool,
+    pub rights: Rights,
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_version: Box<[u8]>,
@@ -134,6 +137,7 @@ impl Client {
             parser: Parser::default(),
             db: 0,
             is_authenticated: false,
+            rights: Rights::All,
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),

@@ -30,9 +30,13 @@ impl Engine {
     /// Somebody took this port for a web server: says so, runs nothing, closes.
     pub(super) fn answer_http(&mut self, id: ClientId) {
         let port = self.facts.tcp_port();
+        let http = match self.facts.http_port() {
+            Some(http) => format!("HTTP is served on port {http}."),
+            None => "Start toril with --http-port to serve HTTP as well.".into(),
+        };
         let body = format!(
             "This is toril, which speaks the Redis protocol on port {port}, not HTTP. Point a \
-             Redis client at it: redis://127.0.0.1:{port}\n"
+             Redis client at it: redis://127.0.0.1:{port}. {http}\n"
         );
         let head = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\

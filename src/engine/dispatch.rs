@@ -5,6 +5,7 @@ use super::context::{Ctx, Origin};
 use super::row::{Flag, Flags};
 use super::table::Found;
 use super::{Engine, Pause};
+use crate::config;
 use crate::proto::{Args, Error, OwnedArgs, Protocol, Reply, Result};
 use crate::util::quote;
 use std::panic::AssertUnwindSafe;
@@ -84,7 +85,7 @@ impl Engine {
         if flags.has(Flag::NoMulti) && transaction_open {
             return Err(Error::NotInMulti);
         }
-        // ACL: one user, who may do everything, until users come.
+        client.rights.check(found)?;
         if self.config.maxmemory > 0 && self.script.is_none() {
             let fits = self.evict_to_fit();
             let may_grow = flags.has(Flag::DenyOom) || (transaction_open && !ends_transaction);
@@ -362,11 +363,8 @@ impl Engine {
             line.push(b' ');
             quote::quoted(word, &mut line);
         }
-        for monitor in self.clients.monitors.clone() {
-            let mut bytes = Vec::new();
-            Reply::bytes(&mut bytes, Protocol::Resp2).status(&line);
-            self.push(monitor, &bytes);
-        }
+        let monitors = self.clients.monitors.clone();
+        self.deliver(&monitors, |push| push.status(&line));
     }
 }
 
@@ -380,7 +378,10 @@ fn without_secrets<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
         words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(text.as_bytes()))
     };
     let is_secret = |at: usize| {
-        let sets_password = is(0, "config") && is(1, "set") && at > 2 && is(at - 1, "requirepass");
+        let sets_password = is(0, "config")
+            && is(1, "set")
+            && at > 2
+            && config::Row::find(words[at - 1]).is_some_and(config::Row::is_secret);
         let greets = is(0, "hello") && at > 2 && (is(at - 1, "auth") || is(at - 2, "auth"));
         at > 0 && is(0, "auth") || greets || sets_password
     };

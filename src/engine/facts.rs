@@ -38,6 +38,8 @@ pub trait Facts {
     fn os(&self) -> String;
     /// The TCP port that is listened on, which `port 0` leaves to the system.
     fn tcp_port(&self) -> u16;
+    /// The port of HTTP, if that is served.
+    fn http_port(&self) -> Option<u16>;
     /// How many files the process may have open at most, if it asks for it.
     fn files_max(&self) -> u64;
 }
@@ -83,6 +85,9 @@ impl Facts for FixedFacts {
     }
     fn tcp_port(&self) -> u16 {
         6379
+    }
+    fn http_port(&self) -> Option<u16> {
+        None
     }
     fn files_max(&self) -> u64 {
         1 << 20

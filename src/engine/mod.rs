@@ -17,6 +17,8 @@ pub mod keyspace;
 pub mod ledger;
 pub mod parking;
 pub mod pubsub;
+pub mod rest;
+pub mod rights;
 pub mod row;
 pub mod script;
 pub mod settings;
@@ -63,6 +65,14 @@ pub struct Fed {
     pub state: State,
     /// The turn's budget was spent before the input: feed again, after others.
     pub has_more: bool,
+}
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub state: State,
+    /// It was not begun: to be run again once the client is Ready, after others.
+    pub is_postponed: bool,
 }
 
 /// CLIENT PAUSE under way.
@@ -248,12 +258,21 @@ impl Engine {
     }
 
     /// As `feed` for one request of a transport that has parsed it itself.
-    pub fn run(&mut self, id: ClientId, args: Args, now: Now) -> State {
+    pub fn run(&mut self, id: ClientId, args: Args, now: Now) -> Ran {
+        self.run_with(id, now, |engine| engine.request(id, args))
+    }
+
+    /// Runs what `request` does in a client's name, unless it is to be done later.
+    fn run_with(&mut self, id: ClientId, now: Now, request: impl FnOnce(&mut Self)) -> Ran {
         self.set_now(now);
+        if self.script.is_some() && !self.is_busy() {
+            // As in `feed`.
+            return Ran { state: self.state(id), is_postponed: true };
+        }
         self.start_lap();
-        self.request(id, args);
+        request(self);
         self.settle();
-        self.clients.get(id).map_or(State::Closing, |client| client.state)
+        Ran { state: self.state(id), is_postponed: self.is_postponed(id) }
     }
 
     /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause.
@@ -354,6 +373,15 @@ impl Engine {
             client.bytes_out += count as u64;
             client.outbox.consume(count);
         }
+    }
+
+    /// All that a client is still to be sent, for a transport that sends it whole.
+    pub fn take_output(&mut self, id: ClientId) -> Vec<u8> {
+        let Some(client) = self.clients.get_mut(id) else { return Vec::new() };
+        let output = client.outbox.take();
+        client.bytes_out += output.len() as u64;
+        self.stats.bytes_out += output.len() as u64;
+        output
     }
 
     /// Holds requests back for a while.

@@ -134,13 +134,19 @@ impl Engine {
         })
     }
 
-    /// Writes the message once for each protocol, then copies it to everybody.
-    fn deliver(&mut self, clients: &[ClientId], write: impl Fn(&mut Reply)) -> usize {
+    /// Writes a message once for each protocol, then copies it to everybody.
+    pub(super) fn deliver(&mut self, clients: &[ClientId], write: impl Fn(&mut Reply)) -> usize {
         if clients.is_empty() {
             return 0;
         }
         let mut written = [const { Vec::new() }; 2];
         for &id in clients {
+            let outbox = &mut self.clients[id].outbox;
+            if !outbox.is_resp() {
+                write(&mut outbox.reply());
+                self.clients.mark_dirty(id);
+                continue;
+            }
             let protocol = self.clients[id].outbox.protocol;
             let bytes = &mut written[usize::from(protocol == Protocol::Resp3)];
             if bytes.is_empty() {

@@ -9,6 +9,7 @@ use super::Engine;
 use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
+use super::rights::Rights;
 use super::row::Flag;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
@@ -29,6 +30,7 @@ pub struct Running {
     is_killed: bool,
     /// It has called a command that writes: it can no longer be killed.
     pub has_written: bool,
+    rights: Rights,
     /// EVAL_RO, or the flag `no-writes`.
     is_read_only: bool,
     /// Memory was short when it began, and it has not said `allow-oom`.
@@ -95,6 +97,7 @@ impl Ctx<'_> {
             is_busy: false,
             is_killed: false,
             has_written: false,
+            rights: engine.clients[self.client].rights,
             is_read_only: mode == Mode::ReadOnly || flags.no_writes,
             is_out_of_memory,
             journal_position: engine.keyspace.ledger.journal.position(),
@@ -221,6 +224,7 @@ impl Commands for Host<'_> {
             return Err(Error::ScriptNotAllowed);
         }
         let script = self.script();
+        script.rights.check_in_script(found)?;
         let is_write = row.flags.has(Flag::Write);
         if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
             return Err(Error::ScriptReadOnly);

@@ -51,7 +51,7 @@ impl Writer {
         }
     }
 
-    async fn writable(&self) -> io::Result<()> {
+    pub async fn writable(&self) -> io::Result<()> {
         match self {
             Writer::Tcp(writer) => writer.writable().await,
             Writer::Unix(writer) => writer.writable().await,
@@ -69,12 +69,42 @@ impl Writer {
 /// All connections, by client.
 pub type Connections = Rc<RefCell<HashMap<ClientId, Rc<Connection>, ahash::RandomState>>>;
 
+/// How what a client is to be sent gets to its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Whoever flushes writes it.
+    Directly,
+    /// The connection's task takes it when the request is done.
+    Whole,
+    /// The connection's task takes it as it comes, and is woken for it.
+    Streamed,
+}
+
 /// What others may do with a connection: write to it, wake its task, break it.
 pub struct Connection {
     pub writer: Writer,
+    pub sending: Cell<Sending>,
     pub wake: Notify,
     /// The socket failed, or the client is to be gone at once.
     pub is_broken: Cell<bool>,
+}
+
+impl Connection {
+    /// A connection, and the half of its stream that its task reads.
+    pub fn new(stream: Stream, sending: Sending) -> (Rc<Self>, Box<dyn AsyncRead + Unpin>) {
+        let (reader, writer) = stream.split();
+        let (wake, is_broken) = (Notify::new(), Cell::new(false));
+        let sending = Cell::new(sending);
+        (Rc::new(Self { writer, sending, wake, is_broken }), reader)
+    }
+
+    /// The socket of a connection that came over TCP.
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.writer {
+            Writer::Tcp(writer) => writer.as_ref(),
+            Writer::Unix(_) => unreachable!("HTTP is served over TCP alone"),
+        }
+    }
 }
 
 /// Room for one read, shared by all connections: a client that is idle holds no buffer.
@@ -82,20 +112,11 @@ pub const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// Serves a connection until either side ends it.
 pub async fn run(server: Rc<Server>, stream: Stream, peer: Peer) {
-    let (mut reader, writer) = stream.split();
-    let connection =
-        Rc::new(Connection { writer, wake: Notify::new(), is_broken: Cell::new(false) });
-    let id = {
-        let mut engine = server.engine.borrow_mut();
-        let id = engine.connect(peer, server.now());
-        server.connections.borrow_mut().insert(id, connection.clone());
-        id
-    };
-    server.flush();
+    let (connection, mut reader) = Connection::new(stream, Sending::Directly);
+    let id = server.enter(&connection, peer);
     // A connection that ends for whatever reason ends here alone.
     let _ = exchange(&server, &connection, &mut reader, id).await;
-    server.connections.borrow_mut().remove(&id);
-    server.turn(|engine, now| engine.disconnect(id, now));
+    server.leave(id);
 }
 
 async fn exchange(
@@ -209,9 +230,21 @@ fn feed(server: &Rc<Server>, id: ClientId, input: &[u8]) -> Fed {
 }
 
 impl Server {
+    pub(super) fn enter(self: &Rc<Self>, connection: &Rc<Connection>, peer: Peer) -> ClientId {
+        let id = self.engine.borrow_mut().connect(peer, self.now());
+        self.connections.borrow_mut().insert(id, connection.clone());
+        self.flush();
+        id
+    }
+
+    pub(super) fn leave(self: &Rc<Self>, id: ClientId) {
+        self.connections.borrow_mut().remove(&id);
+        self.turn(|engine, now| engine.disconnect(id, now));
+    }
+
     /// Goes on with a suspended script: at once while it is within its time, then slice by slice
     /// between other tasks, until it ends or is killed.
-    async fn run_script(self: Rc<Self>, id: ClientId) {
+    pub(super) async fn run_script(self: Rc<Self>, id: ClientId) {
         loop {
             let state = {
                 let mut engine = self.engine.borrow_mut();

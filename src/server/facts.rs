@@ -1,6 +1,7 @@
 //! What the engine may know of the process, the machine and its peers.
 
 use super::connection::Connections;
+use super::listen::Ports;
 use crate::engine::client::ClientId;
 use crate::engine::facts::{CpuTimes, Facts, Memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,13 +10,13 @@ use std::time::Instant;
 
 pub struct ProcessFacts {
     start: Instant,
-    tcp_port: u16,
+    ports: Ports,
     connections: Connections,
 }
 
 impl ProcessFacts {
-    pub fn new(tcp_port: u16, connections: Connections) -> Self {
-        Self { start: Instant::now(), tcp_port, connections }
+    pub fn new(ports: Ports, connections: Connections) -> Self {
+        Self { start: Instant::now(), ports, connections }
     }
 }
 
@@ -90,7 +91,11 @@ impl Facts for ProcessFacts {
     }
 
     fn tcp_port(&self) -> u16 {
-        self.tcp_port
+        self.ports.tcp
+    }
+
+    fn http_port(&self) -> Option<u16> {
+        self.ports.http
     }
 
     fn files_max(&self) -> u64 {

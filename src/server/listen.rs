@@ -2,9 +2,11 @@
 
 use super::Server;
 use super::connection::{self, Stream};
-use crate::config::{Config, REDIS_VERSION, TORIL_VERSION};
+use super::http;
+use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
 use crate::engine::client::{Peer, Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -15,21 +17,42 @@ use tokio::task::JoinHandle;
 
 pub struct Listeners {
     tcp: Vec<TcpListener>,
+    http: Vec<TcpListener>,
     unix: Option<(UnixListener, String)>,
+}
+
+/// The ports that are listened on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// 0 if there is a Unix socket alone.
+    pub tcp: u16,
+    pub http: Option<u16>,
 }
 
 /// Opens what the configuration asks for, or says why it cannot, and what to do.
 pub fn open(config: &Config) -> Result<Listeners, String> {
-    let mut listeners = Listeners { tcp: Vec::new(), unix: None };
+    let mut listeners = Listeners { tcp: Vec::new(), http: Vec::new(), unix: None };
+    if let Some(port) = config.http_port {
+        listeners.http = open_all(config, port, "http-port")?;
+    }
     if let Some(path) = &config.unixsocket {
         let listener = open_unix(path, config.unixsocketperm)
             .map_err(|problem| format!("Could not create the Unix socket {path}: {problem}"))?;
         listeners.unix = Some((listener, path.clone()));
     }
-    if config.port == 0 && config.unixsocket.is_some() {
-        return Ok(listeners);
+    // Beside a Unix socket port 0 means no TCP, as in Redis.
+    if config.port != 0 || config.unixsocket.is_none() {
+        listeners.tcp = open_all(config, config.port, "port")?;
     }
-    let mut port = config.port;
+    if listeners.tcp.is_empty() && listeners.unix.is_none() {
+        return Err("Nothing to listen on: set bind and port, or unixsocket.".into());
+    }
+    Ok(listeners)
+}
+
+/// Listens to one port on every bound address; `setting` is what chose it.
+fn open_all(config: &Config, mut port: u16, setting: &str) -> Result<Vec<TcpListener>, String> {
+    let mut listeners = Vec::new();
     for bind in &config.bind {
         let (address, is_optional) = match bind.strip_prefix('-') {
             Some(address) => (address, true),
@@ -38,16 +61,16 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
         match open_tcp(address, port, config.tcp_backlog) {
             Ok(listener) => {
                 // A port that the system chose holds for the addresses that follow.
-                port = listener.local_addr().map_or(port, |local| local.port());
-                listeners.tcp.push(listener);
+                port = port_of(&listener).unwrap_or(port);
+                listeners.push(listener);
             }
             Err(problem) if is_optional && problem.kind() == io::ErrorKind::AddrNotAvailable => {}
             Err(problem) if is_optional && is_unsupported(&problem) => {}
             Err(problem) if problem.kind() == io::ErrorKind::AddrInUse => {
                 return Err(format!(
                     "Could not create server TCP listening socket {address}:{port}: bind: Address \
-                     already in use\nAnother server has that port. Choose another with --port \
-                     {other}, or any free one with --port 0.",
+                     already in use\nAnother server has that port. Choose another with --{setting} \
+                     {other}, or any free one with --{setting} 0.",
                     other = port.wrapping_add(1).max(1024)
                 ));
             }
@@ -58,10 +81,11 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
             }
         }
     }
-    if listeners.tcp.is_empty() && listeners.unix.is_none() {
-        return Err("Nothing to listen on: set bind and port, or unixsocket.".into());
-    }
     Ok(listeners)
+}
+
+fn port_of(listener: &TcpListener) -> Option<u16> {
+    listener.local_addr().ok().map(|local| local.port())
 }
 
 fn is_unsupported(problem: &io::Error) -> bool {
@@ -105,14 +129,16 @@ fn open_unix(path: &str, mode: Option<u32>) -> io::Result<UnixListener> {
 }
 
 impl Listeners {
-    /// The TCP port, 0 if there is none.
-    pub fn tcp_port(&self) -> u16 {
-        let first = self.tcp.first().and_then(|listener| listener.local_addr().ok());
-        first.map_or(0, |local| local.port())
+    pub fn ports(&self) -> Ports {
+        Ports {
+            tcp: self.tcp.first().and_then(port_of).unwrap_or(0),
+            http: self.http.first().and_then(port_of),
+        }
     }
 
     /// Says what this is, where it listens, and how to use it. Tools wait for the last line.
-    pub fn announce(&self, config: &Config) {
+    /// `made_token` opens HTTP if no other is given: it is shown here, and nowhere else.
+    pub fn announce(&self, config: &Config, made_token: &Secret) {
         tracing::info!(
             "toril {TORIL_VERSION}, an in-memory queue server for clients of Redis {REDIS_VERSION}"
         );
@@ -127,29 +153,38 @@ impl Listeners {
         let password = if config.requirepass.is_some() { ", password: '...'" } else { "" };
         let connection = match (addresses.first(), &self.unix) {
             (Some(address), _) => {
-                let host = match address.ip() {
-                    ip if !ip.is_unspecified() => ip,
-                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-                };
-                format!("host: '{host}', port: {}{password}", address.port())
+                format!("host: '{}', port: {}{password}", reachable(address).ip(), address.port())
             }
             (None, Some((_, path))) => format!("path: '{path}'{password}"),
             (None, None) => unreachable!("there is something to listen on"),
         };
         tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
+        if let Some(address) = self.http.first().and_then(|it| it.local_addr().ok()) {
+            let token = match (&config.http_token, &config.requirepass) {
+                (Some(_), _) => Cow::from("<your http-token>"),
+                (None, Some(_)) => Cow::from("<your requirepass>"),
+                (None, None) => String::from_utf8_lossy(made_token.reveal()),
+            };
+            // Not into the log, which may be kept; and as they are pasted into `.env`.
+            super::say(&format!(
+                "UPSTASH_REDIS_REST_URL=http://{}\nUPSTASH_REDIS_REST_TOKEN={token}",
+                reachable(&address)
+            ));
+        }
         tracing::info!("Ready to accept connections");
     }
 
     /// Accepts from now on; the tasks run until they are aborted.
     pub fn accept(self, server: &Rc<Server>) -> Accepting {
         let mut tasks = Vec::new();
-        for listener in self.tcp {
+        let resp = self.tcp.into_iter().map(|listener| (listener, Transport::Tcp));
+        let http = self.http.into_iter().map(|listener| (listener, Transport::Http));
+        for (listener, transport) in resp.chain(http) {
             let server = server.clone();
             tasks.push(tokio::task::spawn_local(async move {
                 loop {
                     match listener.accept().await {
-                        Ok((stream, addr)) => accept_tcp(&server, stream, addr),
+                        Ok((stream, addr)) => accept_tcp(&server, stream, addr, transport),
                         Err(problem) => rest_after(problem).await,
                     }
                 }
@@ -170,7 +205,8 @@ impl Listeners {
                                 fd: stream.as_raw_fd(),
                                 is_loopback: true,
                             };
-                            spawn(&server, Stream::Unix(stream), peer);
+                            let run = connection::run(server.clone(), Stream::Unix(stream), peer);
+                            tokio::task::spawn_local(run);
                         }
                         Err(problem) => rest_after(problem).await,
                     }
@@ -179,6 +215,16 @@ impl Listeners {
         }
         Accepting { tasks, socket_path }
     }
+}
+
+/// Where a client on this machine reaches a listener: one that is bound to all addresses has none.
+fn reachable(address: &SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The tasks that accept connections.
@@ -199,7 +245,7 @@ impl Accepting {
     }
 }
 
-fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr) {
+fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, transport: Transport) {
     // Small replies go out at once. A socket that refuses an option still works.
     let _ = stream.set_nodelay(true);
     let keepalive_s = server.engine.borrow().config.tcp_keepalive_s;
@@ -210,17 +256,17 @@ fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr) {
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     }
     let peer = Peer {
-        transport: Transport::Tcp,
+        transport,
         addr: addr.to_string(),
         laddr: stream.local_addr().map(|local| local.to_string()).unwrap_or_default(),
         fd: stream.as_raw_fd(),
         is_loopback: addr.ip().to_canonical().is_loopback(),
     };
-    spawn(server, Stream::Tcp(stream), peer);
-}
-
-fn spawn(server: &Rc<Server>, stream: Stream, peer: Peer) {
-    tokio::task::spawn_local(connection::run(server.clone(), stream, peer));
+    let server = server.clone();
+    match transport {
+        Transport::Http => tokio::task::spawn_local(http::run(server, stream, peer)),
+        _ => tokio::task::spawn_local(connection::run(server, Stream::Tcp(stream), peer)),
+    };
 }
 
 /// Accepting fails when files run out: others must end before it can go on.

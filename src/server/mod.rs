@@ -9,6 +9,7 @@ mod connection;
 mod daemon;
 mod facts;
 mod files;
+mod http;
 mod listen;
 mod logging;
 mod signals;
@@ -18,14 +19,14 @@ mod timer;
 mod timerfd;
 
 use crate::command::table::table;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::engine::Engine;
 use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
 use crate::engine::facts::Facts;
 use crate::engine::time::Now;
 use clock::Clock;
-use connection::{Connection, Connections};
+use connection::{Connection, Connections, Sending};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ pub struct Server {
     scratch: Cell<Vec<u8>>,
     connections: Connections,
     log: logging::Log,
+    /// Opens HTTP where neither http-token nor requirepass is given.
+    made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
     timer: timer::Alarm,
     /// Notified once the process is to end.
@@ -98,9 +101,10 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     }
     let clock = Clock::start();
     let connections = Connections::default();
-    let facts = facts::ProcessFacts::new(listeners.tcp_port(), connections.clone());
+    let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone());
     crate::util::hash::seed_collections(facts.entropy());
-    listeners.announce(&config);
+    let made_token = Server::make_token(|| facts.entropy());
+    listeners.announce(&config, &made_token);
     let is_daemon = config.daemonize;
     let engine = Engine::new(table(), config, Box::new(facts), clock.now());
     let server = Rc::new(Server {
@@ -109,6 +113,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
         scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
         connections,
         log,
+        made_token,
         timer: timer::Alarm::default(),
         stop,
     });
@@ -196,6 +201,12 @@ impl Server {
     /// Writes as much of an outbox as the socket takes; the connection's task sends the rest.
     fn send(&self, id: ClientId) {
         let Some(connection) = self.connection(id) else { return };
+        if connection.sending.get() != Sending::Directly {
+            if connection.sending.get() == Sending::Streamed {
+                connection.wake.notify_one();
+            }
+            return;
+        }
         let mut engine = self.engine.borrow_mut();
         while let Some(outbox) = engine.outbox(id).filter(|outbox| !outbox.is_empty()) {
             match connection.writer.try_write(outbox.pending()) {

@@ -1,0 +1,90 @@
+//! Requests of callers who have no connection of their own, as over Upstash's REST API: what cannot
+//! be asked in that way, and transactions that arrive whole.
+
+use super::client::ClientId;
+use super::row::{Category, Flag};
+use super::table::Found;
+use super::time::Now;
+use super::{Engine, Ran};
+use crate::proto::{Args, Error, Result};
+
+impl Engine {
+    /// Runs one request, unless it needs a connection.
+    pub fn run_rest(&mut self, id: ClientId, args: Args, now: Now) -> Ran {
+        self.run_with(id, now, |engine| match engine.check_rest(&args) {
+            Ok(()) => engine.request(id, args),
+            Err(error) => engine.refuse(id, &error),
+        })
+    }
+
+    /// Runs requests as MULTI and EXEC would: all of them in one turn, or none. The answer is
+    /// EXEC's array, or the error of the first that was refused.
+    pub fn run_transaction(&mut self, id: ClientId, requests: &[Args], now: Now) -> Ran {
+        self.run_with(id, now, |engine| {
+            let start = engine.clients[id].outbox.position();
+            let (multi, exec) = ([&b"MULTI"[..]], [&b"EXEC"[..]]);
+            engine.request(id, Args::new(&multi));
+            for &args in requests {
+                if !engine.is_queueing(id) {
+                    return engine.end_transaction(id);
+                }
+                engine.clients[id].outbox.truncate(start);
+                match engine.check_rest(&args) {
+                    Ok(()) => engine.request(id, args),
+                    Err(error) => engine.refuse(id, &error),
+                }
+            }
+            if !engine.is_queueing(id) {
+                return engine.end_transaction(id);
+            }
+            engine.clients[id].outbox.truncate(start);
+            engine.request(id, Args::new(&exec));
+            if engine.is_postponed(id) {
+                engine.end_transaction(id);
+            }
+        })
+    }
+
+    /// Whether a transaction goes well so far: nothing was refused, or put off by CLIENT PAUSE.
+    fn is_queueing(&self, id: ClientId) -> bool {
+        let transaction = &self.clients[id].transaction;
+        transaction.is_open() && !transaction.is_refused && !self.is_postponed(id)
+    }
+
+    fn end_transaction(&mut self, id: ClientId) {
+        let transaction = &mut self.clients[id].transaction;
+        (transaction.queue, transaction.is_refused) = (None, false);
+    }
+
+    /// Refuses what is unknown and what needs a connection, in Upstash's words.
+    fn check_rest(&self, args: &Args) -> Result {
+        let word = args.all()[0];
+        let name = || String::from_utf8_lossy(word).to_ascii_uppercase();
+        let Some(found) = self.table.find(word) else {
+            return Err(Error::new(format!(
+                "ERR Command is not available: '{}'. See docs/http.md: toril serves the commands of \
+                 Redis 7.4",
+                name()
+            )));
+        };
+        if needs_connection(found, args) {
+            return Err(Error::new(format!(
+                "ERR Command \"{}\" is not allowed in REST or it has a special context path",
+                name()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a request means the state of a connection, or may wait.
+fn needs_connection(found: Found, args: &Args) -> bool {
+    let (name, flags) = (found.row.name, found.row.flags);
+    match found.category {
+        Category::Connection => !matches!(name, "ping" | "echo"),
+        Category::Transaction => true,
+        Category::Pubsub => flags.has(Flag::NoScript),
+        _ if name == "xread" => args.all().iter().any(|word| word.eq_ignore_ascii_case(b"block")),
+        _ => flags.has(Flag::Blocking) || name == "monitor",
+    }
+}

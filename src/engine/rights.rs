@@ -1,0 +1,64 @@
+//! What a caller may run: everything, or only what reads. ACL users will have their place here.
+
+use super::Engine;
+use super::client::ClientId;
+use super::row::Flag;
+use super::table::Found;
+use crate::proto::{Error, Result};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rights {
+    #[default]
+    All,
+    /// What changes nothing and does not walk the whole keyspace.
+    ReadOnly,
+}
+
+/// Reads, but lists every key there is: Upstash's read-only user may not.
+const LISTS_ALL_KEYS: &[&str] = &["keys", "scan"];
+
+/// No reads by their flags, but harmless.
+const HARMLESS: &[&str] = &["ping", "echo", "subscribe", "psubscribe"];
+
+impl Engine {
+    /// A client has shown who it is by other means than AUTH.
+    pub fn trust(&mut self, id: ClientId, rights: Rights) {
+        if let Some(client) = self.clients.get_mut(id) {
+            (client.is_authenticated, client.rights) = (true, rights);
+        }
+    }
+}
+
+impl Rights {
+    pub fn allow(self, found: Found) -> bool {
+        let (name, flags) = (found.row.name, found.row.flags);
+        match self {
+            Rights::All => true,
+            Rights::ReadOnly => {
+                (flags.has(Flag::Read) && !LISTS_ALL_KEYS.contains(&name))
+                    || (found.container.is_none() && HARMLESS.contains(&name))
+            }
+        }
+    }
+
+    pub(super) fn check(self, found: Found) -> Result {
+        if self.allow(found) {
+            return Ok(());
+        }
+        Err(Error::new(format!("NOPERM {}", denial(found))))
+    }
+
+    /// The same for what a script calls.
+    pub(super) fn check_in_script(self, found: Found) -> Result {
+        if self.allow(found) {
+            return Ok(());
+        }
+        Err(Error::new(format!("ERR ACL failure in script: {}", denial(found))))
+    }
+}
+
+/// In Upstash's words: there is no name of a user to tell.
+fn denial(found: Found) -> String {
+    let name = found.full_name();
+    format!("this user has no permissions to run the '{name}' command or its subcommand")
+}

@@ -1,0 +1,231 @@
+//! Requests of Upstash's REST API: what a path, a query and a body ask for. Words are borrowed from
+//! them wherever nothing has to be decoded.
+
+use percent_encoding::percent_decode;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// One command's words, or why there are none.
+pub type Command<'a> = Result<Vec<Cow<'a, [u8]>>, String>;
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// One command: in the path, or in the body where the path is empty.
+    Command,
+    Pipeline,
+    MultiExec,
+    /// An event stream, which this command opens.
+    Stream(Vec<Cow<'a, [u8]>>),
+}
+
+/// Reads a path: its first segment names the route, or the command. `query` is what follows a `?`.
+pub fn route<'a>(path: &'a str, query: Option<&'a str>) -> Route<'a> {
+    let mut segments = segments(path);
+    let first = segments.next().unwrap_or_default();
+    let word = |text: &str| first.eq_ignore_ascii_case(text.as_bytes());
+    if word("pipeline") {
+        return Route::Pipeline;
+    }
+    if word("multi-exec") {
+        return Route::MultiExec;
+    }
+    let opens = ["subscribe", "psubscribe", "monitor"].into_iter().any(word);
+    if !opens {
+        return Route::Command;
+    }
+    let mut words = vec![first.clone()];
+    words.extend(segments);
+    // `h?llo*` arrives unescaped, as a path and a query.
+    let rest = query.filter(|query| !query.is_empty() && !names_token(query));
+    if let (Some(rest), true, Some(last)) = (rest, word("psubscribe"), words.last_mut()) {
+        last.to_mut().push(b'?');
+        last.to_mut().extend(percent_decode(rest.as_bytes()));
+    }
+    Route::Stream(words)
+}
+
+/// The segments of a path, decoded one by one, so that `%2F` stays inside of its own. A `/` at the
+/// end of the name alone adds nothing.
+fn segments(path: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = match path.strip_suffix('/') {
+        Some(name) if !name.contains('/') => name,
+        _ => path,
+    };
+    path.split('/').map(|segment| percent_decode(segment.as_bytes()).into())
+}
+
+/// The pairs of a query in order. `NX` alone has no value, unlike `NX=`.
+fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| match pair.split_once('=') {
+        Some((name, value)) => (form(name), Some(form(value))),
+        None => (form(pair), None),
+    })
+}
+
+/// In forms a plus means a space.
+fn form(text: &str) -> Cow<'_, [u8]> {
+    if text.contains('+') {
+        let text = text.replace('+', " ");
+        return percent_decode(text.as_bytes()).collect::<Vec<u8>>().into();
+    }
+    percent_decode(text.as_bytes()).into()
+}
+
+const TOKEN: &[u8] = b"_token";
+
+fn names_token(query: &str) -> bool {
+    pairs(Some(query)).any(|(name, _)| *name == *TOKEN)
+}
+
+/// The token that a query gives.
+pub fn token(query: Option<&str>) -> Option<Cow<'_, [u8]>> {
+    pairs(query).find(|(name, _)| **name == *TOKEN).and_then(|(_, value)| value)
+}
+
+/// The command that a path names: its segments, then the body if there is one, then what the query
+/// holds. Without a path, the body is the command.
+pub fn command<'a>(path: &'a str, query: Option<&'a str>, body: &'a [u8]) -> Command<'a> {
+    if path.trim_matches('/').is_empty() {
+        return array(body).and_then(|items| words(&items));
+    }
+    let mut words: Vec<Cow<[u8]>> = segments(path).collect();
+    if !body.is_empty() {
+        words.push(body.into());
+    }
+    for (name, value) in pairs(query).filter(|(name, _)| **name != *TOKEN) {
+        words.push(name);
+        words.extend(value);
+    }
+    Ok(words)
+}
+
+/// The commands of a pipeline or a transaction, at most `count_max`. What is wrong with one of them
+/// stands in its place.
+pub fn commands(body: &[u8], count_max: usize) -> Result<Vec<Command<'_>>, String> {
+    let items = array(body)?;
+    if items.len() > count_max {
+        return Err(format!(
+            "ERR too many commands: {}, at most {count_max} are taken",
+            items.len()
+        ));
+    }
+    Ok(items.into_iter().map(|item| words(&array(item.get().as_bytes())?)).collect())
+}
+
+/// The elements of a JSON array as they are written. An element is skipped, not built, so nesting
+/// costs nothing.
+fn array(body: &[u8]) -> Result<Vec<&RawValue>, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err("ERR failed to parse the body: EOF, expected JSON array".into());
+    }
+    match serde_json::from_slice(body) {
+        Ok(items) => Ok(items),
+        Err(problem) if problem.is_data() => Err("ERR expected JSON array".into()),
+        Err(problem) => Err(format!("ERR failed to parse the body: {problem}")),
+    }
+}
+
+fn words<'a>(items: &[&'a RawValue]) -> Command<'a> {
+    if items.is_empty() {
+        return Err("ERR empty command".into());
+    }
+    items.iter().map(|item| word(item.get())).collect()
+}
+
+/// A string's text, or a number, `true` or `false` as it is written.
+fn word(json: &str) -> Result<Cow<'_, [u8]>, String> {
+    match json.as_bytes() {
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Ok(text.into()),
+        [b'"', ..] => match serde_json::from_str::<String>(json) {
+            Ok(text) => Ok(text.into_bytes().into()),
+            // A surrogate without its other half, which JavaScript may send.
+            Err(problem) => Err(format!("ERR failed to parse the body: {problem}")),
+        },
+        b"null" => Err("ERR null args are not supported".into()),
+        [open @ (b'[' | b'{'), ..] => {
+            Err(format!("ERR unsupported arg type: \"{}\": json.Delim", char::from(*open)))
+        }
+        text => Ok(text.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, query: Option<&str>, body: &str, expect: Result<&str, &str>) {
+        let shown = command(path, query, body.as_bytes()).map(|words| {
+            let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            words.join("|")
+        });
+        let expect = expect.map(str::to_owned).map_err(str::to_owned);
+        assert_eq!(shown, expect, "{path} {query:?} {body}");
+    }
+
+    #[test]
+    fn a_path_is_a_command() {
+        check("/get/a%2Fb/", None, "", Ok("get|a/b|"));
+        check("/get/a/../b", None, "", Ok("get|a|..|b"));
+        check("/get//x", None, "", Ok("get||x"));
+        check("/info/", None, "", Ok("info"));
+        check("/set/foo", Some("EX=100&NX&_token=t"), "bar", Ok("set|foo|bar|EX|100|NX"));
+        check("/set/a+b", Some("x=a+b&y="), "", Ok("set|a+b|x|a b|y|"));
+        check("/%ff", None, "", Ok("\u{fffd}"));
+    }
+
+    #[test]
+    fn a_body_is_a_command() {
+        check(
+            "/",
+            None,
+            r#"["set","a",1e21,true,"\u00e9\n", 12345678901234567890]"#,
+            Ok("set|a|1e21|true|é\n|12345678901234567890"),
+        );
+        check("/", None, "", Err("ERR failed to parse the body: EOF, expected JSON array"));
+        check("/", None, "[]", Err("ERR empty command"));
+        check("/", None, r#"{"a":1}"#, Err("ERR expected JSON array"));
+        check("/", None, r#"["get",null]"#, Err("ERR null args are not supported"));
+        let nested = "ERR unsupported arg type: \"[\": json.Delim";
+        check("/", None, r#"[["get","a"]]"#, Err(nested));
+        check(
+            "/",
+            None,
+            &"[".repeat(100_000),
+            Err("ERR failed to parse the body: EOF while parsing a list at line 1 column 100000"),
+        );
+    }
+
+    #[test]
+    fn a_pipeline_tells_what_is_wrong_with_each() {
+        let body = br#"[["get","a"],["get",null],[],7]"#;
+        let commands = commands(body, 4).expect("an array");
+        let problems: Vec<_> = commands.iter().map(|it| it.as_ref().err().cloned()).collect();
+        let expect = [
+            None,
+            Some("ERR null args are not supported"),
+            Some("ERR empty command"),
+            Some("ERR expected JSON array"),
+        ];
+        assert_eq!(problems, expect.map(|it| it.map(str::to_owned)));
+        assert!(super::commands(body, 3).is_err());
+    }
+
+    #[test]
+    fn routes_and_tokens() {
+        assert_eq!(route("/", None), Route::Command);
+        assert_eq!(route("/pipeline/", None), Route::Pipeline);
+        assert_eq!(route("/multi-exec", None), Route::MultiExec);
+        let words = |words: &[&'static str]| {
+            Route::Stream(words.iter().map(|word| word.as_bytes().into()).collect())
+        };
+        assert_eq!(route("/subscribe/a/b%2Cc", None), words(&["subscribe", "a", "b,c"]));
+        let rejoined = words(&["psubscribe", "h?llo*"]);
+        assert_eq!(route("/psubscribe/h", Some("llo*")), rejoined);
+        assert_eq!(route("/psubscribe/h", Some("_token=x")), words(&["psubscribe", "h"]));
+        assert_eq!(route("/monitor", None), words(&["monitor"]));
+        assert_eq!(token(Some("a=1&_token=x%20y")).as_deref(), Some(&b"x y"[..]));
+    }
+}

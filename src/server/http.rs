@@ -1,0 +1,699 @@
+//! HTTP/1.1: Upstash's REST API on the same data. hyper reads requests and writes answers; a
+//! request is JSON, or a path, that becomes commands (proto/rest.rs), and its outbox writes JSON or
+//! events.
+//!
+//! All of a connection lives in one task: a wake polls it whole, so that a request that waits (for
+//! the end of CLIENT PAUSE, or of its script) and a stream look at the engine again. docs/http.md
+//! says what is served.
+
+use super::Server;
+use super::connection::{Connection, Sending, Stream};
+use crate::config::{self, Secret};
+use crate::engine::client::{ClientId, Peer, State};
+use crate::engine::rights::Rights;
+use crate::engine::time::Now;
+use crate::engine::{Engine, Ran};
+use crate::proto::rest::{self, Command, Route};
+use crate::proto::{Args, JsonStyle, Outbox};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Interval};
+
+const ENCODING: &str = "upstash-encoding";
+const RESPONSE_FORMAT: &str = "upstash-response-format";
+const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
+
+/// Serves a connection until either side ends it.
+pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
+    let (connection, reader) = Connection::new(Stream::Tcp(stream), Sending::Whole);
+    let id = server.enter(&connection, peer);
+    let call = Rc::new(Call { server: server.clone(), connection, id, exchange: Rc::default() });
+    // A connection that ends for whatever reason ends here alone.
+    let _ = call.clone().serve(reader).await;
+    server.leave(id);
+}
+
+/// What the tasks of one connection share.
+struct Call {
+    server: Rc<Server>,
+    connection: Rc<Connection>,
+    id: ClientId,
+    exchange: Rc<Exchange>,
+}
+
+/// How far a request and its answer have come.
+#[derive(Default)]
+struct Exchange {
+    phase: Cell<Phase>,
+    /// What hyper has said on its own: the request was no HTTP, or its head was too long.
+    withheld: RefCell<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// Between requests: what hyper writes now is its own.
+    #[default]
+    Idle,
+    Answering,
+    /// The answer's last byte is in hyper's buffer.
+    Ending,
+}
+
+type Reader = Box<dyn AsyncRead + Unpin>;
+
+impl Call {
+    async fn serve(self: Rc<Self>, reader: Reader) -> io::Result<()> {
+        if self.state() == State::Closing {
+            return self.refuse().await;
+        }
+        if self.peek().await? == Some(b'*') {
+            let (http, resp) = self.ports();
+            let text = format!(
+                "-ERR this is toril's HTTP port {http}, which does not speak the Redis protocol. \
+                 Point Redis clients at port {resp}.\r\n"
+            );
+            return self.write(text.as_bytes()).await;
+        }
+        let io =
+            Io { reader, connection: self.connection.clone(), exchange: self.exchange.clone() };
+        let call = self.clone();
+        let service = service_fn(move |request| {
+            let call = call.clone();
+            async move { Ok::<_, Infallible>(call.answer(request).await) }
+        });
+        let mut http = http1::Builder::new();
+        http.half_close(true)
+            .header_read_timeout(None)
+            .max_headers(config::HTTP_HEADERS_MAX)
+            .max_header_size(config::HTTP_HEAD_BYTES_MAX)
+            .max_buf_size(config::HTTP_HEAD_BYTES_MAX);
+        let mut http = std::pin::pin!(http.serve_connection(TokioIo::new(io), service));
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut http => break,
+                () = self.connection.wake.notified() => {
+                    if self.connection.is_broken.get() || self.state() == State::Closing {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        let withheld = self.exchange.withheld.take();
+        match status_of(&withheld) {
+            Some(status) => self.write(&bare(status, &self.problem(status))).await,
+            None => Ok(()),
+        }
+    }
+
+    fn state(&self) -> State {
+        self.server.engine.borrow().state(self.id)
+    }
+
+    /// The ports of HTTP and of RESP.
+    fn ports(&self) -> (u16, u16) {
+        let engine = self.server.engine.borrow();
+        (engine.facts.http_port().unwrap_or_default(), engine.facts.tcp_port())
+    }
+
+    /// There are too many clients, or protected mode holds.
+    async fn refuse(&self) -> io::Result<()> {
+        let resp = self.server.take_output(self.id);
+        let text = String::from_utf8_lossy(&resp);
+        let text = text.trim_start_matches('-').trim_end();
+        self.write(&bare(StatusCode::SERVICE_UNAVAILABLE, text)).await
+    }
+
+    /// The first byte, which stays to be read. None at the end of the stream.
+    async fn peek(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let tcp = self.connection.tcp();
+        let len = poll_fn(|cx| tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await?;
+        Ok((len > 0).then_some(byte[0]))
+    }
+
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.connection.writer.try_write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
+                    self.connection.writer.writable().await?;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was wrong with a request that hyper could not read.
+    fn problem(&self, status: StatusCode) -> String {
+        let (_, resp) = self.ports();
+        match status {
+            StatusCode::URI_TOO_LONG => {
+                "ERR the URL is too long: send the command as a JSON array in the body".into()
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => format!(
+                "ERR the request's head is too large: at most {} bytes and {} headers are taken",
+                config::HTTP_HEAD_BYTES_MAX,
+                config::HTTP_HEADERS_MAX
+            ),
+            _ => format!("ERR this is not HTTP/1.1. Redis clients are served on port {resp}."),
+        }
+    }
+
+    /// Answers one request.
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Answer> {
+        self.exchange.phase.set(Phase::Answering);
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let asked_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let is_preflight = request.method() == Method::OPTIONS;
+        let given = match is_preflight {
+            true => Given::new(StatusCode::OK, Bytes::new()),
+            false => self.given(request).await.unwrap_or_else(Given::refusal),
+        };
+        let body = Answer { content: given.content, exchange: self.exchange.clone() };
+        let mut response = Response::new(body);
+        *response.status_mut() = given.status;
+        let headers = response.headers_mut();
+        headers.extend(given.headers);
+        let any = HeaderValue::from_static("*");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.unwrap_or(any));
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("upstash-sync-token"),
+        );
+        if is_preflight {
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, OPTIONS"),
+            );
+            // A star would not cover `authorization`. Without the token nothing can be done anyway.
+            if let Some(asked) = asked_headers {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+            }
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        }
+        response
+    }
+
+    /// From the checks to the commands. Nothing is read or run before the token is known.
+    async fn given(self: &Rc<Self>, request: Request<Incoming>) -> Result<Given, Refusal> {
+        let (head, body) = request.into_parts();
+        let (path, query) = (head.uri.path(), head.uri.query());
+        if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::PUT) {
+            return Ok(Given::new(StatusCode::METHOD_NOT_ALLOWED, Bytes::new())
+                .with(header::ALLOW, "GET, HEAD, POST, PUT, OPTIONS"));
+        }
+        let rights = self.rights(&head.headers, query).ok_or_else(unauthorized)?;
+        if head.method == Method::HEAD {
+            return Ok(Given::new(StatusCode::OK, Bytes::new()));
+        }
+        self.server.engine.borrow_mut().trust(self.id, rights);
+        let route = rest::route(path, query);
+        if let Route::Stream(words) = route {
+            return Ok(self.open_stream(&words).await);
+        }
+        let form = Form::read(&head.headers, route == Route::MultiExec)?;
+        let body = self.read(body).await?;
+        self.server.with_outbox(self.id, |outbox| *outbox = form.outbox());
+        let is_cut = match route {
+            Route::Pipeline => {
+                let commands = rest::commands(&body, config::HTTP_COMMANDS_MAX).map_err(wrong)?;
+                self.pipeline(&commands, form).await;
+                false
+            }
+            Route::MultiExec => {
+                let commands = rest::commands(&body, config::HTTP_COMMANDS_MAX).map_err(wrong)?;
+                self.transaction(&commands).await?;
+                false
+            }
+            Route::Command | Route::Stream(_) => {
+                let command = rest::command(path, query, &body).map_err(wrong)?;
+                self.check_size(&command).map_err(too_large)?;
+                self.command(&command).await
+            }
+        };
+        let output = self.server.take_output(self.id);
+        let is_error = output.starts_with(b"{\"error\"") || output.starts_with(b"-");
+        // A reply that was too large is told of with 200; the errors of a pipeline are its items.
+        if is_error && !is_cut && route != Route::Pipeline {
+            return Ok(Given::new(StatusCode::BAD_REQUEST, output.into())
+                .with(header::CONTENT_TYPE, form.media_type()));
+        }
+        let given = Given::new(StatusCode::OK, output.into());
+        Ok(self.with_sync_token(given.with(header::CONTENT_TYPE, form.media_type())))
+    }
+
+    /// What the token allows; None if it is none of ours.
+    fn rights(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Rights> {
+        let in_query = rest::token(query);
+        let in_header = headers.get(header::AUTHORIZATION).map(|value| {
+            let value = value.as_bytes();
+            let (scheme, token) = value.split_at(value.len().min("Bearer ".len()));
+            if scheme.eq_ignore_ascii_case(b"bearer ") { token } else { value }
+        });
+        let token = in_query.as_deref().or(in_header)?;
+        let engine = self.server.engine.borrow();
+        let config = &engine.config;
+        let whole = config.http_token.as_ref().or(config.requirepass.as_ref());
+        if whole.unwrap_or(&self.server.made_token).admits(token) {
+            return Some(Rights::All);
+        }
+        let may_read = config.http_readonly_token.as_ref().is_some_and(|it| it.admits(token));
+        may_read.then_some(Rights::ReadOnly)
+    }
+
+    /// Reads a body whole.
+    async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
+        let max = self.server.engine.borrow().config.client_query_buffer_limit;
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > max {
+            return Err(too_large(oversized(max, announced)));
+        }
+        let (mut whole, mut first) = (BytesMut::new(), Bytes::new());
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let frame = frame
+                .map_err(|problem| wrong(format!("ERR the body cannot be read: {problem}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.is_empty() && whole.is_empty() {
+                first = data;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+            if whole.len() > max {
+                return Err(too_large(oversized(max, whole.len())));
+            }
+        }
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
+    }
+
+    /// Whether a command is small enough.
+    fn check_size(&self, command: &[Cow<[u8]>]) -> Result<(), String> {
+        let max = self.server.engine.borrow().config.http_max_request_size;
+        let len = command.iter().map(|word| word.len()).sum::<usize>();
+        if len > max { Err(oversized(max, len)) } else { Ok(()) }
+    }
+
+    /// Runs one command. True if its reply was too large and an error stands in its place.
+    async fn command(&self, words: &[Cow<'_, [u8]>]) -> bool {
+        let start = self.server.with_outbox(self.id, |outbox| outbox.position());
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        self.run(|engine, now| engine.run_rest(self.id, Args::new(&words), now)).await;
+        let max = self.server.engine.borrow().config.http_max_request_size;
+        self.server.with_outbox(self.id, |outbox| {
+            let len = outbox.position() - start;
+            let is_cut = len > max;
+            if is_cut {
+                outbox.truncate(start);
+                outbox.reply().error_text(oversized(max, len));
+            }
+            is_cut
+        })
+    }
+
+    /// Runs commands one after another; those of others may come between.
+    async fn pipeline(&self, commands: &[Command<'_>], form: Form) {
+        let between = |outbox: &mut Outbox, text: &[u8]| {
+            if form != Form::Resp2 {
+                outbox.raw(text);
+            }
+        };
+        let mut turn_us = self.server.now().mono_us;
+        self.server.with_outbox(self.id, |outbox| between(outbox, b"["));
+        for (at, command) in commands.iter().enumerate() {
+            if at > 0 {
+                self.server.with_outbox(self.id, |outbox| between(outbox, b","));
+            }
+            let checked = command.as_ref().map_err(Clone::clone);
+            match checked.and_then(|words| self.check_size(words).map(|()| words)) {
+                Ok(words) => drop(self.command(words).await),
+                Err(problem) => {
+                    self.server.with_outbox(self.id, |outbox| outbox.reply().error_text(&problem));
+                }
+            }
+            if at % config::TURN_COMMANDS_MAX == 0
+                || self.server.now().mono_us - turn_us >= config::TURN_US_MAX
+            {
+                tokio::task::yield_now().await;
+                turn_us = self.server.now().mono_us;
+            }
+        }
+        self.server.with_outbox(self.id, |outbox| between(outbox, b"]"));
+    }
+
+    /// Runs commands in one turn, or none of them.
+    async fn transaction(&self, commands: &[Command<'_>]) -> Result<(), Refusal> {
+        let mut requests = Vec::new();
+        for command in commands {
+            let command = command.as_ref().map_err(|problem| wrong(problem.clone()))?;
+            self.check_size(command).map_err(too_large)?;
+            requests.push(command.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
+        }
+        let requests: Vec<Args> = requests.iter().map(|words| Args::new(words)).collect();
+        self.run(|engine, now| engine.run_transaction(self.id, &requests, now)).await;
+        Ok(())
+    }
+
+    /// Runs something to its end, however often it is put off.
+    async fn run(&self, request: impl Fn(&mut Engine, Now) -> Ran) {
+        loop {
+            let ran = self.server.turn(&request);
+            if ran.state == State::Running {
+                tokio::task::spawn_local(self.server.clone().run_script(self.id));
+            }
+            if ran.is_postponed && ran.state == State::Ready {
+                tokio::task::yield_now().await;
+            }
+            poll_fn(|_| match self.state() {
+                State::Parked | State::Running => Poll::Pending,
+                State::Ready | State::Closing => Poll::Ready(()),
+            })
+            .await;
+            if !ran.is_postponed {
+                return;
+            }
+        }
+    }
+
+    /// Subscribes, or begins to monitor; the answer has no end.
+    async fn open_stream(self: &Rc<Self>, words: &[Cow<'_, [u8]>]) -> Given {
+        self.server.with_outbox(self.id, |outbox| *outbox = Outbox::events());
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
+        let refused = |outbox: &mut Outbox| outbox.pending().starts_with(b"{\"error\"");
+        if self.server.with_outbox(self.id, refused) {
+            let output = self.server.take_output(self.id);
+            return Given::new(StatusCode::BAD_REQUEST, output.into())
+                .with(header::CONTENT_TYPE, JSON);
+        }
+        self.connection.sending.set(Sending::Streamed);
+        let next = Instant::now() + KEEP_ALIVE_PERIOD;
+        let keep_alive = tokio::time::interval_at(next, KEEP_ALIVE_PERIOD);
+        let given = Given {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            content: Content::Events { call: self.clone(), keep_alive },
+        };
+        let given = given
+            .with(header::CONTENT_TYPE, "text/event-stream")
+            .with(header::CACHE_CONTROL, "no-cache");
+        self.with_sync_token(given)
+    }
+
+    /// Names the state of the data: another one after each change.
+    fn with_sync_token(&self, mut given: Given) -> Given {
+        let engine = self.server.engine.borrow();
+        let changes = engine.keyspace.ledger.changes;
+        let token = format!("{}={changes}", &engine.run_id[..8]);
+        let token = HeaderValue::from_str(&token).expect("digits are a header's value");
+        given.headers.insert(SYNC_TOKEN, token);
+        given
+    }
+}
+
+/// A stream that is silent for longer is taken for dead: by proxies after a minute, by Node's fetch
+/// after 300 s.
+const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
+
+const JSON: &str = "application/json";
+
+fn oversized(max: usize, len: usize) -> String {
+    format!("ERR max request size exceeded. Limit: {max}, Actual: {len}")
+}
+
+/// Why a request is not run.
+struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+/// It makes no sense.
+fn wrong(text: String) -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, text }
+}
+
+fn too_large(text: String) -> Refusal {
+    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text }
+}
+
+fn unauthorized() -> Refusal {
+    let text = "WRONGPASS invalid or missing auth token. toril prints its token when it starts, \
+                unless http-token or requirepass gives it";
+    Refusal { status: StatusCode::UNAUTHORIZED, text: text.into() }
+}
+
+/// A whole answer for who never came as far as hyper, or whom hyper could not understand.
+fn bare(status: StatusCode, text: &str) -> Vec<u8> {
+    let body = error_json(text);
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+fn error_json(text: &str) -> Vec<u8> {
+    let mut outbox = Outbox::json(JsonStyle::default());
+    outbox.reply().error_text(text);
+    outbox.take()
+}
+
+/// The status of an answer that hyper gave on its own.
+fn status_of(answer: &[u8]) -> Option<StatusCode> {
+    let code = answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    StatusCode::from_bytes(code).ok()
+}
+
+/// How a caller wants replies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json(JsonStyle),
+    Resp2,
+}
+
+impl Form {
+    fn read(headers: &HeaderMap, transaction: bool) -> Result<Self, Refusal> {
+        let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let base64 = match value(ENCODING) {
+            None => false,
+            Some(b"base64") => true,
+            Some(other) => return Err(unknown(ENCODING, other, "base64")),
+        };
+        match value(RESPONSE_FORMAT) {
+            Some(b"resp2") if base64 => Err(wrong(format!(
+                "ERR {RESPONSE_FORMAT}: resp2 and {ENCODING}: base64 exclude each other"
+            ))),
+            Some(b"resp2") if !transaction => Ok(Self::Resp2),
+            None | Some(b"resp2" | b"json") => Ok(Self::Json(JsonStyle { base64, transaction })),
+            Some(other) => Err(unknown(RESPONSE_FORMAT, other, "resp2")),
+        }
+    }
+
+    fn outbox(self) -> Outbox {
+        match self {
+            Form::Json(style) => Outbox::json(style),
+            Form::Resp2 => Outbox::default(),
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Form::Json(_) => JSON,
+            Form::Resp2 => "application/octet-stream",
+        }
+    }
+}
+
+fn unknown(name: &str, value: &[u8], known: &str) -> Refusal {
+    wrong(format!("ERR {name} takes '{known}', not '{}'", value.escape_ascii()))
+}
+
+/// What a request is given for an answer.
+struct Given {
+    status: StatusCode,
+    headers: HeaderMap,
+    content: Content,
+}
+
+impl Given {
+    fn new(status: StatusCode, body: Bytes) -> Self {
+        Self { status, headers: HeaderMap::new(), content: Content::Whole(body) }
+    }
+
+    fn refusal(refusal: Refusal) -> Self {
+        let body = error_json(&refusal.text);
+        Self::new(refusal.status, body.into()).with(header::CONTENT_TYPE, JSON)
+    }
+
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+}
+
+/// A response's body.
+struct Answer {
+    content: Content,
+    exchange: Rc<Exchange>,
+}
+
+enum Content {
+    /// Empty once it is sent.
+    Whole(Bytes),
+    Events {
+        call: Rc<Call>,
+        keep_alive: Interval,
+    },
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Content::Whole(bytes) => std::mem::take(bytes),
+            Content::Events { call, keep_alive } => {
+                let output = call.server.take_output(call.id);
+                if output.is_empty() {
+                    if call.has_left(cx) {
+                        return Poll::Ready(None);
+                    }
+                    ready!(keep_alive.poll_tick(cx));
+                    Bytes::from_static(KEEP_ALIVE)
+                } else {
+                    keep_alive.reset();
+                    output.into()
+                }
+            }
+        };
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Events { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.exchange.phase.set(Phase::Ending);
+    }
+}
+
+impl Call {
+    /// Whether the listener to a stream has closed its side. hyper does not look while it writes.
+    fn has_left(&self, cx: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        match self.connection.tcp().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(len)) => len == 0,
+            Poll::Ready(Err(_)) => true,
+        }
+    }
+}
+
+/// The socket as hyper sees it. What hyper writes on its own is kept from the caller, who gets it
+/// as JSON.
+struct Io {
+    reader: Reader,
+    connection: Rc<Connection>,
+    exchange: Rc<Exchange>,
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.exchange.phase.get() == Phase::Idle {
+            self.exchange.withheld.borrow_mut().extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        loop {
+            match self.connection.writer.try_write(bytes) {
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.connection.tcp().poll_write_ready(cx))?;
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when its own buffer is empty.
+        if self.exchange.phase.get() == Phase::Ending {
+            self.exchange.phase.set(Phase::Idle);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The answer that stands in for hyper's own is still to be written.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Server {
+    fn with_outbox<T>(&self, id: ClientId, use_it: impl FnOnce(&mut Outbox) -> T) -> T {
+        let mut engine = self.engine.borrow_mut();
+        let mut gone = Outbox::default();
+        use_it(engine.outbox(id).unwrap_or(&mut gone))
+    }
+
+    fn take_output(&self, id: ClientId) -> Vec<u8> {
+        self.engine.borrow_mut().take_output(id)
+    }
+
+    /// A token of the system's entropy, for who gave none.
+    pub(super) fn make_token(entropy: impl Fn() -> u64) -> Secret {
+        let token: String = (0..3).map(|_| format!("{:016x}", entropy())).collect();
+        Secret::new(token.as_bytes())
+    }
+}
