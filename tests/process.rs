@@ -123,6 +123,24 @@ fn a_second_signal_ends_it_although_it_is_busy() {
     assert!(started.elapsed() < PATIENCE, "it slept on");
 }
 
+/// A script leaves nobody a turn until it is known to be busy; a signal is noticed before that.
+#[test]
+fn signals_end_it_although_a_script_runs() {
+    for script in ["EVAL \"while true do end\" 0", "MULTI\r\nEVAL \"while true do end\" 0\r\nEXEC"]
+    {
+        let server = Running::start(&["--busy-reply-threshold", "100000"]);
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+        stream.write_all(format!("PING\r\n{script}\r\n").as_bytes()).expect("it reads");
+        let mut pong = [0; 7];
+        stream.read_exact(&mut pong).expect("it answers");
+        std::thread::sleep(Duration::from_millis(50));
+        let started = Instant::now();
+        server.signal(Signal::TERM);
+        assert_eq!(server.end().1, Some(0));
+        assert!(started.elapsed() < PATIENCE, "it ran on: {script}");
+    }
+}
+
 #[test]
 fn it_does_not_need_to_be_heard() {
     let Running { mut child, output, port, .. } = Running::start(&["--loglevel", "debug"]);
@@ -133,6 +151,27 @@ fn it_does_not_need_to_be_heard() {
     assert_eq!(ask(port, "PING"), "+PONG");
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+/// What a connection's first line is, a later one may say for another reason.
+#[test]
+fn http_is_told_from_a_value_that_looks_like_it() {
+    let server = Running::start(&[]);
+    for request in
+        ["GET / HTTP/1.1", "options * HTTP/1.0", "GET http://a/ HTTP/1.1", "POST", "Host: a"]
+    {
+        assert_eq!(ask(server.port, request), "HTTP/1.1 400 Bad Request", "{request}");
+    }
+    for (request, answer) in [
+        ("SET k HTTP/1.1", "+OK\r\n+OK\r\n"),
+        ("PING\r\nSET / HTTP/1.1\r\nGET /", "+PONG\r\n+OK\r\n$8\r\nHTTP/1.1\r\n+OK\r\n"),
+        ("MSET / HTTP/1.1 * HTTP/1.1", "+OK\r\n+OK\r\n"),
+        ("*2\r\n$4\r\nPOST\r\n$1\r\n/", ""),
+    ] {
+        assert_eq!(ask_all(server.port, request), answer, "{request}");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().1, Some(0));
 }
 
 /// A parked client whose further requests fill every buffer is read nevertheless.
@@ -185,6 +224,18 @@ fn a_port_in_use_is_said_with_a_way_out() {
     }
     server.signal(Signal::TERM);
     assert_eq!(server.end().1, Some(0));
+}
+
+#[test]
+fn databases_beyond_measure_are_refused_before_it_is_ready() {
+    let server = Running::start(&["--databases", "1000000"]);
+    assert_eq!(ask(server.port, "SELECT 999999"), "+OK");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().1, Some(0));
+    let output = toril(&["--databases", "2147483647"]).output().expect("the program starts");
+    let text = String::from_utf8(output.stderr).expect("it is UTF-8");
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]), "{text}");
+    assert!(text.contains("argument must be between 1 and 1000000 inclusive"), "{text}");
 }
 
 #[test]

@@ -50,6 +50,10 @@ pub const REPLY_DEPTH_MAX: usize = 1_000;
 /// many.
 pub const RESERVED_FILES: usize = 32;
 
+/// Numbered databases: each takes some bytes though it is empty. Redis sets no bound, and its start
+/// does not end above ten million or so.
+pub const DATABASES_MAX: usize = 1_000_000;
+
 /// Configuration files within configuration files: one that includes itself ends here.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 

@@ -7,11 +7,12 @@
 use super::stored::Stored;
 use super::table::{Change::*, Directive, Place, Place::Kept, Row, Serving::*, directive, row};
 use super::value::Kind::*;
-use super::{LogLevel, Policy, Protected};
+use super::{DATABASES_MAX, LogLevel, Policy, Protected};
 
 const PORT: i128 = u16::MAX as i128;
 const INT_MIN: i128 = i32::MIN as i128;
 const INT: i128 = i32::MAX as i128;
+const DATABASES: i128 = DATABASES_MAX as i128;
 const U32: i128 = u32::MAX as i128;
 const MAX: i128 = i64::MAX as i128;
 const U64: i128 = u64::MAX as i128;
@@ -119,7 +120,7 @@ pub static ROWS: &[Row] = &[
     row("tracking-table-max-keys",            Integer(0, MAX),            Kept("1000000"),                         Live,    Known,  TRACKING),
 
     // Keys.
-    row("databases",                          Integer(1, INT),            field!(databases),                       AtStart, Served, "numbered databases"),
+    row("databases",                          Integer(1, DATABASES),      field!(databases),                       AtStart, Served, "numbered databases"),
     row("notify-keyspace-events",             Events,                     field!(notify_keyspace_events),          Live,    Served, "events that are published, such as KEA; empty: none"),
     row("maxmemory",                          Memory(0, U64),             field!(maxmemory),                       Live,    Served, "memory for keys, such as 100mb; 0: no limit"),
     row("maxmemory-policy",                   Choice(Policy::WORDS),      field!(maxmemory_policy),                Live,    Served, "which keys give way then; BullMQ wants noeviction"),

@@ -243,7 +243,7 @@ impl Server {
     }
 
     /// Goes on with a suspended script: at once while it is within its time, then slice by slice
-    /// between other tasks, until it ends or is killed.
+    /// between other tasks, until it ends or is killed, or the process ends.
     pub(super) async fn run_script(self: Rc<Self>, id: ClientId) {
         loop {
             let state = {
@@ -253,7 +253,7 @@ impl Server {
             if state != State::Running {
                 break;
             }
-            if self.engine.borrow().is_busy() {
+            if self.engine.borrow().is_busy() || self.stop.is_wanted() {
                 self.flush();
                 tokio::task::yield_now().await;
             }

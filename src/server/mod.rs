@@ -33,7 +33,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// What all tasks share.
 pub struct Server {
@@ -47,8 +46,7 @@ pub struct Server {
     made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
     timer: timer::Alarm,
-    /// Notified once the process is to end.
-    stop: Arc<Notify>,
+    stop: Arc<signals::Stop>,
 }
 
 /// Runs until a signal or SHUTDOWN. What was odd in the configuration is said once it is ready:
@@ -92,7 +90,7 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
 }
 
 async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> Result<(), String> {
-    let stop = Arc::new(Notify::new());
+    let stop = Arc::new(signals::Stop::default());
     signals::watch(stop.clone()).map_err(|problem| format!("Signals: {problem}"))?;
     let listeners = listen::open(&config)?;
     let pid_file = config.pidfile.as_deref().map(PidFile::write);
@@ -104,9 +102,9 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone());
     crate::util::hash::seed_collections(facts.entropy());
     let made_token = Server::make_token(|| facts.entropy());
-    listeners.announce(&config, &made_token);
-    let is_daemon = config.daemonize;
     let engine = Engine::new(table(), config, Box::new(facts), clock.now());
+    listeners.announce(&engine.config, &made_token);
+    let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         engine: RefCell::new(engine),
         clock,
@@ -125,7 +123,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     }
     let accepting = listeners.accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
-    server.stop.notified().await;
+    server.stop.wanted().await;
     accepting.stop();
     drop(pid_file);
     tracing::warn!("toril is now ready to exit, bye bye...");
@@ -236,7 +234,7 @@ impl Server {
             }
             Effect::Shutdown { .. } => {
                 tracing::warn!("User requested shutdown...");
-                self.stop.notify_one();
+                self.stop.want();
             }
             Effect::Close { client } => {
                 if let Some(connection) = self.connection(client) {

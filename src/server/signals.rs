@@ -4,11 +4,34 @@
 //! SLEEP.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-/// Notifies `stop` at the first signal.
-pub fn watch(stop: Arc<Notify>) -> std::io::Result<()> {
+/// That the process is to end: awaited by the server, and looked at by who lets nobody else run.
+#[derive(Default)]
+pub struct Stop {
+    is_wanted: AtomicBool,
+    wanted: Notify,
+}
+
+impl Stop {
+    pub fn want(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+    }
+
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+/// Wants `stop` at the first signal.
+pub fn watch(stop: Arc<Stop>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     // Before the server goes on, so that no signal finds the process unprepared.
     let signals = {
@@ -22,11 +45,7 @@ pub fn watch(stop: Arc<Notify>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn wait(
-    (mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Signal),
-    stop: &Notify,
-) {
-    let mut is_stopping = false;
+async fn wait((mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Signal), stop: &Stop) {
     loop {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -34,10 +53,9 @@ async fn wait(
             _ = hang_up.recv() => continue,
         };
         tracing::warn!("Received {name}, shutting down");
-        if is_stopping {
+        if stop.is_wanted() {
             std::process::exit(0);
         }
-        is_stopping = true;
-        stop.notify_one();
+        stop.want();
     }
 }
