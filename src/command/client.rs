@@ -109,19 +109,15 @@ fn reply_mode(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn pause(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let timeout = args.key();
+    let span = args.key();
     let only_writes = match args.next() {
         None => false,
         Some(mode) if mode.eq_ignore_ascii_case(b"all") => false,
         Some(mode) if mode.eq_ignore_ascii_case(b"write") => true,
         Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
-    let millis = number::parse_i64(timeout).ok_or(Error::TimeoutNotInteger)?;
-    let millis = u64::try_from(millis).map_err(|_| Error::TimeoutNegative)?;
-    if i64::try_from(millis).is_ok_and(|span| span.checked_add(cx.now_ms()).is_none()) {
-        return Err(Error::TimeoutOutOfRange);
-    }
-    cx.engine.pause_clients(millis, only_writes);
+    let span = Timeout::millis(span, cx.now_ms())?;
+    cx.engine.pause_clients(span.micros(), only_writes);
     reply.ok();
     Ok(())
 }

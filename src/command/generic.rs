@@ -147,7 +147,7 @@ fn db_index(cx: &Ctx, word: &[u8]) -> Result<usize> {
 }
 
 fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?)?);
+    let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?, cx.now_ms())?);
     if replicas <= 0 {
         Empty::Zero.write(reply);
     } else {
@@ -164,7 +164,7 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if replicas < 0 {
         return Err(Error::NotPositive);
     }
-    let timeout = Timeout::millis(args.word()?)?;
+    let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
     if files > 0 {
         return Err(Error::new(
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",

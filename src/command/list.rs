@@ -142,7 +142,7 @@ fn rpop(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn block_pop(cx: &mut Ctx, args: Args, side: Side, reply: &mut Reply) -> Result {
     let (timeout, keys) = args.rest().split_last().expect("arity guarantees both");
-    let timeout = Timeout::seconds(timeout)?;
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     for &key in keys {
         let Some(mut list) = cx.edit::<List>(key)? else { continue };
         reply.array(2);
@@ -212,13 +212,13 @@ fn rpoplpush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn blmove(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (source, target) = (args.key(), args.key());
     let (from, to) = (side(&mut args)?, side(&mut args)?);
-    let timeout = Timeout::seconds(args.word()?)?;
+    let timeout = Timeout::seconds(args.word()?, cx.now_ms())?;
     block_relocate(cx, args, (source, from), (target, to), timeout, reply)
 }
 
 fn brpoplpush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (source, target) = (args.key(), args.key());
-    let timeout = Timeout::seconds(args.word()?)?;
+    let timeout = Timeout::seconds(args.word()?, cx.now_ms())?;
     block_relocate(cx, args, (source, Side::Right), (target, Side::Left), timeout, reply)
 }
 
@@ -279,7 +279,7 @@ fn lmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn blmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let timeout = args.key();
     let pops = Pops::parse(&mut args)?;
-    let timeout = Timeout::seconds(timeout)?;
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     if !pops.take(cx, reply)? {
         let keys = pops.keys;
         let wait = Wait { keys, on: On::List, timeout, empty: Empty::NullArray, again: None };
@@ -342,8 +342,9 @@ fn lrem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn lset(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut list = cx.edit::<List>(args.key())?.ok_or(Error::NoSuchKey)?;
-    let index = args.int()?;
-    if !list.set(index, args.key()) {
+    // Redis keeps the low 32 bits, so that -2^63 is the head.
+    let index = args.int()? as i32;
+    if !list.set(index.into(), args.key()) {
         return Err(Error::OutOfRange);
     }
     reply.ok();

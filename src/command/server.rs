@@ -90,8 +90,8 @@ fn monitor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     {
         client.is_monitor = true;
         cx.engine.clients.monitors.push(id);
+        reply.ok(); // A second MONITOR gets no answer, as in Redis.
     }
-    reply.ok();
     Ok(())
 }
 

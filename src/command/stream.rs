@@ -355,12 +355,12 @@ struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
+    fn parse(args: &mut Args<'a>, now_ms: i64) -> Result<Self> {
         let (mut count, mut timeout) = (usize::MAX, None);
         loop {
             let has_value = args.left() > 1;
             if has_value && args.accept("block") {
-                timeout = Some(Timeout::millis(args.word()?)?);
+                timeout = Some(Timeout::millis(args.word()?, now_ms)?);
             } else if has_value && args.accept("count") {
                 let limit = usize::try_from(args.int()?).unwrap_or(0);
                 count = if limit > 0 { limit } else { usize::MAX };
@@ -406,7 +406,7 @@ fn resolve_after(cx: &mut Ctx, key: &[u8], word: &[u8]) -> Result<StreamId> {
 }
 
 fn xread(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let query = Query::parse(&mut args)?;
+    let query = Query::parse(&mut args, cx.now_ms())?;
     let mut after = Vec::with_capacity(query.after.len());
     for (key, word) in query.keys.iter().zip(query.after) {
         after.push(resolve_after(cx, key, word)?);

@@ -27,8 +27,17 @@ impl Engine {
         (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
     }
 
-    /// Somebody took this port for a web server: says so, runs nothing, closes.
-    pub(super) fn answer_http(&mut self, id: ClientId) {
+    /// Somebody took this port for a web server, or makes a browser do so: nothing runs and the
+    /// connection closes. An answer goes to who sent lines, which HTTP is made of.
+    pub(super) fn refuse_http(&mut self, id: ClientId, is_inline: bool) {
+        self.clients[id].state = State::Closing;
+        tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
+        if is_inline {
+            self.answer_http(id);
+        }
+    }
+
+    fn answer_http(&mut self, id: ClientId) {
         let port = self.facts.tcp_port();
         let http = match self.facts.http_port() {
             Some(http) => format!("HTTP is served on port {http}."),
@@ -46,9 +55,7 @@ impl Engine {
         let client = &mut self.clients[id];
         client.outbox.raw(head.as_bytes());
         client.outbox.raw(body.as_bytes());
-        client.state = State::Closing;
         self.clients.mark_dirty(id);
-        tracing::warn!("a client spoke HTTP; its connection is closed with nothing run");
     }
 
     /// Takes note of how much input waits behind a client's last request. More than its limit ends
@@ -115,11 +122,15 @@ impl Engine {
     }
 }
 
-/// `POST / HTTP/1.1`, `Host: example`, or any line that ends in ` HTTP/1.x`.
-pub(super) fn is_http(words: &[&[u8]]) -> bool {
-    let first = words[0];
-    let last = words[words.len() - 1];
-    first.eq_ignore_ascii_case(b"post")
-        || first.eq_ignore_ascii_case(b"host:")
-        || (words.len() > 1 && last.starts_with(b"HTTP/1."))
+/// Whether a request's first word is one that Redis takes for an attack through a browser, which
+/// can be made to send lines of another's choosing behind a POST.
+pub(super) fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// `GET / HTTP/1.1`: what a web client says first. Later it may be a value like any other.
+pub(super) fn is_http_line(words: &[&[u8]]) -> bool {
+    let [_method, target, version] = words else { return false };
+    let is_target = [&b"/"[..], b"*", b"http"].iter().any(|start| target.starts_with(start));
+    is_target && version.starts_with(b"HTTP/1.")
 }

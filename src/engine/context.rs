@@ -236,25 +236,31 @@ impl Empty {
 pub struct Timeout(u64);
 
 impl Timeout {
-    /// Seconds with a fraction, as the BLPOP family takes them.
-    pub fn seconds(word: &[u8]) -> Result<Self> {
+    /// Seconds with a fraction, as the BLPOP family takes them; `now_ms` is the wall clock.
+    pub fn seconds(word: &[u8], now_ms: i64) -> Result<Self> {
         let seconds = number::parse_f64(word).ok_or(Error::TimeoutNotFloat)?;
-        if seconds < 0.0 {
-            return Err(Error::TimeoutNegative);
-        }
-        // Redis counts in milliseconds of a signed 64-bit integer, rounded up.
+        // Redis counts in whole milliseconds, rounded up: less than one below zero is none at all.
         let millis = (seconds * 1000.0).ceil();
         if millis >= i64::MAX as f64 {
             return Err(Error::TimeoutOutOfRange);
         }
-        Ok(Self((millis as u64).saturating_mul(1000)))
+        Self::until(millis as i64, now_ms)
     }
 
     /// Whole milliseconds, as XREAD takes them.
-    pub fn millis(word: &[u8]) -> Result<Self> {
-        let millis = number::parse_i64(word).ok_or(Error::TimeoutNotInteger)?;
-        let millis = u64::try_from(millis).map_err(|_| Error::TimeoutNegative)?;
-        Ok(Self(millis.saturating_mul(1000)))
+    pub fn millis(word: &[u8], now_ms: i64) -> Result<Self> {
+        Self::until(number::parse_i64(word).ok_or(Error::TimeoutNotInteger)?, now_ms)
+    }
+
+    /// The end must be a moment that Redis's clock can show.
+    fn until(millis: i64, now_ms: i64) -> Result<Self> {
+        let span_ms = u64::try_from(millis).map_err(|_| Error::TimeoutNegative)?;
+        now_ms.checked_add(millis).ok_or(Error::TimeoutOutOfRange)?;
+        Ok(Self(span_ms.saturating_mul(1000)))
+    }
+
+    pub fn micros(self) -> u64 {
+        self.0
     }
 
     fn deadline(self, now_us: u64) -> Option<u64> {

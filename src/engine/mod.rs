@@ -227,8 +227,13 @@ impl Engine {
                 Parsed::Request(len) => {
                     let mut found = recycle(words);
                     parser.words(&input[used..], &mut found);
-                    if parser.is_inline() && closing::is_http(&found) {
-                        self.answer_http(id);
+                    if closing::is_http(found[0]) {
+                        self.refuse_http(id, parser.is_inline());
+                        break;
+                    }
+                    let is_first = used == 0 && client.bytes_in == 0;
+                    if is_first && parser.is_inline() && closing::is_http_line(&found) {
+                        self.refuse_http(id, true);
                         break;
                     }
                     self.request(id, Args::new(&found));
@@ -385,8 +390,8 @@ impl Engine {
     }
 
     /// Holds requests back for a while.
-    pub fn pause_clients(&mut self, millis: u64, only_writes: bool) {
-        let until_us = self.keyspace.now.mono_us.saturating_add(millis.saturating_mul(1000));
+    pub fn pause_clients(&mut self, span_us: u64, only_writes: bool) {
+        let until_us = self.keyspace.now.mono_us.saturating_add(span_us);
         // A pause under way is only made longer and stricter, as in Redis.
         let pause = match self.pause {
             Some(old) => Pause {

@@ -171,7 +171,7 @@ impl Parser {
     }
 
     fn inline(&mut self, input: &[u8]) -> Parsed {
-        let Some(end) = memchr::memchr(b'\n', input) else {
+        let Some(end) = end_of_line(input, b'\n') else {
             return if input.len() > INLINE_BYTES_MAX {
                 Parsed::Broken(broken("too big inline request"))
             } else {
@@ -213,12 +213,17 @@ fn short_count(line: &[u8]) -> Option<(usize, usize)> {
 
 /// Where the line's `\r` stands, if the line is whole.
 fn line_end(input: &[u8], what: &str) -> Result<Option<usize>, Error> {
-    match memchr::memchr(b'\r', input) {
+    match end_of_line(input, b'\r') {
         Some(end) if end + 1 < input.len() => Ok(Some(end)),
         Some(_) => Ok(None),
         None if input.len() > INLINE_BYTES_MAX => Err(broken(&format!("too big {what} string"))),
         None => Ok(None),
     }
+}
+
+/// Where `end` stands. Redis searches as in a C string, so a zero before it hides it for good.
+fn end_of_line(input: &[u8], end: u8) -> Option<usize> {
+    memchr::memchr2(end, 0, input).filter(|&at| input[at] == end)
 }
 
 #[cfg(test)]
@@ -267,6 +272,14 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_hides_the_end_of_its_line() {
+        for input in [&b"PING\0\r\nPING\r\n"[..], b"*1\0\r\n$4\r\nPING\r\n"] {
+            assert_eq!(Parser::default().parse(input, LIMITS), Parsed::Partial);
+        }
+        check(b"*1\r\n$3\r\na\0b\r\n", &[&[b"a\0b"]]);
+    }
+
+    #[test]
     fn the_longest_request_is_waited_for() {
         assert_eq!(Parser::default().parse(b"*2147483647\r\n", LIMITS), Parsed::Partial);
     }
@@ -296,5 +309,7 @@ mod tests {
         check_broken(b"get \"a\"b\n", LIMITS, "unbalanced quotes in request");
         check_broken(&[b'a'; 70_000], LIMITS, "too big inline request");
         check_broken(&[b'*'; 70_000], LIMITS, "too big mbulk count string");
+        check_broken(&[&[0; 70_000][..], b"\r\n"].concat(), LIMITS, "too big inline request");
+        check_broken(&[&[b'*'][..], &[0; 70_000]].concat(), LIMITS, "too big mbulk count string");
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn zpopmax(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn block_pop(cx: &mut Ctx, args: Args, end: End, reply: &mut Reply) -> Result {
     let (timeout, keys) = args.rest().split_last().expect("arity guarantees both");
-    let timeout = Timeout::seconds(timeout)?;
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     for &key in keys {
         let Some(zset) = cx.edit::<Zset>(key)? else { continue };
         reply.array(3);
@@ -163,7 +163,7 @@ pub(super) fn zmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 pub(super) fn bzmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let timeout = args.key();
     let pops = Pops::parse(&mut args)?;
-    let timeout = Timeout::seconds(timeout)?;
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     if !pops.take(cx, reply)? {
         let keys = pops.keys;
         let wait = Wait { keys, on: On::Zset, timeout, empty: Empty::NullArray, again: None };
