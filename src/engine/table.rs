@@ -45,7 +45,9 @@ impl Found {
 
 /// All commands of all families.
 pub struct Table {
-    commands: HashMap<&'static [u8], Found, ahash::RandomState>,
+    /// By the hash of a command's name, its index in `rows`; `EMPTY` where there is none. The next
+    /// free place is taken where two names meet.
+    places: Box<[u16]>,
     subcommands: HashMap<(usize, &'static [u8]), Found, ahash::RandomState>,
     /// By index.
     rows: Vec<Found>,
@@ -54,11 +56,16 @@ pub struct Table {
 /// No command's name is longer.
 const NAME_BYTES_MAX: usize = 32;
 
+/// More than four places a command: few names meet.
+const PLACES: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 11;
+const EMPTY: u16 = u16::MAX;
+
 impl Table {
     pub fn new(families: &[&'static Family]) -> Self {
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let mut table = Self {
-            commands: HashMap::with_hasher(hasher.clone()),
+            places: vec![EMPTY; PLACES].into(),
             subcommands: HashMap::with_hasher(hasher),
             rows: Vec::new(),
         };
@@ -73,8 +80,9 @@ impl Table {
     fn add(&mut self, category: Category, row: &'static Row) {
         let index = self.rows.len();
         let found = Found { row, category, container: None, index };
-        let before = self.commands.insert(row.name.as_bytes(), found);
-        assert!(before.is_none(), "two rows are named {}", row.name);
+        let place = self.place(row.name.as_bytes());
+        assert!(self.places[place] == EMPTY, "two rows are named {}", row.name);
+        self.places[place] = u16::try_from(index).expect("rows are few");
         self.rows.push(found);
         for sub in row.subcommands {
             let found = Found { row: sub, category, container: Some(row), index: self.rows.len() };
@@ -86,7 +94,18 @@ impl Table {
 
     /// The command of this name; a container's row for `CLIENT` alone.
     pub fn find(&self, name: &[u8]) -> Option<Found> {
-        lowered(name, |name| self.commands.get(name).copied())
+        self.rows.get(usize::from(self.places[self.place(name)])).copied()
+    }
+
+    /// Where a name stands, or would stand.
+    fn place(&self, name: &[u8]) -> usize {
+        let mut place = place_of(name);
+        while let Some(found) = self.rows.get(usize::from(self.places[place]))
+            && !found.row.name.as_bytes().eq_ignore_ascii_case(name)
+        {
+            place = (place + 1) % PLACES;
+        }
+        place
     }
 
     /// The subcommand `name` of the container found as `container`.
@@ -125,6 +144,19 @@ impl Table {
     pub fn count(&self) -> usize {
         self.rows.len()
     }
+}
+
+/// The first place for a name in any case: hashed by its ends, which tell all commands apart well
+/// enough. This runs for every command and every `redis.call`.
+fn place_of(name: &[u8]) -> usize {
+    /// Sets the bit by which a small letter differs from a large one.
+    const LOWER: u64 = u64::from_ne_bytes([b' '; 8]);
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
+    };
+    let mixed = (first | LOWER) ^ (last | LOWER).rotate_left(29) ^ name.len() as u64;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
 }
 
 fn lowered<T>(name: &[u8], find: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
