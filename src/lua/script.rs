@@ -322,7 +322,7 @@ mod tests {
         let expect = Flags { declared: true, no_writes: true, allow_stale: true, ..flags };
         assert_eq!((flags, body), (expect, &b"\nreturn 1"[..]));
         assert!(!flags.allow_oom && !flags.no_cluster && !flags.allow_cross_slot_keys);
-        let (flags, _) = shebang(b"#!lua flags=allow-key-locking").unwrap();
+        let (flags, _) = shebang(b"#!lua flags=allow-key-locking\n").unwrap();
         assert_eq!(flags, Flags { declared: true, ..Flags::default() });
         assert_eq!(shebang(b"return 1").unwrap(), (Flags::default(), &b"return 1"[..]));
     }
