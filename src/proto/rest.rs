@@ -37,7 +37,7 @@ pub fn route<'a>(path: &'a str, query: Option<&'a str>) -> Route<'a> {
     let mut words = vec![first.clone()];
     words.extend(segments);
     // `h?llo*` arrives unescaped, as a path and a query.
-    let rest = query.filter(|query| !query.is_empty() && !names_token(query));
+    let rest = query.filter(|query| !names_token(query));
     if let (Some(rest), true, Some(last)) = (rest, word("psubscribe"), words.last_mut()) {
         last.to_mut().push(b'?');
         last.to_mut().extend(percent_decode(rest.as_bytes()));
@@ -224,6 +224,7 @@ mod tests {
         assert_eq!(route("/subscribe/a/b%2Cc", None), words(&["subscribe", "a", "b,c"]));
         let rejoined = words(&["psubscribe", "h?llo*"]);
         assert_eq!(route("/psubscribe/h", Some("llo*")), rejoined);
+        assert_eq!(route("/psubscribe/h", Some("")), words(&["psubscribe", "h?"]));
         assert_eq!(route("/psubscribe/h", Some("_token=x")), words(&["psubscribe", "h"]));
         assert_eq!(route("/monitor", None), words(&["monitor"]));
         assert_eq!(token(Some("a=1&_token=x%20y")).as_deref(), Some(&b"x y"[..]));
