@@ -1,85 +1,12 @@
 //! The program as a process: how it starts, what it says to those who started it, how it ends.
 
+mod common;
+
+use common::program::{PATIENCE, Running, ask, ask_all, toril, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// More than anything here takes, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until something holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} takes too long");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn toril(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
-    command.args(["--bind", "127.0.0.1"]).args(args).stdin(Stdio::null());
-    command
-}
-
-/// A running server with what it said until it was ready, and its port.
-struct Running {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    lines: Vec<String>,
-    port: u16,
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Self {
-        let mut command = toril(&["--port", "0"]);
-        let mut child =
-            command.args(args).stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (mut lines, mut port) = (Vec::new(), 0);
-        while lines.last().is_none_or(|line: &String| !line.contains("Ready to accept")) {
-            let mut line = String::new();
-            output.read_line(&mut line).expect("it is UTF-8");
-            assert!(!line.is_empty(), "it ended: {lines:?}");
-            if let Some((_, address)) = line.trim_end().split_once("Listening on 127.0.0.1:") {
-                port = address.parse().expect("it is a port");
-            }
-            lines.push(line);
-        }
-        Self { child, output, lines, port }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
-    }
-
-    /// What it said last, and its exit status.
-    fn end(mut self) -> (String, Option<i32>) {
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest).expect("it is UTF-8");
-        (rest, self.child.wait().expect("it ends").code())
-    }
-}
-
-/// Sends an inline request and returns the first line of the reply.
-fn ask(port: u16, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream.write_all(format!("{request}\r\n").as_bytes()).expect("it reads");
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).expect("it answers");
-    line.trim_end().to_owned()
-}
-
-/// Sends an inline request and returns all that comes until the server closes.
-fn ask_all(port: u16, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream.write_all(format!("{request}\r\nQUIT\r\n").as_bytes()).expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it is UTF-8");
-    text
-}
 
 #[test]
 fn it_says_how_to_use_it_and_alarms_no_tool() {

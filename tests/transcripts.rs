@@ -1,10 +1,11 @@
-//! Every transcript against toril: over TCP and in process, in RESP2 and RESP3; those of the data
-//! types also with every command called from a script.
+//! Every transcript against toril: over TCP and in process, in RESP2 and RESP3, and as JSON over
+//! HTTP; those of the data types also with every command called from a script.
 
 mod common;
 
 use common::compare::Dialect;
 use common::inside::InsideServer;
+use common::rest::RestServer;
 use common::run::{self, Server};
 use common::scripted::Scripted;
 use common::tcp::TcpServer;
@@ -50,4 +51,26 @@ fn from_scripts() {
     let mut server = Scripted::new(InsideServer::new(Dialect::Resp2));
     let families = ["strings", "keys", "expire", "hashes", "lists", "sets", "streams"];
     check(&mut server, &families);
+}
+
+fn check_over_http(dialect: Dialect) {
+    let program = Path::new(env!("CARGO_BIN_EXE_toril"));
+    let mut server = RestServer::start(program, dialect);
+    check(&mut server, &[]);
+    let RestServer { answered, refused, unknown, kept_away, .. } = server;
+    println!(
+        "{dialect:?}: {answered} requests answered over HTTP; refused there: {refused} that need a \
+         connection, {unknown} of which there is no command; {kept_away} cases over TCP alone"
+    );
+    assert!(answered > refused && refused > 0 && unknown > 0);
+}
+
+#[test]
+fn over_http_in_json() {
+    check_over_http(Dialect::Json);
+}
+
+#[test]
+fn over_http_in_base64() {
+    check_over_http(Dialect::Base64);
 }

@@ -2,16 +2,20 @@
 //!
 //! tests/transcripts/README.md describes the format. The way of a line through here: `transcript`
 //! cuts a file into cases and steps, `notation` reads and prints replies, `run` sends each request
-//! to a `Server` and `compare`s what it answers; `record` writes answers instead.
+//! to a `Server` and `compare`s what it answers; `record` writes answers instead. `program` starts
+//! toril for tests of its own, `http` speaks to it.
 
 // Each test program compiles this for itself and uses its own part of it.
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod http;
 pub mod inside;
 pub mod notation;
+pub mod program;
 pub mod record;
 pub mod reply;
+pub mod rest;
 pub mod run;
 pub mod scripted;
 pub mod tcp;

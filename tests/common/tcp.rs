@@ -1,6 +1,7 @@
 //! A server in a process of its own, spoken to over TCP.
 
 use super::compare::Dialect;
+use super::http::TOKEN;
 use super::reply::Reply;
 use super::run::Server;
 use super::transcript::{Action, Case, Target};
@@ -12,12 +13,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A reply that is wanted has this long to come, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// A reply that must not come has this long to come nevertheless.
-const SILENCE: Duration = Duration::from_millis(30);
+pub const SILENCE: Duration = Duration::from_millis(30);
 /// A request that brings no reply at all, as after CLIENT REPLY OFF, is believed done after this.
 /// A busy server is no risk: whether the client is parked is a question that it answers later.
-const UNANSWERED: Duration = Duration::from_millis(150);
+pub const UNANSWERED: Duration = Duration::from_millis(150);
 /// A request that has no answer after this is looked into.
 const PROMPT: Duration = Duration::from_millis(10);
 /// Real time is slept through up to this much.
@@ -36,22 +37,30 @@ pub fn oracle(name: &str) -> Option<PathBuf> {
 struct Process {
     child: Child,
     port: u16,
+    /// 0 if it serves no HTTP.
+    http_port: u16,
 }
 
 impl Process {
-    fn start(program: &Path) -> Process {
-        // The port is free at the moment; where another process is quicker, the next one is tried.
+    fn start(program: &Path, dialect: Dialect) -> Process {
+        // The ports are free at the moment; where another process is quicker, others are tried.
         for _ in 0..10 {
-            let probe = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-            let port = probe.local_addr().expect("it is bound").port();
-            drop(probe);
-            let child = Command::new(program)
+            let probes = [0; 2].map(|any| TcpListener::bind(("127.0.0.1", any)));
+            let [port, mut http_port] = probes.map(|probe| {
+                let probe = probe.expect("there is a free port");
+                probe.local_addr().expect("it is bound").port()
+            });
+            let mut command = Command::new(program);
+            command
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-                .args(["--appendonly", "no", "--enable-debug-command", "yes"])
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("the server can be started");
-            let mut process = Process { child, port };
+                .args(["--appendonly", "no", "--enable-debug-command", "yes"]);
+            if matches!(dialect, Dialect::Json | Dialect::Base64) {
+                command.args(["--http-port", &http_port.to_string(), "--http-token", TOKEN]);
+            } else {
+                http_port = 0;
+            }
+            let child = command.stdout(Stdio::null()).spawn().expect("the server can be started");
+            let mut process = Process { child, port, http_port };
             if process.is_up() {
                 return process;
             }
@@ -174,7 +183,7 @@ pub struct TcpServer {
 
 impl TcpServer {
     pub fn start(program: &Path, target: Target, dialect: Dialect) -> TcpServer {
-        let process = Process::start(program);
+        let process = Process::start(program, dialect);
         TcpServer {
             program: program.to_owned(),
             target,
@@ -187,7 +196,7 @@ impl TcpServer {
     }
 
     fn restart(&mut self) {
-        self.process = Process::start(&self.program);
+        self.process = Process::start(&self.program, self.dialect);
         self.control = Client::connect(self.process.port);
     }
 
@@ -204,6 +213,10 @@ impl TcpServer {
             }
             client
         })
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.process.http_port
     }
 
     /// What the server answers to a request outside of any case, in RESP2.
@@ -269,10 +282,7 @@ const SPOILERS: &[&str] =
 
 fn is_spoiling(case: &Case) -> bool {
     case.steps.iter().any(|step| match &step.action {
-        Action::Send { words, .. } => {
-            let name = words[0].resolve(&BTreeMap::new()).to_ascii_lowercase();
-            SPOILERS.iter().any(|spoiler| spoiler.as_bytes() == name)
-        }
+        Action::Send { words, .. } => SPOILERS.iter().any(|spoiler| words[0].is(spoiler)),
         Action::Advance(_) => false,
     })
 }

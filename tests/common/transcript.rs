@@ -130,6 +130,11 @@ enum Part {
 }
 
 impl Word {
+    /// Whether it is this text, in capital or small letters.
+    pub fn is(&self, text: &str) -> bool {
+        matches!(&*self.0, [Part::Text(word)] if word.eq_ignore_ascii_case(text.as_bytes()))
+    }
+
     pub fn resolve(&self, names: &Names) -> Vec<u8> {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
