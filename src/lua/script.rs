@@ -159,16 +159,15 @@ fn shebang(source: &[u8]) -> Result<(Flags, &[u8])> {
             return Err(Error::quoting("ERR Unknown lua shebang option: ", word, ""));
         };
         for name in names.split(|&byte| byte == b',').filter(|_| !names.is_empty()) {
-            // Upstash's own, which its libraries send: nothing is locked here.
-            if name == b"allow-key-locking" {
-                continue;
-            }
             *match name {
                 b"no-writes" => &mut flags.no_writes,
                 b"allow-oom" => &mut flags.allow_oom,
                 b"allow-stale" => &mut flags.allow_stale,
                 b"no-cluster" => &mut flags.no_cluster,
                 b"allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
+                // Upstash's, whose libraries send it: says what may run beside it. Here nothing
+                // runs beside a script.
+                b"allow-key-locking" => continue,
                 _ => {
                     return Err(Error::quoting(
                         "ERR Unexpected flag in script shebang: ",
@@ -323,6 +322,8 @@ mod tests {
         let expect = Flags { declared: true, no_writes: true, allow_stale: true, ..flags };
         assert_eq!((flags, body), (expect, &b"\nreturn 1"[..]));
         assert!(!flags.allow_oom && !flags.no_cluster && !flags.allow_cross_slot_keys);
+        let (flags, _) = shebang(b"#!lua flags=allow-key-locking\n").unwrap();
+        assert_eq!(flags, Flags { declared: true, ..Flags::default() });
         assert_eq!(shebang(b"return 1").unwrap(), (Flags::default(), &b"return 1"[..]));
     }
 

@@ -352,7 +352,7 @@ impl Call {
                     self.server.with_outbox(self.id, |outbox| outbox.reply().error_text(&problem));
                 }
             }
-            if at % config::TURN_COMMANDS_MAX == 0
+            if (at + 1) % config::TURN_COMMANDS_MAX == 0
                 || self.server.now().mono_us - turn_us >= config::TURN_US_MAX
             {
                 tokio::task::yield_now().await;
