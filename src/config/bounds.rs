@@ -57,5 +57,14 @@ pub const DATABASES_MAX: usize = 1_000_000;
 /// Configuration files within configuration files: one that includes itself ends here.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
 
-/// What scripts and their values may take together. Redis sets no bound and swaps or dies instead.
-pub const SCRIPT_MEMORY_BYTES_MAX: usize = 4 * 1024 * 1024 * 1024;
+/// What scripts and their values may take together: "not enough memory" above it. Redis sets no
+/// bound and swaps or dies instead.
+pub const SCRIPT_MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// A string that a library function builds in one go, where no script can be interrupted: as long
+/// as a value may be, and half a second of work.
+pub const SCRIPT_STRING_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Values that JSON or MessagePack is made of in one go, at some 40 ns each. A table that stands in
+/// many places counts as often.
+pub const SCRIPT_ENCODED_VALUES_MAX: usize = 16 * 1024 * 1024;

@@ -233,6 +233,8 @@ struct Encoder<'a> {
 impl Encoder<'_> {
     /// Appends the value on top, which stays there.
     fn value(&mut self, depth: i32) -> Result<(), Raise> {
+        // A table may stand in many places: what comes of it can be longer than any memory.
+        self.lua.check_encoded(self.out.len())?;
         match self.lua.kind(-1) {
             Kind::String => self.string(-1),
             Kind::Number => self.number(-1)?,
@@ -401,7 +403,7 @@ fn decode(lua: Stack) -> Returns {
     let mut scratch = lua.vm().scratch.take();
     let mut decoder = Decoder { lua, settings: settings(lua), text, at: 0, scratch: &mut scratch };
     let result = decoder.document();
-    lua.vm().scratch.set(scratch);
+    lua.keep_scratch(scratch);
     result.map(|()| 1)
 }
 

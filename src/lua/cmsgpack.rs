@@ -41,14 +41,15 @@ fn pack(lua: Stack) -> Returns {
     lua.push_built(|out| {
         for index in 1..=count {
             lua.push_copy(index);
-            pack_top(lua, out, 0);
+            pack_top(lua, out, 0)?;
         }
         Ok(())
     })
 }
 
 /// Appends the value on top and pops it. Takes four stack slots a level, 16 levels deep.
-fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) {
+fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
+    lua.check_encoded(out.len())?;
     match lua.kind(-1) {
         Kind::String => pack_string(out, lua.bytes(-1).unwrap_or_default()),
         Kind::Boolean => out.push(if lua.boolean(-1) { 0xc3 } else { 0xc2 }),
@@ -56,13 +57,14 @@ fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) {
         Kind::Table if nesting < NESTING_MAX => {
             lua.reserve(4);
             match array_len(lua) {
-                Some(count) => pack_array(lua, out, count, nesting + 1),
-                None => pack_map(lua, out, nesting + 1),
+                Some(count) => pack_array(lua, out, count, nesting + 1)?,
+                None => pack_map(lua, out, nesting + 1)?,
             }
         }
         _ => out.push(0xc0),
     }
     lua.pop(1);
+    Ok(())
 }
 
 /// The count of elements if the table on top has exactly the keys 1 to n.
@@ -82,15 +84,16 @@ fn array_len(lua: Stack) -> Option<usize> {
     (last == count as f64).then_some(count)
 }
 
-fn pack_array(lua: Stack, out: &mut Vec<u8>, count: usize, nesting: u32) {
+fn pack_array(lua: Stack, out: &mut Vec<u8>, count: usize, nesting: u32) -> Result<(), Raise> {
     pack_header(out, count, [0x90, 0xdc, 0xdd]);
     for position in 1..=count {
         lua.get_index(-1, position as c_int);
-        pack_top(lua, out, nesting);
+        pack_top(lua, out, nesting)?;
     }
+    Ok(())
 }
 
-fn pack_map(lua: Stack, out: &mut Vec<u8>, nesting: u32) {
+fn pack_map(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
     let mut count = 0;
     lua.push_nil();
     while lua.next(-2) {
@@ -101,9 +104,10 @@ fn pack_map(lua: Stack, out: &mut Vec<u8>, nesting: u32) {
     lua.push_nil();
     while lua.next(-2) {
         lua.push_copy(-2);
-        pack_top(lua, out, nesting);
-        pack_top(lua, out, nesting);
+        pack_top(lua, out, nesting)?;
+        pack_top(lua, out, nesting)?;
     }
+    Ok(())
 }
 
 /// The announcement of `count` elements: in the tag itself, in 16 bits, or in 32.

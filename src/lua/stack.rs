@@ -7,6 +7,7 @@
 //! `heap`), and no finaliser exists that a garbage collection could run (see `sandbox`).
 
 use super::vm::Vm;
+use crate::config::{SCRIPT_ENCODED_VALUES_MAX, SCRIPT_STRING_BYTES_MAX};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 use std::ffi::{CStr, c_int};
 use std::fmt;
@@ -257,18 +258,39 @@ impl Stack {
         api!(lua_pushlstring_(self, bytes.as_ptr().cast(), bytes.len()))
     }
 
+    /// Refuses a string that has become, or would become, longer than a script may build.
+    pub fn check_len(self, len: usize) -> Result<(), Raise> {
+        match len {
+            0..=SCRIPT_STRING_BYTES_MAX => Ok(()),
+            _ => Err(self.error(format_args!("resulting string too large"))),
+        }
+    }
+
+    /// As `check_len`, once for each value that is encoded.
+    pub fn check_encoded(self, len: usize) -> Result<(), Raise> {
+        let values = self.vm().encoded.get() + 1;
+        self.vm().encoded.set(values);
+        self.check_len(if values > SCRIPT_ENCODED_VALUES_MAX { usize::MAX } else { len })
+    }
+
     /// Pushes what `write` appends to a buffer that the VM keeps for this.
     pub fn push_built(self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Raise>) -> Returns {
         let mut bytes = self.vm().scratch.take();
         bytes.clear();
+        self.vm().encoded.set(0);
         let result = write(&mut bytes);
         if result.is_ok() {
             self.push_bytes(&bytes);
         }
+        self.keep_scratch(bytes);
+        result.map(|()| 1)
+    }
+
+    /// Gives the VM's buffer back.
+    pub fn keep_scratch(self, bytes: Vec<u8>) {
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
             self.vm().scratch.set(bytes);
         }
-        result.map(|()| 1)
     }
 
     pub fn push_function(self, function: lua_CFunction) {

@@ -147,6 +147,7 @@ fn pack(lua: Stack) -> Returns {
                 out[start..].reverse();
             }
             total = out.len();
+            lua.check_len(total)?;
         }
         Ok(())
     })

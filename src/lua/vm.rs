@@ -67,12 +67,18 @@ const GC_PAUSE_PERCENT: c_int = 200;
 const GC_PAUSE_PERCENT_LARGE: c_int = 150;
 const HEAP_BYTES_LARGE: usize = 16 * 1024 * 1024;
 
+/// A script that leaves so much, and twice what was left last time, is cleaned up after at once:
+/// the next one may be long in coming.
+const HEAP_BYTES_HUGE: usize = 64 * 1024 * 1024;
+
 /// The VM's inside, as the C functions find it. Cells throughout: Lua calls back into it.
 pub(super) struct Vm {
     state: Cell<*mut lua_State>,
     pub heap: Heap,
     /// What the collector's pause was last set for.
     is_large: Cell<bool>,
+    /// What the last collection of a huge heap left.
+    left: Cell<usize>,
     commands: Cell<Option<NonNull<dyn Commands>>>,
     pub suspender: Cell<*const Suspender>,
     pub is_killed: Cell<bool>,
@@ -89,6 +95,8 @@ pub(super) struct Vm {
     pub globals: OnceCell<c_int>,
     /// The registry's key of what scripts see as it.
     pub guard: OnceCell<c_int>,
+    /// Values in the string that is being built.
+    pub encoded: Cell<usize>,
     /// Buffers, each taken while used.
     pub scratch: Cell<Vec<u8>>,
     pub words: Cell<Vec<&'static [u8]>>,
@@ -105,6 +113,7 @@ impl Vm {
             state: Cell::new(ptr::null_mut()),
             heap: Heap::new(memory_bytes_max),
             is_large: Cell::new(true), // Until `pace` sees that it is small.
+            left: Cell::new(0),
             commands: Cell::new(None),
             suspender: Cell::new(ptr::null()),
             is_killed: Cell::new(false),
@@ -115,6 +124,7 @@ impl Vm {
             panic: Cell::new(None),
             globals: OnceCell::new(),
             guard: OnceCell::new(),
+            encoded: Cell::new(0),
             scratch: Cell::default(),
             words: Cell::default(),
             digits: Cell::default(),
@@ -166,6 +176,15 @@ impl Vm {
         api!(lua_gc(self.main(), ffi::LUA_GCSETPAUSE, pause));
         if is_large {
             api!(lua_gc(self.main(), ffi::LUA_GCSTEP, 0));
+        }
+    }
+
+    /// Collects what a script has left, if that is much.
+    fn clean_up(&self) {
+        let used = self.heap.used();
+        if used >= HEAP_BYTES_HUGE && used >= 2 * self.left.get() {
+            api!(lua_gc(self.main(), ffi::LUA_GCCOLLECT, 0));
+            self.left.set(self.heap.used());
         }
     }
 }
@@ -343,6 +362,7 @@ impl Lua {
         if self.words_bytes > KEPT_WORDS_BYTES_MAX {
             sandbox::release_words(self.vm.main(), &script.words);
         }
+        self.vm.clean_up();
         self.vm.pace();
         result
     }
@@ -733,6 +753,42 @@ mod tests {
         assert_eq!(found, format!("ERR Error running script {sha}, not enough memory"));
         while !lua.collect_step() {}
         assert!(lua.memory_bytes() < MEMORY_BYTES_MAX / 10, "{}", lua.memory_bytes());
+    }
+
+    #[test]
+    fn what_is_built_in_one_go_is_bounded_and_does_not_stay() {
+        let many = "local t = {1} for i = 1, 30 do t = {t, t, t, t, t, t, t, t} end";
+        let wide =
+            "local t, w = {} for i = 1, 15 do w = {} for j = 1, 50 do w[j] = t end t = w end";
+        let large = "local s = string.rep('x', 1e7)";
+        for (source, refusal) in [
+            ("return string.rep('x', 1e10)".to_owned(), "resulting string too large"),
+            ("return #string.rep('', 1e10)".to_owned(), ":0"),
+            (format!("{many} return cjson.encode(t)"), "resulting string too large"),
+            (format!("{wide} return cmsgpack.pack(t)"), "resulting string too large"),
+            (format!("{large} return struct.pack(string.rep('s', 60), s, s)"), "bad argument"),
+            (format!("{large} while true do s = s .. s end"), "not enough memory"),
+            (format!("{large} return string.format(string.rep('%s', 9), s)"), "bad argument"),
+            ("return string.format('%99999999s', 'x')".to_owned(), "invalid format"),
+            (
+                format!("{large} return string.gsub(s, '.', string.rep('y', 100))"),
+                "not enough memory",
+            ),
+            (
+                format!(
+                    "{large} local t = {{}} for i = 1, 1000 do t[i] = s end return table.concat(t)"
+                ),
+                "not enough memory",
+            ),
+            ("local t = {} while true do t[#t + 1] = {} end".to_owned(), "not enough memory"),
+        ] {
+            let mut lua = Lua::new(2 * HEAP_BYTES_HUGE);
+            let found = run(&mut lua, &source, &[], Protocol::Resp2, false);
+            assert!(found.contains(refusal), "{source}: {found}");
+            let left = lua.memory_bytes();
+            assert!(left < HEAP_BYTES_HUGE, "{source}: {left}");
+            assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+        }
     }
 
     #[test]
