@@ -158,9 +158,17 @@ impl<'a> Query<'a> {
 
     fn ranks(&self, zset: &Zset) -> Range<usize> {
         let Range { start, end } = self.bounds.ranks(zset, self.order);
-        // A negative offset skips all.
-        let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX).min(end - start);
-        let count = usize::try_from(self.limit).unwrap_or(usize::MAX).min(end - start - skipped);
+        // A negative offset skips all; in Redis's skiplist it counts from the end.
+        let found = end - start;
+        let skipped = match usize::try_from(self.offset) {
+            Ok(offset) => offset.min(found),
+            Err(_) if zset.is_compact() => found,
+            Err(_) => {
+                let from_end = usize::try_from(self.offset.unsigned_abs()).ok();
+                from_end.and_then(|it| found.checked_sub(it)).unwrap_or(found)
+            }
+        };
+        let count = usize::try_from(self.limit).unwrap_or(usize::MAX).min(found - skipped);
         match self.order {
             Order::Ascending => start + skipped..start + skipped + count,
             Order::Descending => end - skipped - count..end - skipped,
