@@ -1,7 +1,8 @@
 //! Real clients, unmodified, against a running server: the files in tests/clients.
 //!
 //! Each suite is one test file (BullMQ's files once a version and Redis client) and gets a server
-//! of its own. `cargo test --test clients -- bullmq` runs those with `bullmq` in their name.
+//! of its own, the suites of tests/clients/http one that serves Upstash's REST API as well.
+//! `cargo test --test clients -- bullmq` runs those with `bullmq` in their name.
 //! TORIL_TEST_SERVER names another server program to run the same files against.
 //!
 //! What the clients need is installed here: npm's packages as package-lock.json has them, Python's
@@ -26,6 +27,12 @@ const FILE_TIMEOUT_MS: &str = "180000";
 const FILES_AT_ONCE: &str = "4";
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The suites of this folder speak HTTP.
+const HTTP: &str = "http";
+/// Nothing secret: a server that runs for one suite, on loopback.
+const HTTP_TOKEN: &str = "token-of-the-tests";
+const HTTP_READONLY_TOKEN: &str = "token-that-only-reads";
 
 fn main() -> ExitCode {
     // What starts with a dash is for cargo's own test harness, which this program does without.
@@ -70,30 +77,35 @@ struct Suite {
     runner: Runner,
     files: Vec<PathBuf>,
     variant: &'static str,
+    speaks_http: bool,
 }
 
 impl Suite {
     fn all() -> Vec<Suite> {
-        let suite = |name: &str, runner, files, variant| Suite {
-            name: name.to_owned(),
-            runner,
-            files,
-            variant,
-        };
         let bullmq = test_files(&folder().join("bullmq"), "", ".test.js");
-        let mut suites: Vec<Suite> = BULLMQ
-            .iter()
-            .map(|variant| {
-                suite(&format!("bullmq-{variant}"), Runner::Node, bullmq.clone(), variant)
-            })
-            .collect();
-        for (runner, prefix, suffix) in
+        let bullmq = BULLMQ.iter().map(|variant| Suite {
+            name: format!("bullmq-{variant}"),
+            runner: Runner::Node,
+            files: bullmq.clone(),
+            variant,
+            speaks_http: false,
+        });
+        let queues = Suite::of_one_file(&folder(), "", false);
+        let http = Suite::of_one_file(&folder().join(HTTP), "http-", true);
+        bullmq.chain(queues).chain(http).collect()
+    }
+
+    /// A suite for each test file of a folder, named like the file.
+    fn of_one_file(folder: &Path, prefix: &str, speaks_http: bool) -> Vec<Suite> {
+        let mut suites = Vec::new();
+        for (runner, before, after) in
             [(Runner::Node, "", ".test.js"), (Runner::Python, "test_", ".py")]
         {
-            for file in test_files(&folder(), prefix, suffix) {
-                let name = file.file_name().expect("it is a file").to_string_lossy().into_owned();
-                let name = &name[prefix.len()..name.len() - suffix.len()];
-                suites.push(suite(name, runner, vec![file.clone()], ""));
+            for file in test_files(folder, before, after) {
+                let name = file.file_name().expect("it is a file").to_string_lossy();
+                let name = format!("{prefix}{}", &name[before.len()..name.len() - after.len()]);
+                let files = vec![file];
+                suites.push(Suite { name, runner, files, variant: "", speaks_http });
             }
         }
         suites
@@ -105,10 +117,10 @@ impl Suite {
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(&self.name);
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).expect("the folder for tests can be written");
-        let mut server = Server::start(&scratch);
+        let mut server = Server::start(&scratch, self.speaks_http);
         let started = Instant::now();
-        let output = self
-            .command(tools)
+        let mut command = self.command(tools);
+        command
             .args(&self.files)
             .current_dir(&scratch)
             .env("PATH", &tools.path)
@@ -116,9 +128,14 @@ impl Suite {
             .env("TORIL_PORT", server.port.to_string())
             .env("TORIL_SERVER", program())
             .env("BULLMQ", self.variant)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the runner can be started");
+            .stdin(Stdio::null());
+        if let Some(url) = &server.http_url {
+            command
+                .env("UPSTASH_REDIS_REST_URL", url)
+                .env("UPSTASH_REDIS_REST_TOKEN", HTTP_TOKEN)
+                .env("TORIL_READONLY_TOKEN", HTTP_READONLY_TOKEN);
+        }
+        let output = command.output().expect("the runner can be started");
         let seconds = started.elapsed().as_secs_f32();
         let stopped = server.stop();
         let has_passed = output.status.success() && stopped.is_ok();
@@ -204,25 +221,36 @@ fn program() -> PathBuf {
     }
 }
 
+/// Whether that is toril, in whatever build: others have no HTTP and no `--port 0`.
+fn is_toril() -> bool {
+    let told = Command::new(program()).arg("--version").output();
+    told.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("(toril "))
+}
+
 struct Server {
     child: Child,
     port: u16,
+    http_url: Option<String>,
 }
 
 impl Server {
     /// Returns once it accepts connections.
-    fn start(scratch: &Path) -> Server {
+    fn start(scratch: &Path, serves_http: bool) -> Server {
         // toril takes any free port and prints it; others are told one that is free at the moment.
-        let is_toril = program() == Path::new(env!("CARGO_BIN_EXE_toril"));
-        let port = if is_toril { 0 } else { free_port() };
-        let mut child = Command::new(program())
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        let port = if is_toril() { 0 } else { free_port() };
+        let mut command = Command::new(program());
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        if serves_http {
+            command.args(["--http-port", "0", "--http-token", HTTP_TOKEN]);
+            command.args(["--http-readonly-token", HTTP_READONLY_TOKEN]);
+        }
+        let mut child = command
             .current_dir(scratch)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server can be started");
         let mut printed = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut server = Server { child, port };
+        let mut server = Server { child, port, http_url: None };
         let mut told = String::new();
         loop {
             let Some(Ok(line)) = printed.next() else {
@@ -231,6 +259,9 @@ impl Server {
             let _ = writeln!(told, "{line}");
             if let Some((_, port)) = line.split_once("Listening on 127.0.0.1:") {
                 server.port = port.trim().parse().expect("it is a port");
+            }
+            if let Some((_, url)) = line.split_once("UPSTASH_REDIS_REST_URL=") {
+                server.http_url = Some(url.trim().to_owned());
             }
             if line.contains("Ready to accept connections") {
                 break;
@@ -273,6 +304,8 @@ struct Tools {
     node: Result<(), String>,
     pytest: Result<(), String>,
     redis_cli: Result<(), String>,
+    curl: Result<(), String>,
+    http: Result<(), String>,
     python: PathBuf,
     /// With the programs of tests/oracles.sh in front.
     path: std::ffi::OsString,
@@ -293,6 +326,8 @@ impl Tools {
             node: if is_needed(Runner::Node) { install_node() } else { Ok(()) },
             pytest: if is_needed(Runner::Python) { install_python(&environment) } else { Ok(()) },
             redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
+            curl: finish(Command::new("curl").arg("--version")),
+            http: is_toril().then_some(()).ok_or_else(|| "this server has no HTTP".to_owned()),
             python: environment.join("bin/python"),
             path,
         }
@@ -303,8 +338,13 @@ impl Tools {
             Runner::Node => &self.node,
             Runner::Python => &self.pytest,
         };
-        let tools = if suite.name == "redis-tools" { &self.redis_cli } else { &Ok(()) };
-        runner.as_ref().err().or(tools.as_ref().err())
+        let tool = match suite.name.as_str() {
+            "redis-tools" => &self.redis_cli,
+            "http-curl" => &self.curl,
+            _ => &Ok(()),
+        };
+        let server = if suite.speaks_http { &self.http } else { &Ok(()) };
+        [runner, tool, server].into_iter().find_map(|needed| needed.as_ref().err())
     }
 }
 
