@@ -1,6 +1,6 @@
 //! The value types. They know no key, no client, no command and no reply.
 
-mod block;
+pub mod block;
 mod either;
 pub mod hash;
 mod indexed;

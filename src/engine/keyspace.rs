@@ -6,6 +6,7 @@
 use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
+use crate::data::block::Block;
 use crate::data::{Typed, Value};
 use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
@@ -16,17 +17,20 @@ use crate::util::wheel::{TimerId, Wheel};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// A key with its value.
+/// A key with its value. There may be millions, so what few have, or what varies in length, stands
+/// elsewhere.
 #[derive(Debug)]
 pub struct Entry {
-    pub key: Box<[u8]>,
+    pub key: Block,
     pub value: Value,
-    expiry: Option<Expiry>,
+    expiry: Option<Box<Expiry>>,
     /// Seconds of the wall clock at the last access.
     used_s: u32,
     /// How often it was accessed, on a logarithmic scale, as of then.
     frequency: u8,
 }
+
+const _: () = assert!(size_of::<Entry>() == 40);
 
 /// A new key's frequency: it shall not be the first to be evicted.
 const FREQUENCY_NEW: u8 = 5;
@@ -43,12 +47,12 @@ struct Expiry {
 impl Entry {
     /// The wall clock's last millisecond at which the key still exists.
     pub fn expires_ms(&self) -> Option<i64> {
-        self.expiry.map(|expiry| expiry.at_ms)
+        self.expiry.as_ref().map(|expiry| expiry.at_ms)
     }
 
     /// Whether its time has come, so that it no longer exists.
     pub fn is_over(&self, now: Now) -> bool {
-        self.expiry.is_some_and(|expiry| now.wall_ms > expiry.at_ms)
+        self.expiry.as_ref().is_some_and(|expiry| now.wall_ms > expiry.at_ms)
     }
 
     /// Seconds since the last access, for OBJECT IDLETIME and LRU eviction.
@@ -72,7 +76,8 @@ impl Entry {
 
     /// Bytes of memory of the key and its value.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.key.len() + self.value.heap_size()
+        let expiry = self.expiry.as_ref().map_or(0, |_| size_of::<Expiry>());
+        size_of::<Self>() + self.key.heap_size() + expiry + self.value.heap_size()
     }
 }
 
@@ -355,8 +360,7 @@ impl Keyspace {
         for &KeyRef { db, index } in &due {
             let number = self.numbers.iter().position(|&inner| inner == db as usize);
             let entry = &mut self.dbs[db as usize].entries[index];
-            let at_ms = entry.expiry.map_or(i64::MIN, |expiry| expiry.at_ms);
-            entry.expiry = None;
+            let at_ms = entry.expiry.take().map_or(i64::MIN, |expiry| expiry.at_ms);
             self.dbs[db as usize].expiring -= 1;
             let Some(number) = number else { continue };
             if self.now.wall_ms > at_ms {
@@ -378,7 +382,7 @@ impl Keyspace {
     pub fn flush(&mut self, db: usize) -> usize {
         let inner = &mut self.dbs[self.numbers[db]];
         for (_, entry) in inner.entries.iter() {
-            if let Some(expiry) = entry.expiry {
+            if let Some(expiry) = &entry.expiry {
                 self.wheel.cancel(expiry.timer);
             }
         }
@@ -399,7 +403,7 @@ impl Keyspace {
                 let found = |db: usize| {
                     let inner = &self.dbs[self.numbers[db]];
                     let hash = self.hasher.hash(&key);
-                    inner.table.find(hash, |index| inner.entries[index].key == key).is_some()
+                    inner.table.find(hash, |index| *inner.entries[index].key == *key).is_some()
                 };
                 if found(db) || found(other) {
                     self.ledger.touched(db, &key);
@@ -448,7 +452,7 @@ impl Keyspace {
         let inner = self.numbers[db];
         let due = at_ms.saturating_add(1).max(0) as u64;
         let timer = self.wheel.insert(due, KeyRef { db: inner as u32, index });
-        self.dbs[inner].entries[index].expiry = Some(Expiry { at_ms, timer });
+        self.dbs[inner].entries[index].expiry = Some(Box::new(Expiry { at_ms, timer }));
         self.dbs[inner].expiring += 1;
     }
 
