@@ -442,7 +442,8 @@ mod tests {
         assert_eq!(hash.heap_size(), 0);
         hash.set(b"name", b"paint");
         hash.set(b"data", &[b'x'; 500]);
-        // The block's header, the head, and a length before each text.
-        assert_eq!(hash.heap_size(), 8 + 4 + (1 + 4) + (1 + 5) + (1 + 4) + (2 + 500));
+        // The block's header, the head, two bytes for each of these fields, and a length before
+        // each other text.
+        assert_eq!(hash.heap_size(), 8 + 4 + 2 + (1 + 5) + 2 + (2 + 500));
     }
 }

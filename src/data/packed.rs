@@ -1,7 +1,8 @@
 //! A small collection in one block: a head, then the elements one behind the other.
 //!
 //! Texts stand in the order they came, each behind its length. Looking one up walks past those
-//! before it, about a nanosecond each, which for a dozen costs less than hashing.
+//! before it, about a nanosecond each, which for a dozen costs less than hashing. Names of fields
+//! that many hashes have stand as two bytes (`WORDS`).
 
 use std::ops::Range;
 
@@ -54,8 +55,10 @@ impl Packed {
     /// The text at an offset, and the offset behind it.
     pub fn text(&self, offset: usize) -> (&[u8], usize) {
         let body = self.body();
-        let (len, start) = read_len(body, offset);
-        (&body[start..start + len], start + len)
+        match read_len(body, offset) {
+            (Length::Bytes(len), start) => (&body[start..start + len], start + len),
+            (Length::Word(code), end) => (WORDS[code], end),
+        }
     }
 
     pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
@@ -72,16 +75,23 @@ impl Packed {
 
     pub fn push_text(&mut self, text: &[u8]) {
         let end = self.body().len();
-        self.splice(end..end, &[&Length::of(text), text]);
+        self.splice(end..end, &[&Prefix::of_len(text.len()), text]);
     }
 
-    pub fn push_pair(&mut self, first: &[u8], second: &[u8]) {
+    /// A field, which may be one of `WORDS`, and its value.
+    pub fn push_pair(&mut self, field: &[u8], value: &[u8]) {
         let end = self.body().len();
-        self.splice(end..end, &[&Length::of(first), first, &Length::of(second), second]);
+        let len = Prefix::of_len(value.len());
+        match code_of(field) {
+            Some(code) => self.splice(end..end, &[&[code | MORE, 0], &len, value]),
+            None => {
+                self.splice(end..end, &[&Prefix::of_len(field.len()), field, &len, value]);
+            }
+        }
     }
 
     pub fn replace_text(&mut self, range: Range<usize>, text: &[u8]) {
-        self.splice(range, &[&Length::of(text), text]);
+        self.splice(range, &[&Prefix::of_len(text.len()), text]);
     }
 
     /// Replaces bytes of the body.
@@ -97,32 +107,43 @@ impl Packed {
     }
 }
 
-/// Length and text start at the offset: 7 bits of the length a byte, the lowest first.
-fn read_len(body: &[u8], mut offset: usize) -> (usize, usize) {
+/// In a byte of a length: another follows.
+const MORE: u8 = 0x80;
+
+/// What stands before a text, or instead of it.
+enum Length {
+    Bytes(usize),
+    Word(usize),
+}
+
+/// A length at the offset, and the offset behind it: 7 bits a byte, the lowest first. No length
+/// ends in a zero byte behind others, so that is how a word is written.
+fn read_len(body: &[u8], mut offset: usize) -> (Length, usize) {
     let (mut len, mut shift) = (0, 0);
     loop {
         let byte = body[offset];
         offset += 1;
-        len |= usize::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return (len, offset);
+        len |= usize::from(byte & !MORE) << shift;
+        if byte < MORE {
+            let is_word = byte == 0 && shift > 0;
+            return (if is_word { Length::Word(len) } else { Length::Bytes(len) }, offset);
         }
         shift += 7;
     }
 }
 
 /// A text's length as it is written before the text.
-struct Length {
+struct Prefix {
     bytes: [u8; 5],
     len: usize,
 }
 
-impl Length {
-    fn of(text: &[u8]) -> Self {
+impl Prefix {
+    fn of_len(len: usize) -> Self {
         let mut it = Self { bytes: [0; 5], len: 0 };
-        let mut rest = text.len();
-        while rest >= 0x80 {
-            it.bytes[it.len] = rest as u8 | 0x80;
+        let mut rest = len;
+        while rest >= usize::from(MORE) {
+            it.bytes[it.len] = rest as u8 | MORE;
             it.len += 1;
             rest >>= 7;
         }
@@ -132,7 +153,7 @@ impl Length {
     }
 }
 
-impl std::ops::Deref for Length {
+impl std::ops::Deref for Prefix {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -140,9 +161,45 @@ impl std::ops::Deref for Length {
     }
 }
 
+macro_rules! words {
+    ($($code:literal $word:literal)*) => {
+        /// By code, at most 127 of them.
+        const WORDS: &[&[u8]] = &[$($word),*];
+
+        fn code_of(text: &[u8]) -> Option<u8> {
+            match text {
+                $($word => Some($code),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+// Fields of the jobs of BullMQ, Bull and bee-queue. They stand for nothing but themselves.
+words! {
+    0 b"name" 1 b"data" 2 b"opts" 3 b"timestamp" 4 b"delay" 5 b"priority" 6 b"processedOn"
+    7 b"finishedOn" 8 b"returnvalue" 9 b"failedReason" 10 b"stacktrace" 11 b"ats" 12 b"atm"
+    13 b"stc" 14 b"pb" 15 b"rjk" 16 b"deid" 17 b"parentKey" 18 b"parent" 19 b"progress"
+    20 b"attemptsMade" 21 b"repeatJobKey" 22 b"nrjid" 23 b"id"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_that_are_words_take_two_bytes() {
+        let mut packed = Packed::default();
+        for (code, word) in WORDS.iter().enumerate() {
+            assert_eq!(code_of(word), Some(code as u8));
+            packed.push_pair(word, b"");
+            packed.push_pair(&word[1..], word);
+        }
+        let lens = WORDS.iter().map(|word| (2 + 1) + (1 + word.len() - 1) + (1 + word.len()));
+        assert_eq!(packed.body().len(), lens.sum::<usize>());
+        let expect = WORDS.iter().flat_map(|word| [word, &b""[..], &word[1..], word]);
+        assert!(packed.texts().eq(expect));
+    }
 
     #[test]
     fn texts_of_any_length_come_back() {
