@@ -60,6 +60,8 @@ for (const [name, responseEncoding] of ENCODINGS) {
     );
     const nested = await plain.eval('return {{{ARGV[1]}, ARGV[2], false, 7}}', [], ['OK', '8']);
     assert.deepEqual(nested, [[['OK'], '8', null, 7]], 'within arrays of arrays');
+    const statuses = "return { redis.status_reply('OK'), redis.status_reply('PONG') }";
+    assert.deepEqual(await plain.eval(statuses, [], []), ['OK', 'PONG'], 'statuses in an array');
     assert.equal(await plain.ping(), 'PONG');
     assert.equal(await plain.type(`${key}:list`), 'list');
   });
@@ -409,7 +411,9 @@ test('@upstash/redis: the read-only token reads', async () => {
   await assert.rejects(reader.publish('channel', 'text'), denied('publish'));
   await assert.rejects(reader.flushall(), denied('flushall'));
   await assert.rejects(reader.multi().get(key).set(key, 'changed').exec(), denied('set'));
-  await assert.rejects(reader.evalRo("return redis.call('SET', KEYS[1], 1)", [key], []));
+  const inScript = (text) => reader.evalRo(`return redis.call(${text})`, [key], []);
+  await assert.rejects(inScript("'SET', KEYS[1], 'changed'"));
+  await assert.rejects(inScript("'KEYS', '*'"), /no permissions to run the 'keys' command/);
   const answers = await reader.pipeline().get(key).set(key, 1).exec({ keepErrors: true });
   assert.equal(answers[0].result, 'text');
   assert.match(answers[1].error, denied('set'));
