@@ -109,7 +109,7 @@ pub struct Client {
     pub no_evict: bool,
     pub no_touch: bool,
     pub created_us: u64,
-    /// The monotonic clock at its last request.
+    /// The monotonic clock at its last request, or when it last took some of what it is sent.
     pub active_us: u64,
     /// When the outbox first passed its soft limit.
     pub over_soft_limit_since_ms: Option<i64>,
@@ -184,7 +184,7 @@ impl Client {
         now_us.saturating_sub(self.created_us) / 1_000_000
     }
 
-    /// Seconds since its last request.
+    /// Seconds since it was last active.
     pub fn idle_s(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us) / 1_000_000
     }

@@ -374,7 +374,9 @@ impl Engine {
     /// The socket took this many bytes of a client's outbox.
     pub fn sent(&mut self, id: ClientId, count: usize) {
         self.stats.bytes_out += count as u64;
+        let now_us = self.keyspace.now.mono_us;
         if let Some(client) = self.clients.get_mut(id) {
+            client.active_us = now_us;
             client.bytes_out += count as u64;
             client.outbox.consume(count);
         }
@@ -387,6 +389,13 @@ impl Engine {
         client.bytes_out += output.len() as u64;
         self.stats.bytes_out += output.len() as u64;
         output
+    }
+
+    /// A client has taken some of what it is sent, which is not idle.
+    pub fn stir(&mut self, id: ClientId, now: Now) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.active_us = now.mono_us;
+        }
     }
 
     /// Holds requests back for a while.

@@ -46,6 +46,8 @@ impl Engine {
         let client = self.clients.get_mut(id)?;
         let parked = client.parked.take()?;
         client.state = State::Ready;
+        // Who has waited was not idle, however long it took.
+        client.active_us = self.keyspace.now.mono_us;
         if let Some(timer) = client.timer.take()
             && self.fault != Some(Fault::KeepsDeadlines)
         {

@@ -151,6 +151,7 @@ impl Engine {
         self.set_now(now);
         let state = self.state(id);
         if state != State::Running {
+            self.stir(id, now);
             self.release_pushes(id);
             self.clients.mark_runnable(id);
             self.settle();

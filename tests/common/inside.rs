@@ -93,7 +93,9 @@ impl InsideServer {
                 let outbox = self.engine.outbox(client.id).expect("an open client has an outbox");
                 client.output.extend_from_slice(outbox.pending());
                 let count = outbox.len();
-                self.engine.sent(client.id, count);
+                if count > 0 {
+                    self.engine.sent(client.id, count);
+                }
                 if self.engine.state(client.id) == State::Closing {
                     self.engine.disconnect(client.id, self.now);
                     client.is_closed = true;
