@@ -27,6 +27,14 @@ impl Engine {
         (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
     }
 
+    /// Where clients of Redis are served.
+    pub fn resp_place(&self) -> String {
+        match (self.facts.tcp_port(), &self.config.unixsocket) {
+            (0, Some(path)) => format!("the Unix socket {path}"),
+            (port, _) => format!("port {port} (redis://127.0.0.1:{port})"),
+        }
+    }
+
     /// Somebody took this port for a web server, or makes a browser do so: nothing runs and the
     /// connection closes. An answer goes to who sent lines, which HTTP is made of.
     pub(super) fn refuse_http(&mut self, id: ClientId, is_inline: bool) {
@@ -38,14 +46,14 @@ impl Engine {
     }
 
     fn answer_http(&mut self, id: ClientId) {
-        let port = self.facts.tcp_port();
+        let place = self.resp_place();
         let http = match self.facts.http_port() {
             Some(http) => format!("HTTP is served on port {http}."),
             None => "Start toril with --http-port to serve HTTP as well.".into(),
         };
         let body = format!(
-            "This is toril, which speaks the Redis protocol on port {port}, not HTTP. Point a \
-             Redis client at it: redis://127.0.0.1:{port}. {http}\n"
+            "This is toril, which speaks the Redis protocol on {place}, not HTTP. Point a Redis \
+             client at it. {http}\n"
         );
         let head = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\

@@ -23,11 +23,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -44,10 +46,37 @@ const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
 pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
     let (connection, reader) = Connection::new(Stream::Tcp(stream), Sending::Whole);
     let id = server.enter(&connection, peer);
-    let call = Rc::new(Call { server: server.clone(), connection, id, exchange: Rc::default() });
+    let exchange = Rc::default();
+    let call = Call { server: server.clone(), connection: connection.clone(), id, exchange };
     // A connection that ends for whatever reason ends here alone.
-    let _ = call.clone().serve(reader).await;
+    let _ = Rc::new(call).serve(reader).await;
     server.leave(id);
+    if !connection.is_broken.get() {
+        let _ = tokio::time::timeout(LINGER_MAX, linger(connection.tcp())).await;
+    }
+}
+
+/// Who is answered while still sending has this long to finish.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// Reads what is still sent to a connection that is over. A socket that is closed with something
+/// unread is reset, and the answer may be lost with it.
+async fn linger(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).shutdown(Shutdown::Write)?;
+    while poll_fn(|cx| discard(tcp, cx)).await? {}
+    Ok(())
+}
+
+/// Reads and forgets. False at the end of the stream.
+fn discard(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut scratch = [0; 4096];
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        match tcp.try_read(&mut scratch) {
+            Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Poll::Ready(read.map(|len| len > 0)),
+        }
+    }
 }
 
 /// What the tasks of one connection share.
@@ -83,16 +112,31 @@ impl Call {
         if self.state() == State::Closing {
             return self.refuse().await;
         }
+        tokio::select! {
+            biased;
+            () = self.ended() => Ok(()),
+            served = self.clone().converse(reader) => served,
+        }
+    }
+
+    /// Waits until the client is to be gone. Each wake passes here first, so that nothing runs for
+    /// who is gone already.
+    async fn ended(&self) {
+        while !self.connection.is_broken.get() && self.state() != State::Closing {
+            self.connection.wake.notified().await;
+        }
+    }
+
+    async fn converse(self: Rc<Self>, reader: Reader) -> io::Result<()> {
         if self.peek().await? == Some(b'*') {
-            let (http, resp) = self.ports();
+            let (http, resp) = (self.port(), self.resp_place());
             let text = format!(
                 "-ERR this is toril's HTTP port {http}, which does not speak the Redis protocol. \
-                 Point Redis clients at port {resp}.\r\n"
+                 Point Redis clients at {resp}.\r\n"
             );
             return self.write(text.as_bytes()).await;
         }
-        let io =
-            Io { reader, connection: self.connection.clone(), exchange: self.exchange.clone() };
+        let io = Io { reader, call: self.clone() };
         let call = self.clone();
         let service = service_fn(move |request| {
             let call = call.clone();
@@ -104,18 +148,8 @@ impl Call {
             .max_headers(config::HTTP_HEADERS_MAX)
             .max_header_size(config::HTTP_HEAD_BYTES_MAX)
             .max_buf_size(config::HTTP_HEAD_BYTES_MAX);
-        let mut http = std::pin::pin!(http.serve_connection(TokioIo::new(io), service));
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut http => break,
-                () = self.connection.wake.notified() => {
-                    if self.connection.is_broken.get() || self.state() == State::Closing {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        // What goes wrong on the way ends the connection; what hyper says of it is withheld.
+        let _ = http.serve_connection(TokioIo::new(io), service).await;
         let withheld = self.exchange.withheld.take();
         match status_of(&withheld) {
             Some(status) => self.write(&bare(status, &self.problem(status))).await,
@@ -127,10 +161,12 @@ impl Call {
         self.server.engine.borrow().state(self.id)
     }
 
-    /// The ports of HTTP and of RESP.
-    fn ports(&self) -> (u16, u16) {
-        let engine = self.server.engine.borrow();
-        (engine.facts.http_port().unwrap_or_default(), engine.facts.tcp_port())
+    fn port(&self) -> u16 {
+        self.server.engine.borrow().facts.http_port().unwrap_or_default()
+    }
+
+    fn resp_place(&self) -> String {
+        self.server.engine.borrow().resp_place()
     }
 
     /// There are too many clients, or protected mode holds.
@@ -164,7 +200,6 @@ impl Call {
 
     /// What was wrong with a request that hyper could not read.
     fn problem(&self, status: StatusCode) -> String {
-        let (_, resp) = self.ports();
         match status {
             StatusCode::URI_TOO_LONG => {
                 "ERR the URL is too long: send the command as a JSON array in the body".into()
@@ -174,7 +209,10 @@ impl Call {
                 config::HTTP_HEAD_BYTES_MAX,
                 config::HTTP_HEADERS_MAX
             ),
-            _ => format!("ERR this is not HTTP/1.1. Redis clients are served on port {resp}."),
+            _ => format!(
+                "ERR this is not HTTP/1.1. Redis clients are served on {}.",
+                self.resp_place()
+            ),
         }
     }
 
@@ -320,6 +358,11 @@ impl Call {
         let start = self.server.with_outbox(self.id, |outbox| outbox.position());
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         self.run(|engine, now| engine.run_rest(self.id, Args::new(&words), now)).await;
+        self.cut_off(start)
+    }
+
+    /// Puts an error in the place of a reply that is too large. True if it was.
+    fn cut_off(&self, start: usize) -> bool {
         let max = self.server.engine.borrow().config.http_max_request_size;
         self.server.with_outbox(self.id, |outbox| {
             let len = outbox.position() - start;
@@ -371,7 +414,9 @@ impl Call {
             requests.push(command.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
         }
         let requests: Vec<Args> = requests.iter().map(|words| Args::new(words)).collect();
+        let start = self.server.with_outbox(self.id, |outbox| outbox.position());
         self.run(|engine, now| engine.run_transaction(self.id, &requests, now)).await;
+        self.cut_off(start);
         Ok(())
     }
 
@@ -385,9 +430,10 @@ impl Call {
             if ran.is_postponed && ran.state == State::Ready {
                 tokio::task::yield_now().await;
             }
+            // One that is closing does not go on: `ended` sees to it.
             poll_fn(|_| match self.state() {
-                State::Parked | State::Running => Poll::Pending,
-                State::Ready | State::Closing => Poll::Ready(()),
+                State::Parked | State::Running | State::Closing => Poll::Pending,
+                State::Ready => Poll::Ready(()),
             })
             .await;
             if !ran.is_postponed {
@@ -617,13 +663,15 @@ impl Drop for Answer {
 }
 
 impl Call {
-    /// Whether the listener to a stream has closed its side. hyper does not look while it writes.
+    /// Whether the listener to a stream has closed its side: hyper does not look while it writes.
+    /// Whatever else comes from it, such as its request's body, means nothing.
     fn has_left(&self, cx: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        match self.connection.tcp().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(len)) => len == 0,
-            Poll::Ready(Err(_)) => true,
+        loop {
+            match discard(self.connection.tcp(), cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false) | Err(_)) => return true,
+            }
         }
     }
 }
@@ -632,8 +680,7 @@ impl Call {
 /// as JSON.
 struct Io {
     reader: Reader,
-    connection: Rc<Connection>,
-    exchange: Rc<Exchange>,
+    call: Rc<Call>,
 }
 
 impl AsyncRead for Io {
@@ -652,24 +699,29 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.exchange.phase.get() == Phase::Idle {
-            self.exchange.withheld.borrow_mut().extend_from_slice(bytes);
+        let Call { server, connection, id, exchange } = &*self.call;
+        if exchange.phase.get() == Phase::Idle {
+            exchange.withheld.borrow_mut().extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         loop {
-            match self.connection.writer.try_write(bytes) {
+            match connection.writer.try_write(bytes) {
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.connection.tcp().poll_write_ready(cx))?;
+                    ready!(connection.tcp().poll_write_ready(cx))?;
                 }
-                written => return Poll::Ready(written),
+                written => {
+                    server.engine.borrow_mut().stir(*id, server.now());
+                    return Poll::Ready(written);
+                }
             }
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when its own buffer is empty.
-        if self.exchange.phase.get() == Phase::Ending {
-            self.exchange.phase.set(Phase::Idle);
+        let phase = &self.call.exchange.phase;
+        if phase.get() == Phase::Ending {
+            phase.set(Phase::Idle);
         }
         Poll::Ready(Ok(()))
     }
