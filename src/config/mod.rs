@@ -77,6 +77,7 @@ pub struct Config {
     pub proto_max_bulk_len: usize,
     pub enable_debug_command: Protected,
     pub enable_module_command: Protected,
+    pub disable_thp: bool,
     /// Only reported: timers fire when they are due, not when a cron looks.
     pub hz: u32,
     pub loglevel: LogLevel,
@@ -153,6 +154,7 @@ impl Default for Config {
             proto_max_bulk_len: 512 * 1024 * 1024,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
+            disable_thp: true,
             hz: 10,
             loglevel: LogLevel::Notice,
             logfile: String::new(),

@@ -59,11 +59,11 @@ impl Engine {
     /// Refuses what is unknown and what needs a connection, in Upstash's words.
     fn check_rest(&self, args: &Args) -> Result {
         let word = args.all()[0];
-        let name = || String::from_utf8_lossy(word).to_ascii_uppercase();
+        let quoted = &word[..word.len().min(QUOTED_BYTES_MAX)];
+        let name = || String::from_utf8_lossy(quoted).to_ascii_uppercase();
         let Some(found) = self.table.find(word) else {
             return Err(Error::new(format!(
-                "ERR Command is not available: '{}'. See docs/http.md: toril serves the commands of \
-                 Redis 7.4",
+                "ERR Command is not available: '{}'. See docs/http.md for what toril serves",
                 name()
             )));
         };
@@ -77,14 +77,22 @@ impl Engine {
     }
 }
 
-/// Whether a request means the state of a connection, or may wait.
+/// How much of an unknown name an error repeats.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// Whether a request means the state of a connection, may wait, or leaves nobody to answer it.
 fn needs_connection(found: Found, args: &Args) -> bool {
     let (name, flags) = (found.row.name, found.row.flags);
     match found.category {
         Category::Connection => !matches!(name, "ping" | "echo"),
         Category::Transaction => true,
         Category::Pubsub => flags.has(Flag::NoScript),
-        _ if name == "xread" => args.all().iter().any(|word| word.eq_ignore_ascii_case(b"block")),
-        _ => flags.has(Flag::Blocking) || name == "monitor",
+        // The names of streams follow the options, and may be any.
+        Category::Stream => {
+            let is = |word: &&&[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            let mut options = args.all().iter().take_while(|word| !is(word, "streams"));
+            flags.has(Flag::Blocking) && options.any(|word| is(&word, "block"))
+        }
+        _ => flags.has(Flag::Blocking) || matches!(name, "monitor" | "shutdown"),
     }
 }

@@ -248,8 +248,8 @@ impl Commands for Host<'_> {
     }
 
     fn acl_check(&mut self, args: Args<'_>) -> Option<bool> {
-        // One user, who may do everything, until users come.
-        self.engine.table.resolve(&args).ok().map(|_| true)
+        let found = self.engine.table.resolve(&args).ok()?;
+        Some(self.script().rights.allow(found))
     }
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {

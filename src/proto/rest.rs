@@ -1,9 +1,13 @@
 //! Requests of Upstash's REST API: what a path, a query and a body ask for. Words are borrowed from
 //! them wherever nothing has to be decoded.
 
+use crate::config;
 use percent_encoding::percent_decode;
+use serde::Deserializer;
+use serde::de::{self, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 
 /// One command's words, or why there are none.
 pub type Command<'a> = Result<Vec<Cow<'a, [u8]>>, String>;
@@ -37,10 +41,11 @@ pub fn route<'a>(path: &'a str, query: Option<&'a str>) -> Route<'a> {
     let mut words = vec![first.clone()];
     words.extend(segments);
     // `h?llo*` arrives unescaped, as a path and a query.
-    let rest = query.filter(|query| !names_token(query));
-    if let (Some(rest), true, Some(last)) = (rest, word("psubscribe"), words.last_mut()) {
+    let parts = query.into_iter().flat_map(|query| query.split('&'));
+    let rest: Vec<&str> = parts.filter(|part| !part.starts_with("_token=")).collect();
+    if let (false, true, Some(last)) = (rest.is_empty(), word("psubscribe"), words.last_mut()) {
         last.to_mut().push(b'?');
-        last.to_mut().extend(percent_decode(rest.as_bytes()));
+        last.to_mut().extend(percent_decode(rest.join("&").as_bytes()));
     }
     Route::Stream(words)
 }
@@ -76,10 +81,6 @@ fn form(text: &str) -> Cow<'_, [u8]> {
 
 const TOKEN: &[u8] = b"_token";
 
-fn names_token(query: &str) -> bool {
-    pairs(Some(query)).any(|(name, _)| *name == *TOKEN)
-}
-
 /// The token that a query gives.
 pub fn token(query: Option<&str>) -> Option<Cow<'_, [u8]>> {
     pairs(query).find(|(name, _)| **name == *TOKEN).and_then(|(_, value)| value)
@@ -89,7 +90,7 @@ pub fn token(query: Option<&str>) -> Option<Cow<'_, [u8]>> {
 /// holds. Without a path, the body is the command.
 pub fn command<'a>(path: &'a str, query: Option<&'a str>, body: &'a [u8]) -> Command<'a> {
     if path.trim_matches('/').is_empty() {
-        return array(body).and_then(|items| words(&items));
+        return array(body, config::REST_WORDS_MAX).and_then(|items| words(&items));
     }
     let mut words: Vec<Cow<[u8]>> = segments(path).collect();
     if !body.is_empty() {
@@ -105,26 +106,55 @@ pub fn command<'a>(path: &'a str, query: Option<&'a str>, body: &'a [u8]) -> Com
 /// The commands of a pipeline or a transaction, at most `count_max`. What is wrong with one of them
 /// stands in its place.
 pub fn commands(body: &[u8], count_max: usize) -> Result<Vec<Command<'_>>, String> {
-    let items = array(body)?;
-    if items.len() > count_max {
-        return Err(format!(
-            "ERR too many commands: {}, at most {count_max} are taken",
-            items.len()
-        ));
-    }
-    Ok(items.into_iter().map(|item| words(&array(item.get().as_bytes())?)).collect())
+    let items = array(body, count_max)?;
+    let items = items.into_iter().map(|item| item.get().as_bytes());
+    Ok(items.map(|item| words(&array(item, config::REST_WORDS_MAX)?)).collect())
 }
 
-/// The elements of a JSON array as they are written. An element is skipped, not built, so nesting
-/// costs nothing.
-fn array(body: &[u8]) -> Result<Vec<&RawValue>, String> {
+/// The elements of a JSON array as they are written, at most `count_max`. An element is skipped,
+/// not built, so nesting costs nothing.
+fn array(body: &[u8], count_max: usize) -> Result<Vec<&RawValue>, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("ERR failed to parse the body: EOF, expected JSON array".into());
     }
-    match serde_json::from_slice(body) {
+    let mut is_over = false;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let elements = Elements { count_max, is_over: &mut is_over };
+    let items = json.deserialize_seq(elements).and_then(|items| json.end().map(|()| items));
+    match items {
         Ok(items) => Ok(items),
+        Err(_) if is_over => {
+            Err(format!("ERR too many elements in an array: at most {count_max} are taken"))
+        }
         Err(problem) if problem.is_data() => Err("ERR expected JSON array".into()),
         Err(problem) => Err(format!("ERR failed to parse the body: {problem}")),
+    }
+}
+
+/// Collects the elements of an array, and gives up beyond `count_max`: each costs more memory than
+/// it may have taken in the body.
+struct Elements<'f> {
+    count_max: usize,
+    is_over: &'f mut bool,
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = elements.next_element()? {
+            if items.len() == self.count_max {
+                *self.is_over = true;
+                return Err(A::Error::custom("too many elements"));
+            }
+            items.push(item);
+        }
+        Ok(items)
     }
 }
 
@@ -139,9 +169,8 @@ fn words<'a>(items: &[&'a RawValue]) -> Command<'a> {
 fn word(json: &str) -> Result<Cow<'_, [u8]>, String> {
     match json.as_bytes() {
         [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Ok(text.into()),
-        [b'"', ..] => match serde_json::from_str::<String>(json) {
-            Ok(text) => Ok(text.into_bytes().into()),
-            // A surrogate without its other half, which JavaScript may send.
+        [b'"', ..] => match serde_json::Deserializer::from_str(json).deserialize_bytes(Unescaped) {
+            Ok(text) => Ok(text.into()),
             Err(problem) => Err(format!("ERR failed to parse the body: {problem}")),
         },
         b"null" => Err("ERR null args are not supported".into()),
@@ -149,6 +178,31 @@ fn word(json: &str) -> Result<Cow<'_, [u8]>, String> {
             Err(format!("ERR unsupported arg type: \"{}\": json.Delim", char::from(*open)))
         }
         text => Ok(text.into()),
+    }
+}
+
+/// A string with escapes. JavaScript may send half a surrogate pair, which is no character: U+FFFD
+/// takes its place.
+struct Unescaped;
+
+impl Visitor<'_> for Unescaped {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        const SURROGATES_START: &[u8] = b"\xed\xa0";
+        const REPLACEMENT: &[u8; 3] = b"\xef\xbf\xbd";
+        let mut text = bytes.to_vec();
+        for at in 2..text.len() {
+            // Three bytes of UTF-8 for what would be U+D800 to U+DFFF: as many as U+FFFD takes.
+            if text[at - 2..at] >= *SURROGATES_START && text[at - 2] == SURROGATES_START[0] {
+                text[at - 2..=at].copy_from_slice(REPLACEMENT);
+            }
+        }
+        Ok(text)
     }
 }
 
@@ -199,6 +253,17 @@ mod tests {
     }
 
     #[test]
+    fn half_a_character_is_replaced() {
+        check(
+            "/",
+            None,
+            r#"["echo", "a\ud800b\uD83D\ude00\udfff"]"#,
+            Ok("echo|a\u{fffd}b😀\u{fffd}"),
+        );
+        check("/", None, r#"["echo", "\ud83d\ud83d\ude00"]"#, Ok("echo|\u{fffd}😀"));
+    }
+
+    #[test]
     fn a_pipeline_tells_what_is_wrong_with_each() {
         let body = br#"[["get","a"],["get",null],[],7]"#;
         let commands = commands(body, 4).expect("an array");
@@ -225,6 +290,7 @@ mod tests {
         let rejoined = words(&["psubscribe", "h?llo*"]);
         assert_eq!(route("/psubscribe/h", Some("llo*")), rejoined);
         assert_eq!(route("/psubscribe/h", Some("")), words(&["psubscribe", "h?"]));
+        assert_eq!(route("/psubscribe/h", Some("llo*&_token=x")), rejoined);
         assert_eq!(route("/psubscribe/h", Some("_token=x")), words(&["psubscribe", "h"]));
         assert_eq!(route("/monitor", None), words(&["monitor"]));
         assert_eq!(token(Some("a=1&_token=x%20y")).as_deref(), Some(&b"x y"[..]));

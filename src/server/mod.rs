@@ -78,6 +78,12 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
     if let Ok(path) = std::env::current_dir() {
         config.dir = path.to_string_lossy().into_owned();
     }
+    // A huge page counts as a whole although a tenth of it may be used. As in Redis, where the
+    // system has no say in it the server runs on.
+    #[cfg(target_os = "linux")]
+    if config.disable_thp {
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
+    }
     let log = logging::start(&config)?;
     let mut warnings = warnings.to_vec();
     warnings.extend(files::raise(&mut config));
