@@ -36,8 +36,8 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 /// Bytes of an HTTP request's line and headers, and what is read of a body at a time.
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Commands of an HTTP pipeline or transaction, which are read at once: 3 ms. Upstash's clients send
-/// up to 1,000.
+/// Commands of an HTTP pipeline or transaction, which are read at once: 3 ms. Upstash's clients
+/// send up to 1,000.
 pub const HTTP_COMMANDS_MAX: usize = 10_000;
 
 /// Words of one command over HTTP: as JSON they take ten times their length in memory.

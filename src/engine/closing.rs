@@ -1,7 +1,7 @@
 //! Why the server ends a connection on its own: there are too many, protected mode, a caller who
 //! speaks HTTP, requests without an end, replies that nobody reads, idleness.
 
-use super::client::{Client, ClientId, Peer, State};
+use super::client::{Client, ClientId, Peer, State, Transport};
 use super::effect::Effect;
 use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
@@ -83,6 +83,9 @@ impl Engine {
         let now_ms = self.keyspace.now.wall_ms;
         let Some(client) = self.clients.get_mut(id) else { return };
         let class = match client.subscriptions() {
+            // What a request over HTTP did is answered, come what may: another would do it again.
+            // Its replies have a limit of their own.
+            0 if client.peer.transport == Transport::Http && !client.is_monitor => return,
             0 => ClientClass::Normal,
             _ => ClientClass::Pubsub,
         };

@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Longer requests are no paths.
 const PATH_LEN_MAX: usize = 16 * 1024;
 
-/// Commands that mean their connection or may wait, as Upstash's page lists them.
+/// Commands that mean their connection or may wait, as Upstash's page lists them; and SHUTDOWN.
 const REFUSED: &str = "\
     asking auth blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client discard exec \
-    hello monitor multi psubscribe punsubscribe quit readonly readwrite reset select ssubscribe \
-    subscribe sunsubscribe unsubscribe unwatch wait waitaof watch";
+    hello monitor multi psubscribe punsubscribe quit readonly readwrite reset select shutdown \
+    ssubscribe subscribe sunsubscribe unsubscribe unwatch wait waitaof watch";
 
 type Request = Vec<Vec<u8>>;
 
@@ -151,7 +151,8 @@ impl RestServer {
     /// Whether the answer says, in Upstash's words, that there is no such command.
     fn is_unknown(&mut self, request: &Request, reply: &Reply) -> bool {
         let name = String::from_utf8_lossy(&request[0]).to_ascii_uppercase();
-        let start = format!("ERR Command is not available: '{name}'. See docs/http.md");
+        let start: String = name.chars().take(128).collect();
+        let start = format!("ERR Command is not available: '{start}'. See docs/http.md");
         let is_unknown = matches!(reply, Reply::Error(text) if text.starts_with(start.as_bytes()));
         self.unknown += usize::from(is_unknown);
         self.answered += usize::from(!is_unknown);
@@ -192,7 +193,8 @@ fn is_refused(request: &Request) -> bool {
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let reads_streams = is(&request[0], "xread") || is(&request[0], "xreadgroup");
     REFUSED.split(' ').any(|name| is(&request[0], name))
-        || (reads_streams && request.iter().any(|word| is(word, "block")))
+        || (reads_streams
+            && request.iter().take_while(|word| !is(word, "streams")).any(|word| is(word, "block")))
 }
 
 /// A request as a JSON array, which holds no bytes that are no UTF-8.

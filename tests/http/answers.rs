@@ -128,3 +128,22 @@ fn the_other_side_sees_what_runs() {
     assert!(ask_all(server.port, "INFO commandstats").contains("cmdstat_incr:calls=1,"));
     assert!(ask_all(server.port, "CLIENT LIST").contains(&format!("addr={addr} ")));
 }
+
+#[test]
+fn what_ran_is_answered_whatever_the_output_limit() {
+    let server = Running::with_http(&["--client-output-buffer-limit", "normal 1mb 0 0"]);
+    let mut http = server.http();
+    let body = format!(r#"["set","k","{}"]"#, "x".repeat(3_000_000));
+    assert_eq!(http.post("/", &body).0, 200);
+    let (status, body) = http.post("/pipeline", r#"[["incr","n"],["get","k"]]"#);
+    assert!(status == 200 && body.starts_with(r#"[{"result":1},"#) && body.len() > 3_000_000);
+}
+
+#[test]
+fn a_stream_may_be_named_block() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    let read = |options: &str| format!(r#"["xread",{options}"streams","BLOCK","0"]"#);
+    assert_eq!(http.post("/", &read("")), (200, r#"{"result":null}"#.into()));
+    assert_eq!(http.post("/", &read(r#""block","0","#)).0, 400);
+}

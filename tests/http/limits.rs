@@ -91,11 +91,23 @@ fn a_pipeline_has_a_length() {
     let server = Running::with_http(&[]);
     let mut http = server.http();
     let commands = |count| format!("[{}]", vec![r#"["incr","n"]"#; count].join(","));
-    let refusal = error("ERR too many commands: 100001, at most 100000 are taken");
-    assert_eq!(http.post("/pipeline", &commands(100_001)), (400, refusal.clone()));
-    assert_eq!(http.post("/multi-exec", &commands(100_001)), (400, refusal));
-    let (status, body) = http.post("/pipeline", &commands(100_000));
-    assert!(status == 200 && body.ends_with(r#",{"result":100000}]"#));
+    let refusal = error("ERR too many elements in an array: at most 10000 are taken");
+    assert_eq!(http.post("/pipeline", &commands(10_001)), (400, refusal.clone()));
+    assert_eq!(http.post("/multi-exec", &commands(10_001)), (400, refusal));
+    let (status, body) = http.post("/pipeline", &commands(10_000));
+    assert!(status == 200 && body.ends_with(r#",{"result":10000}]"#));
+}
+
+#[test]
+fn a_command_has_a_length() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    let exists = |words| format!(r#"["exists"{}]"#, ",1".repeat(words));
+    let refusal = "ERR too many elements in an array: at most 1048576 are taken";
+    assert_eq!(http.post("/", &exists(1_048_576)), (400, error(refusal)));
+    let item = format!("[{}]", error(refusal));
+    assert_eq!(http.post("/pipeline", &format!("[{}]", exists(1_048_576))), (200, item));
+    assert_eq!(http.post("/", &exists(1_048_575)), (200, r#"{"result":0}"#.into()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::common::http::{Http, TOKEN, request};
 use super::common::program::{Running, ask, ask_all, toril};
 use super::{error, error_in};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -200,7 +201,7 @@ fn a_token_is_made_where_none_is_given() {
         let port = url.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse().ok());
         let mut http = Http::with_token(port.expect("it is a URL"), &token);
         assert_eq!(http.post("/", r#"["ping"]"#), (200, r#"{"result":"PONG"}"#.into()));
-        http.begin("GET", "/shutdown/nosave", &[], b"");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
         child.wait().expect("it ends");
         let mut rest = String::new();
         output.read_to_string(&mut rest).expect("it is UTF-8");
