@@ -308,7 +308,8 @@ impl Engine {
         );
 
         let is_first_run = !matches!(origin, Origin::Waiter { .. });
-        if is_shown && is_first_run && !row.flags.has(Flag::ShownFirst) {
+        // An EXEC that a script holds up is shown at its end.
+        if is_shown && is_first_run && !is_running && !row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, args.all(), origin);
         }
         self.stats.commands += 1;
@@ -351,7 +352,13 @@ impl Engine {
     }
 
     /// Shows a command to those who asked with MONITOR.
-    fn feed_monitors(&mut self, id: ClientId, db: usize, words: &[&[u8]], origin: Origin) {
+    pub(super) fn feed_monitors(
+        &mut self,
+        id: ClientId,
+        db: usize,
+        words: &[&[u8]],
+        origin: Origin,
+    ) {
         let now_ms = self.keyspace.now.wall_ms;
         let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
         let who = match origin {

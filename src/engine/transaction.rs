@@ -130,6 +130,7 @@ impl Engine {
         let client = &mut self.clients[id];
         if client.state == State::Running {
             client.state = State::Ready;
+            self.feed_monitors(id, db, &[b"EXEC"], Origin::Client);
         }
     }
 }
