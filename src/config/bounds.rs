@@ -30,7 +30,7 @@ pub const PREAUTH_BULK_BYTES_MAX: usize = 16 * 1024;
 /// "too big mbulk count string" above it.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Headers of an HTTP request.
+/// Headers of an HTTP request: hyper's own bound, and its fast path only while none is given.
 pub const HTTP_HEADERS_MAX: usize = 100;
 
 /// Bytes of an HTTP request's line and headers, and what is read of a body at a time.

@@ -19,7 +19,7 @@ pub struct JsonStyle {
 
 /// Appends replies as JSON. An array knows how many elements it still waits for, so that a reply
 /// may be written in pieces, as EXEC's is when a script in it is suspended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Json {
     out: Vec<u8>,
     style: JsonStyle,
@@ -36,9 +36,12 @@ struct Level {
     last: usize,
 }
 
+/// Most answers fit: their buffer is made once.
+const USUAL_BYTES: usize = 128;
+
 impl Json {
     pub fn new(style: JsonStyle) -> Self {
-        Self { style, ..Self::default() }
+        Self { out: Vec::with_capacity(USUAL_BYTES), style, open: Vec::new() }
     }
 
     fn is_enveloped(&self) -> bool {

@@ -90,7 +90,7 @@ pub fn token(query: Option<&str>) -> Option<Cow<'_, [u8]>> {
 /// holds. Without a path, the body is the command.
 pub fn command<'a>(path: &'a str, query: Option<&'a str>, body: &'a [u8]) -> Command<'a> {
     if path.trim_matches('/').is_empty() {
-        return array(body, config::REST_WORDS_MAX).and_then(|items| words(&items));
+        return words(&array(text(body)?, config::REST_WORDS_MAX)?);
     }
     let mut words: Vec<Cow<[u8]>> = segments(path).collect();
     if !body.is_empty() {
@@ -106,19 +106,22 @@ pub fn command<'a>(path: &'a str, query: Option<&'a str>, body: &'a [u8]) -> Com
 /// The commands of a pipeline or a transaction, at most `count_max`. What is wrong with one of them
 /// stands in its place.
 pub fn commands(body: &[u8], count_max: usize) -> Result<Vec<Command<'_>>, String> {
-    let items = array(body, count_max)?;
-    let items = items.into_iter().map(|item| item.get().as_bytes());
+    let items = array(text(body)?, count_max)?.into_iter().map(|item| item.get());
     Ok(items.map(|item| words(&array(item, config::REST_WORDS_MAX)?)).collect())
+}
+
+fn text(body: &[u8]) -> Result<&str, String> {
+    str::from_utf8(body).map_err(|problem| format!("ERR failed to parse the body: {problem}"))
 }
 
 /// The elements of a JSON array as they are written, at most `count_max`. An element is skipped,
 /// not built, so nesting costs nothing.
-fn array(body: &[u8], count_max: usize) -> Result<Vec<&RawValue>, String> {
-    if body.iter().all(u8::is_ascii_whitespace) {
+fn array(body: &str, count_max: usize) -> Result<Vec<&RawValue>, String> {
+    if body.trim_ascii().is_empty() {
         return Err("ERR failed to parse the body: EOF, expected JSON array".into());
     }
     let mut is_over = false;
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(body);
     let elements = Elements { count_max, is_over: &mut is_over };
     let items = json.deserialize_seq(elements).and_then(|items| json.end().map(|()| items));
     match items {

@@ -38,8 +38,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval};
 
-const ENCODING: &str = "upstash-encoding";
-const RESPONSE_FORMAT: &str = "upstash-response-format";
+const ENCODING: HeaderName = HeaderName::from_static("upstash-encoding");
+const RESPONSE_FORMAT: HeaderName = HeaderName::from_static("upstash-response-format");
 const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
 
 /// Serves a connection until either side ends it.
@@ -145,7 +145,6 @@ impl Call {
         let mut http = http1::Builder::new();
         http.half_close(true)
             .header_read_timeout(None)
-            .max_headers(config::HTTP_HEADERS_MAX)
             .max_header_size(config::HTTP_HEAD_BYTES_MAX)
             .max_buf_size(config::HTTP_HEAD_BYTES_MAX);
         // What goes wrong on the way ends the connection; what hyper says of it is withheld.
@@ -220,34 +219,20 @@ impl Call {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Answer> {
         self.exchange.phase.set(Phase::Answering);
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let asked_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        let is_preflight = request.method() == Method::OPTIONS;
-        let given = match is_preflight {
-            true => Given::new(StatusCode::OK, Bytes::new()),
-            false => self.given(request).await.unwrap_or_else(Given::refusal),
+        let given = match *request.method() {
+            Method::OPTIONS => Given::preflight(request.headers()),
+            _ => self.given(request).await.unwrap_or_else(Given::refusal),
         };
         let body = Answer { content: given.content, exchange: self.exchange.clone() };
         let mut response = Response::new(body);
         *response.status_mut() = given.status;
-        let headers = response.headers_mut();
-        headers.extend(given.headers);
-        let any = HeaderValue::from_static("*");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.unwrap_or(any));
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("upstash-sync-token"),
-        );
-        if is_preflight {
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static("GET, HEAD, POST, PUT, OPTIONS"),
-            );
-            // A star would not cover `authorization`. Without the token nothing can be done anyway.
-            if let Some(asked) = asked_headers {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
-            }
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        *response.headers_mut() = given.headers;
+        // A browser says whose page asks, and then wants to hear that the page may.
+        if let Some(origin) = origin {
+            let headers = response.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, SYNC_TOKEN.into());
+            headers.insert(header::VARY, header::ORIGIN.into());
         }
         response
     }
@@ -456,11 +441,8 @@ impl Call {
         self.connection.sending.set(Sending::Streamed);
         let next = Instant::now() + KEEP_ALIVE_PERIOD;
         let keep_alive = tokio::time::interval_at(next, KEEP_ALIVE_PERIOD);
-        let given = Given {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            content: Content::Events { call: self.clone(), keep_alive },
-        };
+        let mut given = Given::new(StatusCode::OK, Bytes::new());
+        given.content = Content::Events { call: self.clone(), keep_alive };
         let given = given
             .with(header::CONTENT_TYPE, "text/event-stream")
             .with(header::CACHE_CONTROL, "no-cache");
@@ -470,9 +452,10 @@ impl Call {
     /// Names the state of the data: another one after each change.
     fn with_sync_token(&self, mut given: Given) -> Given {
         let engine = self.server.engine.borrow();
-        let changes = engine.keyspace.ledger.changes;
-        let token = format!("{}={changes}", &engine.run_id[..8]);
-        let token = HeaderValue::from_str(&token).expect("digits are a header's value");
+        let mut digits = itoa::Buffer::new();
+        let changes = digits.format(engine.keyspace.ledger.changes);
+        let token = [&engine.run_id[..8], "=", changes].concat();
+        let token = HeaderValue::try_from(token).expect("digits are a header's value");
         given.headers.insert(SYNC_TOKEN, token);
         given
     }
@@ -543,7 +526,7 @@ enum Form {
 
 impl Form {
     fn read(headers: &HeaderMap, transaction: bool) -> Result<Self, Refusal> {
-        let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let value = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes);
         let base64 = match value(ENCODING) {
             None => false,
             Some(b"base64") => true,
@@ -574,9 +557,12 @@ impl Form {
     }
 }
 
-fn unknown(name: &str, value: &[u8], known: &str) -> Refusal {
+fn unknown(name: HeaderName, value: &[u8], known: &str) -> Refusal {
     wrong(format!("ERR {name} takes '{known}', not '{}'", value.escape_ascii()))
 }
+
+/// Room for those that hyper adds as well.
+const ANSWER_HEADERS_MAX: usize = 8;
 
 /// What a request is given for an answer.
 struct Given {
@@ -587,7 +573,20 @@ struct Given {
 
 impl Given {
     fn new(status: StatusCode, body: Bytes) -> Self {
-        Self { status, headers: HeaderMap::new(), content: Content::Whole(body) }
+        let headers = HeaderMap::with_capacity(ANSWER_HEADERS_MAX);
+        Self { status, headers, content: Content::Whole(body) }
+    }
+
+    /// What a browser hears when it asks whether a page may ask.
+    fn preflight(asked: &HeaderMap) -> Self {
+        let mut given = Self::new(StatusCode::OK, Bytes::new())
+            .with(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, OPTIONS")
+            .with(header::ACCESS_CONTROL_MAX_AGE, "86400");
+        // A star would not cover `authorization`. Without the token nothing can be done anyway.
+        if let Some(asked) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            given.headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+        given
     }
 
     fn refusal(refusal: Refusal) -> Self {
