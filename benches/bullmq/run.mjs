@@ -7,6 +7,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { compareHttp } from './http.mjs';
 import { describeMachine, render, write } from './report.mjs';
 import { cpuUs, HOST, withServer } from './servers.mjs';
 
@@ -20,12 +21,12 @@ const SIZES = isQuick
   ? {
       warmUp: 200, add: 1_000, bulk: 1_000, process1: 500, process50: 1_000,
       delayed: 100, delayedSpanMs: 2_000, memory: 10_000,
-      requests: 20_000, pipelined: 100_000, timeouts: 200,
+      requests: 20_000, pipelined: 100_000, timeouts: 200, httpSeconds: 1,
     }
   : {
       warmUp: 1_000, add: 10_000, bulk: 20_000, process1: 4_000, process50: 10_000,
       delayed: 500, delayedSpanMs: 8_000, memory: 100_000,
-      requests: 60_000, pipelined: 400_000, timeouts: 2_000,
+      requests: 60_000, pipelined: 400_000, timeouts: 2_000, httpSeconds: 6,
     };
 
 const RUN_MS_MAX = 180_000;
@@ -55,9 +56,12 @@ for (let round = 0; round < RUNS; round++) {
     });
   }
 }
+const http = await compareHttp({
+  toril: servers[0], tools, runs: RUNS, seconds: SIZES.httpSeconds,
+});
 console.error('lateness of time-outs');
 const lateness = await probeLateness();
-const report = render({ machine, samples, lateness, sizes: SIZES, runs: RUNS });
+const report = render({ machine, samples, http, lateness, sizes: SIZES, runs: RUNS });
 console.log(report);
 if (!isQuick) write(report);
 

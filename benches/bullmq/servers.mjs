@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,18 +15,26 @@ const START_MS_MAX = 10_000;
 const TICKS_PER_SECOND = 100;
 
 /** Runs `body` with a server that has just been started and keeps nothing on disk. */
-export async function withServer({ name, program }, body) {
-  const folder = mkdtempSync(join(tmpdir(), 'toril-bench-'));
+export async function withServer({ name, program, options = [] }, body) {
   const port = await freePort();
-  const options = ['--port', port, '--bind', HOST, '--save', '', '--appendonly', 'no'];
-  const child = spawn(program, options.map(String), { cwd: folder, stdio: 'ignore' });
+  const standard = ['--port', port, '--bind', HOST, '--save', '', '--appendonly', 'no'];
+  const words = [...standard, ...options];
+  const isReady = () => answersPing(port);
+  return withProcess({ name, program, words, isReady }, (pid) => body({ name, port, pid }));
+}
+
+/** Runs `body` with a process in a folder of its own, in which `files` stand. */
+export async function withProcess({ name, program, words, files = {}, isReady }, body) {
+  const folder = mkdtempSync(join(tmpdir(), 'toril-bench-'));
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
+  const child = spawn(program, words.map(String), { cwd: folder, stdio: 'ignore' });
   const exited = once(child, 'exit');
   try {
     await Promise.race([
-      untilReady(port),
+      until(isReady, name),
       exited.then(([code]) => Promise.reject(new Error(`${name} has ended with ${code}`))),
     ]);
-    return await body({ name, port, pid: child.pid });
+    return await body(child.pid);
   } finally {
     child.kill('SIGTERM');
     await exited;
@@ -49,7 +57,7 @@ export function residentBytes(pid) {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)[1]) * 1024;
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer().listen(0, HOST);
   await once(probe, 'listening');
   const { port } = probe.address();
@@ -57,10 +65,10 @@ async function freePort() {
   return port;
 }
 
-async function untilReady(port) {
+async function until(isReady, name) {
   const deadline = Date.now() + START_MS_MAX;
-  while (!(await answersPing(port))) {
-    if (Date.now() > deadline) throw new Error(`nothing answers on port ${port}`);
+  while (!(await isReady())) {
+    if (Date.now() > deadline) throw new Error(`${name} does not answer`);
     await sleep(20);
   }
 }
