@@ -67,7 +67,7 @@ test('browser: a page from elsewhere asks first, and may call with a token', asy
   };
   readable(await send('/', { headers: { origin }, body: ['PING'] }));
   readable(await send('/', { headers: { origin }, body: ['PING', 'a', 'b'] }));
-  readable((await listen(t, `/subscribe/${uniqueName('cors')}`)).response);
+  readable((await listen(t, `/subscribe/${uniqueName('cors')}`, { origin })).response);
   const refused = await send('/', { headers: { origin }, token: null, body: ['PING'] });
   assert.equal(refused.status, 401);
   readable(refused);

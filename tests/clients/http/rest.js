@@ -45,11 +45,11 @@ export function connectTcp(t, options = {}) {
 }
 
 /** An event stream as lines, opened and left by the test. */
-export async function listen(t, path) {
+export async function listen(t, path, headers = {}) {
   const leaving = new AbortController();
   const response = await fetch(`${rest.url}${path}`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${rest.token}`, accept: 'text/event-stream' },
+    headers: { authorization: `Bearer ${rest.token}`, accept: 'text/event-stream', ...headers },
     signal: leaving.signal,
   });
   assert.equal(response.status, 200);
