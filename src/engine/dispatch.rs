@@ -171,8 +171,7 @@ impl Engine {
 
     /// An EXEC that is refused ends its transaction.
     fn abort_exec(&mut self, id: ClientId, error: &Error) {
-        let transaction = &mut self.clients[id].transaction;
-        (transaction.queue, transaction.is_refused) = (None, false);
+        self.clients[id].transaction.close();
         self.unwatch(id);
         let reason = error.text();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);

@@ -3,7 +3,7 @@
 
 use super::client::ClientId;
 use super::row::{Category, Flag};
-use super::table::Found;
+use super::table::{Found, QUOTED_BYTES_MAX};
 use super::time::Now;
 use super::{Engine, Ran};
 use crate::proto::{Args, Error, Result};
@@ -26,7 +26,7 @@ impl Engine {
             engine.request(id, Args::new(&multi));
             for &args in requests {
                 if !engine.is_queueing(id) {
-                    return engine.end_transaction(id);
+                    return engine.clients[id].transaction.close();
                 }
                 engine.clients[id].outbox.truncate(start);
                 match engine.check_rest(&args) {
@@ -35,12 +35,12 @@ impl Engine {
                 }
             }
             if !engine.is_queueing(id) {
-                return engine.end_transaction(id);
+                return engine.clients[id].transaction.close();
             }
             engine.clients[id].outbox.truncate(start);
             engine.request(id, Args::new(&exec));
             if engine.is_postponed(id) {
-                engine.end_transaction(id);
+                engine.clients[id].transaction.close();
             }
         })
     }
@@ -49,11 +49,6 @@ impl Engine {
     fn is_queueing(&self, id: ClientId) -> bool {
         let transaction = &self.clients[id].transaction;
         transaction.is_open() && !transaction.is_refused && !self.is_postponed(id)
-    }
-
-    fn end_transaction(&mut self, id: ClientId) {
-        let transaction = &mut self.clients[id].transaction;
-        (transaction.queue, transaction.is_refused) = (None, false);
     }
 
     /// Refuses what is unknown and what needs a connection, in Upstash's words.
@@ -76,9 +71,6 @@ impl Engine {
         Ok(())
     }
 }
-
-/// How much of an unknown name an error repeats.
-const QUOTED_BYTES_MAX: usize = 128;
 
 /// Whether a request means the state of a connection, may wait, or leaves nobody to answer it.
 fn needs_connection(found: Found, args: &Args) -> bool {

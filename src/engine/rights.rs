@@ -6,9 +6,8 @@ use super::row::Flag;
 use super::table::Found;
 use crate::proto::{Error, Result};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
-    #[default]
     All,
     /// What changes nothing and does not walk the whole keyspace.
     ReadOnly,

@@ -168,7 +168,7 @@ fn lowered<T>(name: &[u8], find: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
 }
 
 /// How much of a request an error quotes.
-const QUOTED_BYTES_MAX: usize = 128;
+pub(super) const QUOTED_BYTES_MAX: usize = 128;
 
 fn unknown_command(words: &[&[u8]]) -> Error {
     let mut quoted = Vec::new();

@@ -37,6 +37,11 @@ impl Transaction {
         self.queue.is_some()
     }
 
+    /// Outside of MULTI, whatever was queued or refused.
+    pub fn close(&mut self) {
+        (self.queue, self.is_refused) = (None, false);
+    }
+
     /// Bytes of queued requests.
     pub fn size(&self) -> usize {
         self.queue.iter().flatten().map(OwnedArgs::size).sum()
@@ -50,9 +55,7 @@ impl Ctx<'_> {
 
     /// Forgets what was queued and watched.
     pub fn end_transaction(&mut self) {
-        let transaction = self.transaction();
-        transaction.queue = None;
-        transaction.is_refused = false;
+        self.transaction().close();
         self.engine.unwatch(self.client);
     }
 

@@ -249,31 +249,7 @@ impl Visitor for Discard {
         self.has_begun = true;
     }
 
-    fn double(&mut self, _: f64) {
-        self.has_begun = true;
-    }
-
-    fn boolean(&mut self, _: bool) {
-        self.has_begun = true;
-    }
-
-    fn big_number(&mut self, _: &[u8]) {
-        self.has_begun = true;
-    }
-
-    fn verbatim(&mut self, _: &[u8], _: &[u8]) {
-        self.has_begun = true;
-    }
-
     fn array(&mut self, _: usize) {
-        self.has_begun = true;
-    }
-
-    fn map(&mut self, _: usize) {
-        self.has_begun = true;
-    }
-
-    fn set(&mut self, _: usize) {
         self.has_begun = true;
     }
 

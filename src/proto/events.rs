@@ -4,7 +4,6 @@
 use super::json::quoted;
 use super::outbox::Writer;
 use super::reply::Visitor;
-use crate::util::number;
 
 /// Appends events. An event is an array without arrays in it, or a line of MONITOR's.
 #[derive(Debug, Default)]
@@ -76,33 +75,9 @@ impl Visitor for Events {
         self.field(b"null");
     }
 
-    fn double(&mut self, value: f64) {
-        self.field(&number::format_double(value));
-    }
-
-    fn boolean(&mut self, value: bool) {
-        self.integer(i64::from(value));
-    }
-
-    fn big_number(&mut self, digits: &[u8]) {
-        self.field(digits);
-    }
-
-    fn verbatim(&mut self, _format: &[u8], bytes: &[u8]) {
-        self.text(bytes);
-    }
-
     fn array(&mut self, count: usize) {
         self.out.extend_from_slice(DATA);
         self.left = count;
-    }
-
-    fn map(&mut self, pairs: usize) {
-        self.array(pairs * 2);
-    }
-
-    fn set(&mut self, count: usize) {
-        self.array(count);
     }
 
     fn open(&mut self) -> usize {

@@ -4,7 +4,6 @@
 
 use super::outbox::Writer;
 use super::reply::Visitor;
-use crate::util::number;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -154,22 +153,6 @@ impl Visitor for Json {
         self.plain(b"null");
     }
 
-    fn double(&mut self, value: f64) {
-        self.bulk(&number::format_double(value));
-    }
-
-    fn boolean(&mut self, value: bool) {
-        self.integer(i64::from(value));
-    }
-
-    fn big_number(&mut self, digits: &[u8]) {
-        self.bulk(digits);
-    }
-
-    fn verbatim(&mut self, _format: &[u8], bytes: &[u8]) {
-        self.bulk(bytes);
-    }
-
     fn array(&mut self, count: usize) {
         let start = self.begin(RESULT);
         self.out.push(b'[');
@@ -179,14 +162,6 @@ impl Visitor for Json {
         } else {
             self.open.push(Level { start, left: count, last: start });
         }
-    }
-
-    fn map(&mut self, pairs: usize) {
-        self.array(pairs * 2);
-    }
-
-    fn set(&mut self, count: usize) {
-        self.array(count);
     }
 
     fn open(&mut self) -> usize {

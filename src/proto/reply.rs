@@ -24,14 +24,30 @@ pub trait Visitor {
     fn null_array(&mut self) {
         self.null();
     }
-    fn double(&mut self, value: f64);
-    fn boolean(&mut self, value: bool);
-    fn big_number(&mut self, digits: &[u8]);
-    /// `format` is three letters, such as `txt`.
-    fn verbatim(&mut self, format: &[u8], bytes: &[u8]);
     fn array(&mut self, count: usize);
-    fn map(&mut self, pairs: usize);
-    fn set(&mut self, count: usize);
+
+    // What only RESP3 has: where nothing else is said, as RESP2 would have it.
+
+    fn double(&mut self, value: f64) {
+        self.bulk(&number::format_double(value));
+    }
+    fn boolean(&mut self, value: bool) {
+        self.integer(i64::from(value));
+    }
+    fn big_number(&mut self, digits: &[u8]) {
+        self.bulk(digits);
+    }
+    /// `format` is three letters, such as `txt`.
+    fn verbatim(&mut self, _format: &[u8], bytes: &[u8]) {
+        self.bulk(bytes);
+    }
+    fn map(&mut self, pairs: usize) {
+        self.array(pairs * 2);
+    }
+    fn set(&mut self, count: usize) {
+        self.array(count);
+    }
+
     /// An array whose count becomes known at `close`. Only one is open at a time per level.
     fn open(&mut self) -> usize;
     fn close(&mut self, slot: usize, count: usize);

@@ -275,14 +275,11 @@ impl Call {
             }
         };
         let output = self.server.take_output(self.id);
-        let is_error = output.starts_with(b"{\"error\"") || output.starts_with(b"-");
         // A reply that was too large is told of with 200; the errors of a pipeline are its items.
-        if is_error && !is_cut && route != Route::Pipeline {
-            return Ok(Given::new(StatusCode::BAD_REQUEST, output.into())
-                .with(header::CONTENT_TYPE, form.media_type()));
-        }
-        let given = Given::new(StatusCode::OK, output.into());
-        Ok(self.with_sync_token(given.with(header::CONTENT_TYPE, form.media_type())))
+        let has_failed = is_error(&output) && !is_cut && route != Route::Pipeline;
+        let status = if has_failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        let given = Given::new(status, output.into()).with(header::CONTENT_TYPE, form.media_type());
+        Ok(if has_failed { given } else { self.with_sync_token(given) })
     }
 
     /// What the token allows; None if it is none of ours.
@@ -432,8 +429,7 @@ impl Call {
         self.server.with_outbox(self.id, |outbox| *outbox = Outbox::events());
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
-        let refused = |outbox: &mut Outbox| outbox.pending().starts_with(b"{\"error\"");
-        if self.server.with_outbox(self.id, refused) {
+        if self.server.with_outbox(self.id, |outbox| is_error(outbox.pending())) {
             let output = self.server.take_output(self.id);
             return Given::new(StatusCode::BAD_REQUEST, output.into())
                 .with(header::CONTENT_TYPE, JSON);
@@ -509,6 +505,11 @@ fn error_json(text: &str) -> Vec<u8> {
     let mut outbox = Outbox::json(JsonStyle::default());
     outbox.reply().error_text(text);
     outbox.take()
+}
+
+/// Whether an answer is an error as a whole, in JSON or RESP.
+fn is_error(output: &[u8]) -> bool {
+    output.starts_with(b"{\"error\"") || output.starts_with(b"-")
 }
 
 /// The status of an answer that hyper gave on its own.
