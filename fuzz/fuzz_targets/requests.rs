@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame;
 use toril::config::INLINE_BYTES_MAX;
-use toril::proto::request::{Parsed, Parser, RequestLimits};
+use toril::proto::request::{Batch, Parsed, Parser, RequestLimits};
 
 /// Small enough for a fuzzer to meet it.
 const BULK_BYTES_MAX: usize = 1000;
@@ -58,13 +58,14 @@ fn read(input: &[u8], lengths: &[u8], limits: RequestLimits) -> Found {
         arrived = input.len().min(arrived + piece);
         loop {
             let rest = &input[found.used..arrived];
-            match parser.parse(rest, limits) {
-                Parsed::Request(len) => {
-                    let mut words = Vec::new();
-                    parser.words(rest, &mut words);
-                    let words = words.into_iter().map(<[u8]>::to_vec).collect();
-                    found.requests.push((found.used, words));
-                    found.used += len;
+            let mut batch = Batch::default();
+            match parser.find(rest, limits, &mut batch) {
+                Parsed::Request(_) => {
+                    for (words, len) in batch.requests() {
+                        let words = words.iter().map(|word| word.to_vec()).collect();
+                        found.requests.push((found.used, words));
+                        found.used += len;
+                    }
                 }
                 Parsed::Nothing(len) => found.used += len,
                 Parsed::Partial => break,

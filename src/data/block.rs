@@ -7,6 +7,8 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use crate::util::fetch::fetch;
+
 #[repr(C)]
 struct Header {
     len: u32,
@@ -74,6 +76,12 @@ impl Block {
             ptr::write_bytes(self.start().add(len), 0, len_min - len);
             self.set_len(len_min);
         }
+    }
+
+    /// Asks for the first bytes, which are wanted soon.
+    pub fn fetch(&self) {
+        // SAFETY: the pointer leads to a header, for as long as the block lives.
+        fetch(unsafe { self.header.as_ref() });
     }
 
     pub fn heap_size(&self) -> usize {

@@ -8,6 +8,7 @@ use super::time::Now;
 use crate::config::{EventClasses, Limits};
 use crate::data::block::Block;
 use crate::data::{Typed, Value};
+use crate::proto::request::BATCH_LEN_MAX;
 use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
 use crate::util::rng::Rng;
@@ -37,6 +38,9 @@ const FREQUENCY_NEW: u8 = 5;
 
 /// Each further step of the frequency takes this many accesses more than the step before.
 const FREQUENCY_STEP: usize = 10;
+
+/// The caches hold what fewer keys take.
+const FETCHED_LEN_MIN: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
 struct Expiry {
@@ -190,6 +194,31 @@ impl Keyspace {
             return None;
         }
         Some(index)
+    }
+
+    /// Brings what lookups of these keys will read into the cache, step by step for all of them,
+    /// so that many wait for memory at once. Changes nothing.
+    pub fn fetch_ahead<'a>(&self, db: usize, keys: impl Iterator<Item = &'a [u8]>) {
+        let inner = self.db(db);
+        if inner.len() < FETCHED_LEN_MIN {
+            return;
+        }
+        let (mut found, mut count) = ([0; BATCH_LEN_MAX], 0);
+        let mut last: &[u8] = &[];
+        for key in keys.take(BATCH_LEN_MAX) {
+            if key == last {
+                continue;
+            }
+            last = key;
+            // The first with the key's tag is nearly always the key itself.
+            if let Some(index) = inner.table.find(self.hasher.hash(key), |_| true) {
+                found[count] = index;
+                count += 1;
+            }
+        }
+        for &index in &found[..count] {
+            inner.entries[index].key.fetch();
+        }
     }
 
     /// As `find`, and counts as an access.

@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod effect;
 pub mod eviction;
 pub mod facts;
+mod feed;
 pub mod journal;
 pub mod keys;
 pub mod keyspace;
@@ -29,7 +30,7 @@ pub mod transaction;
 pub mod waiters;
 
 use crate::config::{self, Config};
-use crate::proto::request::{Parsed, Parser, RequestLimits};
+use crate::proto::request::Batch;
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
@@ -105,6 +106,8 @@ pub struct Engine {
     /// None but in a test of the tests.
     pub fault: Option<parking::Fault>,
     paused_clients: Vec<ClientId>,
+    /// Memory for the requests that `feed` finds; empty between its calls.
+    batch: Batch<'static>,
     alarms: Wheel<Alarm>,
     /// The next look for idle clients.
     idle_look: Option<TimerId>,
@@ -142,6 +145,7 @@ impl Engine {
             lap_us: 0,
             fault: None,
             paused_clients: Vec::new(),
+            batch: Batch::default(),
             alarms: Wheel::new(now.mono_us / MONO_TICK_US),
             idle_look: None,
             effects: Vec::new(),
@@ -184,77 +188,6 @@ impl Engine {
         self.unsubscribe_all(id);
         self.unwatch(id);
         self.clients.remove(id);
-    }
-
-    /// Runs whole requests from the front of `input` until it ends, the client parks, or the
-    /// turn's budget is spent.
-    pub fn feed(&mut self, id: ClientId, input: &[u8], now: Now) -> Fed {
-        self.set_now(now);
-        if self.script.is_some() && !self.is_busy() {
-            // Nobody comes between the slices of a script until it is known to be busy.
-            return Fed { used: 0, state: self.state(id), has_more: true };
-        }
-        let gone = Fed { used: 0, state: State::Closing, has_more: false };
-        let Some(client) = self.clients.get_mut(id) else { return gone };
-        let mut parser = std::mem::take(&mut client.parser);
-        let (used, has_more) = self.feed_requests(id, input, &mut parser);
-        self.stats.bytes_in += used as u64;
-        let Some(client) = self.clients.get_mut(id) else { return gone };
-        client.parser = parser;
-        client.bytes_in += used as u64;
-        client.query_len = input.len() - used;
-        Fed { used, state: client.state, has_more }
-    }
-
-    /// Returns the bytes used, and whether it stopped for the turn's budget alone.
-    fn feed_requests(&mut self, id: ClientId, input: &[u8], parser: &mut Parser) -> (usize, bool) {
-        let started_us = self.start_lap();
-        let (mut used, mut commands) = (0, 0);
-        let mut words = Vec::new();
-        while let Some(client) = self.clients.get(id) {
-            if client.state != State::Ready {
-                break;
-            }
-            let limits = self.request_limits(client.is_authenticated);
-            match parser.parse(&input[used..], limits) {
-                Parsed::Partial => break,
-                Parsed::Nothing(len) => used += len,
-                Parsed::Broken(error) => {
-                    self.answer_with(id, |reply| reply.error(&error));
-                    self.clients[id].state = State::Closing;
-                    break;
-                }
-                Parsed::Request(len) => {
-                    let mut found = recycle(words);
-                    parser.words(&input[used..], &mut found);
-                    if closing::is_http(found[0]) {
-                        self.refuse_http(id, parser.is_inline());
-                        break;
-                    }
-                    let is_first = used == 0 && client.bytes_in == 0;
-                    if is_first && parser.is_inline() && closing::is_http_line(&found) {
-                        self.refuse_http(id, true);
-                        break;
-                    }
-                    self.request(id, Args::new(&found));
-                    words = recycle(found);
-                    if self.is_postponed(id) {
-                        break;
-                    }
-                    used += len;
-                    commands += 1;
-                    self.settle();
-                    if commands >= config::TURN_COMMANDS_MAX
-                        || used >= config::TURN_BYTES_MAX
-                        || self.lap_us - started_us >= config::TURN_US_MAX
-                    {
-                        let is_ready = self.state(id) == State::Ready;
-                        return (used, is_ready && used < input.len());
-                    }
-                }
-            }
-        }
-        (used, false)
     }
 
     fn start_lap(&mut self) -> u64 {
@@ -460,7 +393,7 @@ impl Engine {
     }
 
     fn settle_ledger(&mut self) {
-        for id in std::mem::take(&mut self.keyspace.ledger.broken) {
+        while let Some(id) = self.keyspace.ledger.broken.pop() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.transaction.is_broken = true;
             }
@@ -501,22 +434,11 @@ impl Engine {
         allocated
     }
 
-    fn request_limits(&self, is_authenticated: bool) -> RequestLimits {
-        if self.config.requirepass.is_some() && !is_authenticated {
-            RequestLimits::unauthenticated()
-        } else {
-            RequestLimits::authenticated(self.config.proto_max_bulk_len)
-        }
-    }
-
     fn is_postponed(&self, id: ClientId) -> bool {
-        self.clients.get(id).is_some_and(|client| matches!(client.parked, Some(Parked::Pause)))
+        self.pause.is_some()
+            && self
+                .clients
+                .get(id)
+                .is_some_and(|client| matches!(client.parked, Some(Parked::Pause)))
     }
-}
-
-/// An empty list of words that keeps its memory under a new lifetime.
-fn recycle<'a, 'b>(mut words: Vec<&'a [u8]>) -> Vec<&'b [u8]> {
-    words.clear();
-    // Collecting in place keeps the allocation; there is no element to convert.
-    words.into_iter().map(|_| -> &'b [u8] { unreachable!("the list is empty") }).collect()
 }

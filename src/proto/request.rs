@@ -11,7 +11,7 @@ use crate::util::words;
 /// What a look at the input found.
 #[derive(Debug, PartialEq)]
 pub enum Parsed {
-    /// A whole request of this many bytes; `Parser::words` has it.
+    /// Whole requests of this many bytes; the batch has them.
     Request(usize),
     /// Nothing to do in this many bytes: an empty line, or `*0`.
     Nothing(usize),
@@ -22,7 +22,7 @@ pub enum Parsed {
 }
 
 /// How large a request may be. An unauthenticated client gets little.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestLimits {
     pub args_max: usize,
     pub bulk_bytes_max: usize,
@@ -40,6 +40,60 @@ impl RequestLimits {
             bulk_bytes_max: PREAUTH_BULK_BYTES_MAX,
             authenticated: false,
         }
+    }
+}
+
+/// Whole requests, one behind the other in the input.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// Of all requests.
+    words: Vec<&'a [u8]>,
+    /// Of each request, where its words end, and its length in bytes.
+    ends: Vec<(usize, usize)>,
+    is_inline: bool,
+}
+
+/// Requests of a batch: enough to hide how slow memory is. What is found and then not run after
+/// all, since its client parked, is to be found again.
+pub const BATCH_LEN_MAX: usize = 16;
+
+impl<'a> Batch<'a> {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether the batch is one request that came as a line of words.
+    pub fn is_inline(&self) -> bool {
+        self.is_inline
+    }
+
+    /// Each request's words, and its length in bytes.
+    pub fn requests(&self) -> impl Iterator<Item = (&[&'a [u8]], usize)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(end, len)| {
+            let words = &self.words[start..end];
+            start = end;
+            (words, len)
+        })
+    }
+
+    /// An empty batch that keeps the memory under a new lifetime.
+    pub fn recycle<'b>(mut self) -> Batch<'b> {
+        self.words.clear();
+        self.ends.clear();
+        // Collecting in place keeps the allocation; there is no element to convert.
+        let none = |_: &[u8]| -> &'b [u8] { unreachable!("the list is empty") };
+        let words = self.words.into_iter().map(none).collect();
+        Batch { words, ends: self.ends, is_inline: false }
+    }
+
+    fn push(&mut self, words: impl Iterator<Item = &'a [u8]>, len: usize) {
+        self.words.extend(words);
+        self.ends.push((self.words.len(), len));
     }
 }
 
@@ -62,8 +116,48 @@ pub struct Parser {
 const KEPT_WORDS_MAX: usize = 1024;
 
 impl Parser {
-    /// Looks at `input`, whose first byte is the first that no request has claimed yet.
-    pub fn parse(&mut self, input: &[u8], limits: RequestLimits) -> Parsed {
+    /// Looks at `input`, whose first byte is the first that no request has claimed yet, and puts
+    /// the whole requests at its front into the empty `batch`: several arrays, or one line. Who
+    /// does not run all of them says so by `forget`.
+    pub fn find<'a>(
+        &'a mut self,
+        input: &'a [u8],
+        limits: RequestLimits,
+        batch: &mut Batch<'a>,
+    ) -> Parsed {
+        let mut used = 0;
+        while batch.len() < BATCH_LEN_MAX {
+            let rest = &input[used..];
+            match self.parse(rest, limits) {
+                Parsed::Request(len) if self.inline.is_none() => {
+                    batch.push(self.spans.iter().map(|&(start, end)| &rest[start..end]), len);
+                    used += len;
+                }
+                Parsed::Request(len) if batch.is_empty() => {
+                    let line: &[u8] = self.inline.as_deref().unwrap_or_default();
+                    batch.push(self.spans.iter().map(|&(start, end)| &line[start..end]), len);
+                    batch.is_inline = true;
+                    return Parsed::Request(len);
+                }
+                end if batch.is_empty() => return end,
+                Parsed::Partial => break,
+                // Comes first the next time.
+                Parsed::Request(_) | Parsed::Nothing(_) | Parsed::Broken(_) => {
+                    self.forget();
+                    break;
+                }
+            }
+        }
+        Parsed::Request(used)
+    }
+
+    /// The next look begins anew, at the first byte of a request.
+    pub fn forget(&mut self) {
+        self.missing = 0;
+    }
+
+    /// As `find` for the first request alone, whose words are `spans`.
+    fn parse(&mut self, input: &[u8], limits: RequestLimits) -> Parsed {
         if self.missing == 0 {
             self.reset();
             match input.first() {
@@ -86,17 +180,6 @@ impl Parser {
         }
     }
 
-    /// The words of the request that `parse` found at the front of `input`.
-    pub fn words<'a>(&'a self, input: &'a [u8], words: &mut Vec<&'a [u8]>) {
-        let bytes = self.inline.as_deref().unwrap_or(input);
-        words.extend(self.spans.iter().map(|&(start, end)| &bytes[start..end]));
-    }
-
-    /// Whether the last request came as a line of words.
-    pub fn is_inline(&self) -> bool {
-        self.inline.is_some()
-    }
-
     fn reset(&mut self) {
         self.spans.clear();
         if self.spans.capacity() > KEPT_WORDS_MAX {
@@ -108,6 +191,12 @@ impl Parser {
     }
 
     fn array_header(&mut self, input: &[u8], limits: RequestLimits) -> Result<Option<()>, Error> {
+        if let Some((count, len)) = short_count(&input[1..])
+            && count <= limits.args_max
+        {
+            (self.missing, self.at) = (count, 1 + len);
+            return Ok(Some(()));
+        }
         let Some(end) = line_end(input, "mbulk count")? else {
             return Ok(None);
         };
@@ -241,11 +330,12 @@ mod tests {
             while end < input.len() {
                 end = (end + piece).min(input.len());
                 loop {
-                    match parser.parse(&input[start..end], LIMITS) {
+                    let mut batch = Batch::default();
+                    match parser.find(&input[start..end], LIMITS, &mut batch) {
                         Parsed::Request(len) => {
-                            let mut words = Vec::new();
-                            parser.words(&input[start..end], &mut words);
-                            found.push(words.iter().map(|word| word.to_vec()).collect());
+                            let to_vec =
+                                |words: &[&[u8]]| words.iter().map(|it| it.to_vec()).collect();
+                            found.extend(batch.requests().map(|(words, _)| to_vec(words)));
                             start += len;
                         }
                         Parsed::Nothing(len) => start += len,
@@ -277,6 +367,25 @@ mod tests {
             assert_eq!(Parser::default().parse(input, LIMITS), Parsed::Partial);
         }
         check(b"*1\r\n$3\r\na\0b\r\n", &[&[b"a\0b"]]);
+    }
+
+    #[test]
+    fn what_was_found_and_not_run_is_found_again() {
+        let input =
+            [&b"*1\r\n$1\r\na\r\n".repeat(BATCH_LEN_MAX - 1)[..], b"*1\r\n$2\r\nb"].concat();
+        let mut parser = Parser::default();
+        let mut batch = Batch::default();
+        let request_len = 11;
+        let whole_len = request_len * (BATCH_LEN_MAX - 1);
+        assert_eq!(parser.find(&input, LIMITS, &mut batch), Parsed::Request(whole_len));
+        assert_eq!(batch.requests().count(), BATCH_LEN_MAX - 1);
+        // All but the first wait, and the last has arrived meanwhile.
+        parser.forget();
+        let rest = [&input[request_len..], b"c\r\n"].concat();
+        let mut batch = Batch::default();
+        assert_eq!(parser.find(&rest, LIMITS, &mut batch), Parsed::Request(rest.len()));
+        let last: &[&[u8]] = &[b"bc"];
+        assert_eq!(batch.requests().last(), Some((last, 12)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod extended;
+pub mod fetch;
 pub mod glob;
 pub mod hash;
 pub mod number;
