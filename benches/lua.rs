@@ -113,7 +113,7 @@ fn run(lua: &mut Lua, source: &str, words: &[&[u8]], keys: usize, out: &mut Vec<
     let script = lua.find(&sha).expect("it is cached");
     assert_eq!(lua.start(script, &words[..keys], &words[keys..], &mut Nothing), Outcome::Done);
     out.clear();
-    lua.finish(&mut Reply::bytes(out, Protocol::Resp2)).expect("it succeeds");
+    lua.finish(&mut Reply::bytes(out, Protocol::Resp2), &mut |_, _| {}).expect("it succeeds");
 }
 
 fn scripts(criterion: &mut Criterion) {
@@ -137,7 +137,8 @@ fn scripts(criterion: &mut Criterion) {
             let outcome = lua.start(script.clone(), &words[..14], &words[14..], &mut Nothing);
             assert_eq!(outcome, Outcome::Done);
             out.clear();
-            lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2)).expect("it succeeds");
+            lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2), &mut |_, _| {})
+                .expect("it succeeds");
             black_box(&out);
         });
     });

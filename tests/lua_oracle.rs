@@ -79,7 +79,7 @@ impl Ours {
             while outcome == Outcome::Suspended {
                 outcome = self.lua.resume(Verdict::GoOn, &mut self.keys);
             }
-            self.lua.finish(&mut reply)
+            self.lua.finish(&mut reply, &mut |_, _| {})
         });
         if let Err(error) = result {
             reply.error(&error);

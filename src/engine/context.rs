@@ -30,6 +30,10 @@ pub struct Ctx<'e> {
     /// The database in use; SELECT changes it.
     pub db: usize,
     pub origin: Origin,
+    /// The running command's place in the statistics.
+    pub(super) index: usize,
+    /// The handler's error is in the statistics: a script's, which may be another command's.
+    pub(super) has_counted: bool,
     pub(super) parked: Option<Parked>,
     /// The handler started a script that is suspended.
     pub(super) is_running: bool,

@@ -271,6 +271,8 @@ impl Engine {
             client: id,
             db: called_db,
             origin,
+            index: found.index,
+            has_counted: false,
             parked: None,
             is_running: false,
         };
@@ -283,6 +285,7 @@ impl Engine {
         });
         *db = cx.db;
         let (parked, is_running) = (cx.parked.take(), cx.is_running);
+        let has_counted = cx.has_counted;
 
         let changed = self.keyspace.ledger.changes != changes;
         if let (Err(error), Some(mark)) = (&result, mark) {
@@ -312,13 +315,12 @@ impl Engine {
             self.feed_monitors(id, *db, args.all(), origin);
         }
         self.stats.commands += 1;
-        let calls = &mut self.stats.calls[found.index];
-        calls.calls += 1;
-        if let Err(error) = &result {
-            calls.failed += 1;
-            if origin != Origin::Script {
-                self.stats.count_error(error);
-            }
+        self.stats.calls[found.index].calls += 1;
+        if let Err(error) = &result
+            && !has_counted
+        {
+            self.stats.calls[found.index].failed += 1;
+            self.stats.count_error(error);
         }
         if origin != Origin::Script {
             self.lap_us = self.facts.stopwatch_us();

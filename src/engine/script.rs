@@ -11,6 +11,7 @@ use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::rights::Rights;
 use super::row::Flag;
+use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
 use crate::lua::{Commands, Lua, Outcome, Script, Verdict};
@@ -22,6 +23,8 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Running {
     pub client: ClientId,
+    /// The place in the statistics of the command that runs it.
+    index: usize,
     /// The database that the script uses; its SELECT does not move its caller.
     db: usize,
     started_us: u64,
@@ -92,6 +95,7 @@ impl Ctx<'_> {
         }
         engine.script = Some(Running {
             client: self.client,
+            index: self.index,
             db: self.db,
             started_us: engine.keyspace.now.mono_us,
             is_busy: false,
@@ -105,7 +109,10 @@ impl Ctx<'_> {
         });
         let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
         match outcome {
-            Outcome::Done => engine.finish_script(reply),
+            Outcome::Done => {
+                self.has_counted = true;
+                engine.finish_script(reply)
+            }
             Outcome::Suspended => {
                 self.is_running = true;
                 Ok(())
@@ -141,7 +148,6 @@ impl Engine {
         }
         self.on_outbox(id, |engine, db, reply| {
             if let Err(error) = engine.finish_script(reply) {
-                engine.stats.count_error(&error);
                 reply.error(&error);
             }
             if engine.continue_exec(id, db, reply) && engine.state(id) == State::Running {
@@ -188,7 +194,8 @@ impl Engine {
         })
     }
 
-    /// Writes the answer of a script that has ended, and closes its account.
+    /// Writes the answer of a script that has ended, and closes its account. An error of a command
+    /// in it was counted when the command ended; the script's own are counted here.
     fn finish_script(&mut self, reply: &mut Reply) -> Result {
         let script = self.script.take().expect("a script has ended");
         let in_exec =
@@ -196,7 +203,15 @@ impl Engine {
         if !in_exec {
             self.keyspace.ledger.journal.bracket(script.journal_position, script.db);
         }
-        self.scripting.lua().finish(reply)
+        let mut has_failed = false;
+        let result = self.scripting.lua().finish(reply, &mut |error, is_of_command| {
+            has_failed = true;
+            if !is_of_command {
+                self.stats.count_error(error);
+            }
+        });
+        self.stats.calls[script.index].failed += u64::from(has_failed);
+        result
     }
 }
 
@@ -209,14 +224,9 @@ impl Host<'_> {
     fn script(&mut self) -> &mut Running {
         self.engine.script.as_mut().expect("a script is running")
     }
-}
 
-impl Commands for Host<'_> {
     /// The checks stand in Redis's order, which decides the error that a script sees.
-    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result {
-        let Ok(found) = self.engine.table.resolve(&args) else {
-            return Err(Error::ScriptUnknownCommand);
-        };
+    fn admit(&mut self, found: Found, args: &Args) -> Result {
         let row = found.row;
         if !row.arity.allows(args.len()) {
             return Err(Error::ScriptWrongArity);
@@ -236,6 +246,22 @@ impl Commands for Host<'_> {
             }
             script.has_written = true;
         }
+        Ok(())
+    }
+}
+
+impl Commands for Host<'_> {
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result {
+        let Ok(found) = self.engine.table.resolve(&args) else {
+            self.engine.stats.count_error(&Error::ScriptUnknownCommand);
+            return Err(Error::ScriptUnknownCommand);
+        };
+        if let Err(error) = self.admit(found, &args) {
+            self.engine.stats.calls[found.index].rejected += 1;
+            self.engine.stats.count_error(&error);
+            return Err(error);
+        }
+        let script = self.script();
         let (client, mut db) = (script.client, script.db);
         let called = self.engine.call(client, found, args, Origin::Script, &mut db, reply);
         self.script().db = db;

@@ -1,5 +1,6 @@
 //! What a script returns becomes a reply; how it fails becomes an error.
 
+use super::push::IS_COUNTED;
 use super::script::Script;
 use super::stack::{Kind, Stack};
 use super::vm::Vm;
@@ -11,7 +12,7 @@ use std::mem::MaybeUninit;
 
 /// The message handler of every script: remembers where the error was raised, leaves it as it is.
 /// When a C function raised it, the place is where that was called.
-pub(super) unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn note_place(state: *mut lua_State) -> c_int {
     let lua = Stack(state);
     let vm = lua.vm();
     vm.failed_at.set(place(lua, 1).or_else(|| place(lua, 2)));
@@ -39,8 +40,11 @@ fn place(lua: Stack, level: c_int) -> Option<(String, c_int)> {
     }
 }
 
+/// Is told each error in a script's answer, and whether a command gave it: then it is counted.
+pub type OnError<'a> = &'a mut dyn FnMut(&Error, bool);
+
 /// The error that ended the script; it is on top of the stack.
-pub(super) fn failure(vm: &Vm, script: &Script, status: c_int) -> Error {
+pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError) -> Error {
     let lua = vm.main();
     let sha = &script.sha;
     let name = match &script.title {
@@ -50,13 +54,26 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int) -> Error {
     // Out of memory, or a second error while one was handled: no handler ran.
     if status != ffi::LUA_ERRRUN {
         let message = lua.bytes(-1).unwrap_or_default();
-        return Error::quoting(&format!("ERR Error running script {name}, "), message, "");
+        let error = Error::quoting(&format!("ERR Error running script {name}, "), message, "");
+        on_error(&error, false);
+        return error;
     }
+    let is_of_command = lua.kind(-1) == Kind::Table && is_of_command(lua);
     let mut text = error_text(lua);
     if let Some((source, line)) = vm.failed_at.take() {
         text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
     }
-    Error::new(text)
+    let error = Error::new(text);
+    on_error(&error, is_of_command);
+    error
+}
+
+/// Whether the error table on top came from a command, and nobody has taken the mark away.
+fn is_of_command(lua: Stack) -> bool {
+    lua.get_field(-1, IS_COUNTED);
+    let is_marked = lua.kind(-1) == Kind::Boolean && lua.boolean(-1);
+    lua.pop(1);
+    is_marked
 }
 
 /// The text of the error value on top, code first.
@@ -84,9 +101,9 @@ fn text<'a>(lua: Stack) -> Option<&'a [u8]> {
 }
 
 /// Writes the value on top. What cannot be written is taken back whole.
-pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>) -> Result {
+pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>, on_error: OnError) -> Result {
     let mark = reply.mark();
-    let mut writer = Writer { lua: vm.main(), reply, protocol: vm.protocol.get() };
+    let mut writer = Writer { lua: vm.main(), reply, protocol: vm.protocol.get(), on_error };
     let result = writer.value(0);
     if result.is_err() {
         reply.rollback(mark);
@@ -99,6 +116,7 @@ struct Writer<'a, 'r> {
     reply: &'a mut Reply<'r>,
     /// What the script chose: booleans are booleans only in RESP3.
     protocol: Protocol,
+    on_error: OnError<'a>,
 }
 
 impl Writer<'_, '_> {
@@ -115,7 +133,9 @@ impl Writer<'_, '_> {
             },
             Kind::Table => {
                 if depth == REPLY_DEPTH_MAX || !lua.reserve(6) {
-                    return Err(Error::new("ERR reached lua stack limit"));
+                    let error = Error::new("ERR reached lua stack limit");
+                    (self.on_error)(&error, false);
+                    return Err(error);
                 }
                 let top = lua.top();
                 let result = self.table(depth);
@@ -131,11 +151,13 @@ impl Writer<'_, '_> {
     fn table(&mut self, depth: usize) -> Result {
         let lua = self.lua;
         if self.field("err", Kind::String) {
-            let text = text(lua).unwrap_or_default();
+            let error = Error::new(text(lua).unwrap_or_default());
+            lua.pop(1);
+            (self.on_error)(&error, is_of_command(lua));
             if depth == 0 {
-                return Err(Error::new(text));
+                return Err(error);
             }
-            self.reply.error_text(text);
+            self.reply.error(&error);
         } else if self.field("ok", Kind::String) {
             self.reply.status(text(lua).unwrap_or_default());
         } else if self.field("double", Kind::Number) {

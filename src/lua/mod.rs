@@ -29,5 +29,6 @@ mod stack;
 mod structs;
 mod vm;
 
+pub use answer::OnError;
 pub use script::{Flags, Script, Sha};
 pub use vm::{Commands, Lua, Outcome, Verdict};

@@ -211,11 +211,13 @@ impl Visitor for Pusher<'_> {
     }
 }
 
-/// The error of a command: errorstats has counted it already, so it is marked.
+/// Marks the table of an error that a command gave, which has been counted.
+pub(super) const IS_COUNTED: &str = "ignore_error_stats_update";
+
 pub(super) fn push_command_error(lua: Stack, text: &[u8]) {
     lua.push_error_table(text);
     lua.push_boolean(true);
-    lua.set_field(-2, "ignore_error_stats_update");
+    lua.set_field(-2, IS_COUNTED);
 }
 
 /// Takes a reply that the script throws away; only its being an error matters.

@@ -4,7 +4,7 @@
 //! on, or kills it. `finish` writes the answer of one that is done. Between these calls nothing of
 //! the engine is borrowed: each hands over the commands that `redis.call` reaches meanwhile.
 
-use super::answer;
+use super::answer::{self, OnError};
 use super::fiber::{self, Fiber, Suspender};
 use super::heap::{self, Heap};
 use super::push::Frame;
@@ -309,7 +309,7 @@ impl Lua {
         self.vm.failed_at.set(None);
         self.words_bytes = sandbox::set_words(lua, &script.words[0], "KEYS", keys)
             + sandbox::set_words(lua, &script.words[1], "ARGV", argv);
-        lua.push_function(answer::on_error);
+        lua.push_function(answer::note_place);
         lua.push_kept(script.function);
         // Set each time, since `setfenv` may have changed it.
         let environment = if script.assigns_globals { &self.vm.guard } else { &self.vm.globals };
@@ -352,11 +352,11 @@ impl Lua {
     }
 
     /// Writes the answer of the script that is done, or says how it failed. Once.
-    pub fn finish(&mut self, reply: &mut Reply<'_>) -> Result {
+    pub fn finish(&mut self, reply: &mut Reply<'_>, on_error: OnError) -> Result {
         let script = self.current.take().expect("a script is done");
         let result = match self.status {
-            ffi::LUA_OK => answer::write(&self.vm, reply),
-            status => Err(answer::failure(&self.vm, &script, status)),
+            ffi::LUA_OK => answer::write(&self.vm, reply, on_error),
+            status => Err(answer::failure(&self.vm, &script, status, on_error)),
         };
         self.vm.main().set_top(0);
         if self.words_bytes > KEPT_WORDS_BYTES_MAX {
@@ -497,7 +497,7 @@ mod tests {
             let verdict = if kill { Verdict::Kill } else { Verdict::GoOn };
             outcome = lua.resume(verdict, &mut fake);
         }
-        match lua.finish(&mut reply) {
+        match lua.finish(&mut reply, &mut |_, _| {}) {
             Ok(()) => out.escape_ascii().to_string(),
             Err(error) => error.to_string(),
         }
@@ -813,7 +813,7 @@ mod tests {
         let script = lua.eval(source).unwrap();
         let (mut fake, mut out) = (Fake::default(), Vec::new());
         assert_eq!(lua.start(script, &[], &[], &mut fake), Outcome::Done);
-        lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2)).unwrap();
+        lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2), &mut |_, _| {}).unwrap();
         assert_eq!((out.as_slice(), fake.log), (&b":15\r\n"[..], vec!["Warning a 1".to_owned()]));
     }
 }

@@ -39,7 +39,8 @@ fuzz_target!(|data: &[u8]| {
         }
         assert_eq!(outcome, Outcome::Done, "it does not end");
         let mut answer = Vec::new();
-        if let Err(error) = lua.finish(&mut Reply::bytes(&mut answer, Protocol::Resp2)) {
+        let mut reply = Reply::bytes(&mut answer, Protocol::Resp2);
+        if let Err(error) = lua.finish(&mut reply, &mut |_, _| {}) {
             panic!("{error}");
         }
     });
