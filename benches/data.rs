@@ -6,7 +6,7 @@ use std::ops::Bound::Included;
 use toril::config::Limits;
 use toril::data::list::Side;
 use toril::data::stream::{Keep, StreamId};
-use toril::data::{List, Stream, Zset};
+use toril::data::{Hash, List, Stream, Zset};
 use toril::util::rng::Rng;
 
 #[global_allocator]
@@ -106,5 +106,44 @@ fn streams(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, zsets, lists, streams);
+/// As BullMQ writes a job, reads it, and counts an attempt.
+fn hashes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hash of a job");
+    let limits = Limits::default();
+    let data = format!(r#"{{"to":"{}"}}"#, "x".repeat(240));
+    let fields: [(&[u8], &[u8]); 6] = [
+        (b"name", b"mail"),
+        (b"data", data.as_bytes()),
+        (b"opts", br#"{"delay":3600000,"attempts":0}"#),
+        (b"timestamp", b"1785556642040"),
+        (b"delay", b"3600000"),
+        (b"priority", b"0"),
+    ];
+    let write = || {
+        let mut hash = Hash::new();
+        fields.iter().for_each(|(field, value)| assert!(hash.set(field, value)));
+        hash.settle(&limits);
+        hash
+    };
+    group.bench_function("write", |bencher| bencher.iter(write));
+    let mut hash = write();
+    group.bench_function("read all", |bencher| {
+        bencher.iter(|| hash.iter().map(|(field, value)| field.len() + value.len()).sum::<usize>());
+    });
+    group.bench_function("read three", |bencher| {
+        bencher.iter(|| {
+            let fields: [&[u8]; 3] = [b"opts", b"attemptsMade", b"delay"];
+            fields.map(|field| hash.get(field).map(|value| value.len()))
+        });
+    });
+    let mut attempts = 0;
+    group.bench_function("count an attempt", |bencher| {
+        bencher.iter(|| {
+            attempts = (attempts + 1) % 100;
+            hash.set(b"attemptsMade", itoa::Buffer::new().format(attempts).as_bytes())
+        });
+    });
+}
+
+criterion_group!(benches, zsets, lists, streams, hashes);
 criterion_main!(benches);

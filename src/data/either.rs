@@ -125,6 +125,6 @@ mod tests {
         let View::Large(large) = either.view() else { panic!("not large") };
         assert_eq!(large, "larger");
         let View::Packed(packed) = copy.view() else { panic!("not packed") };
-        assert_eq!(packed.text(0), (&b"small"[..], 6));
+        assert_eq!(&*packed.text(0).0, b"small");
     }
 }

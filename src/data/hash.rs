@@ -7,6 +7,8 @@
 //! What OBJECT ENCODING says is a matter of its own: Redis goes from "listpack" to "hashtable" by
 //! limits that can be set, and never back.
 
+use std::ops::Range;
+
 use crate::config::Limits;
 use crate::data::either::{Either, View, ViewMut};
 use crate::data::indexed::Indexed;
@@ -58,9 +60,7 @@ impl Hash {
 
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
         match self.0.view() {
-            View::Packed(packed) => {
-                find(packed, field).map(|place| Item::of_bytes(packed.text(place.value).0))
-            }
+            View::Packed(packed) => find(packed, field).map(|place| packed.text(place.value).0),
             View::Large(large) => {
                 large.pairs.find(field).map(|at| large.pairs.entries()[at].1.bytes())
             }
@@ -191,17 +191,8 @@ impl Hash {
 }
 
 fn find(packed: &Packed, field: &[u8]) -> Option<Place> {
-    let len = packed.body().len();
-    let mut start = 0;
-    while start < len {
-        let (text, value) = packed.text(start);
-        let (_, end) = packed.text(value);
-        if text == field {
-            return Some(Place { field: start, value, end });
-        }
-        start = end;
-    }
-    None
+    let Range { start, end } = packed.find(field, 2)?;
+    Some(Place { field: start, value: end, end: packed.skip(end) })
 }
 
 fn has_room(packed: &Packed, place: Option<&Place>, field: &[u8], value: &[u8]) -> bool {
@@ -218,7 +209,7 @@ impl Large {
         let mut pairs = Indexed::new();
         let mut texts = packed.texts();
         while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
-            pairs.push(field, Str::of_bytes(value));
+            pairs.push(&field, Str::of_bytes(&value));
         }
         Self { pairs, tally: Tally::read(packed) }
     }
@@ -289,7 +280,7 @@ impl<'a> Iterator for Iter<'a> {
             Walk::Packed { packed, offset } => {
                 for _ in 0..2 * count {
                     if *offset < packed.body().len() {
-                        *offset = packed.text(*offset).1;
+                        *offset = packed.skip(*offset);
                     }
                 }
                 if *offset == packed.body().len() {
@@ -298,7 +289,7 @@ impl<'a> Iterator for Iter<'a> {
                 let (field, value_at) = packed.text(*offset);
                 let (value, end) = packed.text(value_at);
                 *offset = end;
-                Some((Item::of_bytes(field), Item::of_bytes(value)))
+                Some((field, value))
             }
             Walk::Large(pairs) => {
                 pairs.nth(count).map(|(field, value)| (field.bytes(), value.bytes()))
@@ -442,8 +433,11 @@ mod tests {
         assert_eq!(hash.heap_size(), 0);
         hash.set(b"name", b"paint");
         hash.set(b"data", &[b'x'; 500]);
-        // The block's header, the head, two bytes for each of these fields, and a length before
-        // each other text.
-        assert_eq!(hash.heap_size(), 8 + 4 + 2 + (1 + 5) + 2 + (2 + 500));
+        hash.set(b"timestamp", b"1785556642040");
+        hash.set(b"priority", b"0");
+        // The block's header and the head; then a byte for each of these fields, a length before
+        // texts, and what a number needs.
+        let values = [1 + 5, 2 + 500, 1 + 6, 1];
+        assert_eq!(hash.heap_size(), 8 + 4 + values.map(|len| 1 + len).iter().sum::<usize>());
     }
 }

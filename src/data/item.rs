@@ -17,7 +17,11 @@ pub struct Item<'a>(Form<'a>);
 #[derive(Clone, Copy)]
 enum Form<'a> {
     Bytes(&'a [u8]),
-    Digits { digits: [u8; DIGITS_MAX], len: u8 },
+    /// To the end of the array.
+    Digits {
+        digits: [u8; DIGITS_MAX],
+        start: u8,
+    },
 }
 
 impl<'a> Item<'a> {
@@ -26,19 +30,46 @@ impl<'a> Item<'a> {
     }
 
     pub fn of_number(number: u64) -> Self {
-        Self::of_digits(itoa::Buffer::new().format(number).as_bytes())
+        Self::of_digits(number, false)
     }
 
     pub fn of_integer(integer: i64) -> Self {
-        Self::of_digits(itoa::Buffer::new().format(integer).as_bytes())
+        Self::of_digits(integer.unsigned_abs(), integer < 0)
     }
 
-    fn of_digits(text: &[u8]) -> Self {
+    /// Writes from the end, two digits at a time, to where they are read: copying them there from
+    /// a buffer costs as much again.
+    fn of_digits(mut magnitude: u64, is_negative: bool) -> Self {
         let mut digits = [0; DIGITS_MAX];
-        digits[..text.len()].copy_from_slice(text);
-        Item(Form::Digits { digits, len: text.len() as u8 })
+        let mut start = DIGITS_MAX;
+        while magnitude >= 10 {
+            start -= 2;
+            digits[start..start + 2].copy_from_slice(&PAIRS[(magnitude % 100) as usize]);
+            magnitude /= 100;
+        }
+        // What is left has one digit; or none, unless it was 0 from the beginning.
+        if magnitude > 0 || start == DIGITS_MAX {
+            start -= 1;
+            digits[start] = b'0' + magnitude as u8;
+        }
+        if is_negative {
+            start -= 1;
+            digits[start] = b'-';
+        }
+        Item(Form::Digits { digits, start: start as u8 })
     }
 }
+
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 impl Deref for Item<'_> {
     type Target = [u8];
@@ -46,7 +77,7 @@ impl Deref for Item<'_> {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Form::Bytes(bytes) => bytes,
-            Form::Digits { digits, len } => &digits[..usize::from(*len)],
+            Form::Digits { digits, start } => &digits[usize::from(*start)..],
         }
     }
 }
@@ -91,6 +122,12 @@ mod tests {
             if let Some(number) = number {
                 assert_eq!(&*Item::of_number(number), text.as_bytes());
             }
+        }
+        for number in 0..2_000 {
+            assert_eq!(&*Item::of_integer(-number), (-number).to_string().as_bytes());
+        }
+        for number in (0..64).map(|bit| u64::MAX >> bit) {
+            assert_eq!(&*Item::of_number(number), number.to_string().as_bytes());
         }
         assert_eq!(&*Item::of_number(u64::MAX), b"18446744073709551615");
         assert_eq!(&*Item::of_integer(i64::MIN), b"-9223372036854775808");

@@ -1,12 +1,15 @@
 //! A small collection in one block: a head, then the elements one behind the other.
 //!
-//! Texts stand in the order they came, each behind its length. Looking one up walks past those
-//! before it, about a nanosecond each, which for a dozen costs less than hashing. Names of fields
-//! that many hashes have stand as two bytes (`WORDS`).
+//! Texts stand in the order they came, each in its code (`Code`): names of fields that many hashes
+//! have as one byte, decimal integers as the bytes of the number, all others behind their length.
+//! Looking one up walks past those before it, about a nanosecond each, which for a dozen costs less
+//! than hashing.
 
 use std::ops::Range;
 
 use crate::data::block::Block;
+use crate::data::item::Item;
+use crate::util::number;
 
 /// More elements, or a larger block, and the collection gets an index instead. A change moves what
 /// stands behind it, so the size bounds its cost. Lengths of elements do not matter.
@@ -53,15 +56,30 @@ impl Packed {
     }
 
     /// The text at an offset, and the offset behind it.
-    pub fn text(&self, offset: usize) -> (&[u8], usize) {
+    pub fn text(&self, offset: usize) -> (Item<'_>, usize) {
         let body = self.body();
-        match read_len(body, offset) {
-            (Length::Bytes(len), start) => (&body[start..start + len], start + len),
-            (Length::Word(code), end) => (WORDS[code], end),
-        }
+        let first = body[offset];
+        let Range { start, end } = extent(body, offset);
+        let item = match first {
+            ..INTEGER | LONG..=HUGE => Item::of_bytes(&body[start..end]),
+            INTEGER..LONG => {
+                let mut bytes = [0; size_of::<i64>()];
+                bytes[..end - start].copy_from_slice(&body[start..end]);
+                let magnitude = i64::from_le_bytes(bytes);
+                Item::of_integer(if first & NEGATIVE == 0 { magnitude } else { !magnitude })
+            }
+            WORD..TINY => Item::of_bytes(WORDS[usize::from(first & !WORD)]),
+            TINY.. => Item::of_number((first & !TINY).into()),
+        };
+        (item, end)
     }
 
-    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
+    /// The offset behind the text at an offset.
+    pub fn skip(&self, offset: usize) -> usize {
+        extent(self.body(), offset).end
+    }
+
+    pub fn texts(&self) -> impl Iterator<Item = Item<'_>> {
         let mut offset = 0;
         std::iter::from_fn(move || {
             if offset == self.body().len() {
@@ -73,25 +91,38 @@ impl Packed {
         })
     }
 
-    pub fn push_text(&mut self, text: &[u8]) {
-        let end = self.body().len();
-        self.splice(end..end, &[&Prefix::of_len(text.len()), text]);
+    /// The place of a text among the first, the one `stride` behind it, and so on. A text has one
+    /// code, so that codes are compared, and none is read.
+    #[inline]
+    pub fn find(&self, text: &[u8], stride: usize) -> Option<Range<usize>> {
+        let body = self.body();
+        let code = Code::of(text);
+        let mut start = 0;
+        while start < body.len() {
+            let mut end = extent(body, start).end;
+            if body[start] == code.head[0] && code.is(&body[start..end]) {
+                return Some(start..end);
+            }
+            (1..stride).for_each(|_| end = extent(body, end).end);
+            start = end;
+        }
+        None
     }
 
-    /// A field, which may be one of `WORDS`, and its value.
+    pub fn push_text(&mut self, text: &[u8]) {
+        let end = self.body().len();
+        self.replace_text(end..end, text);
+    }
+
     pub fn push_pair(&mut self, field: &[u8], value: &[u8]) {
         let end = self.body().len();
-        let len = Prefix::of_len(value.len());
-        match code_of(field) {
-            Some(code) => self.splice(end..end, &[&[code | MORE, 0], &len, value]),
-            None => {
-                self.splice(end..end, &[&Prefix::of_len(field.len()), field, &len, value]);
-            }
-        }
+        let (field, value) = (Code::of(field), Code::of(value));
+        self.splice(end..end, &[field.head(), field.tail, value.head(), value.tail]);
     }
 
     pub fn replace_text(&mut self, range: Range<usize>, text: &[u8]) {
-        self.splice(range, &[&Prefix::of_len(text.len()), text]);
+        let code = Code::of(text);
+        self.splice(range, &[code.head(), code.tail]);
     }
 
     /// Replaces bytes of the body.
@@ -107,68 +138,106 @@ impl Packed {
     }
 }
 
-/// In a byte of a length: another follows.
-const MORE: u8 = 0x80;
-
-/// What stands before a text, or instead of it.
-enum Length {
-    Bytes(usize),
-    Word(usize),
+/// A text as it is written. Its first byte tells how to read it:
+///
+/// | first byte | then | stands for |
+/// |---|---|---|
+/// | `00` to `5f` | so many bytes | the bytes |
+/// | `60` to `67` | 1 to 8 bytes of a number, the lowest first | its digits |
+/// | `68` to `6f` | the same with all bits inverted | the digits of the negative number |
+/// | `70` to `7e` | a length's low byte; its high bits are in the first | so many bytes |
+/// | `7f` | a length in 4 bytes, the lowest first | so many bytes |
+/// | `80` to `bf` | | a word |
+/// | `c0` to `ff` | | the digits of 0 to 63 |
+///
+/// Each text has one code: words before integers, the shortest form before longer ones.
+struct Code<'a> {
+    head: [u8; HEAD_LEN_MAX],
+    head_len: usize,
+    tail: &'a [u8],
 }
 
-/// A length at the offset, and the offset behind it: 7 bits a byte, the lowest first. No length
-/// ends in a zero byte behind others, so that is how a word is written.
-fn read_len(body: &[u8], mut offset: usize) -> (Length, usize) {
-    let (mut len, mut shift) = (0, 0);
-    loop {
-        let byte = body[offset];
-        offset += 1;
-        len |= usize::from(byte & !MORE) << shift;
-        if byte < MORE {
-            let is_word = byte == 0 && shift > 0;
-            return (if is_word { Length::Word(len) } else { Length::Bytes(len) }, offset);
+const INTEGER: u8 = 0x60;
+const NEGATIVE: u8 = 0x08;
+const LONG: u8 = 0x70;
+const HUGE: u8 = 0x7f;
+const WORD: u8 = 0x80;
+const TINY: u8 = 0xc0;
+
+const SHORT_LEN_MAX: usize = INTEGER as usize - 1;
+const LONG_LEN_MAX: usize = (((HUGE - LONG) as usize) << 8) - 1;
+const TINY_MAX: i64 = (u8::MAX - TINY) as i64;
+
+/// A number of eight bytes behind the first.
+const HEAD_LEN_MAX: usize = 9;
+
+impl<'a> Code<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        if let Some(word) = word_of(text) {
+            return Self::new(WORD | word, &[], b"");
         }
-        shift += 7;
-    }
-}
-
-/// A text's length as it is written before the text.
-struct Prefix {
-    bytes: [u8; 5],
-    len: usize,
-}
-
-impl Prefix {
-    fn of_len(len: usize) -> Self {
-        let mut it = Self { bytes: [0; 5], len: 0 };
-        let mut rest = len;
-        while rest >= usize::from(MORE) {
-            it.bytes[it.len] = rest as u8 | MORE;
-            it.len += 1;
-            rest >>= 7;
+        if let Some(integer) = number::parse_i64(text) {
+            if (0..=TINY_MAX).contains(&integer) {
+                return Self::new(TINY | integer as u8, &[], b"");
+            }
+            let (magnitude, sign) =
+                if integer < 0 { (!integer as u64, NEGATIVE) } else { (integer as u64, 0) };
+            // At least one, for -1 has no bit set.
+            let len = (u64::BITS - (magnitude | 1).leading_zeros()).div_ceil(8);
+            let bytes = &magnitude.to_le_bytes()[..len as usize];
+            return Self::new(INTEGER | sign | (len as u8 - 1), bytes, b"");
         }
-        it.bytes[it.len] = rest as u8;
-        it.len += 1;
-        it
+        let len = text.len();
+        let [low, high, ..] = (len as u32).to_le_bytes();
+        if len <= SHORT_LEN_MAX {
+            Self::new(low, &[], text)
+        } else if len <= LONG_LEN_MAX {
+            Self::new(LONG | high, &[low], text)
+        } else {
+            Self::new(HUGE, &(len as u32).to_le_bytes(), text)
+        }
+    }
+
+    fn new(first: u8, rest: &[u8], tail: &'a [u8]) -> Self {
+        let mut head = [first; HEAD_LEN_MAX];
+        head[1..=rest.len()].copy_from_slice(rest);
+        Self { head, head_len: 1 + rest.len(), tail }
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+
+    fn is(&self, bytes: &[u8]) -> bool {
+        bytes.strip_prefix(self.head()).is_some_and(|tail| tail == self.tail)
     }
 }
 
-impl std::ops::Deref for Prefix {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+/// The bytes behind what tells how many they are.
+#[inline(always)]
+fn extent(body: &[u8], offset: usize) -> Range<usize> {
+    let first = body[offset];
+    let (start, len) = match first {
+        ..INTEGER => (offset + 1, usize::from(first)),
+        INTEGER..LONG => (offset + 1, usize::from(first & 7) + 1),
+        LONG..HUGE => (offset + 2, usize::from(first - LONG) << 8 | usize::from(body[offset + 1])),
+        HUGE => {
+            let len = body[offset + 1..].first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
+            (offset + 5, len as usize)
+        }
+        WORD.. => (offset + 1, 0),
+    };
+    start..start + len
 }
 
 macro_rules! words {
-    ($($code:literal $word:literal)*) => {
-        /// By code, at most 127 of them.
+    ($($number:literal $word:literal)*) => {
+        /// By number, at most 64 of them.
         const WORDS: &[&[u8]] = &[$($word),*];
 
-        fn code_of(text: &[u8]) -> Option<u8> {
+        fn word_of(text: &[u8]) -> Option<u8> {
             match text {
-                $($word => Some($code),)*
+                $($word => Some($number),)*
                 _ => None,
             }
         }
@@ -186,38 +255,99 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::rng::Rng;
+
+    /// The text comes back from between its neighbours, is found there, and takes so many bytes.
+    fn check(text: &[u8], len: usize) {
+        let mut packed = Packed::default();
+        [b"before", text, b"behind"].iter().for_each(|text| packed.push_text(text));
+        let start = packed.skip(0);
+        let (item, end) = packed.text(start);
+        assert_eq!((&*item, end - start), (text, len), "{}", text.escape_ascii());
+        assert_eq!(packed.find(text, 1), Some(start..end));
+        assert_eq!(&*packed.text(end).0, b"behind");
+    }
 
     #[test]
-    fn fields_that_are_words_take_two_bytes() {
-        let mut packed = Packed::default();
-        for (code, word) in WORDS.iter().enumerate() {
-            assert_eq!(code_of(word), Some(code as u8));
-            packed.push_pair(word, b"");
-            packed.push_pair(&word[1..], word);
+    fn words_and_integers_are_short() {
+        for (number, word) in WORDS.iter().enumerate() {
+            assert_eq!(word_of(word), Some(number as u8));
+            check(word, 1);
+            check(&word[1..], word.len());
         }
-        let lens = WORDS.iter().map(|word| (2 + 1) + (1 + word.len() - 1) + (1 + word.len()));
-        assert_eq!(packed.body().len(), lens.sum::<usize>());
-        let expect = WORDS.iter().flat_map(|word| [word, &b""[..], &word[1..], word]);
-        assert!(packed.texts().eq(expect));
+        for (text, len) in [
+            ("0", 1),
+            ("63", 1),
+            ("64", 2),
+            ("255", 2),
+            ("256", 3),
+            ("3600000", 4),
+            ("1785556642040", 7),
+            ("9223372036854775807", 9),
+            ("9223372036854775808", 20),
+            ("-1", 2),
+            ("-256", 2),
+            ("-257", 3),
+            ("-9223372036854775808", 9),
+            ("-9223372036854775809", 21),
+            ("-0", 3),
+            ("-", 2),
+            ("", 1),
+            ("00", 3),
+            ("+1", 3),
+            ("1.0", 4),
+            ("1e3", 4),
+            (" 1", 3),
+        ] {
+            check(text.as_bytes(), len);
+        }
     }
 
     #[test]
     fn texts_of_any_length_come_back() {
-        let lens = [0, 1, 127, 128, 300, 16_383, 16_384, 70_000];
-        let texts = lens.map(|len| vec![len as u8; len]);
+        for (len, head_len) in
+            [(0, 1), (95, 1), (96, 2), (256, 2), (3_839, 2), (3_840, 5), (70_000, 5)]
+        {
+            check(&vec![b'x'; len], head_len + len);
+        }
+    }
+
+    #[test]
+    fn random_texts_come_back() {
+        for seed in 0..200 {
+            let mut rng = Rng::from_seed(seed);
+            // Mostly nearly integers.
+            let mut text = || -> Vec<u8> {
+                let bytes: &[u8] = [&b"0123456789"[..], b"-0019", b"nameid.e+ "][rng.below(3)];
+                (0..rng.below(24)).map(|_| bytes[rng.below(bytes.len())]).collect()
+            };
+            let mut texts: Vec<_> = (0..20).map(|_| text()).collect();
+            let mut packed = Packed::default();
+            texts.chunks(2).for_each(|pair| packed.push_pair(&pair[0], &pair[1]));
+            let (start, end) = (packed.skip(0), packed.skip(packed.skip(0)));
+            texts[1] = text();
+            packed.replace_text(start..end, &texts[1]);
+            assert!(packed.texts().map(|it| it.to_vec()).eq(texts.iter().cloned()), "seed {seed}");
+            for stride in [1, 2] {
+                for text in &texts {
+                    let at = texts.iter().step_by(stride).position(|other| other == text);
+                    let start = at.map(|at| (0..at * stride).fold(0, |at, _| packed.skip(at)));
+                    assert_eq!(packed.find(text, stride).map(|range| range.start), start);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_head_stays() {
         let mut packed = Packed::default();
         assert_eq!(packed.head(), Head::default());
-        texts.iter().for_each(|text| packed.push_text(text));
-        packed.set_head(Head { flags: 3, count: 200, longest: 65_000 });
-        assert!(packed.texts().eq(texts.iter().map(Vec::as_slice)));
-        assert_eq!(packed.head(), Head { flags: 3, count: 200, longest: 65_000 });
-
-        let (_, start) = packed.text(0);
-        let (_, end) = packed.text(start);
-        packed.replace_text(start..end, b"other");
-        assert_eq!(packed.text(start).0, b"other");
-        assert_eq!(packed.texts().count(), texts.len());
+        packed.push_text(b"text");
+        let head = Head { flags: 3, count: 200, longest: 65_000 };
+        packed.set_head(head);
+        packed.push_text(b"other");
+        assert_eq!(packed.head(), head);
         packed.splice(0..packed.body().len(), &[]);
-        assert_eq!(packed.texts().count(), 0);
+        assert_eq!((packed.head(), packed.texts().count()), (head, 0));
     }
 }

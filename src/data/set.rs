@@ -72,7 +72,7 @@ impl Set {
             Layout::Integers(integers) => {
                 number::parse_i64(member).is_some_and(|member| search(integers, member).is_ok())
             }
-            Layout::Texts(packed) => packed.texts().any(|text| text == member),
+            Layout::Texts(packed) => packed.find(member, 1).is_some(),
             Layout::Large(large) => large.members.find(member).is_some(),
         }
     }
@@ -111,7 +111,7 @@ impl Set {
             Layout::Integers(integers) => {
                 number::parse_i64(member).and_then(|member| search(integers, member).ok())
             }
-            Layout::Texts(packed) => packed.texts().position(|text| text == member),
+            Layout::Texts(packed) => packed.texts().position(|text| *text == *member),
             Layout::Large(large) => large.members.find(member),
         };
         found.is_some_and(|index| {
@@ -245,9 +245,9 @@ impl Set {
                     packed.splice(at..at + INTEGER_BYTES, &[]);
                     return Str::of_integer(i64::from_le_bytes(integer));
                 }
-                let start = (0..index).fold(0, |offset, _| packed.text(offset).1);
+                let start = (0..index).fold(0, |offset, _| packed.skip(offset));
                 let (text, end) = packed.text(start);
-                let removed = Str::of_bytes(text);
+                let removed = Str::of_bytes(&text);
                 packed.splice(start..end, &[]);
                 tally.write(packed, -1);
                 removed
@@ -347,7 +347,7 @@ impl<'a> Iterator for Iter<'a> {
                 let len = packed.body().len();
                 for _ in 0..count {
                     if *offset < len {
-                        *offset = packed.text(*offset).1;
+                        *offset = packed.skip(*offset);
                     }
                 }
                 if *offset == len {
@@ -355,7 +355,7 @@ impl<'a> Iterator for Iter<'a> {
                 }
                 let (text, end) = packed.text(*offset);
                 *offset = end;
-                Some(Item::of_bytes(text))
+                Some(text)
             }
             Walk::Large(members) => members.nth(count).map(|(member, ())| member.bytes()),
         }
@@ -500,6 +500,6 @@ mod tests {
         set.add(b"7");
         assert_eq!(set.heap_size(), 8 + 4 + 8);
         set.add(b"seven");
-        assert_eq!(set.heap_size(), 8 + 4 + (1 + 1) + (1 + 5));
+        assert_eq!(set.heap_size(), 8 + 4 + 1 + (1 + 5));
     }
 }
