@@ -95,6 +95,11 @@ pub(super) fn watch(lua: Stack) {
     api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, SLICE));
 }
 
+/// Lets `state` run what is no script.
+pub(super) fn unwatch(lua: Stack) {
+    api!(lua_sethook(lua, None, 0, 0));
+}
+
 /// Interrupts `state` at every instruction, so that no `pcall` outlives a kill.
 pub(super) fn interrupt(lua: Stack) {
     api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1));

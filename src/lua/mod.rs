@@ -16,10 +16,12 @@
 
 mod answer;
 mod bit;
+mod chunk;
 mod cjson;
 mod cmsgpack;
 mod fiber;
 mod heap;
+mod hoist;
 mod push;
 mod random;
 mod redis;

@@ -293,7 +293,7 @@ pub(super) fn release_words(lua: Stack, kept: &[Cell<c_int>; 2]) {
     lua.pop(1);
 }
 
-fn push_globals(lua: Stack) {
+pub(super) fn push_globals(lua: Stack) {
     lua.push_kept(*lua.vm().globals.get().expect("the sandbox is installed"));
 }
 

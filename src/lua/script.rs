@@ -1,5 +1,7 @@
 //! Scripts: their names, first lines and flags, and how they become functions.
 
+use super::chunk::{Chunk, Function, Opcode};
+use super::hoist;
 use super::stack::{Stack, api};
 use crate::proto::{Error, Result};
 use mlua::ffi;
@@ -97,12 +99,18 @@ pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
     if let Err(message) = load(lua, body, CHUNK_NAME) {
         return Err(Error::quoting("ERR Error compiling script (new function): ", &message, ""));
     }
+    let dump = dump(lua);
+    let chunk = Chunk::parse(&dump);
+    let assigns_globals = chunk.as_ref().is_none_or(|chunk| assigns_globals(&chunk.main));
+    if let Some(chunk) = chunk.filter(|_| !assigns_globals) {
+        hoist::hoist(lua, &chunk);
+    }
     Ok(Script {
         sha,
         flags,
         title: title(body).map(Into::into),
         source_size: source.len(),
-        assigns_globals: assigns_globals(lua),
+        assigns_globals,
         function: lua.keep(),
         words: [Cell::new(ffi::LUA_NOREF), Cell::new(ffi::LUA_NOREF)],
         used: Cell::new(0),
@@ -201,9 +209,8 @@ fn title(body: &[u8]) -> Option<String> {
     (!title.is_empty()).then(|| title.to_owned())
 }
 
-/// Whether the function on top, or one inside it, assigns to a global variable. One that does not
-/// may run in the true table of globals, where reads are direct: it cannot change it.
-fn assigns_globals(lua: Stack) -> bool {
+/// The function on top as `lua_dump` writes it.
+fn dump(lua: Stack) -> Vec<u8> {
     unsafe extern "C-unwind" fn append(
         _: *mut ffi::lua_State,
         bytes: *const c_void,
@@ -218,74 +225,25 @@ fn assigns_globals(lua: Stack) -> bool {
     }
     let mut dump: Vec<u8> = Vec::new();
     api!(lua_dump_(lua, append, (&raw mut dump).cast()));
-    Dump { rest: &dump }.assigns_globals().unwrap_or(true)
+    dump
 }
 
-/// A compiled chunk as `lua_dump` writes it on this machine.
-struct Dump<'a> {
-    rest: &'a [u8],
+/// Pushes the function that a dump of our own is; false if Lua refuses it.
+pub(super) fn load_compiled(lua: Stack, dump: &[u8]) -> bool {
+    let name = c"=".as_ptr(); // Of no use: a dump says where it is from.
+    let status = api!(luaL_loadbuffer(lua, dump.as_ptr().cast(), dump.len(), name));
+    if status != ffi::LUA_OK {
+        lua.pop(1);
+    }
+    status == ffi::LUA_OK
 }
 
-impl Dump<'_> {
-    const HEADER_BYTES: usize = 12;
-    const INSTRUCTION_BYTES: usize = 4;
-    const OPCODE: u32 = 0x3f;
-    const SETGLOBAL: u32 = 7;
-
-    /// None if the dump is not laid out as expected.
-    fn assigns_globals(mut self) -> Option<bool> {
-        self.take(Self::HEADER_BYTES)?;
-        self.function()
-    }
-
-    fn function(&mut self) -> Option<bool> {
-        self.text()?; // Source.
-        self.take(2 * size_of::<c_int>() + 4)?; // Lines; counts of upvalues, parameters, registers.
-        let count = self.count()?;
-        let code = self.take(count * Self::INSTRUCTION_BYTES)?;
-        let mut assigns = code.chunks_exact(Self::INSTRUCTION_BYTES).any(|instruction| {
-            let instruction = u32::from_ne_bytes(instruction.try_into().unwrap_or_default());
-            instruction & Self::OPCODE == Self::SETGLOBAL
-        });
-        for _ in 0..self.count()? {
-            match c_int::from(*self.take(1)?.first()?) {
-                ffi::LUA_TNIL => {}
-                ffi::LUA_TBOOLEAN => drop(self.take(1)?),
-                ffi::LUA_TNUMBER => drop(self.take(size_of::<f64>())?),
-                ffi::LUA_TSTRING => self.text()?,
-                _ => return None,
-            }
-        }
-        for _ in 0..self.count()? {
-            assigns |= self.function()?;
-        }
-        let lines = self.count()?;
-        self.take(lines * size_of::<c_int>())?;
-        for _ in 0..self.count()? {
-            self.text()?; // A local variable and where it lives.
-            self.take(2 * size_of::<c_int>())?;
-        }
-        for _ in 0..self.count()? {
-            self.text()?; // An upvalue.
-        }
-        Some(assigns)
-    }
-
-    fn take(&mut self, len: usize) -> Option<&[u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    fn count(&mut self) -> Option<usize> {
-        let bytes = self.take(size_of::<c_int>())?.try_into().ok()?;
-        usize::try_from(c_int::from_ne_bytes(bytes)).ok()
-    }
-
-    fn text(&mut self) -> Option<()> {
-        let len = usize::from_ne_bytes(self.take(size_of::<usize>())?.try_into().ok()?);
-        self.take(len).map(drop)
-    }
+/// Whether a function, or one inside it, assigns to a global variable. One that does not may run in
+/// the true table of globals, where reads are direct: it cannot change it.
+fn assigns_globals(main: &Function<'_>) -> bool {
+    main.any(&mut |function| {
+        function.instructions().any(|(_, it)| it.opcode() == Opcode::SETGLOBAL)
+    })
 }
 
 #[cfg(test)]
@@ -341,6 +299,6 @@ mod tests {
             let script = lua.eval(source.as_bytes()).unwrap();
             assert_eq!(script.assigns_globals, expect, "{source}");
         }
-        assert_eq!(Dump { rest: b"\x1bLua" }.assigns_globals(), None);
+        assert!(Chunk::parse(b"\x1bLua").is_none());
     }
 }

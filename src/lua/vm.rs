@@ -296,6 +296,11 @@ impl Lua {
         self.evicted = evicted;
     }
 
+    #[cfg(test)]
+    pub(super) fn main(&self) -> Stack {
+        self.vm.main()
+    }
+
     /// Runs a script. `script` came from `find`, `eval` or `load` since the last `flush`.
     pub fn start(
         &mut self,
@@ -398,7 +403,7 @@ impl Lua {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::proto::Error;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -501,6 +506,11 @@ mod tests {
             Ok(()) => out.escape_ascii().to_string(),
             Err(error) => error.to_string(),
         }
+    }
+
+    /// Runs a script with `words` as `ARGV`, the first one also as `KEYS`.
+    pub fn run_once(lua: &mut Lua, source: &str, words: &[&[u8]]) -> String {
+        run(lua, source, words, Protocol::Resp2, false)
     }
 
     fn check(source: &str, expect: &str) {

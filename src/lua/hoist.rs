@@ -1,0 +1,318 @@
+//! Functions that a script defines anew each time it runs, made once.
+//!
+//! A script of BullMQ opens with up to forty `local function`s. Lua makes a closure of each one at
+//! every run, finds the variables it captures, and collects all of it afterwards: a seventh of what
+//! such a script costs. A function can be made once if every variable that it captures holds the
+//! same value at every run: `redis.call` and its like, and other such functions. So a script
+//! becomes two chunks: one is run once and returns these functions; in the other they are upvalues,
+//! and each `CLOSURE` reads one.
+//!
+//! Nobody can tell: a function is equal to none of another run; what is assigned to a captured
+//! variable, by anybody, rules the variable out; a definition in a loop makes a function each time
+//! round; and a script that could lay hands on functions' environments is left alone.
+
+use super::chunk::{Chunk, Function, Instruction, Local, Opcode};
+use super::stack::{Stack, api};
+use super::{fiber, sandbox, script};
+use mlua::ffi;
+use std::ffi::c_int;
+
+/// Without one of these names no script can reach `setfenv`, which changes a function for good.
+const REACHES: [&[u8]; 3] = [b"setfenv", b"getfenv", b"_G"];
+
+/// A table that no script can change; what its fields hold is the same at every run.
+const LIBRARY: &[u8] = b"redis";
+
+/// A function's upvalues are counted in a byte.
+const HOISTED_MAX: usize = u8::MAX as usize;
+
+/// Puts a script of the same meaning in place of the one on top, if it has functions to make once.
+pub(super) fn hoist(lua: Stack, chunk: &Chunk<'_>) {
+    let Some(split) = split(chunk) else { return };
+    let top = lua.top();
+    if run_maker(lua, &split) && script::load_compiled(lua, &split.script) {
+        for (upvalue, register) in (1..).zip(&split.registers) {
+            lua.push_copy(top + 1 + *register as c_int);
+            api!(lua_setupvalue(lua, -2, upvalue));
+        }
+        lua.replace(top);
+    }
+    lua.set_top(top);
+}
+
+/// Leaves what it returns on the stack.
+fn run_maker(lua: Stack, split: &Split) -> bool {
+    if !lua.reserve(split.returns as c_int + STACK_SPARE)
+        || !script::load_compiled(lua, &split.maker)
+    {
+        return false;
+    }
+    sandbox::push_globals(lua);
+    api!(lua_setfenv(lua, -2));
+    // It is no script, whose time is counted.
+    fiber::unwatch(lua);
+    let status = api!(lua_pcall(lua, 0, split.returns as c_int, 0));
+    fiber::watch(lua);
+    status == ffi::LUA_OK
+}
+
+const STACK_SPARE: c_int = 8;
+
+struct Split {
+    /// Returns the values of the first so many registers.
+    maker: Vec<u8>,
+    returns: usize,
+    /// The script, whose upvalues are to be those values, ...
+    script: Vec<u8>,
+    /// ... of these registers in this order.
+    registers: Vec<usize>,
+}
+
+/// None if there is no function to make once.
+fn split(chunk: &Chunk<'_>) -> Option<Split> {
+    let main = &chunk.main;
+    let is_plain = main.upvalues == 0
+        && !main.any(&mut |function| REACHES.iter().any(|name| function.names(name)));
+    if !is_plain {
+        return None;
+    }
+    let definitions = definitions(main);
+    let functions = || definitions.iter().filter(|definition| definition.is_function(main));
+    if functions().next().is_none() || functions().count() > HOISTED_MAX {
+        return None;
+    }
+    let returns = 1 + definitions.iter().map(|definition| definition.register).max()?;
+
+    let mut made = Vec::new();
+    for definition in &definitions {
+        made.extend_from_slice(&main.code[definition.at..definition.end]);
+    }
+    made.push(Instruction::abc(Opcode::RETURN, 0, returns + 1, 0));
+    // Lua wants the last instruction to return, whatever comes before.
+    made.push(Instruction::abc(Opcode::RETURN, 0, 1, 0));
+
+    let mut script = main.clone();
+    for (upvalue, definition) in functions().enumerate() {
+        let Definition { at, end, register } = *definition;
+        script.functions[main.code[at].bx()] = main.functions[main.code[at].bx()].emptied();
+        script.code[at] = Instruction::abc(Opcode::GETUPVAL, register, upvalue, 0);
+        if end > at + 1 {
+            script.code[at + 1] = Instruction::skip(end - at - 2);
+        }
+    }
+    script.upvalues = functions().count() as u8;
+    script.upvalue_names = vec![b"function"; functions().count()];
+    Some(Split {
+        maker: chunk.dump(&main.with_code(made)),
+        returns,
+        script: chunk.dump(&script),
+        registers: functions().map(|definition| definition.register).collect(),
+    })
+}
+
+/// The code that gives a variable the value which it has for good, at every run the same.
+#[derive(Clone, Copy)]
+struct Definition {
+    at: usize,
+    end: usize,
+    register: usize,
+}
+
+impl Definition {
+    /// Otherwise it is a field of a library, which takes two instructions and captures nothing.
+    fn is_function(&self, main: &Function<'_>) -> bool {
+        main.code[self.at].opcode() == Opcode::CLOSURE
+    }
+}
+
+fn definitions(main: &Function<'_>) -> Vec<Definition> {
+    let mut found: Vec<Definition> = Vec::new();
+    let rounds = loops(main);
+    for (at, instruction) in main.instructions() {
+        let register = instruction.a();
+        let end = match instruction.opcode() {
+            Opcode::CLOSURE => {
+                let end = at + 1 + main.operands(instruction);
+                let captures = &main.code[at + 1..end];
+                let is_constant = |capture: &Instruction| {
+                    capture.opcode() == Opcode::MOVE
+                        && (capture.b() == register
+                            || found.iter().any(|it| it.register == capture.b()))
+                };
+                if !captures.iter().all(is_constant) {
+                    continue;
+                }
+                end
+            }
+            Opcode::GETGLOBAL if main.text(instruction.bx()) == Some(LIBRARY) => {
+                let Some(field) = main.code.get(at + 1) else { continue };
+                let is_field = field.opcode() == Opcode::GETTABLE
+                    && (field.a(), field.b()) == (register, register)
+                    && field.c_constant().is_some_and(|place| main.text(place).is_some());
+                if !is_field {
+                    continue;
+                }
+                at + 2
+            }
+            _ => continue,
+        };
+        let is_repeated = rounds.iter().any(|&(from, to)| (from..=to).contains(&at));
+        if !is_repeated && is_variable(main, register, end) && !is_assigned(main, register, end) {
+            found.push(Definition { at, end, register });
+        }
+    }
+    found
+}
+
+/// Where jumps lead back: from there to the jump, code may run again.
+fn loops(main: &Function<'_>) -> Vec<(usize, usize)> {
+    let jumps = main.instructions().filter_map(|(at, instruction)| {
+        let is_jump = matches!(instruction.opcode(), Opcode::JMP | Opcode::FORLOOP);
+        let target = at as i64 + 1 + instruction.distance();
+        (is_jump && target <= at as i64).then(|| (usize::try_from(target).unwrap_or(0), at))
+    });
+    jumps.collect()
+}
+
+/// Whether a register is a variable's whose life begins at `from` and ends with the script.
+fn is_variable(main: &Function<'_>, register: usize, from: usize) -> bool {
+    let is_alive = |local: &&Local| local.from <= from && from < local.to;
+    let last = main.code.len() - 1;
+    main.locals
+        .iter()
+        .filter(is_alive)
+        .nth(register)
+        .is_some_and(|local| local.from == from && local.to >= last)
+}
+
+/// Whether somebody may give the variable in a register another value from `from` on.
+fn is_assigned(main: &Function<'_>, register: usize, from: usize) -> bool {
+    main.instructions().any(|(at, instruction)| {
+        let is_written = at >= from && writes(instruction, register);
+        let captures = main.code[at + 1..].iter().take(main.operands(instruction));
+        is_written
+            || instruction.opcode() == Opcode::CLOSURE
+                && captures.enumerate().any(|(upvalue, capture)| {
+                    (capture.opcode(), capture.b()) == (Opcode::MOVE, register)
+                        && assigns_upvalue(&main.functions[instruction.bx()], upvalue)
+                })
+    })
+}
+
+/// Whether an instruction may write a register; said of too many rather than too few.
+fn writes(instruction: Instruction, register: usize) -> bool {
+    let a = instruction.a();
+    match instruction.opcode() {
+        Opcode::LOADNIL => (a..=instruction.b()).contains(&register),
+        Opcode::SELF => (a..=a + 1).contains(&register),
+        Opcode::CALL | Opcode::TAILCALL | Opcode::VARARG => a <= register,
+        Opcode::FORLOOP | Opcode::FORPREP | Opcode::TFORLOOP => a <= register,
+        Opcode::MOVE..=Opcode::GETTABLE | Opcode::NEWTABLE..=Opcode::CONCAT => a == register,
+        Opcode::TESTSET | Opcode::CLOSURE => a == register,
+        _ => false,
+    }
+}
+
+fn assigns_upvalue(function: &Function<'_>, upvalue: usize) -> bool {
+    function.instructions().any(|(at, instruction)| match instruction.opcode() {
+        Opcode::SETUPVAL => instruction.b() == upvalue,
+        Opcode::CLOSURE => {
+            let captures = function.code[at + 1..].iter().take(function.operands(instruction));
+            captures.enumerate().any(|(inner, capture)| {
+                (capture.opcode(), capture.b()) == (Opcode::GETUPVAL, upvalue)
+                    && assigns_upvalue(&function.functions[instruction.bx()], inner)
+            })
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Lua, vm};
+    use super::*;
+
+    /// How many functions a script has that are made once.
+    fn hoisted(source: &str) -> usize {
+        let mut lua = Lua::new(1 << 24);
+        let script = lua.eval(source.as_bytes()).unwrap();
+        let stack: Stack = lua.main();
+        stack.push_kept(script.function);
+        let count = (1..).take_while(|&at| {
+            // SAFETY: the function is on top, and each upvalue that exists is popped.
+            let exists = !api!(lua_getupvalue(stack, -1, at)).is_null();
+            stack.pop(exists.into());
+            exists
+        });
+        let count = count.count();
+        stack.pop(1);
+        count
+    }
+
+    #[test]
+    fn functions_of_constants_are_made_once() {
+        for (source, expect) in [
+            ("local function f() return 1 end return f()", 1),
+            ("local f = function() return 1 end return f()", 1),
+            ("local call = redis.call local function f() return call('x') end return f()", 1),
+            (
+                "local function f() end local function g() f() end local function h() g() f() end h()",
+                3,
+            ),
+            ("local function f(n) if n > 0 then return f(n - 1) end end f(3)", 1),
+            ("local x = KEYS[1] local function f() return 1 end return f() .. x", 1),
+            ("local function f() return function() return 1 end end return f()()", 1),
+            ("if #KEYS == 0 then return 1 end local function f() return 2 end return f()", 1),
+        ] {
+            assert_eq!(hoisted(source), expect, "{source}");
+        }
+    }
+
+    #[test]
+    fn functions_of_what_changes_are_not() {
+        for source in [
+            "return 1",
+            "local x = KEYS[1] local function f() return x end return f()",
+            "local x = 1 local function f() return x end return f()",
+            "local x = {} local function f() return x end return f()",
+            "local f f = function() return 1 end return f()",
+            "local f = function() return 1 end f = nil return f",
+            "local f = function() return 1 end f = function() return 2 end return f()",
+            "local a, f = 1, function() return 1 end f = a return f",
+            "local function f() end local function g() f = 1 end return g()",
+            "local function f() end local function g() return function() f = 1 end end return g()",
+            "for i = 1, 2 do local function f() return i end f() end",
+            "for i = 1, 2 do local function f() return 1 end f() end",
+            "local i = 0 repeat i = i + 1 local f = function() end until f and i == 2",
+            "do local function f() return 1 end f() end local x = 1 return x",
+            "local call = cjson.encode local function f() return call(1) end return f()",
+            "local function f() return 1 end setfenv(f, {}) return f()",
+            "local function f() return 1 end getfenv()['set' .. 'fenv'](f, {}) return f()",
+            "local function f() return 1 end _G['set' .. 'fenv'](f, {}) return f()",
+            "local function f() return 1 end x = f return f()",
+        ] {
+            assert_eq!(hoisted(source), 0, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_made_once_is_like_any_other() {
+        let mut lua = Lua::new(1 << 24);
+        let source = "local call = redis.call
+            local function even(n) if n == 0 then return call end return even(n - 2) end
+            local function key() return KEYS[1] end
+            local function odd() error('odd') end
+            if ARGV[1] == 'odd' then odd() end
+            if ARGV[1] == 'name' then key.x = 1 end
+            return {key(), even(4) == redis.call and 1 or 0, #ARGV}";
+        let line_of_error = "ERR user_script:4: odd script: ";
+        let name_in_error = "ERR user_script:6: attempt to index local 'key' (a function value)";
+        for _ in 0..3 {
+            let run = |lua: &mut Lua, words: &[&[u8]]| vm::tests::run_once(lua, source, words);
+            assert_eq!(run(&mut lua, &[b"k1"]), r"*3\r\n$2\r\nk1\r\n:1\r\n:1\r\n");
+            assert_eq!(run(&mut lua, &[b"k2"]), r"*3\r\n$2\r\nk2\r\n:1\r\n:1\r\n");
+            assert!(run(&mut lua, &[b"odd"]).starts_with(line_of_error));
+            assert!(run(&mut lua, &[b"name"]).starts_with(name_in_error));
+        }
+    }
+}
