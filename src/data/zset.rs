@@ -36,6 +36,8 @@ struct Body {
     /// Of all members that ever came.
     member_bytes_max: usize,
     is_skiplist: bool,
+    /// A score of -0 came since the last command.
+    has_negative_zero: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -95,8 +97,7 @@ impl Zset {
     /// Adds a member or gives it another score, which is not NaN.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
         let body = &mut *self.body;
-        // Redis's listpack stores a zero as the integer, which has no sign.
-        let score = if body.is_skiplist { score } else { score + 0.0 };
+        body.has_negative_zero |= score == 0.0 && score.is_sign_negative();
         let probe = Probe::new(member);
         let Some(place) = body.find(probe) else {
             let key = body.members.add(probe);
@@ -205,6 +206,12 @@ impl Zset {
         body.is_skiplist |= body.len_expected > limits.zset_entries_max
             || body.member_bytes_max > limits.zset_value_bytes_max;
         body.len_expected = 0;
+        // Redis's listpack stores a zero as the integer, which has no sign.
+        if std::mem::take(&mut body.has_negative_zero) && !body.is_skiplist {
+            for rank in self.ranks_by_score(Bound::Included(0.0), Bound::Included(0.0)) {
+                self.body.entry_mut(self.body.at_rank(rank)).score = 0.0;
+            }
+        }
     }
 
     /// Whether Redis would keep it in a listpack.
@@ -246,6 +253,13 @@ impl Body {
         match &self.order {
             Order::Array(entries) => entries[place.at],
             Order::Tree(it) => it.tree.get(place),
+        }
+    }
+
+    fn entry_mut(&mut self, place: Place) -> &mut Entry {
+        match &mut self.order {
+            Order::Array(entries) => &mut entries[place.at],
+            Order::Tree(it) => it.tree.get_mut(place),
         }
     }
 
