@@ -72,11 +72,22 @@ impl Engine {
         self.set_now(now);
         let Some(client) = self.clients.get_mut(id) else { return };
         client.query_len = len;
-        if len > self.config.client_query_buffer_limit {
+        if client.state != State::Closing {
+            self.is_input_over_limit(id, len);
+        }
+    }
+
+    /// Whether more waits than a client may send ahead, in its input and in MULTI; then the client
+    /// ends.
+    pub(super) fn is_input_over_limit(&mut self, id: ClientId, input_len: usize) -> bool {
+        let waiting = input_len + self.clients[id].transaction.size();
+        let is_over = waiting > self.config.client_query_buffer_limit;
+        if is_over {
             self.stats.query_limit_disconnections += 1;
-            tracing::warn!("a client whose requests have no end is closed: {len} bytes wait");
+            tracing::warn!("a client whose requests have no end is closed: {waiting} bytes wait");
             self.ask(Effect::Close { client: id });
         }
+        is_over
     }
 
     pub(super) fn check_output_limit(&mut self, id: ClientId) {

@@ -6,7 +6,7 @@ use super::row::{Flag, Flags};
 use super::table::Found;
 use super::{Engine, Pause};
 use crate::config;
-use crate::proto::{Args, Error, OwnedArgs, Protocol, Reply, Result};
+use crate::proto::{Args, Error, Protocol, Reply, Result};
 use crate::util::quote;
 use std::panic::AssertUnwindSafe;
 
@@ -43,11 +43,7 @@ impl Engine {
         };
         match (admission, found) {
             (Ok(Admission::Run), Ok(found)) => self.run_request(id, found, args),
-            (Ok(Admission::Queue), _) => {
-                let transaction = &mut self.clients[id].transaction;
-                transaction.queue.get_or_insert_default().push(OwnedArgs::new(args.all()));
-                self.answer_with(id, |reply| reply.status("QUEUED"));
-            }
+            (Ok(Admission::Queue), _) => self.enqueue(id, args),
             (Ok(Admission::Postpone), _) => self.park_for_pause(id),
             (Err(error), Ok(found)) => {
                 self.stats.calls[found.index].rejected += 1;

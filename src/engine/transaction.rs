@@ -4,7 +4,7 @@
 //! goes on when the script has ended.
 
 use super::Engine;
-use super::client::{ClientId, State};
+use super::client::{ClientId, State, Transport};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::row::Flag;
@@ -14,6 +14,8 @@ use crate::proto::{Args, Error, OwnedArgs, Reply};
 pub struct Transaction {
     /// None outside MULTI.
     pub queue: Option<Vec<OwnedArgs>>,
+    /// Bytes of the queued requests.
+    queue_size: usize,
     /// A request was refused: EXEC will abort.
     pub is_refused: bool,
     /// Watched keys with their database.
@@ -39,12 +41,17 @@ impl Transaction {
 
     /// Outside of MULTI, whatever was queued or refused.
     pub fn close(&mut self) {
-        (self.queue, self.is_refused) = (None, false);
+        (self.queue, self.queue_size, self.is_refused) = (None, 0, false);
+    }
+
+    fn push(&mut self, request: OwnedArgs) {
+        self.queue_size += request.size();
+        self.queue.get_or_insert_default().push(request);
     }
 
     /// Bytes of queued requests.
     pub fn size(&self) -> usize {
-        self.queue.iter().flatten().map(OwnedArgs::size).sum()
+        self.queue_size
     }
 }
 
@@ -89,6 +96,18 @@ impl Ctx<'_> {
 }
 
 impl Engine {
+    /// Keeps a request for EXEC. What is kept counts as input that waits, and has its limit.
+    pub(super) fn enqueue(&mut self, id: ClientId, args: Args) {
+        let client = &mut self.clients[id];
+        client.transaction.push(OwnedArgs::new(args.all()));
+        // A request over HTTP has come whole, and was measured before it is run.
+        if client.peer.transport != Transport::Http && self.is_input_over_limit(id, 0) {
+            self.clients[id].state = State::Closing;
+            return;
+        }
+        self.answer_with(id, |reply| reply.status("QUEUED"));
+    }
+
     /// Runs what is left of an EXEC. False if a script in it was suspended.
     pub(super) fn continue_exec(
         &mut self,
