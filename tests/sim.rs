@@ -510,7 +510,7 @@ impl Sim {
         }
         let mut in_lists: HashMap<String, usize> = HashMap::new();
         for entry in self.engine.keyspace.db(0).iter() {
-            let key = String::from_utf8_lossy(&entry.key).into_owned();
+            let key = String::from_utf8_lossy(&entry.key.text()).into_owned();
             let overdue = entry.expires_ms().is_some_and(|at_ms| at_ms < self.now.wall_ms);
             assert!(!overdue, "{key} outlived its time");
             let is_empty = match &entry.value {
@@ -551,12 +551,12 @@ impl Sim {
             let due_us = mono_tick(ends_us) * MONO_TICK_US;
             assert!(due_us > self.now.mono_us, "{} waits beyond its time", client.id.0);
         }
-        let types: HashMap<&[u8], &str> = self
+        let types: HashMap<Vec<u8>, &str> = self
             .engine
             .keyspace
             .db(0)
             .iter()
-            .map(|entry| (&*entry.key, entry.value.type_name()))
+            .map(|entry| (entry.key.text().to_vec(), entry.value.type_name()))
             .collect();
         for key in &wait.keys {
             let could = wait.kind != "stream" && types.get(key.as_bytes()) == Some(&wait.kind);

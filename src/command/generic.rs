@@ -53,16 +53,17 @@ fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let pattern = args.key();
     let keyspace = &cx.engine.keyspace;
-    let is_wanted = |entry: &&Entry| admits(pattern, &entry.key) && !entry.is_over(keyspace.now);
+    let is_wanted =
+        |entry: &&Entry| admits(pattern, &entry.key.text()) && !entry.is_over(keyspace.now);
     let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
     reply.array(wanted.len());
-    wanted.iter().for_each(|entry| reply.bulk(&entry.key));
+    wanted.iter().for_each(|entry| reply.bulk(&entry.key.text()));
     Ok(())
 }
 
 fn randomkey(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let picked = cx.engine.keyspace.random(cx.db);
-    reply.bulk_or_null(picked.map(|entry| &*entry.key));
+    reply.bulk_or_null(picked.map(|entry| entry.key.text()).as_deref());
     Ok(())
 }
 

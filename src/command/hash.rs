@@ -212,7 +212,7 @@ fn hscan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let key = args.key();
     let cursor = scan::cursor(&mut args)?;
     let Some(hash) = cx.read::<Hash>(key)? else {
-        scan::answer(0, &[], reply);
+        scan::announce(0, 0, reply);
         return Ok(());
     };
     let options = scan::Options::parse(args, scan::Over::Fields)?;

@@ -2,9 +2,9 @@
 //! of the answer.
 
 use super::prelude::*;
-use crate::data::item::Item;
 use crate::engine::keyspace::Entry;
 use crate::util::glob::{self, Case};
+use std::ops::Deref;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
@@ -75,7 +75,7 @@ pub(super) fn cursor(args: &mut Args) -> Result<u64> {
 }
 
 /// Where to go on, and what was found on the way.
-pub(super) fn answer(next: u64, found: &[Item], reply: &mut Reply) {
+pub(super) fn answer(next: u64, found: &[impl Deref<Target = [u8]>], reply: &mut Reply) {
     announce(next, found.len(), reply);
     found.iter().for_each(|item| reply.bulk(item));
 }
@@ -93,14 +93,14 @@ fn scan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let options = Options::parse(args, Over::Keys)?;
     let keyspace = &cx.engine.keyspace;
     let is_wanted = |entry: &Entry| {
-        options.admits(&entry.key)
+        options.admits(&entry.key.text())
             && options.admits_type(entry.value.type_name())
             && !entry.is_over(keyspace.now)
     };
     let mut found = Vec::new();
     let next = keyspace.db(cx.db).scan(cursor, options.count, &mut |entry| {
         if is_wanted(entry) {
-            found.push(Item::of_bytes(&entry.key));
+            found.push(entry.key.text());
         }
     });
     answer(next, &found, reply);

@@ -161,7 +161,7 @@ fn sscan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let key = args.key();
     let cursor = scan::cursor(&mut args)?;
     let Some(set) = cx.read::<Set>(key)? else {
-        scan::answer(0, &[], reply);
+        scan::announce(0, 0, reply);
         return Ok(());
     };
     let options = scan::Options::parse(args, scan::Over::Members)?;

@@ -49,7 +49,7 @@ impl Engine {
                 }
                 let badness = badness(policy, entry, now, rng.next_u64());
                 if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
-                    worst = Some((badness, db, Box::from(&*entry.key)));
+                    worst = Some((badness, db, Box::from(&*entry.key.text())));
                 }
             }
         }

@@ -3,26 +3,30 @@
 //! Reading finds an index, `edit` hands out a guard, and `Edit::commit` is the one place where a
 //! change becomes known: to WATCH, to parked clients, to the journal and to keyspace events.
 
+mod key;
+
 use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
-use crate::data::block::Block;
 use crate::data::{Typed, Value};
 use crate::proto::request::BATCH_LEN_MAX;
 use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
 use crate::util::rng::Rng;
+use crate::util::shared::Recent;
 use crate::util::slab::Slab;
 use crate::util::table::Table;
 use crate::util::wheel::{TimerId, Wheel};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+pub use key::Key;
+
 /// A key with its value. There may be millions, so what few have, or what varies in length, stands
 /// elsewhere.
 #[derive(Debug)]
 pub struct Entry {
-    pub key: Block,
+    pub key: Key,
     pub value: Value,
     expiry: Option<Box<Expiry>>,
     /// Seconds of the wall clock at the last access.
@@ -31,7 +35,7 @@ pub struct Entry {
     frequency: u8,
 }
 
-const _: () = assert!(size_of::<Entry>() == 40);
+const _: () = assert!(size_of::<Entry>() == 48);
 
 /// A new key's frequency: it shall not be the first to be evicted.
 const FREQUENCY_NEW: u8 = 5;
@@ -136,6 +140,8 @@ pub struct Keyspace {
     numbers: Vec<usize>,
     wheel: Wheel<KeyRef>,
     hasher: Seed,
+    /// What the keys of jobs have in common.
+    prefixes: Recent,
     pub ledger: Ledger,
     pub limits: Limits,
     pub rng: Rng,
@@ -159,6 +165,7 @@ impl Keyspace {
             numbers: (0..databases).collect(),
             wheel: Wheel::new(now.wall_ms.max(0) as u64),
             hasher,
+            prefixes: Recent::default(),
             ledger: Ledger::default(),
             limits,
             rng,
@@ -188,7 +195,7 @@ impl Keyspace {
     fn find(&mut self, db: usize, key: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash(key);
         let inner = &self.dbs[self.numbers[db]];
-        let index = inner.table.find(hash, |index| *inner.entries[index].key == *key)?;
+        let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
         if inner.entries[index].is_over(self.now) {
             self.expire(db, index);
             return None;
@@ -417,7 +424,7 @@ impl Keyspace {
         }
         let flushed = std::mem::take(inner);
         for (_, entry) in flushed.entries.iter() {
-            self.ledger.touched(db, &entry.key);
+            self.ledger.touched(db, &entry.key.text());
         }
         self.ledger.changes += flushed.len() as u64;
         flushed.len()
@@ -432,7 +439,7 @@ impl Keyspace {
                 let found = |db: usize| {
                     let inner = &self.dbs[self.numbers[db]];
                     let hash = self.hasher.hash(&key);
-                    inner.table.find(hash, |index| *inner.entries[index].key == *key).is_some()
+                    inner.table.find(hash, |index| inner.entries[index].key.is(&key)).is_some()
                 };
                 if found(db) || found(other) {
                     self.ledger.touched(db, &key);
@@ -456,7 +463,8 @@ impl Keyspace {
     fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
         let hash = self.hasher.hash(key);
         let (used_s, frequency) = (seconds(self.now), FREQUENCY_NEW);
-        let entry = Entry { key: key.into(), value, expiry: None, used_s, frequency };
+        let key = Key::new(key, &mut self.prefixes);
+        let entry = Entry { key, value, expiry: None, used_s, frequency };
         let inner = &mut self.dbs[self.numbers[db]];
         let index = inner.entries.insert(entry);
         inner.table.insert(hash, index);
@@ -467,14 +475,14 @@ impl Keyspace {
         self.disarm(db, index);
         let inner = &mut self.dbs[self.numbers[db]];
         let entry = inner.entries.remove(index);
-        inner.table.remove(self.hasher.hash(&entry.key), index);
+        inner.table.remove(self.hasher.hash(&entry.key.text()), index);
         entry
     }
 
     fn expire(&mut self, db: usize, index: u32) {
         let entry = self.detach(db, index);
         self.expired_count += 1;
-        self.ledger.expired(db, &entry.key);
+        self.ledger.expired(db, &entry.key.text());
     }
 
     fn arm(&mut self, db: usize, index: u32, at_ms: i64) {
@@ -543,8 +551,9 @@ impl<'k, T: Typed> Edit<'k, T> {
         if self.is_vacant() {
             let entry = self.keyspace.detach(db, index);
             if !created {
-                self.keyspace.changed(db, &entry.key, class, event);
-                self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &entry.key);
+                let key = entry.key.text();
+                self.keyspace.changed(db, &key, class, event);
+                self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &key);
             }
             return;
         }
@@ -552,11 +561,12 @@ impl<'k, T: Typed> Edit<'k, T> {
         let inner = keyspace.numbers[db];
         let entry = &mut keyspace.dbs[inner].entries[index];
         T::of_mut(&mut entry.value).expect("the guard's type").settle(&keyspace.limits);
+        let key = entry.key.text();
         if created {
-            keyspace.ledger.event(EventClasses::NEW, "new", db, &entry.key);
+            keyspace.ledger.event(EventClasses::NEW, "new", db, &key);
         }
-        keyspace.ledger.changed(db, &entry.key);
-        keyspace.ledger.event(class, event, db, &entry.key);
+        keyspace.ledger.changed(db, &key);
+        keyspace.ledger.event(class, event, db, &key);
     }
 }
 

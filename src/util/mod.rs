@@ -8,6 +8,7 @@ pub mod hash;
 pub mod number;
 pub mod quote;
 pub mod rng;
+pub mod shared;
 pub mod slab;
 pub mod table;
 pub mod wheel;

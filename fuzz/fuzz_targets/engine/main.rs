@@ -212,7 +212,7 @@ impl World {
                     Value::Set(set) => set.is_empty(),
                     Value::Zset(zset) => zset.is_empty(),
                 };
-                assert!(!is_empty, "{} is empty", entry.key.escape_ascii());
+                assert!(!is_empty, "{} is empty", entry.key.text().escape_ascii());
             }
         }
         self.engine.keyspace.ledger.journal.take();
