@@ -1,18 +1,29 @@
 // Servers as processes: started on a port of their own, watched from outside, stopped.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 export const HOST = '127.0.0.1';
 
+/** The exit status of a client that has not seen each job exactly once. */
+export const MISCOUNTED = 3;
+
 const START_MS_MAX = 10_000;
-/** What `getconf CLK_TCK` says on every Linux. */
-const TICKS_PER_SECOND = 100;
+const RUN_MS_MAX = 240_000;
+/** A server that does not end by itself, as one that frees gigabytes, is killed. */
+const STOP_MS_MAX = 10_000;
+
+/** What a program prints; an error if it fails or takes too long. */
+export async function run(program, words) {
+  const options = { timeout: RUN_MS_MAX, killSignal: 'SIGKILL', maxBuffer: 2 ** 24 };
+  return (await promisify(execFile)(program, words.map(String), options)).stdout;
+}
 
 /** Runs `body` with a server that has just been started and keeps nothing on disk. */
 export async function withServer({ name, program, options = [] }, body) {
@@ -37,18 +48,20 @@ export async function withProcess({ name, program, words, files = {}, isReady },
     return await body(child.pid);
   } finally {
     child.kill('SIGTERM');
+    const killing = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
     await exited;
+    clearTimeout(killing);
     rmSync(folder, { recursive: true });
   }
 }
 
-/** User and system time of a process so far, all its threads together. */
+/** User and system time of a process so far: the sum of its threads, to a microsecond. */
 export function cpuUs(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The second field, the program's name in parentheses, may have spaces.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [user, system] = fields.slice(11, 13).map(Number);
-  return ((user + system) * 1e6) / TICKS_PER_SECOND;
+  const folder = `/proc/${pid}/task`;
+  const ns = readdirSync(folder).map((thread) =>
+    Number(readFileSync(`${folder}/${thread}/schedstat`, 'utf8').split(' ')[0]),
+  );
+  return ns.reduce((sum, each) => sum + each, 0) / 1000;
 }
 
 /** Memory of a process that is resident. */

@@ -1,16 +1,12 @@
 // GET and SET over HTTP: toril beside what Debian has for it, webdis in front of Redis. wrk asks on
-// connections that stay open; servers take turns as in run.mjs.
+// connections that stay open; servers take turns as elsewhere.
 
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { cpuUs, freePort, HOST, withProcess, withServer } from './servers.mjs';
+import { cpuUs, freePort, HOST, run, withProcess, withServer } from './servers.mjs';
 
-const run = promisify(execFile);
 const script = fileURLToPath(new URL('wrk.lua', import.meta.url));
 
-const RUN_MS_MAX = 60_000;
 const CONNECTIONS = 50;
 const PIPELINE = 100;
 const TOKEN = randomBytes(12).toString('hex');
@@ -33,31 +29,30 @@ const IN_BODY = {
   },
 };
 
-/** Requests a second and what each cost, by server; undefined if a program is missing. */
-export async function compareHttp({ toril, tools, runs, seconds }) {
+/** Who is asked, each with its measurement; nobody if a program is missing. */
+export function httpContenders({ toril, tools }) {
   const redis = tools.has('redis-7.4') ? 'redis-7.4' : 'redis-7.0';
   const missing = ['wrk', 'webdis', redis].filter((name) => !tools.has(name));
   if (missing.length > 0) {
     console.error(`HTTP is not compared: ${missing.join(', ')} missing`);
-    return undefined;
+    return [];
   }
-  const ask = (port, pids, requests) =>
+  const ask = (port, pids, requests, { seconds }) =>
     askForAll({ wrk: tools.get('wrk'), port, pids, requests, seconds });
-  const contenders = {
-    toril: () => withToril(toril, (port, pids) => ask(port, pids, { ...IN_PATH, ...IN_BODY })),
-    [`webdis + ${redis}`]: () =>
-      withWebdis(tools.get('webdis'), { name: redis, program: tools.get(redis) }, (port, pids) =>
-        ask(port, pids, IN_PATH),
-      ),
-  };
-  const samples = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
-  for (let round = 0; round < runs; round++) {
-    for (const [name, measure] of Object.entries(contenders)) {
-      console.error(`HTTP, run ${round + 1} of ${runs}: ${name}`);
-      samples[name].push(await measure());
-    }
-  }
-  return samples;
+  const everything = { ...IN_PATH, ...IN_BODY };
+  return [
+    {
+      name: 'toril',
+      measure: (sizes) => withToril(toril, (port, pids) => ask(port, pids, everything, sizes)),
+    },
+    {
+      name: `webdis + ${redis}`,
+      measure: (sizes) =>
+        withWebdis(tools.get('webdis'), { name: redis, program: tools.get(redis) }, (port, pids) =>
+          ask(port, pids, IN_PATH, sizes),
+        ),
+    },
+  ];
 }
 
 async function withToril({ name, program }, body) {
@@ -100,12 +95,8 @@ async function askForAll({ wrk, port, pids, requests, seconds }) {
     const options = ['-t', 1, '-c', CONNECTIONS, '-d', seconds, '-s', script];
     const { method, path, body } = request;
     const words = [TOKEN, method, ...(body ? [JSON.stringify(body)] : [])];
-    const { stdout } = await run(
-      wrk,
-      [...options, `http://${HOST}:${port}${path}`, ...words].map(String),
-      { timeout: RUN_MS_MAX },
-    );
-    const { count, us, errors } = JSON.parse(stdout.slice(stdout.indexOf('{')));
+    const printed = await run(wrk, [...options, `http://${HOST}:${port}${path}`, ...words]);
+    const { count, us, errors } = JSON.parse(printed.slice(printed.indexOf('{')));
     if (errors > 0) throw new Error(`${path}: ${errors} of ${count} requests have failed`);
     figures[key] = { rate: (count * 1e6) / us, cpu: (cpu() - before) / count };
   }

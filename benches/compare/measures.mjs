@@ -1,0 +1,165 @@
+// Every figure that is printed: where it is found among those of a part, what it is called, and what
+// it is to be. A target is a bound on toril's own figure, or on its ratio to the best other server.
+
+const LESS = { isMoreBetter: false };
+const MORE = { isMoreBetter: true };
+
+const atMost = (bound) => ({ text: `≤ ${bound}`, isMet: ({ value }) => value <= bound });
+const ofBestAtMost = (bound) => ({ text: `≤ ${bound} ×`, isMet: ({ ratio }) => ratio <= bound });
+const ofBestAtLeast = (bound) => ({ text: `≥ ${bound} ×`, isMet: ({ ratio }) => ratio >= bound });
+
+/** [key, title, digits, which way is better, target] */
+const row = (key, title, digits, better, target) => ({ key, title, digits, ...better, target });
+
+const REQUESTS = ['set', 'get', 'incr', 'lpush', 'rpop', 'sadd', 'hset', 'zadd', 'xadd'];
+/** What the client's own speed and the kernel leave of a request with -P 16. */
+const CHEAP = ['set', 'get', 'incr'];
+
+export const TABLES = [
+  {
+    part: 'jobs',
+    title: 'BullMQ',
+    rows: [
+      row('add.cpu', 'add, 64 in flight: server CPU µs a job', 1, LESS, ofBestAtMost(0.35)),
+      row('bulk.cpu', 'addBulk, 500 a call: server CPU µs a job', 1, LESS),
+      row('process50.cpu', 'process, concurrency 50: server CPU µs a job', 1, LESS),
+      row('both.cpu', 'add + process, concurrency 50: server CPU µs a job', 1, LESS, ofBestAtMost(0.35)),
+      row('process1.cpu', 'process, concurrency 1: server CPU µs a job', 1, LESS, ofBestAtMost(0.5)),
+      row('flow.cpu', 'flow of a parent with 10 children: server CPU µs a job', 1, LESS, ofBestAtMost(0.35)),
+      row('add.rate', 'add, 64 in flight: jobs a second', 0, MORE),
+      row('bulk.rate', 'addBulk, 500 a call: jobs a second', 0, MORE),
+      row('process50.rate', 'process, concurrency 50: jobs a second', 0, MORE),
+      row('process1.rate', 'process, concurrency 1: jobs a second', 0, MORE),
+      row('flow.rate', 'flow of a parent with 10 children: jobs a second', 0, MORE),
+    ],
+  },
+  {
+    part: 'delayed',
+    title: 'Lateness of delayed jobs',
+    rows: [
+      ['idle', 'idle'],
+      ['busy', 'beside a second queue'],
+    ].flatMap(([condition, when]) => [
+      row(`${condition}.due.p50`, `${when}: p50 ms`, 2, LESS, atMost(1)),
+      row(`${condition}.due.p99`, `${when}: p99 ms`, 2, LESS, atMost(2)),
+      row(`${condition}.due.max`, `${when}: max ms`, 2, LESS, atMost(5)),
+      row(`${condition}.asked.p50`, "... after BullMQ's own time-out: p50 ms", 2, LESS),
+      row(`${condition}.asked.p99`, "... after BullMQ's own time-out: p99 ms", 2, LESS),
+      row(`${condition}.asked.max`, "... after BullMQ's own time-out: max ms", 2, LESS),
+      row(`${condition}.cpu.busy`, `${when}: the server's CPU %`, 0, LESS),
+    ]),
+  },
+  {
+    part: 'memory',
+    title: 'Memory',
+    rows: [
+      row('delayed.bytes', 'delayed job, 250 bytes of JSON: bytes', 0, LESS, ofBestAtMost(0.5)),
+      row('delayed.restedBytes', '... after a rest: bytes', 0, LESS, ofBestAtMost(0.4)),
+      row('delayed.restCpu', '... server CPU µs a job meanwhile', 2, LESS),
+      row('kept.bytes', 'completed job, 2 KB of JSON: bytes', 0, LESS),
+      row('kept.restedBytes', '... after a rest: bytes', 0, LESS, ofBestAtMost(0.5)),
+      row('kept.restCpu', '... server CPU µs a job meanwhile', 2, LESS),
+    ],
+  },
+  {
+    part: 'depth',
+    title: 'Beside many delayed jobs in the queue',
+    rows: [
+      ['add', 'add'],
+      ['process', 'process, concurrency 50'],
+      ['delay', 'add a delayed job'],
+    ].flatMap(([key, title]) => [
+      ...['1k', '100k', '1M'].map((depth) =>
+        row(`${depth}.${key}`, `${title}, ${depth} delayed: server CPU µs`, 1, LESS),
+      ),
+      row(`growth.${key}`, '... largest to that with 1k', 2, LESS, atMost(1.25)),
+    ]),
+  },
+  {
+    part: 'requests',
+    title: 'redis-benchmark, 50 connections',
+    rows: [
+      ...REQUESTS.flatMap((test) => [
+        row(`${test}.rate`, `${test.toUpperCase()}: a second`, 0, MORE, ofBestAtLeast(1)),
+        row(`${test}.cpu`, `${test.toUpperCase()}: server CPU µs`, 2, LESS, ofBestAtMost(1)),
+      ]),
+      ...REQUESTS.flatMap((test) => [
+        row(`${test}16.rate`, `${test.toUpperCase()} -P 16: a second`, 0, MORE, ofBestAtLeast(1)),
+        row(`${test}16.cpu`, `${test.toUpperCase()} -P 16: server CPU µs`, 2, LESS,
+          ofBestAtMost(CHEAP.includes(test) ? 0.75 : 0.5)),
+      ]),
+    ],
+  },
+  {
+    part: 'connections',
+    title: 'Connections',
+    rows: [
+      row('idleBytes', '10,000 idle: bytes each', 0, LESS, atMost(1536)),
+      row('idleCpuPercent', '10,000 idle: server CPU %', 2, LESS, atMost(0.1)),
+      row('parkedBytes', '10,000 on BZPOPMIN: bytes each', 0, LESS, atMost(1536)),
+      row('parkedCpuPercent', '10,000 on BZPOPMIN: server CPU %', 2, LESS, atMost(0.1)),
+      row('pushTo1Us', 'push to 1 parked worker: server CPU µs', 1, LESS),
+      row('pushToManyUs', 'push to 4,000 parked workers: server CPU µs', 1, LESS),
+      row('pushGrowth', '... to that with 1', 2, LESS, atMost(1.25)),
+    ],
+  },
+  {
+    part: 'stalls',
+    title: 'Largest stall',
+    rows: [
+      row('idleMs', 'longest wait for a PONG, idle: ms', 2, LESS),
+      ...[
+        ['growKeys', '0 to 5 M keys'],
+        ...['List', 'Hash', 'Set', 'Zset'].flatMap((type) => [
+          [`grow${type}`, `${type.toLowerCase()} to 1 M elements`],
+          [`delete${type}`, `${type.toLowerCase()} of 1 M elements is deleted`],
+        ]),
+      ].map(([key, title]) => row(`above.${key}Ms`, `${title}: ms above idle`, 2, LESS, atMost(5))),
+    ],
+  },
+  {
+    part: 'start',
+    title: 'Start and size',
+    rows: [
+      row('firstPongMs', 'exec to the first PONG: ms', 1, LESS, atMost(3)),
+      row('programMb', 'program, stripped: MB', 1, LESS, atMost(8)),
+      row('residentMb', 'idle: MB resident', 1, LESS, atMost(5)),
+    ],
+  },
+  {
+    part: 'script',
+    title: 'Scripts',
+    rows: [row('us', 'script of 24 calls like moveToFinished, in process: µs', 2, LESS, atMost(10))],
+  },
+  {
+    part: 'timeouts',
+    title: 'Lateness of BZPOPMIN',
+    rows: ['idle', 'busy'].flatMap((condition) => [
+      ...['P50', 'P99', 'Max'].map((name) =>
+        row(`${condition}${name}Us`, `${condition}: ${name.toLowerCase()} µs`, 0, LESS),
+      ),
+      ...(condition === 'busy' ? [row('busyPercent', "busy: the server's CPU %", 0, LESS)] : []),
+    ]),
+  },
+  {
+    part: 'http',
+    title: 'HTTP, 50 connections that stay open',
+    rows: [
+      ['get', 'GET in the path'],
+      ['set', 'SET in the path'],
+      ['postGet', 'GET as JSON'],
+      ['postSet', 'SET as JSON'],
+      ['pipeline', 'pipeline of 100 GETs'],
+    ].flatMap(([key, title]) => [
+      row(`${key}.rate`, `${title}: a second`, 0, MORE),
+      row(`${key}.cpu`, `${title}: server CPU µs`, 2, LESS),
+    ]),
+  },
+];
+
+/** What the picture shows. */
+export const PICTURED = [
+  { part: 'delayed', key: 'idle.due.p99', title: 'A delayed job is late by', unit: 'ms', digits: 1 },
+  { part: 'jobs', key: 'both.cpu', title: "A job takes of the server's CPU", unit: 'µs', digits: 0 },
+  { part: 'memory', key: 'delayed.bytes', title: 'A waiting job takes', unit: 'bytes', digits: 0 },
+];
