@@ -28,8 +28,12 @@ export function makeParts({ servers, tools, probe, root }) {
     {
       name: 'jobs',
       rounds: 5,
-      sizes: { warmUp: 1_000, add: 10_000, bulk: 10_000, process1: 4_000, process50: 10_000, flows: 400 },
-      quick: { warmUp: 200, add: 1_000, bulk: 1_000, process1: 500, process50: 1_000, flows: 50 },
+      sizes: {
+        warmUp: 1_000, add: 10_000, bulk: 10_000, process1: 4_000, process50: 10_000, flows: 400,
+      },
+      quick: {
+        warmUp: 200, add: 1_000, bulk: 1_000, process1: 500, process50: 1_000, flows: 50,
+      },
       contenders: onFresh((process, sizes) => bullmq('speed', process, sizes)),
     },
     {
@@ -70,8 +74,8 @@ export function makeParts({ servers, tools, probe, root }) {
     {
       name: 'depth',
       rounds: 3,
-      sizes: { warmUp: 1_000, jobs: 5_000, depths: { '1k': 1_000, '100k': 100_000, '1M': 1_000_000 } },
-      quick: { warmUp: 200, jobs: 500, depths: { '1k': 1_000, '100k': 10_000, '1M': 100_000 } },
+      sizes: { warmUp: 1_000, jobs: 5_000, depths: { '1k': 1e3, '100k': 1e5, '1M': 1e6 } },
+      quick: { warmUp: 200, jobs: 500, depths: { '1k': 1e3, '100k': 1e4, '1M': 1e5 } },
       contenders: onFresh((process, sizes) => bullmq('depth', process, sizes)),
     },
     {

@@ -9,10 +9,10 @@ export class Probe {
   /** Builds it where that is not done yet. */
   constructor(root) {
     const words = ['bench', '--no-run', '--bench', 'probe', '--message-format', 'json', '--quiet'];
-    const lines = execFileSync('cargo', words, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 });
-    const built = lines.trim().split('\n').map((line) => JSON.parse(line));
-    this.program = built.findLast(({ target, executable }) => target?.name === 'probe' && executable)
-      .executable;
+    const options = { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 };
+    const lines = execFileSync('cargo', words, options).trim().split('\n');
+    const isProbe = ({ target, executable }) => target?.name === 'probe' && executable;
+    this.program = lines.map((line) => JSON.parse(line)).find(isProbe).executable;
   }
 
   /** The figures that a part prints. */

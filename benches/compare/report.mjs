@@ -55,7 +55,9 @@ export function renderTable({ part, title, rows }, results) {
   const others = names.slice(1).filter((name) => !FLOORS.includes(name));
   const hasTargets = rows.some(({ target }) => target);
   const ratioHead = others.length > 1 ? 'toril / best other' : 'toril / other';
-  const head = ['', ...names, ...(others.length > 0 ? [ratioHead] : []), ...(hasTargets ? ['target'] : [])];
+  const head = [
+    '', ...names, ...(others.length > 0 ? [ratioHead] : []), ...(hasTargets ? ['target'] : []),
+  ];
   const body = rows.map(({ key, title, digits, isMoreBetter, target }) => {
     const value = Object.fromEntries(names.map((name) => [name, median(samples[name], key)]));
     const ratio = ratioToBest(value[names[0]], others.map((name) => value[name]), isMoreBetter);
@@ -66,7 +68,8 @@ export function renderTable({ part, title, rows }, results) {
       ...(hasTargets ? [verdict(target, value[names[0]], ratio)] : []),
     ];
   });
-  return `### ${title}\n\n${rounds > 1 ? `Medians of ${rounds} runs.\n\n` : ''}${table(head, body)}`;
+  const medians = rounds > 1 ? `Medians of ${rounds} runs.\n\n` : '';
+  return `### ${title}\n\n${medians}${table(head, body)}`;
 }
 
 /** Replaces what an earlier run has written, the picture included. */

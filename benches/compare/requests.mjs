@@ -1,4 +1,4 @@
-// redis-benchmark: one command at a time, with and without pipelines, and what each cost the server.
+// redis-benchmark: one command at a time, with and without pipelines, and what each costs.
 
 import { cpuUs, HOST, run } from './servers.mjs';
 

@@ -1,5 +1,5 @@
-//! What connections cost that do nothing, what they cost as workers that wait for a job, and whether
-//! a push costs more when many wait.
+//! What connections cost that do nothing, what they cost as workers that wait for a job, and
+//! whether a push costs more when many wait.
 
 use crate::report;
 use crate::server::{Client, Server, request, write_request};

@@ -1,6 +1,6 @@
-//! What BullMQ and Node are late by themselves: a server that does no work at all. It hands a worker
-//! a job every 10 ms, of which the text stands here, ends each BZPOPMIN by a timer of its own, and
-//! says OK to the rest. Requests are told by their number of keys: the scripts are BullMQ's.
+//! What BullMQ and Node are late by themselves: a server that does no work at all. It hands a
+//! worker a job every 10 ms, of which the text stands here, ends each BZPOPMIN by a timer of its
+//! own, and says OK to the rest. BullMQ's scripts are told by their number of keys.
 
 use crate::timer::Timer;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -28,7 +28,7 @@ const USAGE: &str = "PART is one of:
   stalls      ADDRESS@PID KEYS ELEMENTS         a pinging client beside what grows and is deleted
   start       ADDRESS@PID PROGRAM COUNT         from exec to the first PONG; PROGRAM may be a script
   load        ADDRESS@PID PERCENT               keeps the server busy for that share of a core
-  fixed                                         a BullMQ worker's server that only knows its answers";
+  fixed                                         a BullMQ worker's server of fixed replies";
 
 fn main() -> io::Result<()> {
     // Cargo passes `--bench` as well.

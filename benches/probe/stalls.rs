@@ -1,7 +1,7 @@
 //! The longest that a client has waited for a PONG: on an idle server, while keys come to be, and
-//! while a large list, hash, set and sorted set grow and are deleted. It asks some thousand times a
-//! second and runs before other programs where it may (`nice`), since what it waits for the processor
-//! counts as well.
+//! while a large list, hash, set and sorted set grow and are deleted. It asks some thousand times
+//! a second and runs before other programs where it may (`nice`), since its waits for a processor
+//! count as well.
 
 use crate::report;
 use crate::server::{Client, Server, request, write_request};

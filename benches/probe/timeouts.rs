@@ -2,8 +2,8 @@
 //! that its reply has arrived on the client's socket, on an idle server and beside a second queue
 //! that keeps it busy half of the time.
 //!
-//! What the machine allows is measured in the same way: a bare timerfd behind a TCP connection, which
-//! no server can better.
+//! What the machine allows is measured in the same way: a bare timerfd behind a TCP connection,
+//! which no server can better.
 //!
 //! A time-out is due its span after the moment just before the request is written, so the request's
 //! way to the server counts. Spans are whole milliseconds, since Redis rounds up to those, and

@@ -8,7 +8,8 @@
 import { createRequire } from 'node:module';
 import { cpuUs, HOST, MISCOUNTED } from '../servers.mjs';
 
-export const require = createRequire(new URL('../../../tests/clients/package.json', import.meta.url));
+const clients = new URL('../../../tests/clients/package.json', import.meta.url);
+export const require = createRequire(clients);
 const { Queue, Worker } = require('bullmq-6');
 
 const IN_FLIGHT = 64;
@@ -56,8 +57,8 @@ export function addOneByOne(queue, count, opts = {}) {
 export async function addBulk(queue, count, { data = mail, opts = () => ({}) } = {}) {
   for (let from = 0; from < count; from += BULK_JOBS) {
     const length = Math.min(BULK_JOBS, count - from);
-    const job = (_, index) => ({ name: 'mail', data: data(from + index), opts: opts(from + index) });
-    await queue.addBulk(Array.from({ length }, job));
+    const job = (number) => ({ name: 'mail', data: data(number), opts: opts(number) });
+    await queue.addBulk(Array.from({ length }, (_, index) => job(from + index)));
   }
 }
 

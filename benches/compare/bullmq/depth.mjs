@@ -1,6 +1,8 @@
 // What a job costs the server when many others wait for their time in its queue already.
 
-import { addBulk, addOneByOne, connection, processAll, require, sizes, timed, withQueue } from './client.mjs';
+import {
+  addBulk, addOneByOne, connection, processAll, require, sizes, timed, withQueue,
+} from './client.mjs';
 
 const Redis = require('ioredis');
 

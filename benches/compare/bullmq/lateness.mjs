@@ -1,8 +1,7 @@
-// How late delayed jobs begin: from the moment that a job is due to the first line of its processor,
-// in milliseconds; and from the end of the time-out that BullMQ asked for, which is up to 1 ms later:
-// it counts in whole ones. They are due at even distances, and the worker has run before.
-//
-// Where `sizes.isFixed` is set the server is none: the probe's `fixed`, which hands out the jobs itself.
+// How late delayed jobs begin: from the moment that a job is due to the first line of its
+// processor, in milliseconds; and from the end of the time-out that BullMQ asked for, which is up
+// to 1 ms later: it counts in whole ones. They are due at even distances, and a worker has run
+// before. Where `sizes.isFixed` is set the server is the probe's `fixed`, which makes the jobs up.
 
 import { cpuUs } from '../servers.mjs';
 import { addBulk, nowMs, pid, processAll, sizes, withQueue, work } from './client.mjs';

@@ -1,5 +1,5 @@
-// How much the server grows by a job that waits for its time, or that is done and kept; as it comes,
-// and after a rest, with the CPU that the server has used meanwhile. The process that asks is fresh.
+// How much the server grows by a job that waits for its time, or that is done and kept; as it
+// comes, and after a rest, with the CPU that the server has used meanwhile.
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
