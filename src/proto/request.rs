@@ -57,6 +57,10 @@ pub struct Batch<'a> {
 /// all, since its client parked, is to be found again.
 pub const BATCH_LEN_MAX: usize = 16;
 
+/// ... and bytes after which no other joins them: long requests have little to gain, and a turn may
+/// end before it has run those that were found.
+const BATCH_BYTES_MAX: usize = 1024;
+
 impl<'a> Batch<'a> {
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -126,7 +130,7 @@ impl Parser {
         batch: &mut Batch<'a>,
     ) -> Parsed {
         let mut used = 0;
-        while batch.len() < BATCH_LEN_MAX {
+        while batch.len() < BATCH_LEN_MAX && used < BATCH_BYTES_MAX {
             let rest = &input[used..];
             match self.parse(rest, limits) {
                 Parsed::Request(len) if self.inline.is_none() => {
