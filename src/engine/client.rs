@@ -8,6 +8,7 @@ use super::transaction::Transaction;
 use super::waiters::On;
 use crate::proto::request::Parser;
 use crate::proto::{Outbox, OwnedArgs};
+use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
 use std::collections::{BTreeSet, HashMap};
 
@@ -202,7 +203,7 @@ impl Client {
 /// All connections by id, in order of arrival.
 #[derive(Default)]
 pub struct Clients {
-    by_id: HashMap<ClientId, Box<Client>, ahash::RandomState>,
+    by_id: HashMap<ClientId, Box<Client>, CountedUp>,
     pub last_id: u64,
     /// Clients that asked for MONITOR.
     pub monitors: Vec<ClientId>,
@@ -252,14 +253,14 @@ impl Clients {
         self.by_id.values().map(|client| &**client)
     }
 
-    /// Notes that a client's outbox is to be flushed.
-    pub fn mark_dirty(&mut self, id: ClientId) {
-        if let Some(client) = self.by_id.get_mut(&id)
-            && !client.is_dirty
-        {
+    /// Notes that a client's outbox is to be flushed; returns the client.
+    pub fn mark_dirty(&mut self, id: ClientId) -> Option<&mut Client> {
+        let client = self.by_id.get_mut(&id)?;
+        if !client.is_dirty {
             client.is_dirty = true;
             self.dirty.push(id);
         }
+        Some(client)
     }
 
     /// Notes that a client's further requests can run.

@@ -27,25 +27,24 @@ pub(super) enum Called {
 impl Engine {
     /// Runs one request of a client, from the checklist to the reply.
     pub(super) fn request(&mut self, id: ClientId, args: Args) {
-        let mode = &mut self.clients[id].reply_mode;
-        *mode = match *mode {
+        let found = self.table.resolve(&args);
+        let client = &mut self.clients[id];
+        client.reply_mode = match client.reply_mode {
             ReplyMode::SkipNext => ReplyMode::SkipThis,
             ReplyMode::SkipThis => ReplyMode::On,
             other => other,
         };
-        let found = self.table.resolve(&args);
-        let client = &mut self.clients[id];
         client.active_us = self.keyspace.now.mono_us;
         client.last_command = found.as_ref().ok().copied();
-        let admission = match &found {
-            Ok(found) => self.admit(id, *found, &args),
-            Err(error) => Err(error.clone()),
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return self.refuse(id, &error),
         };
-        match (admission, found) {
-            (Ok(Admission::Run), Ok(found)) => self.run_request(id, found, args),
-            (Ok(Admission::Queue), _) => self.enqueue(id, args),
-            (Ok(Admission::Postpone), _) => self.park_for_pause(id),
-            (Err(error), Ok(found)) => {
+        match self.admit(id, found, &args) {
+            Ok(Admission::Run) => self.run_request(id, found, args),
+            Ok(Admission::Queue) => self.enqueue(id, args),
+            Ok(Admission::Postpone) => self.park_for_pause(id),
+            Err(error) => {
                 self.stats.calls[found.index].rejected += 1;
                 if found.row.name == "exec" {
                     self.abort_exec(id, &error);
@@ -53,8 +52,6 @@ impl Engine {
                     self.refuse(id, &error);
                 }
             }
-            (Err(error), Err(_)) => self.refuse(id, &error),
-            (Ok(_), Err(_)) => unreachable!("an unknown command is not admitted"),
         }
     }
 
@@ -62,10 +59,10 @@ impl Engine {
     fn admit(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
         let client = &self.clients[id];
         let flags = found.row.flags;
-        let transaction_open = client.transaction.is_open();
         let name = found.row.name;
-        let ends_transaction = found.container.is_none()
-            && matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset");
+        let is_queued = client.transaction.is_open()
+            && !(found.container.is_none()
+                && matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset"));
 
         if !found.row.arity.allows(args.len()) {
             return Err(Error::wrong_arity(&found.full_name()));
@@ -78,14 +75,13 @@ impl Engine {
         {
             return Err(Error::NoAuth);
         }
-        if flags.has(Flag::NoMulti) && transaction_open {
+        if flags.has(Flag::NoMulti) && client.transaction.is_open() {
             return Err(Error::NotInMulti);
         }
         client.rights.check(found)?;
         if self.config.maxmemory > 0 && self.script.is_none() {
             let fits = self.evict_to_fit();
-            let may_grow = flags.has(Flag::DenyOom) || (transaction_open && !ends_transaction);
-            if !fits && may_grow {
+            if !fits && (flags.has(Flag::DenyOom) || is_queued) {
                 return Err(Error::OutOfMemory);
             }
         }
@@ -104,16 +100,13 @@ impl Engine {
         if self.is_busy() && !self.is_allowed_while_busy(found, args) {
             return Err(Error::Busy);
         }
-        if self.clients[id].is_monitor && touches_keys(flags) {
+        if client.is_monitor && touches_keys(flags) {
             return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         if self.pause.is_some_and(|pause| self.pause_holds(pause, id, found)) {
             return Ok(Admission::Postpone);
         }
-        if transaction_open && !ends_transaction {
-            return Ok(Admission::Queue);
-        }
-        Ok(Admission::Run)
+        Ok(if is_queued { Admission::Queue } else { Admission::Run })
     }
 
     /// SHUTDOWN is a way out of a busy script only if it will not save.
@@ -230,13 +223,12 @@ impl Engine {
         let result = run(self, &mut db, &mut reply);
         let protocol = reply.protocol();
         self.current = before;
-        let client = &mut self.clients[id];
+        let client = self.clients.mark_dirty(id).expect("the client is connected");
         outbox.protocol = protocol;
         if !client.wants_replies() {
             outbox.truncate(start);
         }
         (client.db, client.outbox) = (db, outbox);
-        self.clients.mark_dirty(id);
         result
     }
 
@@ -297,13 +289,12 @@ impl Engine {
                 found.full_name()
             );
         }
-        let journals_itself =
-            matches!(row.name, "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "exec");
-        self.keyspace.ledger.journal.end_command(
-            called_db,
-            args.all(),
-            changed && !journals_itself,
-        );
+        if self.keyspace.ledger.journal.is_on() {
+            let journals_itself =
+                matches!(row.name, "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "exec");
+            let changed = changed && !journals_itself;
+            self.keyspace.ledger.journal.end_command(called_db, args.all(), changed);
+        }
 
         let is_first_run = !matches!(origin, Origin::Waiter { .. });
         // An EXEC that a script holds up is shown at its end.

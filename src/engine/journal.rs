@@ -52,9 +52,6 @@ impl Journal {
 
     /// Ends a command: journals it if it `changed` anything.
     pub fn end_command(&mut self, db: usize, words: &[&[u8]], changed: bool) {
-        if !self.is_on() {
-            return;
-        }
         let instead = self.instead.take();
         if !changed {
             return;

@@ -361,6 +361,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn release_pushes(&mut self, id: ClientId) {
         if self.held_pushes.is_empty() {
             return;
@@ -384,6 +385,7 @@ impl Engine {
     }
 
     /// What follows each command: broken transactions, keyspace events, parked clients.
+    #[inline]
     fn settle(&mut self) {
         self.settle_ledger();
         if self.script.is_none() && self.keyspace.ledger.waiters.has_ready() {
@@ -392,6 +394,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn settle_ledger(&mut self) {
         while let Some(id) = self.keyspace.ledger.broken.pop() {
             if let Some(client) = self.clients.get_mut(id) {

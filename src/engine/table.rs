@@ -48,13 +48,11 @@ pub struct Table {
     /// By the hash of a command's name, its index in `rows`; `EMPTY` where there is none. The next
     /// free place is taken where two names meet.
     places: Box<[u16]>,
-    subcommands: HashMap<(usize, &'static [u8]), Found, ahash::RandomState>,
-    /// By index.
+    subcommands: HashMap<(usize, Name), Found, ahash::RandomState>,
+    /// By index, like `names`.
     rows: Vec<Found>,
+    names: Vec<Name>,
 }
-
-/// No command's name is longer.
-const NAME_BYTES_MAX: usize = 32;
 
 /// More than four places a command: few names meet.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -68,6 +66,7 @@ impl Table {
             places: vec![EMPTY; PLACES].into(),
             subcommands: HashMap::with_hasher(hasher),
             rows: Vec::new(),
+            names: Vec::new(),
         };
         for family in families {
             for row in family.rows {
@@ -80,28 +79,33 @@ impl Table {
     fn add(&mut self, category: Category, row: &'static Row) {
         let index = self.rows.len();
         let found = Found { row, category, container: None, index };
-        let place = self.place(row.name.as_bytes());
+        let name = Name::of_row(row);
+        let place = self.place(&name);
         assert!(self.places[place] == EMPTY, "two rows are named {}", row.name);
         self.places[place] = u16::try_from(index).expect("rows are few");
         self.rows.push(found);
+        self.names.push(name);
         for sub in row.subcommands {
             let found = Found { row: sub, category, container: Some(row), index: self.rows.len() };
-            let before = self.subcommands.insert((index, sub.name.as_bytes()), found);
+            let name = Name::of_row(sub);
+            let before = self.subcommands.insert((index, name), found);
             assert!(before.is_none(), "two rows are named {}|{}", row.name, sub.name);
             self.rows.push(found);
+            self.names.push(name);
         }
     }
 
     /// The command of this name; a container's row for `CLIENT` alone.
     pub fn find(&self, name: &[u8]) -> Option<Found> {
-        self.rows.get(usize::from(self.places[self.place(name)])).copied()
+        let place = self.place(&Name::new(name)?);
+        self.rows.get(usize::from(self.places[place])).copied()
     }
 
     /// Where a name stands, or would stand.
-    fn place(&self, name: &[u8]) -> usize {
-        let mut place = place_of(name);
-        while let Some(found) = self.rows.get(usize::from(self.places[place]))
-            && !found.row.name.as_bytes().eq_ignore_ascii_case(name)
+    fn place(&self, name: &Name) -> usize {
+        let mut place = name.first_place();
+        while let Some(other) = self.names.get(usize::from(self.places[place]))
+            && other != name
         {
             place = (place + 1) % PLACES;
         }
@@ -110,7 +114,7 @@ impl Table {
 
     /// The subcommand `name` of the container found as `container`.
     pub fn find_subcommand(&self, container: Found, name: &[u8]) -> Option<Found> {
-        lowered(name, |name| self.subcommands.get(&(container.index, name)).copied())
+        self.subcommands.get(&(container.index, Name::new(name)?)).copied()
     }
 
     /// The command or subcommand that a request names.
@@ -146,25 +150,53 @@ impl Table {
     }
 }
 
-/// The first place for a name in any case: hashed by its ends, which tell all commands apart well
-/// enough. This runs for every command and every `redis.call`.
-fn place_of(name: &[u8]) -> usize {
-    /// Sets the bit by which a small letter differs from a large one.
-    const LOWER: u64 = u64::from_ne_bytes([b' '; 8]);
-    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
-    };
-    let mixed = (first | LOWER) ^ (last | LOWER).rotate_left(29) ^ name.len() as u64;
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
+/// A command's name in small letters, by its two ends: no command's is longer than both. Made and
+/// compared without a loop, for every command and every `redis.call`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    first: u64,
+    last: u64,
+    len: usize,
 }
 
-fn lowered<T>(name: &[u8], find: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    let mut buffer = [0; NAME_BYTES_MAX];
-    let lower = buffer.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    find(lower)
+impl Name {
+    fn of_row(row: &Row) -> Self {
+        Self::new(row.name.as_bytes()).expect("names of commands are short")
+    }
+
+    /// None if no command's name is that long.
+    fn new(name: &[u8]) -> Option<Self> {
+        let len = name.len();
+        let long = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let short = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+        let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (long(first), long(last)),
+            _ => match (name.first_chunk(), name.last_chunk()) {
+                (Some(first), Some(last)) => (short(first), short(last)),
+                _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
+            },
+        };
+        (len <= 2 * size_of::<u64>()).then(|| Self { first: lower(first), last: lower(last), len })
+    }
+
+    fn first_place(&self) -> usize {
+        let mixed = self.first ^ self.last.rotate_left(29) ^ self.len as u64;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
+    }
+}
+
+/// Eight letters made small at once; other bytes stay.
+fn lower(word: u64) -> u64 {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // Added to seven bits, each sets the eighth from a certain letter on.
+    let low = word & all(0x7f);
+    let from_a = low + all(0x80 - b'A');
+    let above_z = low + all(0x7f - b'Z');
+    let is_large = from_a & !above_z & !word & all(0x80);
+    // 0x80 becomes 0x20, by which a small letter differs from a large one.
+    word | is_large >> 2
 }
 
 /// How much of a request an error quotes.
@@ -194,4 +226,35 @@ fn unknown_subcommand(container: &Row, name: &[u8]) -> Error {
     let container = container.name.to_ascii_uppercase();
     let name = abridged(name, QUOTED_BYTES_MAX);
     Error::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_alone_are_made_small() {
+        for byte in 0..=u8::MAX {
+            let word = [b'A', byte, b'z', byte, b'@', b'[', 0xff, byte];
+            assert_eq!(
+                lower(u64::from_le_bytes(word)).to_le_bytes(),
+                word.to_ascii_lowercase()[..]
+            );
+        }
+    }
+
+    #[test]
+    fn names_differ_in_any_byte_but_not_in_case() {
+        let name = |text: &str| Name::new(text.as_bytes());
+        for text in ["", "x", "get", "incr", "lrange", "xreadgroup", "zrevrangebyscore"] {
+            assert_eq!(name(text), name(&text.to_uppercase()));
+            assert_ne!(name(text), name(&format!("{text}\0")));
+            for at in 0..text.len() {
+                let mut other = text.to_owned();
+                other.replace_range(at..=at, "_");
+                assert_ne!(name(text), name(&other));
+            }
+        }
+        assert_eq!(name("a name that no command has"), None);
+    }
 }

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::engine::Fed;
 use crate::engine::client::{ClientId, Peer, State};
+use crate::util::hash::CountedUp;
 use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -67,7 +68,7 @@ impl Writer {
 }
 
 /// All connections, by client.
-pub type Connections = Rc<RefCell<HashMap<ClientId, Rc<Connection>, ahash::RandomState>>>;
+pub type Connections = Rc<RefCell<HashMap<ClientId, Rc<Connection>, CountedUp>>>;
 
 /// How what a client is to be sent gets to its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,6 +39,33 @@ pub fn hash(bytes: &[u8]) -> u64 {
     COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
 }
 
+/// Hashes numbers that the program itself counts up: nobody can choose them, so that one
+/// multiplication spreads them well enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CountedUp(u64);
+
+impl BuildHasher for CountedUp {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for CountedUp {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("what is counted up is a number");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
