@@ -60,6 +60,8 @@ fn serve(mut socket: TcpStream, jobs: &Mutex<Jobs>) -> io::Result<()> {
                 nothing_until(jobs.lock().expect("nobody panics").due_ms)
             }
             ["evalsha" | "eval", ..] => "*0\r\n".to_owned(),
+            // The client waits until it is hung up on.
+            ["quit"] => return socket.write_all(b"+OK\r\n"),
             _ => "+OK\r\n".to_owned(),
         };
         socket.write_all(reply.as_bytes())?;
