@@ -8,6 +8,7 @@ use super::waiters::On;
 use crate::config::EventClasses;
 use crate::data::{Typed, Value};
 use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
+use crate::util::extended::Extended;
 use crate::util::number;
 use crate::util::rng::Rng;
 
@@ -242,9 +243,14 @@ pub struct Timeout(u64);
 impl Timeout {
     /// Seconds with a fraction, as the BLPOP family takes them; `now_ms` is the wall clock.
     pub fn seconds(word: &[u8], now_ms: i64) -> Result<Self> {
-        let seconds = number::parse_f64(word).ok_or(Error::TimeoutNotFloat)?;
-        // Redis counts in whole milliseconds, rounded up: less than one below zero is none at all.
-        let millis = (seconds * 1000.0).ceil();
+        // Redis reads a long double, which may be too large or too small for a double.
+        let seconds = number::parse_f64(word)
+            .or_else(|| Extended::parse(word).map(Extended::to_f64))
+            .ok_or(Error::TimeoutNotFloat)?;
+        // It counts in whole milliseconds, rounded up: one or less below zero is none at all, since
+        // a thousand times its 0.001 is not quite one.
+        let is_none = (-0.001..0.0).contains(&seconds);
+        let millis = if is_none { 0.0 } else { (seconds * 1000.0).ceil() };
         if millis >= i64::MAX as f64 {
             return Err(Error::TimeoutOutOfRange);
         }

@@ -47,6 +47,13 @@ impl Extended {
         self.exponent <= EXPONENT_MAX
     }
 
+    /// About the same as a double: infinity beyond all doubles, and what is not zero stays so.
+    pub fn to_f64(self) -> f64 {
+        let magnitude = self.mantissa as f64 * 2f64.powi(self.exponent);
+        let magnitude = if self.mantissa == 0 { 0.0 } else { magnitude.max(f64::MIN_POSITIVE) };
+        if self.negative { -magnitude } else { magnitude }
+    }
+
     /// The sum; not finite if a term is not, or if it is too large.
     pub fn plus(self, other: Self) -> Self {
         if !self.is_finite() || !other.is_finite() {
