@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::borrow::Cow;
@@ -148,9 +148,16 @@ impl Call {
             .max_header_size(config::HTTP_HEAD_BYTES_MAX)
             .max_buf_size(config::HTTP_HEAD_BYTES_MAX);
         // What goes wrong on the way ends the connection; what hyper says of it is withheld.
-        let _ = http.serve_connection(TokioIo::new(io), service).await;
+        let served = http.serve_connection(TokioIo::new(io), service).await;
         let withheld = self.exchange.withheld.take();
-        match status_of(&withheld) {
+        let status = match served {
+            // hyper leaves it to others to answer HTTP/2.
+            Err(problem) if problem.is_parse_version_h2() => {
+                Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED)
+            }
+            _ => status_of(&withheld),
+        };
+        match status {
             Some(status) => self.write(&bare(status, &self.problem(status))).await,
             None => Ok(()),
         }
@@ -208,6 +215,7 @@ impl Call {
                 config::HTTP_HEAD_BYTES_MAX,
                 config::HTTP_HEADERS_MAX
             ),
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED => "ERR only HTTP/1.1 is spoken here".into(),
             _ => format!(
                 "ERR this is not HTTP/1.1. Redis clients are served on {}.",
                 self.resp_place()
@@ -220,6 +228,7 @@ impl Call {
         self.exchange.phase.set(Phase::Answering);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let given = match *request.method() {
+            _ if lacks_host(&request) => Given::refusal(wrong("ERR no Host header".into())),
             Method::OPTIONS => Given::preflight(request.headers()),
             _ => self.given(request).await.unwrap_or_else(Given::refusal),
         };
@@ -475,6 +484,11 @@ struct Refusal {
 }
 
 /// It makes no sense.
+/// HTTP/1.1 asks for it, HTTP/1.0 does not.
+fn lacks_host(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST)
+}
+
 fn wrong(text: String) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, text }
 }

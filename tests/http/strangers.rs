@@ -1,6 +1,6 @@
 //! What is no HTTP, or HTTP that clients of Upstash do not speak.
 
-use super::common::http::request;
+use super::common::http::{TOKEN, request};
 use super::common::program::{Running, ask_all};
 use super::error_in;
 use std::io::{Read, Write};
@@ -28,6 +28,33 @@ fn what_is_no_http_is_told_so() {
         assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{bytes:?}: {head}");
         assert!(head.contains("content-type: application/json"), "{bytes:?}: {head}");
         assert!(error_in(body).ends_with(&told), "{bytes:?}: {body}");
+    }
+}
+
+#[test]
+fn http_2_is_told_that_only_http_1_1_is_spoken() {
+    let server = Running::with_http(&[]);
+    let answer = talk(server.http_port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("it is an answer");
+    assert!(head.starts_with("HTTP/1.1 505 HTTP Version Not Supported\r\n"), "{head}");
+    assert_eq!(error_in(body), "ERR only HTTP/1.1 is spoken here");
+}
+
+#[test]
+fn a_request_names_the_host() {
+    let server = Running::with_http(&[]);
+    for (version, host, status) in [
+        ("1.1", "", 400),
+        ("1.1", "host: \r\n", 200),
+        ("1.1", "Host: a\r\n", 200),
+        ("1.0", "", 200),
+    ] {
+        let head =
+            format!("GET /incr/n?_token={TOKEN} HTTP/{version}\r\n{host}connection: close\r\n\r\n");
+        let answer = talk(server.http_port, head.as_bytes());
+        let told = answer.split_once(' ').expect("a status line").1;
+        assert!(told.starts_with(&status.to_string()), "{head}: {answer}");
+        assert_eq!(told.contains("ERR no Host header"), status == 400, "{answer}");
     }
 }
 
