@@ -26,11 +26,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
             let micros = (seconds * 1e6) as u64;
             cx.engine.ask(Effect::Sleep { client: cx.client, micros });
-            match cx.origin {
-                // The answer is one of an array's; the server sleeps before it is sent.
-                Origin::Exec => reply.ok(),
-                _ => cx.await_effect(),
-            }
+            cx.await_effect(reply);
             Ok(())
         }
         (b"object", [key]) => object(cx, key, reply),

@@ -136,10 +136,7 @@ impl Engine {
                 Called::Done(Ok(())) => {}
                 Called::Done(Err(error)) => reply.error(&error),
                 Called::Running => return false,
-                Called::Parked(parked) => {
-                    // Nothing waits for a key in EXEC; an effect is answered behind the array.
-                    self.park(id, parked);
-                }
+                Called::Parked(_) => unreachable!("nothing waits in EXEC: see `may_block`"),
             }
         }
         true
