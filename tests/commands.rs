@@ -1,5 +1,5 @@
-//! The table of commands beside Redis 7.4's: name, arity, flags, ACL categories and keys of every
-//! command and subcommand.
+//! The table of commands beside Redis 7.4's: name, arity, flags, ACL categories, tips and keys of
+//! every command and subcommand.
 //!
 //! commands-7.4.txt keeps what Redis 7.4.1 says, so that the comparison needs no Redis; with
 //! TORIL_RECORD set it is written anew. commands-absent.txt lists, each with its reason, what toril
@@ -64,20 +64,21 @@ fn key_spec(spec: &Reply) -> String {
 /// Adds the commands of a COMMAND reply, and those inside of them.
 fn add_commands(reply: &Reply, commands: &mut Commands) {
     for command in items(reply) {
-        let [name, arity, flags, first, last, step, categories, _tips, specs, inner] =
+        let [name, arity, flags, first, last, step, categories, tips, specs, inner] =
             items(command)
         else {
             panic!("a command has ten fields: {command:?}");
         };
         let specs: Vec<String> = items(specs).iter().map(key_spec).collect();
         let line = format!(
-            "{} [{}] {} {} {} [{}] {}",
+            "{} [{}] {} {} {} [{}] [{}] {}",
             text(arity),
             text(flags),
             text(first),
             text(last),
             text(step),
             text(categories),
+            text(tips),
             specs.join(" ")
         );
         commands.insert(text(name), line.trim_end().to_owned());

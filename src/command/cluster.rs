@@ -7,16 +7,16 @@ use super::prelude::*;
 pub const FAMILY: Family = Family::new(Category::Cluster, &[
     container("cluster", "3.0.0", &[
         row("countkeysinslot", "3.0.0", Exactly(3), Keys::none(), &[Stale], disabled, "slot", "Refused: there is no cluster."),
-        row("getkeysinslot",   "3.0.0", Exactly(4), Keys::none(), &[Stale], disabled, "slot count", "Refused: there is no cluster."),
+        row("getkeysinslot",   "3.0.0", Exactly(4), Keys::none(), &[Stale], disabled, "slot count", "Refused: there is no cluster.").tips(&[VARIES]),
         help("5.0.0"),
-        row("info",            "3.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster."),
+        row("info",            "3.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
         row("keyslot",         "3.0.0", Exactly(3), Keys::none(), &[Stale], disabled, "key", "Refused: there is no cluster."),
-        row("links",           "7.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster."),
+        row("links",           "7.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
         row("myid",            "3.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster."),
-        row("myshardid",       "7.2.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster."),
-        row("nodes",           "3.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster."),
-        row("shards",          "7.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster."),
-        row("slots",           "3.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster."),
+        row("myshardid",       "7.2.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
+        row("nodes",           "3.0.0", Exactly(2), Keys::none(), &[Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
+        row("shards",          "7.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
+        row("slots",           "3.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
     ], "Tells about the cluster that this server is not."),
 ]);
 

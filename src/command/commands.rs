@@ -8,14 +8,14 @@ use crate::util::glob::{self, Case};
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Introspection, &[
-    row("command", "2.8.13", AtLeast(1), Keys::none(), &[Loading, Stale], command, "", "Tells everything about all commands.").with_subcommands(&[
+    row("command", "2.8.13", AtLeast(1), Keys::none(), &[Loading, Stale], command, "", "Tells everything about all commands.").tips(&[ORDER_VARIES]).with_subcommands(&[
         row("count",           "2.8.13", Exactly(2), Keys::none(), &[Loading, Stale], count, "", "Counts the commands."),
-        row("docs",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], docs, "[command-name [command-name ...]]", "Answers what people want to know of commands."),
+        row("docs",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], docs, "[command-name [command-name ...]]", "Answers what people want to know of commands.").tips(&[ORDER_VARIES]),
         row("getkeys",         "2.8.13", AtLeast(3), Keys::none(), &[Loading, Stale], getkeys, "command [arg [arg ...]]", "Lists the keys of a request."),
         row("getkeysandflags", "7.0.0",  AtLeast(3), Keys::none(), &[Loading, Stale], getkeysandflags, "command [arg [arg ...]]", "Lists the keys of a request and what becomes of them."),
         help("5.0.0"),
-        row("info",            "2.8.13", AtLeast(2), Keys::none(), &[Loading, Stale], info, "[command-name [command-name ...]]", "Tells everything about some commands."),
-        row("list",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], list, "[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]", "Lists the names of commands."),
+        row("info",            "2.8.13", AtLeast(2), Keys::none(), &[Loading, Stale], info, "[command-name [command-name ...]]", "Tells everything about some commands.").tips(&[ORDER_VARIES]),
+        row("list",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], list, "[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]", "Lists the names of commands.").tips(&[ORDER_VARIES]),
     ]),
 ]);
 
@@ -73,8 +73,8 @@ fn describe(cx: &Ctx, found: Found, reply: &mut Reply) {
     let categories: Vec<String> = categories.map(|category| format!("@{category}")).collect();
     statuses(categories.iter().map(String::as_str).collect(), reply);
 
-    // Tips for proxies that serve a cluster.
-    reply.set(0);
+    reply.set(row.tips.len());
+    row.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
 
     reply.set(row.keys.specs().count());
     for spec in row.keys.specs() {

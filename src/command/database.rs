@@ -5,9 +5,9 @@ use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Database, &[
-    row("dbsize",   "1.0.0", Exactly(1), Keys::none(), &[Read, Fast], dbsize, "", "Counts the keys of the database in use."),
-    row("flushall", "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushall, "[ASYNC|SYNC]", "Removes all keys of all databases."),
-    row("flushdb",  "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushdb, "[ASYNC|SYNC]", "Removes all keys of the database in use."),
+    row("dbsize",   "1.0.0", Exactly(1), Keys::none(), &[Read, Fast], dbsize, "", "Counts the keys of the database in use.").tips(&[ALL_SHARDS, SUM]),
+    row("flushall", "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushall, "[ASYNC|SYNC]", "Removes all keys of all databases.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
+    row("flushdb",  "1.0.0", AtLeast(1), Keys::none(), &[Write, Dangerous], flushdb, "[ASYNC|SYNC]", "Removes all keys of the database in use.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
     row("swapdb",   "4.0.0", Exactly(3), Keys::none(), &[Write, Fast, Dangerous], swapdb, "index1 index2", "Exchanges two databases."),
 ]);
 

@@ -13,8 +13,8 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("pexpire",     "2.6.0", AtLeast(3), Keys::one(1).updates(), &[Write, Fast], pexpire,     "key milliseconds [NX | XX | GT | LT]",           "Lets a key go in some milliseconds."),
     row("pexpireat",   "2.6.0", AtLeast(3), Keys::one(1).updates(), &[Write, Fast], pexpireat,   "key unix-time-milliseconds [NX | XX | GT | LT]", "Lets a key go at a millisecond of Unix time."),
     row("pexpiretime", "7.0.0", Exactly(2), Keys::one(1).reads(),   &[Read, Fast],  pexpiretime, "key",                                            "Tells at which millisecond of Unix time a key goes."),
-    row("pttl",        "2.6.0", Exactly(2), Keys::one(1).reads(),   &[Read, Fast],  pttl,        "key",                                            "Tells in how many milliseconds a key goes."),
-    row("ttl",         "1.0.0", Exactly(2), Keys::one(1).reads(),   &[Read, Fast],  ttl,         "key",                                            "Tells in how many seconds a key goes."),
+    row("pttl",        "2.6.0", Exactly(2), Keys::one(1).reads(),   &[Read, Fast],  pttl,        "key",                                            "Tells in how many milliseconds a key goes.").tips(&[VARIES]),
+    row("ttl",         "1.0.0", Exactly(2), Keys::one(1).reads(),   &[Read, Fast],  ttl,         "key",                                            "Tells in how many seconds a key goes.").tips(&[VARIES]),
 ]);
 
 /// The four ways in which a request gives a moment, by the words of SET's options.

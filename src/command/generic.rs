@@ -8,18 +8,18 @@ use crate::util::number;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("copy",      "6.2.0", AtLeast(3), Keys::one(1).reads().and(Keys::one(2).overwrites()), &[Write, DenyOom], copy, "source destination [DB destination-db] [REPLACE]", "Gives a copy of a value another name."),
-    row("del",       "1.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write],           del,       "key [key ...]", "Deletes keys."),
-    row("exists",    "1.0.0", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      exists,    "key [key ...]", "Counts those keys that exist."),
-    row("keys",      "1.0.0", Exactly(2), Keys::none(),                 &[Read, Dangerous], keys,      "pattern",       "Lists all keys that match."),
+    row("del",       "1.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write],           del,       "key [key ...]", "Deletes keys.").tips(&[MULTI_SHARD, SUM]),
+    row("exists",    "1.0.0", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      exists,    "key [key ...]", "Counts those keys that exist.").tips(&[MULTI_SHARD, SUM]),
+    row("keys",      "1.0.0", Exactly(2), Keys::none(),                 &[Read, Dangerous], keys,      "pattern",       "Lists all keys that match.").tips(&[ALL_SHARDS, ORDER_VARIES]),
     row("move",      "1.0.0", Exactly(3), Keys::one(1).updates().with(access::ACCESS), &[Write, Fast], move_key, "key db", "Moves a key to another database, where it must not exist."),
-    row("randomkey", "1.0.0", Exactly(1), Keys::none(),                 &[Read],            randomkey, "",              "Answers a key picked at random."),
+    row("randomkey", "1.0.0", Exactly(1), Keys::none(),                 &[Read],            randomkey, "",              "Answers a key picked at random.").tips(&[ALL_SHARDS, SPECIAL_REPLY, VARIES]),
     row("rename",    "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).overwrites()), &[Write], rename, "key newkey", "Gives a value another name, whatever that held."),
     row("renamenx",  "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).with(access::OW | access::INSERT)), &[Write, Fast], renamenx, "key newkey", "Gives a value another name, which must be free."),
-    row("touch",     "3.2.1", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      touch,     "key [key ...]", "Counts those keys that exist, which counts as an access to them."),
+    row("touch",     "3.2.1", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      touch,     "key [key ...]", "Counts those keys that exist, which counts as an access to them.").tips(&[MULTI_SHARD, SUM]),
     row("type",      "1.0.0", Exactly(2), Keys::one(1).inspects(),      &[Read, Fast],      type_name, "key",           "Tells of what type a value is."),
-    row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     del,       "key [key ...]", "Deletes keys: the same as DEL."),
-    row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits for replicas, of which there are none."),
-    row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none."),
+    row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     del,       "key [key ...]", "Deletes keys: the same as DEL.").tips(&[MULTI_SHARD, SUM]),
+    row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits for replicas, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
+    row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
 ]);
 
 fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {

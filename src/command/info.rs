@@ -12,7 +12,7 @@ use std::io::Write;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
-    row("info", "1.0.0", AtLeast(1), Keys::none(), &[Loading, Stale, Dangerous], info, "[section [section ...]]", "Tells about the server."),
+    row("info", "1.0.0", AtLeast(1), Keys::none(), &[Loading, Stale, Dangerous], info, "[section [section ...]]", "Tells about the server.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
 ]);
 
 struct Section {

@@ -6,12 +6,12 @@ use super::prelude::*;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
     container("latency", "2.8.13", &[
-        row("doctor",  "2.8.13", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], doctor, "", "Says where to look for what takes long."),
-        row("graph",   "2.8.13", Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], graph, "event", "Refused: no events are kept."),
+        row("doctor",  "2.8.13", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], doctor, "", "Says where to look for what takes long.").tips(&[VARIES, ALL_NODES, SPECIAL_REPLY]),
+        row("graph",   "2.8.13", Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], graph, "event", "Refused: no events are kept.").tips(&[VARIES, ALL_NODES, SPECIAL_REPLY]),
         help("2.8.13"),
-        row("history", "2.8.13", Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], no_events, "event", "Lists the latencies of an event: none are kept."),
-        row("latest",  "2.8.13", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], no_events, "", "Lists the latest latency of each event: none are kept."),
-        row("reset",   "2.8.13", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], reset, "[event [event ...]]", "Forgets events: none are kept."),
+        row("history", "2.8.13", Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], no_events, "event", "Lists the latencies of an event: none are kept.").tips(&[VARIES, ALL_NODES, SPECIAL_REPLY]),
+        row("latest",  "2.8.13", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], no_events, "", "Lists the latest latency of each event: none are kept.").tips(&[VARIES, ALL_NODES, SPECIAL_REPLY]),
+        row("reset",   "2.8.13", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], reset, "[event [event ...]]", "Forgets events: none are kept.").tips(&[ALL_NODES, SUM]),
     ], "Tells about latencies."),
 ]);
 

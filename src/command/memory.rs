@@ -9,11 +9,11 @@ use crate::engine::Engine;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
     container("memory", "4.0.0", &[
-        row("doctor",       "4.0.0", Exactly(2), Keys::none(), &[], doctor, "", "Says in words whether memory looks healthy."),
+        row("doctor",       "4.0.0", Exactly(2), Keys::none(), &[], doctor, "", "Says in words whether memory looks healthy.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
         help("4.0.0"),
-        row("malloc-stats", "4.0.0", Exactly(2), Keys::none(), &[], malloc_stats, "", "Tells about the allocator."),
-        row("purge",        "4.0.0", Exactly(2), Keys::none(), &[], purge, "", "Does nothing: memory is given back when it is freed."),
-        row("stats",        "4.0.0", Exactly(2), Keys::none(), &[], stats, "", "Tells what memory is used for."),
+        row("malloc-stats", "4.0.0", Exactly(2), Keys::none(), &[], malloc_stats, "", "Tells about the allocator.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
+        row("purge",        "4.0.0", Exactly(2), Keys::none(), &[], purge, "", "Does nothing: memory is given back when it is freed.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
+        row("stats",        "4.0.0", Exactly(2), Keys::none(), &[], stats, "", "Tells what memory is used for.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
         row("usage",        "4.0.0", AtLeast(3), Keys::one(2).inspects(), &[Read], usage, "key [SAMPLES count]", "Answers the bytes that a key and its value take."),
     ], "Tells about memory."),
 ]);

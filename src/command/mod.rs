@@ -39,6 +39,7 @@ mod prelude {
     pub use crate::engine::keyspace::Edit;
     pub use crate::engine::row::Arity::{AtLeast, Exactly};
     pub use crate::engine::row::Flag::*;
+    pub use crate::engine::row::tip::*;
     pub use crate::engine::row::{Category, Family, Row, container, help, row};
     pub use crate::engine::{Ctx, Empty, On, Origin, Timeout, Wait};
     pub use crate::proto::{Args, Error, Protocol, Reply, Result};

@@ -11,11 +11,11 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
 
 #[rustfmt::skip]
 const SUBCOMMANDS: &[Row] = &[
-    row("encoding", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], encoding, "key", "Tells in which encoding Redis would keep the value."),
-    row("freq",     "4.0.0", Exactly(3), Keys::one(2).inspects(), &[Read], freq,     "key", "Tells the logarithmic count of accesses, under an LFU policy."),
+    row("encoding", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], encoding, "key", "Tells in which encoding Redis would keep the value.").tips(&[VARIES]),
+    row("freq",     "4.0.0", Exactly(3), Keys::one(2).inspects(), &[Read], freq,     "key", "Tells the logarithmic count of accesses, under an LFU policy.").tips(&[VARIES]),
     help("6.2.0"),
-    row("idletime", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], idletime, "key", "Counts the seconds since the last access."),
-    row("refcount", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], refcount, "key", "Tells how often Redis would refer to the value."),
+    row("idletime", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], idletime, "key", "Counts the seconds since the last access.").tips(&[VARIES]),
+    row("refcount", "2.2.3", Exactly(3), Keys::one(2).inspects(), &[Read], refcount, "key", "Tells how often Redis would refer to the value.").tips(&[VARIES]),
 ];
 
 /// Null without a key; looking is no access.

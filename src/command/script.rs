@@ -16,11 +16,11 @@ pub const FAMILY: Family = Family::new(Category::Scripting, &[
     row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
     container("script", "2.6.0", &[
         row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "YES|SYNC|NO", "Refused: there is no debugger for scripts."),
-        row("exists", "2.6.0", AtLeast(3), Keys::none(), &[NoScript], exists, "sha1 [sha1 ...]", "Tells which scripts EVALSHA would find."),
-        row("flush",  "2.6.0", AtLeast(2), Keys::none(), &[NoScript], flush, "[ASYNC|SYNC]", "Forgets all scripts."),
+        row("exists", "2.6.0", AtLeast(3), Keys::none(), &[NoScript], exists, "sha1 [sha1 ...]", "Tells which scripts EVALSHA would find.").tips(&[ALL_SHARDS, AND]),
+        row("flush",  "2.6.0", AtLeast(2), Keys::none(), &[NoScript], flush, "[ASYNC|SYNC]", "Forgets all scripts.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         help("5.0.0"),
-        row("kill",   "2.6.0", Exactly(2), Keys::none(), &[NoScript, AllowBusy], kill, "", "Ends the running script, unless it has written."),
-        row("load",   "2.6.0", Exactly(3), Keys::none(), &[NoScript, Stale], load, "script", "Keeps a script for EVALSHA."),
+        row("kill",   "2.6.0", Exactly(2), Keys::none(), &[NoScript, AllowBusy], kill, "", "Ends the running script, unless it has written.").tips(&[ALL_SHARDS, ONE_SUCCEEDED]),
+        row("load",   "2.6.0", Exactly(3), Keys::none(), &[NoScript, Stale], load, "script", "Keeps a script for EVALSHA.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
     ], "Manages the scripts that EVALSHA knows."),
 ]);
 

@@ -8,17 +8,17 @@ use crate::engine::effect::Effect;
 pub const FAMILY: Family = Family::new(Category::Server, &[
     row("bgrewriteaof", "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "", "Refused: nothing is persisted yet."),
     row("bgsave",       "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "[SCHEDULE]", "Refused: nothing is persisted yet."),
-    row("lastsave",     "1.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, AclAdmin, Dangerous], lastsave, "", "Answers when the data was saved last: as nothing is yet, when the server started."),
+    row("lastsave",     "1.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, AclAdmin, Dangerous], lastsave, "", "Answers when the data was saved last: as nothing is yet, when the server started.").tips(&[VARIES]),
     row("lolwut",       "5.0.0", AtLeast(1), Keys::none(), &[Read, Fast], lolwut, "[VERSION version]", "Answers the version."),
     container("module", "4.0.0", &[
         help("5.0.0"),
-        row("list",     "4.0.0", Exactly(2), Keys::none(), &[Admin, NoScript], module_list, "", "Lists the modules: there are none."),
+        row("list",     "4.0.0", Exactly(2), Keys::none(), &[Admin, NoScript], module_list, "", "Lists the modules: there are none.").tips(&[ORDER_VARIES]),
     ], "Tells about modules, which toril does not load."),
     row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale], monitor, "", "Shows every request that the server runs from here on."),
     row("role",         "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication."),
     row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Refused: nothing is persisted yet."),
     row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], shutdown, "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
-    row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second."),
+    row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
 ]);
 
 /// The clock is read in milliseconds, once a turn.

@@ -6,10 +6,10 @@ use crate::util::number;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
     container("slowlog", "2.2.12", &[
-        row("get",   "2.2.12", AtLeast(2), Keys::none(), &[Admin, Loading, Stale], get, "[count]", "Answers the newest entries, 10 unless told otherwise; -1 means all."),
+        row("get",   "2.2.12", AtLeast(2), Keys::none(), &[Admin, Loading, Stale], get, "[count]", "Answers the newest entries, 10 unless told otherwise; -1 means all.").tips(&[ALL_NODES, VARIES]),
         help("6.2.0"),
-        row("len",   "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], len, "", "Counts the entries."),
-        row("reset", "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], reset, "", "Forgets all entries."),
+        row("len",   "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], len, "", "Counts the entries.").tips(&[ALL_NODES, SUM, VARIES]),
+        row("reset", "2.2.12", Exactly(2), Keys::none(), &[Admin, Loading, Stale], reset, "", "Forgets all entries.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
     ], "Tells which commands took longer than slowlog-log-slower-than."),
 ]);
 

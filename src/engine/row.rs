@@ -168,6 +168,10 @@ pub struct Row {
     pub summary: &'static str,
     /// The subcommands of a container such as CLIENT; else empty.
     pub subcommands: &'static [Row],
+    /// The families whose ACL categories it belongs to, where they are not its own's.
+    pub acl_families: &'static [Category],
+    /// What proxies and those who compare replies should know: COMMAND's words for it.
+    pub tips: &'static [&'static str],
 }
 
 #[expect(clippy::too_many_arguments, reason = "a row of a table, read by column")]
@@ -182,7 +186,37 @@ pub const fn row(
     summary: &'static str,
 ) -> Row {
     let flags = Flags::new(flags);
-    Row { name, since, arity, keys, flags, handler, syntax, summary, subcommands: &[] }
+    let (subcommands, acl_families, tips): (&[Row], &[Category], &[&str]) = (&[], &[], &[]);
+    Row {
+        name,
+        since,
+        arity,
+        keys,
+        flags,
+        handler,
+        syntax,
+        summary,
+        subcommands,
+        acl_families,
+        tips,
+    }
+}
+
+/// COMMAND's tips. The first two say that the reply, or its order, is not given by the data; the
+/// others where a proxy sends a request, and what it makes of the replies.
+pub mod tip {
+    pub const VARIES: &str = "nondeterministic_output";
+    pub const ORDER_VARIES: &str = "nondeterministic_output_order";
+    pub const ALL_NODES: &str = "request_policy:all_nodes";
+    pub const ALL_SHARDS: &str = "request_policy:all_shards";
+    pub const MULTI_SHARD: &str = "request_policy:multi_shard";
+    pub const SPECIAL_REQUEST: &str = "request_policy:special";
+    pub const ALL_SUCCEEDED: &str = "response_policy:all_succeeded";
+    pub const ONE_SUCCEEDED: &str = "response_policy:one_succeeded";
+    pub const SUM: &str = "response_policy:agg_sum";
+    pub const MIN: &str = "response_policy:agg_min";
+    pub const AND: &str = "response_policy:agg_logical_and";
+    pub const SPECIAL_REPLY: &str = "response_policy:special";
 }
 
 /// Every category of ACL's, in Redis's order.
@@ -221,6 +255,16 @@ impl Row {
         self.subcommands = subcommands;
         self
     }
+
+    pub const fn acl_families(mut self, families: &'static [Category]) -> Self {
+        self.acl_families = families;
+        self
+    }
+
+    pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
 }
 
 /// A command that is only the first word of its subcommands.
@@ -230,17 +274,9 @@ pub const fn container(
     subcommands: &'static [Row],
     summary: &'static str,
 ) -> Row {
-    Row {
-        name,
-        since,
-        arity: Arity::AtLeast(2),
-        keys: Keys::none(),
-        flags: Flags::new(&[]),
-        handler: |_, _, _| Err(crate::proto::Error::Syntax),
-        syntax: "",
-        summary,
-        subcommands,
-    }
+    let arity = Arity::AtLeast(2);
+    let refuse: Handler = |_, _, _| Err(crate::proto::Error::Syntax);
+    row(name, since, arity, Keys::none(), &[], refuse, "", summary).with_subcommands(subcommands)
 }
 
 /// The subcommand HELP, which every container has: it prints the container's rows.

@@ -30,7 +30,11 @@ impl Found {
             "fast" => flags.has(Flag::Fast),
             "slow" => !flags.has(Flag::Fast),
             // Of a container only its subcommands belong to the family's.
-            _ => !self.row.is_container() && self.category.acl_name() == Some(category),
+            _ if self.row.is_container() => false,
+            _ => match self.row.acl_families {
+                [] => self.category.acl_name() == Some(category),
+                families => families.iter().any(|family| family.acl_name() == Some(category)),
+            },
         }
     }
 
