@@ -43,9 +43,12 @@ fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
             Value::Str(string) => {
                 string.encoding() == "int" && matches!(string.integer(), Some(0..10_000))
             }
-            Value::List(_) | Value::Hash(_) | Value::Set(_) | Value::Zset(_) | Value::Stream(_) => {
-                false
-            }
+            Value::List(_)
+            | Value::Hash(_)
+            | Value::Set(_)
+            | Value::Zset(_)
+            | Value::Stream(_)
+            | Value::Cold(_) => false,
         };
         reply.int(if is_shared { i64::from(i32::MAX) } else { 1 });
     })

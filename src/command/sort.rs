@@ -97,7 +97,9 @@ fn sort_with(cx: &mut Ctx, mut args: Args, reply: &mut Reply, may_store: bool) -
             options.is_descending &= options.is_sorted;
             set.iter().map(|it| Element::from(&*it)).collect()
         }
-        Some(Value::Str(_) | Value::Hash(_) | Value::Stream(_)) => return Err(Error::WrongType),
+        Some(Value::Str(_) | Value::Hash(_) | Value::Stream(_) | Value::Cold(_)) => {
+            return Err(Error::WrongType);
+        }
     };
     if options.is_sorted {
         elements = ordered(cx, elements, &options)?;

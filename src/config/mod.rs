@@ -62,6 +62,7 @@ pub struct Config {
     pub maxmemory_policy: Policy,
     /// Keys that are looked at for each one that is evicted.
     pub maxmemory_samples: usize,
+    pub compact_idle_after_s: u32,
     pub notify_keyspace_events: EventClasses,
     pub limits: Limits,
     /// How long a script runs before other clients are answered with BUSY; 0 or less: at once.
@@ -139,6 +140,7 @@ impl Default for Config {
             maxmemory: 0,
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 5,
+            compact_idle_after_s: 10,
             notify_keyspace_events: EventClasses::NONE,
             limits: Limits::default(),
             busy_reply_threshold_ms: 5_000,

@@ -125,6 +125,7 @@ pub static ROWS: &[Row] = &[
     row("maxmemory",                          Memory(0, U64),             field!(maxmemory),                       Live,    Served, "memory for keys, such as 100mb; 0: no limit"),
     row("maxmemory-policy",                   Choice(Policy::WORDS),      field!(maxmemory_policy),                Live,    Served, "which keys give way then; BullMQ wants noeviction"),
     row("maxmemory-samples",                  Integer(1, 64),             field!(maxmemory_samples),               Live,    Served, "keys looked at for each one that gives way"),
+    row("compact-idle-after",                 Integer(0, INT),            field!(compact_idle_after_s),            Live,    Served, "seconds without access after which idle time is used to compress a value; 0: never"),
     row("maxmemory-eviction-tenacity",        Integer(0, 100),            Kept("10"),                              Live,    Known,  EVICTION),
     row("lfu-log-factor",                     Integer(0, INT),            Kept("10"),                              Live,    Known,  EVICTION),
     row("lfu-decay-time",                     Integer(0, INT),            Kept("1"),                               Live,    Known,  EVICTION),

@@ -74,6 +74,19 @@ impl Hash {
         }
     }
 
+    /// The block of a packed hash, head and all.
+    pub fn packed_text(&self) -> Option<&[u8]> {
+        match self.0.view() {
+            View::Packed(packed) => Some(packed.block()),
+            View::Large(_) => None,
+        }
+    }
+
+    /// The hash whose `packed_text` this is.
+    pub fn of_packed_text(text: &[u8]) -> Self {
+        Self(Either::packed(Packed::of_block(text.into())))
+    }
+
     /// Whether the field is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         match self.0.view_mut() {

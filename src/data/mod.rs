@@ -1,6 +1,7 @@
 //! The value types. They know no key, no client, no command and no reply.
 
 pub mod block;
+pub mod cold;
 mod either;
 pub mod hash;
 mod indexed;
@@ -15,6 +16,7 @@ pub mod zset;
 
 use crate::config::{EventClasses, Limits};
 
+pub use cold::Cold;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
@@ -31,6 +33,8 @@ pub enum Value {
     Set(Set),
     Zset(Zset),
     Stream(Stream),
+    /// A string or a hash at rest. Only `Keyspace` and who does not look inside meet it.
+    Cold(Cold),
 }
 
 /// One of the value types, so that handlers can ask for a key "as a list".
@@ -84,6 +88,8 @@ impl Value {
             Value::Set(_) => "set",
             Value::Zset(_) => "zset",
             Value::Stream(_) => "stream",
+            Value::Cold(it) if it.is_str() => "string",
+            Value::Cold(_) => "hash",
         }
     }
 
@@ -96,6 +102,7 @@ impl Value {
             Value::Set(it) => it.encoding(),
             Value::Zset(it) => it.encoding(),
             Value::Stream(it) => it.encoding(),
+            Value::Cold(it) => it.encoding(),
         }
     }
 
@@ -108,6 +115,7 @@ impl Value {
             Value::Set(it) => it.settle(limits),
             Value::Zset(it) => it.settle(limits),
             Value::Stream(it) => it.settle(limits),
+            Value::Cold(_) => {}
         }
     }
 
@@ -120,6 +128,8 @@ impl Value {
             Value::Set(_) => Set::CLASS,
             Value::Zset(_) => Zset::CLASS,
             Value::Stream(_) => Stream::CLASS,
+            Value::Cold(it) if it.is_str() => Str::CLASS,
+            Value::Cold(_) => Hash::CLASS,
         }
     }
 
@@ -132,6 +142,7 @@ impl Value {
             Value::Set(it) => it.heap_size(),
             Value::Zset(it) => it.heap_size(),
             Value::Stream(it) => it.heap_size(),
+            Value::Cold(it) => it.heap_size(),
         }
     }
 }

@@ -35,6 +35,16 @@ pub struct Head {
 pub struct Packed(Block);
 
 impl Packed {
+    /// All of it, to be kept elsewhere.
+    pub fn block(&self) -> &Block {
+        &self.0
+    }
+
+    /// What `block` gave.
+    pub fn of_block(block: Block) -> Self {
+        Self(block)
+    }
+
     pub fn head(&self) -> Head {
         match *self.0 {
             [flags, count, low, high, ..] => {

@@ -54,6 +54,23 @@ impl Str {
         Self(Form::Integer(integer))
     }
 
+    /// The text of a string that keeps one in a block of its own.
+    pub fn long_text(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Long { block, .. } => Some(block),
+            Form::Integer(_) | Form::Short { .. } => None,
+        }
+    }
+
+    pub fn is_edited(&self) -> bool {
+        matches!(self.0, Form::Long { is_edited: true, .. })
+    }
+
+    /// The string whose `long_text` and `is_edited` these are.
+    pub fn of_long_text(text: &[u8], is_edited: bool) -> Self {
+        Self(Form::Long { is_edited, block: text.into() })
+    }
+
     pub fn len(&self) -> usize {
         self.bytes().len()
     }

@@ -74,7 +74,8 @@ impl Ctx<'_> {
         self.engine.keyspace.read(self.db, key)
     }
 
-    /// As `read_any`, without counting as an access: for looks at a key's type or TTL.
+    /// As `read_any`, without counting as an access: for looks at a key's type or TTL. A value at
+    /// rest is not thawed for it.
     pub fn inspect(&mut self, key: &[u8]) -> Option<&Entry> {
         self.engine.keyspace.inspect(self.db, key)
     }

@@ -21,6 +21,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(id) else { return gone };
         let mut parser = std::mem::take(&mut client.parser);
         let (used, has_more) = self.feed_requests(id, input, &mut parser);
+        self.stir_compaction();
         self.stats.bytes_in += used as u64;
         let Some(client) = self.clients.get_mut(id) else { return gone };
         client.parser = parser;

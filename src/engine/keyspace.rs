@@ -8,7 +8,7 @@ mod key;
 use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
-use crate::data::{Typed, Value};
+use crate::data::{Cold, Typed, Value};
 use crate::proto::request::BATCH_LEN_MAX;
 use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
@@ -17,6 +17,7 @@ use crate::util::shared::Recent;
 use crate::util::slab::Slab;
 use crate::util::table::Table;
 use crate::util::wheel::{TimerId, Wheel};
+use crate::util::zstd::Zstd;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -61,6 +62,11 @@ impl Entry {
     /// Whether its time has come, so that it no longer exists.
     pub fn is_over(&self, now: Now) -> bool {
         self.expiry.as_ref().is_some_and(|expiry| now.wall_ms > expiry.at_ms)
+    }
+
+    /// The wall clock's second of the last access.
+    pub(super) fn used_s(&self) -> u32 {
+        self.used_s
     }
 
     /// Seconds since the last access, for OBJECT IDLETIME and LRU eviction.
@@ -155,6 +161,10 @@ pub struct Keyspace {
     pub touching: bool,
     /// Whether accesses are counted: only for a policy that goes by their frequency.
     pub counting: bool,
+    /// Freezes and thaws; made when it is first needed.
+    zstd: Option<Box<Zstd>>,
+    /// Values thawed since start.
+    pub thawed_count: u64,
 }
 
 impl Keyspace {
@@ -175,6 +185,8 @@ impl Keyspace {
             misses: 0,
             touching: true,
             counting: false,
+            zstd: None,
+            thawed_count: 0,
         }
     }
 
@@ -185,6 +197,15 @@ impl Keyspace {
 
     pub fn databases(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// Keys in all databases.
+    pub fn len(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub fn db(&self, db: usize) -> &Db {
@@ -228,11 +249,16 @@ impl Keyspace {
         }
     }
 
-    /// As `find`, and counts as an access.
+    /// As `find`, and counts as an access. The value is not a cold one then: whoever wants to look
+    /// inside comes through here.
     fn access(&mut self, db: usize, key: &[u8]) -> Option<u32> {
         let index = self.find(db, key)?;
+        let mut entry = &mut self.dbs[self.numbers[db]].entries[index];
+        if matches!(entry.value, Value::Cold(_)) {
+            self.thaw(db, index);
+            entry = &mut self.dbs[self.numbers[db]].entries[index];
+        }
         if self.touching {
-            let entry = &mut self.dbs[self.numbers[db]].entries[index];
             if self.counting {
                 entry.count_access(self.now, &mut self.rng);
             }
@@ -241,7 +267,40 @@ impl Keyspace {
         Some(index)
     }
 
-    /// The entry of a key; looking does not count as an access.
+    #[cold]
+    fn thaw(&mut self, db: usize, index: u32) {
+        let entry = &mut self.dbs[self.numbers[db]].entries[index];
+        if let Value::Cold(cold) = &entry.value {
+            entry.value = cold.thaw(self.zstd.get_or_insert_default());
+            self.thawed_count += 1;
+        }
+    }
+
+    /// Slots of a database, full or empty; `inner` counts databases as they lie in memory, which
+    /// SWAPDB leaves alone.
+    pub(super) fn slots(&self, inner: usize) -> Option<u32> {
+        self.dbs.get(inner).map(|db| db.entries.end())
+    }
+
+    pub(super) fn slot(&self, inner: usize, index: u32) -> Option<&Entry> {
+        self.dbs[inner].entries.get(index)
+    }
+
+    /// Lets the value in a slot rest as what `freeze` makes of it; returns the size of that.
+    pub(super) fn freeze(
+        &mut self,
+        inner: usize,
+        index: u32,
+        freeze: impl FnOnce(&Value, &mut Zstd) -> Option<Cold>,
+    ) -> Option<usize> {
+        let entry = self.dbs[inner].entries.get_mut(index)?;
+        let cold = freeze(&entry.value, self.zstd.get_or_insert_default())?;
+        let size = cold.heap_size();
+        entry.value = Value::Cold(cold);
+        Some(size)
+    }
+
+    /// The entry of a key; looking counts as no access, and shows a cold value as it is.
     pub fn peek(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
         let index = self.find(db, key)?;
         Some(&self.dbs[self.numbers[db]].entries[index])
@@ -278,7 +337,7 @@ impl Keyspace {
         Ok(indices.into_iter().map(|index| Some(self.entry(db, index?))).collect())
     }
 
-    /// As `read`, but not as an access.
+    /// As `peek`, but counts as a hit or a miss.
     pub fn inspect(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
         let found = self.find(db, key);
         self.count_lookup(db, key, found.is_some());
@@ -502,8 +561,8 @@ impl Keyspace {
     }
 }
 
-/// The wall clock in seconds, which 32 bits hold until 2106.
-fn seconds(now: Now) -> u32 {
+/// The wall clock in seconds, as entries keep it, which 32 bits hold until 2106.
+pub(super) fn seconds(now: Now) -> u32 {
     (now.wall_ms / 1000) as u32
 }
 

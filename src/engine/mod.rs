@@ -2,10 +2,12 @@
 //! wants to be called come out. It never names a command: the table is handed to it.
 //!
 //! One turn of the server: `tick`, then `feed` whole requests, then flush what `take_dirty` lists.
-//! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command.
+//! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command. While
+//! there is nothing else to do, `rest` does what `wants_rest` asks for.
 
 pub mod client;
 pub mod closing;
+pub mod compaction;
 pub mod context;
 pub mod dispatch;
 pub mod effect;
@@ -35,6 +37,7 @@ use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
 use client::{ClientId, Clients, Parked, Peer, State};
+use compaction::Compaction;
 use effect::{Effect, Outcome};
 use facts::Facts;
 use keyspace::Keyspace;
@@ -56,6 +59,8 @@ enum Alarm {
     Pause,
     /// Time to look for clients that have been idle for too long.
     IdleClients,
+    /// Time to look for values to compress.
+    Compaction,
 }
 
 /// What a look at a client's input came to.
@@ -96,6 +101,7 @@ pub struct Engine {
     /// The script under way, if one has been started and has not ended.
     pub script: Option<script::Running>,
     pub pause: Option<Pause>,
+    pub compaction: Compaction,
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
     pub started: Now,
@@ -139,6 +145,7 @@ impl Engine {
             scripting: Scripting::default(),
             script: None,
             pause: None,
+            compaction: Compaction::default(),
             run_id,
             started: now,
             startup_allocated,
@@ -210,6 +217,7 @@ impl Engine {
         self.start_lap();
         request(self);
         self.settle();
+        self.stir_compaction();
         Ran { state: self.state(id), is_postponed: self.is_postponed(id) }
     }
 
@@ -234,6 +242,7 @@ impl Engine {
                     }
                 }
                 Alarm::IdleClients => self.close_idle_clients(),
+                Alarm::Compaction => self.begin_pass(),
             }
         }
         self.settle();

@@ -169,7 +169,8 @@ fn serves(value: &Value, on: On) -> bool {
             | Value::Hash(_)
             | Value::Set(_)
             | Value::Zset(_)
-            | Value::Stream(_),
+            | Value::Stream(_)
+            | Value::Cold(_),
             _,
         ) => false,
     }

@@ -10,6 +10,7 @@ mod daemon;
 mod facts;
 mod files;
 mod http;
+mod idle;
 mod listen;
 mod logging;
 mod signals;
@@ -46,6 +47,7 @@ pub struct Server {
     made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
     timer: timer::Alarm,
+    idle: idle::Idle,
     stop: Arc<signals::Stop>,
 }
 
@@ -119,6 +121,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
         log,
         made_token,
         timer: timer::Alarm::default(),
+        idle: idle::Idle::default(),
         stop,
     });
     for warning in warnings {
@@ -129,6 +132,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     }
     let accepting = listeners.accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
+    tokio::task::spawn_local(idle::run(server.clone()));
     server.stop.wanted().await;
     accepting.stop();
     drop(pid_file);
@@ -195,7 +199,9 @@ impl Server {
                 self.perform(effect);
             }
         }
-        self.timer.look(&self.engine.borrow());
+        let engine = self.engine.borrow();
+        self.timer.look(&engine);
+        self.idle.turned(&engine);
     }
 
     fn connection(&self, id: ClientId) -> Option<Rc<Connection>> {

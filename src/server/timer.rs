@@ -29,7 +29,7 @@ impl Alarm {
 }
 
 /// The engine's next deadline on the monotonic clock.
-fn next_deadline_us(engine: &Engine) -> Option<u64> {
+pub fn next_deadline_us(engine: &Engine) -> Option<u64> {
     let deadline = engine.next_deadline();
     let now = engine.keyspace.now;
     // A wall clock that is set back makes this early: nothing is due then, and it is asked again.

@@ -30,6 +30,12 @@ pub fn allocated_bytes() -> usize {
     sum.max(0) as usize
 }
 
+/// Hands pages that have become empty back to the system.
+pub fn give_back() {
+    // SAFETY: it may be called at any time, and frees only what nobody holds.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
 #[inline]
 fn count(change: isize) {
     let untold = UNTOLD.get() + change;

@@ -13,3 +13,4 @@ pub mod slab;
 pub mod table;
 pub mod wheel;
 pub mod words;
+pub mod zstd;

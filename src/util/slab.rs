@@ -74,6 +74,19 @@ impl<T> Slab<T> {
         }
     }
 
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        match self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)? {
+            Slot::Full(value) => Some(value),
+            Slot::Empty(_) => None,
+        }
+    }
+
+    /// All indices lie below this.
+    pub fn end(&self) -> u32 {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        (self.chunks.len().saturating_sub(1) * CHUNK + last) as u32
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let slots = self.chunks.iter().enumerate().flat_map(|(number, chunk)| {
             chunk.iter().enumerate().map(move |(at, slot)| ((number * CHUNK + at) as u32, slot))
@@ -125,5 +138,8 @@ mod tests {
         assert_eq!((slab.get(17), slab.len()), (None, 2998));
         assert_eq!((slab.insert(-1), slab.insert(-2)), (2999, 17));
         assert_eq!(slab.iter().count(), 3000);
+        assert_eq!((slab.end(), Slab::<u8>::default().end()), (3000, 0));
+        assert_eq!(slab.get_mut(17), Some(&mut -2));
+        assert_eq!(slab.get_mut(3000), None);
     }
 }

@@ -211,6 +211,7 @@ impl World {
                     Value::Hash(hash) => hash.is_empty(),
                     Value::Set(set) => set.is_empty(),
                     Value::Zset(zset) => zset.is_empty(),
+                    Value::Cold(_) => false,
                 };
                 assert!(!is_empty, "{} is empty", entry.key.text().escape_ascii());
             }
