@@ -119,7 +119,7 @@ fn request(line: &str, run: usize) -> Vec<u8> {
     format!("*{}\r\n{}", words.len(), bulks.collect::<String>()).into_bytes()
 }
 
-/// Feeds a request and forgets the reply, which is no error. The turn does not end: what it collects
+/// Feeds a request and forgets the reply, which is no error. The turn does not end: what it says
 /// about its clients, once a turn, is not a command's.
 fn feed(engine: &mut Engine, id: ClientId, request: &[u8]) {
     engine.feed(id, request, NOW);
