@@ -104,7 +104,7 @@ export function makeParts({ servers, tools, probe, root }) {
     },
     {
       name: 'stalls',
-      rounds: 5,
+      rounds: 3,
       sizes: { keys: 5_000_000, elements: 1_000_000 },
       quick: { keys: 200_000, elements: 100_000 },
       contenders: onFresh(async (process, { keys, elements }) => {
@@ -138,7 +138,7 @@ export function makeParts({ servers, tools, probe, root }) {
     {
       name: 'timeouts',
       rounds: 1,
-      sizes: { count: 2_000 },
+      sizes: { count: 1_000 },
       quick: { count: 200 },
       contenders: [
         ...onFresh((process, { count }) => probe.measure('timeouts', addressOf(process), count)),

@@ -53,7 +53,8 @@ async function measurePart({ name, rounds, sizes, quick, contenders }) {
         samples[contender.name].push(flat(await contender.measure(isQuick ? quick : sizes)));
       } catch (error) {
         if (error.code === MISCOUNTED) throw error;
-        failures.push(`${title}: ${error.stderr || error.message}`);
+        const why = error.killed ? 'it took too long' : error.stderr || error.message;
+        failures.push(`${title}: ${why}`);
       }
     }
   }
