@@ -163,7 +163,8 @@ pub struct Keyspace {
     pub counting: bool,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
-    /// Values thawed since start.
+    /// Values frozen and thawed since start.
+    pub frozen_count: u64,
     pub thawed_count: u64,
 }
 
@@ -186,6 +187,7 @@ impl Keyspace {
             touching: true,
             counting: false,
             zstd: None,
+            frozen_count: 0,
             thawed_count: 0,
         }
     }
@@ -297,6 +299,7 @@ impl Keyspace {
         let cold = freeze(&entry.value, self.zstd.get_or_insert_default())?;
         let size = cold.heap_size();
         entry.value = Value::Cold(cold);
+        self.frozen_count += 1;
         Some(size)
     }
 

@@ -38,6 +38,7 @@ impl Idle {
 pub async fn run(server: Rc<Server>) {
     loop {
         server.idle.wanted.notified().await;
+        let frozen_count = server.engine.borrow().keyspace.frozen_count;
         let mut pause = PAUSE_MIN;
         while server.engine.borrow().wants_rest() {
             if server.is_idle() {
@@ -52,8 +53,11 @@ pub async fn run(server: Rc<Server>) {
             }
         }
         server.idle.is_awake.set(false);
-        crate::util::alloc::give_back();
-        server.timer.look(&server.engine.borrow());
+        let engine = server.engine.borrow();
+        if engine.keyspace.frozen_count > frozen_count {
+            crate::util::alloc::give_back();
+        }
+        server.timer.look(&engine);
     }
 }
 
