@@ -8,6 +8,7 @@ use crate::data::hash::Hash;
 use crate::data::string::Str;
 use crate::util::zstd::{Compressing, Dictionary, Zstd};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::borrow::Cow;
 use std::fmt;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -39,9 +40,9 @@ const FRAME_AT: usize = offset_of!(Head, kind) + size_of::<Kind>();
 pub struct Cold(NonNull<Head>);
 
 /// The text that stands for a value, if that is of a kind that freezes.
-pub fn text_of(value: &Value) -> Option<&[u8]> {
+pub fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
     match value {
-        Value::Str(string) => string.long_text(),
+        Value::Str(string) => string.long_text().map(Cow::Borrowed),
         Value::Hash(hash) => hash.packed_text(),
         Value::List(_) | Value::Set(_) | Value::Zset(_) | Value::Stream(_) | Value::Cold(_) => None,
     }
@@ -62,7 +63,7 @@ impl Cold {
             _ if value.encoding() == "hashtable" => Kind::Hashtable,
             _ => Kind::Listpack,
         };
-        let frame = zstd.compress(text, compressing)?;
+        let frame = zstd.compress(&text, compressing)?;
         let is_worth_it = FRAME_AT + frame.len() <= value.heap_size() / 4 * 3;
         is_worth_it.then(|| Self::new(kind, dictionary.clone(), frame))
     }
@@ -157,6 +158,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::util::rng::Rng;
+    use crate::util::shared::Recent;
 
     /// A value's text from which another one differs in a few places.
     fn text(number: usize) -> String {
@@ -181,7 +183,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let samples: Vec<Value> = (0..32).map(hash).collect();
-            let texts: Vec<&[u8]> = samples.iter().filter_map(text_of).collect();
+            let texts: Vec<_> = samples.iter().filter_map(text_of).collect();
             let dictionary = Dictionary::learn(&texts).unwrap();
             let compressing = dictionary.compressing();
             Self { zstd: Zstd::new(), dictionary, compressing }
@@ -224,6 +226,26 @@ mod tests {
                 assert_eq!(thawed.heap_size(), text_of(&value).unwrap().len() + 8);
             }
         }
+    }
+
+    /// A frozen value is no holder of what hashes share.
+    #[test]
+    fn what_was_shared_thaws_as_a_text() {
+        let mut bench = Bench::new();
+        let mut recent = Recent::default();
+        let mut job = || {
+            let mut hash = Hash::new();
+            hash.set(b"opts", br#"{"delay":3600000,"attempts":0}"#);
+            hash.set(b"data", text(3).repeat(4).as_bytes());
+            hash.settle(&Limits::default());
+            hash.share(&mut recent);
+            hash
+        };
+        let (plain, shared) = (Value::Hash(job()), Value::Hash(job()));
+        assert!(shared.heap_size() < plain.heap_size());
+        let cold = bench.freeze(&shared).unwrap();
+        drop((shared, recent));
+        assert_eq!(format!("{:?}", cold.thaw(&mut bench.zstd)), format!("{plain:?}"));
     }
 
     #[test]

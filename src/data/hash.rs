@@ -7,6 +7,7 @@
 //! What OBJECT ENCODING says is a matter of its own: Redis goes from "listpack" to "hashtable" by
 //! limits that can be set, and never back.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::config::Limits;
@@ -16,6 +17,7 @@ use crate::data::item::Item;
 use crate::data::packed::{self, Packed};
 use crate::data::string::Str;
 use crate::util::rng::Rng;
+use crate::util::shared::Recent;
 
 #[derive(Clone, Debug, Default)]
 pub struct Hash(Either<Large>);
@@ -74,10 +76,10 @@ impl Hash {
         }
     }
 
-    /// The block of a packed hash, head and all.
-    pub fn packed_text(&self) -> Option<&[u8]> {
+    /// All that a packed hash is, head and all.
+    pub fn packed_text(&self) -> Option<Cow<'_, [u8]>> {
         match self.0.view() {
-            View::Packed(packed) => Some(packed.block()),
+            View::Packed(packed) => Some(packed.plain()),
             View::Large(_) => None,
         }
     }
@@ -168,6 +170,14 @@ impl Hash {
                 self.iter().for_each(|(field, value)| visit(field, value));
                 0
             }
+        }
+    }
+
+    /// Holds in common with others what came of late in others too. Meant for new hashes: it looks
+    /// at all values.
+    pub fn share(&mut self, recent: &mut Recent) {
+        if let ViewMut::Packed(packed) = self.0.view_mut() {
+            packed.share(recent);
         }
     }
 
@@ -368,6 +378,39 @@ mod tests {
             }
             assert!(hash.is_empty() && hash.random(&mut rng).is_none());
         }
+    }
+
+    /// As random operations on a hash whose values are shared now and then.
+    #[test]
+    fn shared_values_change_as_others_do() {
+        let mut rng = Rng::from_seed(1);
+        let mut recent = Recent::default();
+        let mut hashes = vec![(Hash::new(), Vec::new())];
+        for _ in 0..3_000 {
+            let (mut hash, mut model) = match rng.below(4) {
+                0 => hashes[rng.below(hashes.len())].clone(),
+                1 if hashes.len() > 20 => hashes.swap_remove(rng.below(hashes.len())),
+                _ => Default::default(),
+            };
+            for _ in 0..rng.below(10) {
+                let field = rng.below(6).to_string().repeat(20).into_bytes();
+                let value = rng.below(3).to_string().repeat(1 + rng.below(200)).into_bytes();
+                model.retain(|(other, _)| *other != field);
+                hash.remove(&field);
+                if rng.below(4) > 0 {
+                    assert!(hash.set(&field, &value) && !hash.set(&field, &value));
+                    model.push((field, value));
+                }
+            }
+            hash.share(&mut recent);
+            assert_eq!(pairs(&hash), model);
+            for (field, value) in &model {
+                assert_eq!(hash.get(field).as_deref(), Some(&**value));
+            }
+            hashes.push((hash, model));
+        }
+        drop(recent);
+        assert!(hashes.iter().all(|(hash, model)| pairs(hash) == *model));
     }
 
     #[test]

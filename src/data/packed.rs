@@ -3,13 +3,16 @@
 //! Texts stand in the order they came, each in its code (`Code`): names of fields that many hashes
 //! have as one byte, decimal integers as the bytes of the number, all others behind their length.
 //! Looking one up walks past those before it, about a nanosecond each, which for a dozen costs less
-//! than hashing.
+//! than hashing. A value of a hash that many hashes have may stand as a pointer to it (`share`);
+//! the block then counts as a holder of that text.
 
-use std::ops::Range;
+use std::borrow::Cow;
+use std::ops::{Range, RangeInclusive};
 
 use crate::data::block::Block;
 use crate::data::item::Item;
 use crate::util::number;
+use crate::util::shared::{Recent, SHARED_BYTES, Shared};
 
 /// More elements, or a larger block, and the collection gets an index instead. A change moves what
 /// stands behind it, so the size bounds its cost. Lengths of elements do not matter.
@@ -21,7 +24,7 @@ const HEAD_BYTES: usize = 4;
 /// What a collection notes about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Meant for whoever owns the collection.
+    /// Meant for whoever owns the collection, all but the highest bit.
     pub flags: u8,
     pub count: u8,
     /// The length of the longest text of late, or of a longer one: sizes that can be set to bound
@@ -29,18 +32,30 @@ pub struct Head {
     pub longest: u16,
 }
 
+/// In the flags: whether any text stands as a pointer.
+const SHARES: u8 = 0x80;
+
+/// Shorter ones are hardly larger than a pointer, longer ones seldom the same.
+const SHARED_LENS: RangeInclusive<usize> = 16..=160;
+
 /// `Either` relies on its being a block and nothing else.
 #[repr(transparent)]
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Packed(Block);
 
 impl Packed {
-    /// All of it, to be kept elsewhere.
-    pub fn block(&self) -> &Block {
-        &self.0
+    /// All of it, to be kept elsewhere: with texts instead of pointers, for bytes hold nothing.
+    pub fn plain(&self) -> Cow<'_, [u8]> {
+        if !self.shares() {
+            return Cow::Borrowed(&self.0);
+        }
+        let mut copy = Self::default();
+        self.texts().for_each(|text| copy.push_text(&text));
+        copy.set_head(self.head());
+        Cow::Owned(copy.0.to_vec())
     }
 
-    /// What `block` gave.
+    /// What `plain` gave.
     pub fn of_block(block: Block) -> Self {
         Self(block)
     }
@@ -48,7 +63,7 @@ impl Packed {
     pub fn head(&self) -> Head {
         match *self.0 {
             [flags, count, low, high, ..] => {
-                Head { flags, count, longest: u16::from_le_bytes([low, high]) }
+                Head { flags: flags & !SHARES, count, longest: u16::from_le_bytes([low, high]) }
             }
             _ => Head::default(),
         }
@@ -57,7 +72,8 @@ impl Packed {
     pub fn set_head(&mut self, head: Head) {
         let [low, high] = head.longest.to_le_bytes();
         self.0.grow(HEAD_BYTES);
-        self.0[..HEAD_BYTES].copy_from_slice(&[head.flags, head.count, low, high]);
+        let shares = self.0[0] & SHARES;
+        self.0[..HEAD_BYTES].copy_from_slice(&[head.flags | shares, head.count, low, high]);
     }
 
     /// The elements' bytes; offsets count from their begin.
@@ -72,6 +88,8 @@ impl Packed {
         let Range { start, end } = extent(body, offset);
         let item = match first {
             ..INTEGER | LONG..=HUGE => Item::of_bytes(&body[start..end]),
+            // SAFETY: `share` wrote the pointer, and the block stands for a holder.
+            SHARED => Item::of_bytes(unsafe { Shared::peek(pointer(body, start)) }),
             INTEGER..LONG => {
                 let mut bytes = [0; size_of::<i64>()];
                 bytes[..end - start].copy_from_slice(&body[start..end]);
@@ -140,12 +158,99 @@ impl Packed {
         if self.0.is_empty() {
             self.set_head(Head::default());
         }
+        if self.shares() {
+            self.release(range.clone());
+        }
         self.0.splice(range.start + HEAD_BYTES..range.end + HEAD_BYTES, parts);
     }
 
+    /// Puts pointers where values of pairs stand that came of late in other collections too. Fields
+    /// stay, for they are sought by their codes.
+    pub fn share(&mut self, recent: &mut Recent) {
+        let mut field = 0;
+        while field < self.body().len() {
+            let value = self.skip(field);
+            let text = extent(self.body(), value);
+            let is_text = matches!(self.body()[value], ..INTEGER | LONG..=HUGE);
+            if is_text
+                && SHARED_LENS.contains(&text.len())
+                && let Some(shared) = recent.share(&self.body()[text.clone()])
+            {
+                self.point(value..text.end, shared);
+            }
+            field = self.skip(value);
+        }
+    }
+
+    /// In a block as large as needed: cutting the old one gives nothing back to the allocator.
+    fn point(&mut self, range: Range<usize>, shared: Shared) {
+        let (before, behind) = (&self.0[..range.start + HEAD_BYTES], &self.body()[range.end..]);
+        let mut block = Block::new();
+        block.splice(0..0, &[before, &[SHARED], &shared.into_bytes(), behind]);
+        block[0] |= SHARES;
+        self.0 = block;
+    }
+
+    /// Without texts that stand as pointers: they are everybody's.
     pub fn heap_size(&self) -> usize {
         self.0.heap_size()
     }
+
+    /// The pointers among the elements of a range.
+    fn pointers(&self, range: Range<usize>) -> impl Iterator<Item = [u8; SHARED_BYTES]> {
+        let body = self.body();
+        let mut offset = range.start;
+        std::iter::from_fn(move || {
+            while offset < range.end {
+                let Range { start, end } = extent(body, offset);
+                let first = body[offset];
+                offset = end;
+                if first == SHARED {
+                    return Some(pointer(body, start));
+                }
+            }
+            None
+        })
+    }
+
+    fn shares(&self) -> bool {
+        self.0.first().is_some_and(|flags| flags & SHARES != 0)
+    }
+
+    /// Ends the block's share in the pointers of a range, which is about to go.
+    #[cold]
+    fn release(&mut self, range: Range<usize>) {
+        for pointer in self.pointers(range) {
+            // SAFETY: `share` wrote the pointer, which is not read any more.
+            drop(unsafe { Shared::from_bytes(pointer) });
+        }
+    }
+}
+
+impl Clone for Packed {
+    fn clone(&self) -> Self {
+        let end = if self.shares() { self.body().len() } else { 0 };
+        for pointer in self.pointers(0..end) {
+            // SAFETY: `share` wrote the pointer. It stands for a holder before as after, and the
+            // copy's for another one.
+            let shared = unsafe { Shared::from_bytes(pointer) };
+            shared.clone().into_bytes();
+            shared.into_bytes();
+        }
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        if self.shares() {
+            self.release(0..self.body().len());
+        }
+    }
+}
+
+fn pointer(body: &[u8], start: usize) -> [u8; SHARED_BYTES] {
+    *body[start..].first_chunk().expect("a pointer stands behind the byte that says so")
 }
 
 /// A text as it is written. Its first byte tells how to read it:
@@ -155,12 +260,14 @@ impl Packed {
 /// | `00` to `5f` | so many bytes | the bytes |
 /// | `60` to `67` | 1 to 8 bytes of a number, the lowest first | its digits |
 /// | `68` to `6f` | the same with all bits inverted | the digits of the negative number |
-/// | `70` to `7e` | a length's low byte; its high bits are in the first | so many bytes |
-/// | `7f` | a length in 4 bytes, the lowest first | so many bytes |
+/// | `70` to `7d` | a length's low byte; its high bits are in the first | so many bytes |
+/// | `7e` | a length in 4 bytes, the lowest first | so many bytes |
+/// | `7f` | a pointer | the text that it leads to |
 /// | `80` to `bf` | | a word |
 /// | `c0` to `ff` | | the digits of 0 to 63 |
 ///
-/// Each text has one code: words before integers, the shortest form before longer ones.
+/// Each text has one code: words before integers, the shortest form before longer ones. The pointer
+/// is no part of it: `share` leads to that.
 struct Code<'a> {
     head: [u8; HEAD_LEN_MAX],
     head_len: usize,
@@ -170,7 +277,8 @@ struct Code<'a> {
 const INTEGER: u8 = 0x60;
 const NEGATIVE: u8 = 0x08;
 const LONG: u8 = 0x70;
-const HUGE: u8 = 0x7f;
+const HUGE: u8 = 0x7e;
+const SHARED: u8 = 0x7f;
 const WORD: u8 = 0x80;
 const TINY: u8 = 0xc0;
 
@@ -235,6 +343,7 @@ fn extent(body: &[u8], offset: usize) -> Range<usize> {
             let len = body[offset + 1..].first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
             (offset + 5, len as usize)
         }
+        SHARED => (offset + 1, SHARED_BYTES),
         WORD.. => (offset + 1, 0),
     };
     start..start + len
@@ -316,7 +425,7 @@ mod tests {
     #[test]
     fn texts_of_any_length_come_back() {
         for (len, head_len) in
-            [(0, 1), (95, 1), (96, 2), (256, 2), (3_839, 2), (3_840, 5), (70_000, 5)]
+            [(0, 1), (95, 1), (96, 2), (256, 2), (3_583, 2), (3_584, 5), (70_000, 5)]
         {
             check(&vec![b'x'; len], head_len + len);
         }
@@ -346,6 +455,40 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_came_before_is_shared() {
+        let opts = br#"{"delay":3600000,"attempts":0}"#;
+        let mut recent = Recent::default();
+        let mut job = || {
+            let mut packed = Packed::default();
+            packed.push_pair(b"opts", opts);
+            packed.push_pair(b"a field as long as a value", &[b'x'; 300]);
+            packed.push_pair(b"timestamp", b"1785556642040");
+            packed.set_head(Head { flags: 3, count: 3, longest: 300 });
+            packed.share(&mut recent);
+            packed
+        };
+        let (first, second, third) = (job(), job(), job());
+        assert_eq!(second.heap_size(), first.heap_size() + SHARED_BYTES - opts.len());
+        assert_eq!(second.head(), first.head());
+        assert_eq!(second.find(b"a field as long as a value", 2).map(|it| it.start), Some(10));
+        assert!(second.texts().map(|it| it.to_vec()).eq(first.texts().map(|it| it.to_vec())));
+        let text = |packed: &Packed| packed.text(1).0.as_ptr();
+        assert_eq!(text(&second), text(&third));
+
+        assert_eq!(*second.plain(), *first.0);
+
+        // Each is a holder for itself, and what stays is read when the others have gone.
+        let mut copy = third.clone();
+        drop((first, second, recent));
+        assert_eq!(text(&copy), text(&third));
+        drop(third);
+        assert_eq!(&*copy.text(1).0, opts);
+        copy.replace_text(1..copy.skip(1), b"other");
+        assert_eq!(&*copy.text(1).0, b"other");
+        assert_eq!(copy.head(), Head { flags: 3, count: 3, longest: 300 });
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl Pass {
             Learning::Done { dictionary, compressing, .. } => {
                 let compressing = compressing.get_or_insert_with(|| dictionary.compressing());
                 let len = text.len();
+                drop(text);
                 let kept_len = keyspace.freeze(inner, index, |value, zstd| {
                     Cold::freeze(value, zstd, dictionary, compressing)
                 });

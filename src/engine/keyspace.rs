@@ -148,6 +148,8 @@ pub struct Keyspace {
     hasher: Seed,
     /// What the keys of jobs have in common.
     prefixes: Recent,
+    /// What hashes of jobs have in common.
+    values: Recent,
     pub ledger: Ledger,
     pub limits: Limits,
     pub rng: Rng,
@@ -177,6 +179,7 @@ impl Keyspace {
             wheel: Wheel::new(now.wall_ms.max(0) as u64),
             hasher,
             prefixes: Recent::default(),
+            values: Recent::default(),
             ledger: Ledger::default(),
             limits,
             rng,
@@ -623,6 +626,9 @@ impl<'k, T: Typed> Edit<'k, T> {
         let inner = keyspace.numbers[db];
         let entry = &mut keyspace.dbs[inner].entries[index];
         T::of_mut(&mut entry.value).expect("the guard's type").settle(&keyspace.limits);
+        if created && let Value::Hash(hash) = &mut entry.value {
+            hash.share(&mut keyspace.values);
+        }
         let key = entry.key.text();
         if created {
             keyspace.ledger.event(EventClasses::NEW, "new", db, &key);

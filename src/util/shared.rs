@@ -10,9 +10,37 @@ use std::sync::Arc;
 
 use super::hash::hash;
 
-/// One pointer large.
+/// One pointer large. Its count is atomic because the last holder may be on any thread.
 #[derive(Clone, Debug)]
 pub struct Shared(Arc<Box<[u8]>>);
+
+impl Shared {
+    /// As bytes that stand for one holder: to be given back by `from_bytes` once, and to be read by
+    /// `peek` until then.
+    pub fn into_bytes(self) -> [u8; SHARED_BYTES] {
+        Arc::into_raw(self.0).expose_provenance().to_le_bytes()
+    }
+
+    /// # Safety
+    /// The bytes came from `into_bytes`, and stand for a holder no longer.
+    pub unsafe fn from_bytes(bytes: [u8; SHARED_BYTES]) -> Self {
+        // SAFETY: the pointer came from `into_raw`, and its count from there is taken over.
+        Self(unsafe { Arc::from_raw(address(bytes)) })
+    }
+
+    /// # Safety
+    /// The bytes came from `into_bytes`, and stand for a holder as long as the text is borrowed.
+    pub unsafe fn peek<'a>(bytes: [u8; SHARED_BYTES]) -> &'a [u8] {
+        // SAFETY: what the pointer from `into_raw` leads to lives as long as one holder does.
+        unsafe { &*address(bytes) }
+    }
+}
+
+fn address(bytes: [u8; SHARED_BYTES]) -> *const Box<[u8]> {
+    std::ptr::with_exposed_provenance(usize::from_le_bytes(bytes))
+}
+
+pub const SHARED_BYTES: usize = size_of::<usize>();
 
 impl Deref for Shared {
     type Target = [u8];
@@ -70,6 +98,18 @@ mod tests {
         let second = recent.share(b"bull:memory:").unwrap();
         assert_eq!((&*first, first.as_ptr()), (&b"bull:memory:"[..], second.as_ptr()));
         assert_eq!(&*recent.share(b"bull:other:").unwrap(), b"bull:other:");
+    }
+
+    #[test]
+    fn bytes_stand_for_a_holder() {
+        let text = Shared(Arc::new(b"text"[..].into()));
+        let bytes = text.clone().into_bytes();
+        assert_eq!(Arc::strong_count(&text.0), 2);
+        // SAFETY: the bytes stand for a holder until they are given back, once.
+        let (seen, back) = unsafe { (Shared::peek(bytes), Shared::from_bytes(bytes)) };
+        assert_eq!((seen, &*back), (&b"text"[..], &b"text"[..]));
+        drop(back);
+        assert_eq!(Arc::strong_count(&text.0), 1);
     }
 
     #[test]
