@@ -113,7 +113,7 @@ pub static ROWS: &[Row] = &[
     row("enable-module-command",              Choice(Protected::WORDS),   field!(enable_module_command),           AtStart, Served, "who may run MODULE: no, yes or local"),
     row("enable-protected-configs",           Choice(Protected::WORDS),   Kept("no"),                              AtStart, Known,  DIR),
     row("client-output-buffer-limit",         OutputLimits,               field!(client_output_buffer_limits),     Live,    Served, "class, hard and soft limit, seconds past the soft one"),
-    row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unfinished request that a client may send"),
+    row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unfinished request that a client may send, with what MULTI has queued"),
     row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),
     row("maxmemory-clients",                  MemoryOrPercent,            Kept("0"),                               Live,    Known,  EVICTION),
     row("busy-reply-threshold",               Integer(0, MAX),            field!(busy_reply_threshold_ms),         Live,    Served, "milliseconds after which a script makes the server BUSY").alias("lua-time-limit"),
