@@ -11,7 +11,7 @@ use toril::util::rng::Rng;
 use toril::util::shared::Recent;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: toril::util::alloc::Counted = toril::util::alloc::Counted;
 
 const MEMBERS: usize = 1_000_000;
 

@@ -7,7 +7,7 @@ use toril::lua::{Commands, Lua, Outcome};
 use toril::proto::{Args, Protocol, Reply, Result};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: toril::util::alloc::Counted = toril::util::alloc::Counted;
 
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
