@@ -16,6 +16,7 @@ use crate::data::indexed::Indexed;
 use crate::data::item::Item;
 use crate::data::packed::{self, Packed};
 use crate::data::string::Str;
+use crate::util::chunked;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
 
@@ -288,7 +289,7 @@ pub struct Iter<'a>(Walk<'a>);
 
 enum Walk<'a> {
     Packed { packed: &'a Packed, offset: usize },
-    Large(std::slice::Iter<'a, (Str, Str)>),
+    Large(chunked::Iter<'a, (Str, Str)>),
 }
 
 impl<'a> Iterator for Iter<'a> {

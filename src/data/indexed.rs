@@ -2,6 +2,7 @@
 //! places. Removing one closes the gap at once while that moves few, then with the last entry.
 
 use crate::data::string::{Probe, Str};
+use crate::util::chunked::Chunked;
 use crate::util::hash::hash;
 use crate::util::table::Table;
 
@@ -11,12 +12,12 @@ const ORDERED_LEN_MAX: usize = 512;
 #[derive(Clone, Debug)]
 pub struct Indexed<V> {
     table: Table,
-    entries: Vec<(Str, V)>,
+    entries: Chunked<(Str, V)>,
 }
 
 impl<V> Indexed<V> {
     pub fn new() -> Self {
-        Self { table: Table::new(), entries: Vec::new() }
+        Self { table: Table::new(), entries: Chunked::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -29,7 +30,7 @@ impl<V> Indexed<V> {
         found.map(|at| at as usize)
     }
 
-    pub fn entries(&self) -> &[(Str, V)] {
+    pub fn entries(&self) -> &Chunked<(Str, V)> {
         &self.entries
     }
 
@@ -45,7 +46,7 @@ impl<V> Indexed<V> {
 
     pub fn remove(&mut self, at: usize) -> (Str, V) {
         self.table.remove(self.hash_at(at), at as u32);
-        let removed = if self.len() > ORDERED_LEN_MAX {
+        if self.len() > ORDERED_LEN_MAX {
             let last = self.len() - 1;
             if at < last {
                 self.table.replace(self.hash_at(last), last as u32, at as u32);
@@ -56,11 +57,7 @@ impl<V> Indexed<V> {
                 self.table.replace(self.hash_at(next), next as u32, next as u32 - 1);
             }
             self.entries.remove(at)
-        };
-        if self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to(2 * self.entries.len());
         }
-        removed
     }
 
     /// As `Table::scan`.
@@ -75,7 +72,7 @@ impl<V> Indexed<V> {
 
     /// Without what the entries point to.
     pub fn heap_size(&self) -> usize {
-        self.table.heap_size() + self.entries.capacity() * size_of::<(Str, V)>()
+        self.table.heap_size() + self.entries.heap_size()
     }
 
     fn hash_at(&self, at: usize) -> u64 {

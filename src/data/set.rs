@@ -9,6 +9,7 @@ use crate::data::indexed::Indexed;
 use crate::data::item::Item;
 use crate::data::packed::{self, Packed};
 use crate::data::string::Str;
+use crate::util::chunked;
 use crate::util::number;
 use crate::util::rng::Rng;
 
@@ -328,7 +329,7 @@ pub struct Iter<'a>(Walk<'a>);
 enum Walk<'a> {
     Integers(std::slice::Iter<'a, [u8; INTEGER_BYTES]>),
     Texts { packed: &'a Packed, offset: usize },
-    Large(std::slice::Iter<'a, (Str, ())>),
+    Large(chunked::Iter<'a, (Str, ())>),
 }
 
 impl<'a> Iterator for Iter<'a> {
