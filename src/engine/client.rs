@@ -92,7 +92,8 @@ pub struct Client {
     pub peer: Peer,
     pub state: State,
     pub outbox: Outbox,
-    pub parser: Parser,
+    /// Where the parser stands in a request of which a part has come.
+    pub parser: Option<Box<Parser>>,
     pub db: usize,
     pub is_authenticated: bool,
     pub rights: Rights,
@@ -135,7 +136,7 @@ impl Client {
             peer,
             state: State::Ready,
             outbox: Outbox::default(),
-            parser: Parser::default(),
+            parser: None,
             db: 0,
             is_authenticated: false,
             rights: Rights::All,
@@ -285,5 +286,15 @@ impl std::ops::Index<ClientId> for Clients {
 impl std::ops::IndexMut<ClientId> for Clients {
     fn index_mut(&mut self, id: ClientId) -> &mut Client {
         self.get_mut(id).expect("the client is connected")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_idle_clients_are_cheap() {
+        assert!(size_of::<Client>() <= 512, "{}", size_of::<Client>());
     }
 }

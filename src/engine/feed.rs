@@ -19,12 +19,14 @@ impl Engine {
         }
         let gone = Fed { used: 0, state: State::Closing, has_more: false };
         let Some(client) = self.clients.get_mut(id) else { return gone };
-        let mut parser = std::mem::take(&mut client.parser);
+        let kept = client.parser.take().or_else(|| self.parser.take());
+        let mut parser = kept.unwrap_or_default();
         let (used, has_more) = self.feed_requests(id, input, &mut parser);
         self.stir_compaction();
         self.stats.bytes_in += used as u64;
         let Some(client) = self.clients.get_mut(id) else { return gone };
-        client.parser = parser;
+        let keeper = if parser.is_between() { &mut self.parser } else { &mut client.parser };
+        *keeper = Some(parser);
         client.bytes_in += used as u64;
         client.query_len = input.len() - used;
         Fed { used, state: client.state, has_more }

@@ -32,7 +32,7 @@ pub mod transaction;
 pub mod waiters;
 
 use crate::config::{self, Config};
-use crate::proto::request::Batch;
+use crate::proto::request::{Batch, Parser};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
@@ -112,6 +112,8 @@ pub struct Engine {
     /// None but in a test of the tests.
     pub fault: Option<parking::Fault>,
     paused_clients: Vec<ClientId>,
+    /// For the next client whose request begins.
+    parser: Option<Box<Parser>>,
     /// Memory for the requests that `feed` finds; empty between its calls.
     batch: Batch<'static>,
     alarms: Wheel<Alarm>,
@@ -152,6 +154,7 @@ impl Engine {
             lap_us: 0,
             fault: None,
             paused_clients: Vec::new(),
+            parser: None,
             batch: Batch::default(),
             alarms: Wheel::new(now.mono_us / MONO_TICK_US),
             idle_look: None,

@@ -23,7 +23,7 @@ pub struct Transaction {
     /// A watched key was changed: EXEC will answer null.
     pub is_broken: bool,
     /// An EXEC under way.
-    pub exec: Option<Exec>,
+    pub exec: Option<Box<Exec>>,
 }
 
 /// How far an EXEC has come.
@@ -90,7 +90,8 @@ impl Ctx<'_> {
     /// Runs a transaction's requests; the array that their replies fill has been announced.
     pub fn execute(&mut self, queue: Vec<OwnedArgs>, reply: &mut Reply) {
         let journal_position = self.engine.keyspace.ledger.journal.position();
-        self.transaction().exec = Some(Exec { queue: queue.into_iter(), journal_position });
+        let exec = Exec { queue: queue.into_iter(), journal_position };
+        self.transaction().exec = Some(exec.into());
         self.is_running = !self.engine.continue_exec(self.client, &mut self.db, reply);
     }
 }

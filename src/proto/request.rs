@@ -101,7 +101,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The state between two looks at one connection's input.
+/// The state between two looks at a connection's input.
 #[derive(Debug, Default)]
 pub struct Parser {
     /// The words found so far, as offsets from the request's first byte.
@@ -153,6 +153,11 @@ impl Parser {
             }
         }
         Parsed::Request(used)
+    }
+
+    /// Whether the next look begins anew anyway, so that the parser may serve somebody else.
+    pub fn is_between(&self) -> bool {
+        self.missing == 0
     }
 
     /// The next look begins anew, at the first byte of a request.

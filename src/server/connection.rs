@@ -12,10 +12,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
-use tokio::sync::Notify;
 
 /// A stream of either kind.
 pub enum Stream {
@@ -24,21 +23,40 @@ pub enum Stream {
 }
 
 impl Stream {
-    fn split(self) -> (Box<dyn AsyncRead + Unpin>, Writer) {
+    fn split(self) -> (Reader, Writer) {
         match self {
             Stream::Tcp(stream) => {
                 let (reader, writer) = stream.into_split();
-                (Box::new(reader), Writer::Tcp(writer))
+                (Reader::Tcp(reader), Writer::Tcp(writer))
             }
             Stream::Unix(stream) => {
                 let (reader, writer) = stream.into_split();
-                (Box::new(reader), Writer::Unix(writer))
+                (Reader::Unix(reader), Writer::Unix(writer))
             }
         }
     }
 }
 
-/// The half that whoever flushes writes to; the connection's task alone reads the other.
+/// The half that the connection's task alone reads.
+pub enum Reader {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Reader::Tcp(reader) => Pin::new(reader).poll_read(cx, buffer),
+            Reader::Unix(reader) => Pin::new(reader).poll_read(cx, buffer),
+        }
+    }
+}
+
+/// The half that whoever flushes writes to.
 pub enum Writer {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
@@ -52,10 +70,11 @@ impl Writer {
         }
     }
 
-    pub async fn writable(&self) -> io::Result<()> {
+    /// Wakes the connection's task alone, and needs no memory for that, unlike `writable`.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Writer::Tcp(writer) => writer.writable().await,
-            Writer::Unix(writer) => writer.writable().await,
+            Writer::Tcp(writer) => writer.as_ref().poll_write_ready(cx),
+            Writer::Unix(writer) => writer.as_ref().poll_write_ready(cx),
         }
     }
 
@@ -85,16 +104,16 @@ pub enum Sending {
 pub struct Connection {
     pub writer: Writer,
     pub sending: Cell<Sending>,
-    pub wake: Notify,
+    pub wake: Wake,
     /// The socket failed, or the client is to be gone at once.
     pub is_broken: Cell<bool>,
 }
 
 impl Connection {
     /// A connection, and the half of its stream that its task reads.
-    pub fn new(stream: Stream, sending: Sending) -> (Rc<Self>, Box<dyn AsyncRead + Unpin>) {
+    pub fn new(stream: Stream, sending: Sending) -> (Rc<Self>, Reader) {
         let (reader, writer) = stream.split();
-        let (wake, is_broken) = (Notify::new(), Cell::new(false));
+        let (wake, is_broken) = (Wake::default(), Cell::new(false));
         let sending = Cell::new(sending);
         (Rc::new(Self { writer, sending, wake, is_broken }), reader)
     }
@@ -108,22 +127,49 @@ impl Connection {
     }
 }
 
+/// Calls a connection's task; a call that comes before the task waits for one is kept.
+#[derive(Default)]
+pub struct Wake {
+    is_called: Cell<bool>,
+    task: Cell<Option<Waker>>,
+}
+
+impl Wake {
+    pub fn call(&self) {
+        self.is_called.set(true);
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_called.take() {
+            return Poll::Ready(());
+        }
+        self.task.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
 /// Room for one read, shared by all connections: a client that is idle holds no buffer.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// Serves a connection until either side ends it.
-pub async fn run(server: Rc<Server>, stream: Stream, peer: Peer) {
+/// Serves a connection until either side ends it. The future is most of what an idle connection
+/// costs, so that what only the beginning needs stays out of it.
+pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output = ()> {
     let (connection, mut reader) = Connection::new(stream, Sending::Directly);
     let id = server.enter(&connection, peer);
-    // A connection that ends for whatever reason ends here alone.
-    let _ = exchange(&server, &connection, &mut reader, id).await;
-    server.leave(id);
+    async move {
+        // A connection that ends for whatever reason ends here alone.
+        let _ = exchange(&server, &connection, &mut reader, id).await;
+        server.leave(id);
+    }
 }
 
 async fn exchange(
     server: &Rc<Server>,
     connection: &Connection,
-    reader: &mut (dyn AsyncRead + Unpin),
+    reader: &mut Reader,
     id: ClientId,
 ) -> io::Result<()> {
     // What has arrived and could not be run yet.
@@ -154,12 +200,12 @@ async fn exchange(
         let may_read = state != State::Closing;
         tokio::select! {
             biased;
-            () = connection.wake.notified() => {}
-            writable = connection.writer.writable(), if has_output => {
+            () = poll_fn(|cx| connection.wake.poll(cx)) => {}
+            writable = poll_fn(|cx| connection.writer.poll_writable(cx)), if has_output => {
                 writable?;
                 server.send(id);
             }
-            received = receive(server, reader, id, &mut input), if may_read => {
+            received = poll_fn(|cx| receive(server, reader, id, &mut input, cx)), if may_read => {
                 let Some(outcome) = received? else { return Ok(()) };
                 fed = Some(outcome);
                 if !input.is_empty() {
@@ -173,31 +219,27 @@ async fn exchange(
 /// What became of a client's input: its state, and whether the turn's budget alone ended it.
 type Outcome = (State, bool);
 
-/// Waits for input and runs it; None at the end of the stream.
-async fn receive(
+/// Runs what input there is; None at the end of the stream.
+fn receive(
     server: &Rc<Server>,
-    reader: &mut (dyn AsyncRead + Unpin),
+    reader: &mut Reader,
     id: ClientId,
     input: &mut BytesMut,
-) -> io::Result<Option<Outcome>> {
-    poll_fn(|cx| {
-        let mut scratch = server.scratch.take();
-        let mut buffer = ReadBuf::new(&mut scratch);
-        // `poll_read` knows that a short read has emptied the socket, and spares the next one.
-        let polled = Pin::new(&mut *reader).poll_read(cx, &mut buffer);
-        let len = buffer.filled().len();
-        let received = match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(problem)) => Poll::Ready(Err(problem)),
-            Poll::Ready(Ok(())) if len == 0 => Poll::Ready(Ok(None)),
-            Poll::Ready(Ok(())) => {
-                Poll::Ready(Ok(Some(feed_new(server, id, input, &scratch[..len]))))
-            }
-        };
-        server.scratch.set(scratch);
-        received
-    })
-    .await
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Outcome>>> {
+    let mut scratch = server.scratch.take();
+    let mut buffer = ReadBuf::new(&mut scratch);
+    // `poll_read` knows that a short read has emptied the socket, and spares the next one.
+    let polled = Pin::new(reader).poll_read(cx, &mut buffer);
+    let len = buffer.filled().len();
+    let received = match polled {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Err(problem)) => Poll::Ready(Err(problem)),
+        Poll::Ready(Ok(())) if len == 0 => Poll::Ready(Ok(None)),
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(Some(feed_new(server, id, input, &scratch[..len])))),
+    };
+    server.scratch.set(scratch);
+    received
 }
 
 /// Runs what has just arrived, from where it lies if nothing older waits; keeps what is left.
@@ -261,7 +303,7 @@ impl Server {
         }
         self.flush();
         if let Some(connection) = self.connection(id) {
-            connection.wake.notify_one();
+            connection.wake.call();
         }
     }
 }

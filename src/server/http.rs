@@ -7,7 +7,7 @@
 //! says what is served.
 
 use super::Server;
-use super::connection::{Connection, Sending, Stream};
+use super::connection::{Connection, Reader, Sending, Stream};
 use crate::config::{self, Secret};
 use crate::engine::client::{ClientId, Peer, State};
 use crate::engine::rights::Rights;
@@ -105,8 +105,6 @@ enum Phase {
     Ending,
 }
 
-type Reader = Box<dyn AsyncRead + Unpin>;
-
 impl Call {
     async fn serve(self: Rc<Self>, reader: Reader) -> io::Result<()> {
         if self.state() == State::Closing {
@@ -123,7 +121,7 @@ impl Call {
     /// who is gone already.
     async fn ended(&self) {
         while !self.connection.is_broken.get() && self.state() != State::Closing {
-            self.connection.wake.notified().await;
+            poll_fn(|cx| self.connection.wake.poll(cx)).await;
         }
     }
 
@@ -196,7 +194,7 @@ impl Call {
             match self.connection.writer.try_write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
-                    self.connection.writer.writable().await?;
+                    poll_fn(|cx| self.connection.writer.poll_writable(cx)).await?;
                 }
                 Err(problem) => return Err(problem),
             }

@@ -189,7 +189,7 @@ impl Server {
             }
             for id in runnable {
                 if let Some(connection) = self.connection(id) {
-                    connection.wake.notify_one();
+                    connection.wake.call();
                 }
             }
             if effects.is_empty() {
@@ -213,7 +213,7 @@ impl Server {
         let Some(connection) = self.connection(id) else { return };
         if connection.sending.get() != Sending::Directly {
             if connection.sending.get() == Sending::Streamed {
-                connection.wake.notify_one();
+                connection.wake.call();
             }
             return;
         }
@@ -222,18 +222,18 @@ impl Server {
             match connection.writer.try_write(outbox.pending()) {
                 Ok(count) => engine.sent(id, count),
                 Err(problem) if problem.kind() == std::io::ErrorKind::WouldBlock => {
-                    connection.wake.notify_one();
+                    connection.wake.call();
                     return;
                 }
                 Err(_) => {
                     connection.is_broken.set(true);
-                    connection.wake.notify_one();
+                    connection.wake.call();
                     return;
                 }
             }
         }
         if engine.state(id) == State::Closing {
-            connection.wake.notify_one();
+            connection.wake.call();
         }
     }
 
@@ -251,7 +251,7 @@ impl Server {
             Effect::Close { client } => {
                 if let Some(connection) = self.connection(client) {
                     connection.is_broken.set(true);
-                    connection.wake.notify_one();
+                    connection.wake.call();
                 }
             }
             Effect::Reconfigure => {
