@@ -6,6 +6,7 @@ use super::connection::set_name;
 use super::prelude::*;
 use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
 use crate::engine::effect::Effect;
+use crate::engine::pubsub::Kind;
 use crate::util::number;
 
 #[rustfmt::skip]
@@ -311,9 +312,9 @@ fn describe(client: &Client, db: usize, now_us: u64, line: &mut Vec<u8>) {
     field("idle", client.idle_s(now_us).to_string().as_bytes());
     field("flags", flags(client).as_bytes());
     field("db", &text(db));
-    field("sub", &text(client.channels.len()));
-    field("psub", &text(client.patterns.len()));
-    field("ssub", &text(client.shard_channels.len()));
+    field("sub", &text(client.names(Kind::Channel).len()));
+    field("psub", &text(client.names(Kind::Pattern).len()));
+    field("ssub", &text(client.names(Kind::Shard).len()));
     field("multi", queued.to_string().as_bytes());
     field("watch", &text(transaction.watched.len()));
     field("qbuf", &text(client.query_len));

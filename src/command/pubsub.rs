@@ -83,8 +83,10 @@ fn leave(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
 fn tell(cx: &mut Ctx, reply: &mut Reply, what: &str, kind: Kind, name: Option<&[u8]>) {
     let Some(client) = cx.caller() else { return };
     let count = match kind {
-        Kind::Channel | Kind::Pattern => client.channels.len() + client.patterns.len(),
-        Kind::Shard => client.shard_channels.len(),
+        Kind::Channel | Kind::Pattern => {
+            client.names(Kind::Channel).len() + client.names(Kind::Pattern).len()
+        }
+        Kind::Shard => client.names(Kind::Shard).len(),
     };
     let write = |reply: &mut Reply| {
         reply.push(3);

@@ -1,6 +1,7 @@
 //! What the engine knows of a client.
 
 use super::context::Empty;
+use super::pubsub::{Kind, Subscriptions};
 use super::rights::Rights;
 use super::table::Found;
 use super::time::Now;
@@ -10,7 +11,7 @@ use crate::proto::request::Parser;
 use crate::proto::{Outbox, OwnedArgs};
 use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +66,7 @@ pub enum ReplyMode {
 /// How long a wait may last and what it is for.
 #[derive(Debug, Clone)]
 pub struct Park {
+    /// Empty once the client has joined their queues.
     pub keys: Vec<Box<[u8]>>,
     pub on: On,
     /// Microseconds of the monotonic clock; None waits for ever.
@@ -103,9 +105,8 @@ pub struct Client {
     pub transaction: Transaction,
     pub parked: Option<Parked>,
     pub timer: Option<TimerId>,
-    pub channels: BTreeSet<Box<[u8]>>,
-    pub patterns: BTreeSet<Box<[u8]>>,
-    pub shard_channels: BTreeSet<Box<[u8]>>,
+    /// None before it first subscribes, as most never do.
+    pub subscriptions: Option<Box<Subscriptions>>,
     pub reply_mode: ReplyMode,
     pub is_monitor: bool,
     pub no_evict: bool,
@@ -146,9 +147,7 @@ impl Client {
             transaction: Transaction::default(),
             parked: None,
             timer: None,
-            channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
-            shard_channels: BTreeSet::new(),
+            subscriptions: None,
             reply_mode: ReplyMode::On,
             is_monitor: false,
             no_evict: false,
@@ -169,7 +168,7 @@ impl Client {
 
     /// Channels, patterns and shard channels that it listens to.
     pub fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+        Kind::ALL.iter().map(|&kind| self.names(kind).len()).sum()
     }
 
     /// Whether the answer to the request under way is to be sent.
@@ -295,6 +294,6 @@ mod tests {
 
     #[test]
     fn ten_thousand_idle_clients_are_cheap() {
-        assert!(size_of::<Client>() <= 512, "{}", size_of::<Client>());
+        assert!(size_of::<Client>() <= 448, "{}", size_of::<Client>());
     }
 }

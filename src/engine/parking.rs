@@ -22,10 +22,10 @@ pub enum Fault {
 }
 
 impl Engine {
-    pub(super) fn park(&mut self, id: ClientId, parked: Parked) {
-        if let Parked::Keys(park) = &parked {
+    pub(super) fn park(&mut self, id: ClientId, mut parked: Parked) {
+        if let Parked::Keys(park) = &mut parked {
             let db = self.clients[id].db;
-            self.keyspace.ledger.waiters.join(id, park.on, db, &park.keys);
+            self.keyspace.ledger.waiters.join(id, park.on, db, &std::mem::take(&mut park.keys));
             if let Some(deadline_us) = park.deadline_us {
                 let timer = self.alarms.insert(mono_tick(deadline_us), Alarm::Client(id));
                 self.clients[id].timer = Some(timer);

@@ -16,6 +16,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+
     pub fn subscribed(self) -> &'static str {
         match self {
             Kind::Channel => "subscribe",
@@ -86,9 +88,8 @@ impl Engine {
 
     /// Ends all subscriptions of a client without a word.
     pub fn unsubscribe_all(&mut self, id: ClientId) {
-        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in std::mem::take(self.clients[id].names_mut(kind)) {
-                self.clients[id].names_mut(kind).insert(name.clone());
+        for kind in Kind::ALL {
+            for name in self.clients[id].names(kind).clone() {
                 self.unsubscribe(id, kind, &name);
             }
         }
@@ -160,21 +161,20 @@ impl Engine {
     }
 }
 
+type Names = BTreeSet<Box<[u8]>>;
+
+/// What one client listens to, by kind.
+#[derive(Default)]
+pub struct Subscriptions([Names; Kind::ALL.len()]);
+
 impl Client {
     /// What it listens to.
-    pub fn names(&self, kind: Kind) -> &BTreeSet<Box<[u8]>> {
-        match kind {
-            Kind::Channel => &self.channels,
-            Kind::Pattern => &self.patterns,
-            Kind::Shard => &self.shard_channels,
-        }
+    pub fn names(&self, kind: Kind) -> &Names {
+        static NONE: Names = Names::new();
+        self.subscriptions.as_ref().map_or(&NONE, |all| &all.0[kind as usize])
     }
 
-    fn names_mut(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
-        match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shard_channels,
-        }
+    fn names_mut(&mut self, kind: Kind) -> &mut Names {
+        &mut self.subscriptions.get_or_insert_default().0[kind as usize]
     }
 }

@@ -5,7 +5,9 @@
 //! of four thousand parked workers costs what it costs with one.
 
 use super::client::ClientId;
+use crate::util::hash::hash;
 use crate::util::slab::Slab;
+use crate::util::table::Table;
 use std::collections::{HashMap, VecDeque};
 
 /// What a parked client can be served from. A key of another type leaves it parked.
@@ -24,17 +26,17 @@ const NONE: u32 = u32::MAX;
 struct Place {
     client: ClientId,
     on: On,
-    queue: QueueKey,
+    queue: u32,
     before: u32,
     after: u32,
     /// The client's place in its next queue.
     sibling: u32,
 }
 
-type QueueKey = (usize, Box<[u8]>);
-
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Queue {
+    db: usize,
+    key: Box<[u8]>,
     first: u32,
     last: u32,
     /// Whether the key stands in `ready`.
@@ -44,10 +46,12 @@ struct Queue {
 #[derive(Default)]
 pub struct Waiters {
     places: Slab<Place>,
-    queues: HashMap<QueueKey, Queue, ahash::RandomState>,
+    queues: Slab<Queue>,
+    /// Queues by the hash of their keys.
+    by_key: Table,
     /// Each client's first place; the others follow by `sibling`.
     clients: HashMap<ClientId, u32, ahash::RandomState>,
-    ready: VecDeque<QueueKey>,
+    ready: VecDeque<(usize, Box<[u8]>)>,
 }
 
 impl Waiters {
@@ -59,23 +63,32 @@ impl Waiters {
             if keys[..number].contains(key) {
                 continue;
             }
-            let queue_key = (db, key.clone());
-            let queue = self.queues.entry(queue_key.clone()).or_insert(Queue {
-                first: NONE,
-                last: NONE,
-                is_ready: false,
-            });
-            let place =
-                Place { client, on, queue: queue_key, before: queue.last, after: NONE, sibling };
+            let queue = self.find(db, key).unwrap_or_else(|| self.open(db, key));
+            let before = self.queues[queue].last;
+            let place = Place { client, on, queue, before, after: NONE, sibling };
             let index = self.places.insert(place);
-            match queue.last {
-                NONE => queue.first = index,
-                last => self.places[last].after = index,
+            self.queues[queue].last = index;
+            match before {
+                NONE => self.queues[queue].first = index,
+                before => self.places[before].after = index,
             }
-            queue.last = index;
             sibling = index;
         }
         self.clients.insert(client, sibling);
+    }
+
+    fn find(&self, db: usize, key: &[u8]) -> Option<u32> {
+        self.by_key.find(hash(key), |index| {
+            let queue = &self.queues[index];
+            queue.db == db && *queue.key == *key
+        })
+    }
+
+    fn open(&mut self, db: usize, key: &[u8]) -> u32 {
+        let queue = Queue { db, key: key.into(), first: NONE, last: NONE, is_ready: false };
+        let index = self.queues.insert(queue);
+        self.by_key.insert(hash(key), index);
+        index
     }
 
     /// Takes a client out of all its queues.
@@ -83,7 +96,7 @@ impl Waiters {
         let mut at = self.clients.remove(&client).unwrap_or(NONE);
         while at != NONE {
             let place = self.places.remove(at);
-            let queue = self.queues.get_mut(&place.queue).expect("a place stands in a queue");
+            let queue = &mut self.queues[place.queue];
             match place.before {
                 NONE => queue.first = place.after,
                 before => self.places[before].after = place.after,
@@ -93,7 +106,8 @@ impl Waiters {
                 after => self.places[after].before = place.before,
             }
             if queue.first == NONE {
-                self.queues.remove(&place.queue);
+                self.by_key.remove(hash(&queue.key), place.queue);
+                self.queues.remove(place.queue);
             }
             at = place.sibling;
         }
@@ -104,29 +118,27 @@ impl Waiters {
         if self.queues.is_empty() {
             return;
         }
-        let queue_key = (db, Box::from(key));
-        if let Some(queue) = self.queues.get_mut(&queue_key)
-            && !queue.is_ready
+        if let Some(index) = self.find(db, key)
+            && !std::mem::replace(&mut self.queues[index].is_ready, true)
         {
-            queue.is_ready = true;
-            self.ready.push_back(queue_key);
+            self.ready.push_back((db, key.into()));
         }
     }
 
     /// The key that has been ready for longest.
     pub fn next_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
-        let key = self.ready.pop_front()?;
-        if let Some(queue) = self.queues.get_mut(&key) {
-            queue.is_ready = false;
+        let (db, key) = self.ready.pop_front()?;
+        if let Some(index) = self.find(db, &key) {
+            self.queues[index].is_ready = false;
         }
-        Some(key)
+        Some((db, key))
     }
 
     /// The first waiter of a key, or the one behind `after`, with what it waits on.
     pub fn next(&self, db: usize, key: &[u8], after: Option<u32>) -> Option<(u32, ClientId, On)> {
         let index = match after {
             Some(index) => self.places[index].after,
-            None => self.queues.get(&(db, Box::from(key)))?.first,
+            None => self.queues[self.find(db, key)?].first,
         };
         self.at(index)
     }
@@ -140,7 +152,7 @@ impl Waiters {
     /// The place of the last waiter of a key: those who come later were not there when it became
     /// ready.
     pub fn last(&self, db: usize, key: &[u8]) -> Option<u32> {
-        self.queues.get(&(db, Box::from(key))).map(|queue| queue.last)
+        self.find(db, key).map(|index| self.queues[index].last)
     }
 
     pub fn contains(&self, client: ClientId) -> bool {
@@ -149,8 +161,8 @@ impl Waiters {
 
     /// Keys of a database that somebody waits for.
     pub fn keys_of(&self, db: usize) -> Vec<Box<[u8]>> {
-        let here = self.queues.keys().filter(|(queue_db, _)| *queue_db == db);
-        here.map(|(_, key)| key.clone()).collect()
+        let here = self.queues.iter().filter(|(_, queue)| queue.db == db);
+        here.map(|(_, queue)| queue.key.clone()).collect()
     }
 
     /// Parked clients.

@@ -160,59 +160,51 @@ pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output
     let (connection, mut reader) = Connection::new(stream, Sending::Directly);
     let id = server.enter(&connection, peer);
     async move {
-        // A connection that ends for whatever reason ends here alone.
-        let _ = exchange(&server, &connection, &mut reader, id).await;
-        server.leave(id);
-    }
-}
-
-async fn exchange(
-    server: &Rc<Server>,
-    connection: &Connection,
-    reader: &mut Reader,
-    id: ClientId,
-) -> io::Result<()> {
-    // What has arrived and could not be run yet.
-    let mut input = BytesMut::new();
-    let mut fed = None;
-    loop {
-        let (state, has_more) = match fed.take() {
-            Some(fed) => fed,
-            None => feed_rest(server, id, &mut input),
-        };
-        if connection.is_broken.get() {
-            return Ok(());
-        }
-        let has_output =
-            server.engine.borrow_mut().outbox(id).is_some_and(|outbox| !outbox.is_empty());
-        if state == State::Closing && !has_output {
-            return Ok(());
-        }
-        if has_more {
-            // Others come first.
-            tokio::task::yield_now().await;
-            continue;
-        }
-        if input.is_empty() {
-            input = BytesMut::new();
-        }
-        // A parked client's further requests are read as well: else nobody sees that it has gone.
-        let may_read = state != State::Closing;
-        tokio::select! {
-            biased;
-            () = poll_fn(|cx| connection.wake.poll(cx)) => {}
-            writable = poll_fn(|cx| connection.writer.poll_writable(cx)), if has_output => {
-                writable?;
-                server.send(id);
+        // What has arrived and could not be run yet.
+        let mut input = BytesMut::new();
+        let mut fed = None;
+        loop {
+            let (state, has_more) = match fed.take() {
+                Some(fed) => fed,
+                None => feed_rest(&server, id, &mut input),
+            };
+            let has_output =
+                server.engine.borrow_mut().outbox(id).is_some_and(|outbox| !outbox.is_empty());
+            if connection.is_broken.get() || state == State::Closing && !has_output {
+                break;
             }
-            received = poll_fn(|cx| receive(server, reader, id, &mut input, cx)), if may_read => {
-                let Some(outcome) = received? else { return Ok(()) };
-                fed = Some(outcome);
-                if !input.is_empty() {
-                    server.turn(|engine, now| engine.note_input(id, input.len(), now));
+            if has_more {
+                // Others come first.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if input.is_empty() {
+                input = BytesMut::new();
+            }
+            // A parked client's further requests are read as well: else nobody sees that it has
+            // gone.
+            let may_read = state != State::Closing;
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| connection.wake.poll(cx)) => {}
+                writable = poll_fn(|cx| connection.writer.poll_writable(cx)), if has_output => {
+                    if writable.is_err() {
+                        break;
+                    }
+                    server.send(id);
+                }
+                received = poll_fn(|cx| receive(&server, &mut reader, id, &mut input, cx)),
+                    if may_read =>
+                {
+                    let Ok(Some(outcome)) = received else { break };
+                    fed = Some(outcome);
+                    if !input.is_empty() {
+                        server.turn(|engine, now| engine.note_input(id, input.len(), now));
+                    }
                 }
             }
         }
+        server.leave(id);
     }
 }
 
