@@ -15,6 +15,7 @@ import { MISCOUNTED } from './servers.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const isQuick = process.argv.includes('--quick');
 const only = wordsAfter('--only');
+const roundsMax = isQuick ? 1 : Number(wordsAfter('--rounds')?.[0] ?? Infinity);
 
 const tools = installOracles();
 const servers = [
@@ -45,7 +46,8 @@ process.exitCode = failures.length > 0 ? 1 : 0;
 /** The figures of each contender in each round, as `{key.key: number}`. */
 async function measurePart({ name, rounds, sizes, quick, contenders }) {
   const samples = Object.fromEntries(contenders.map((contender) => [contender.name, []]));
-  for (let round = 0; round < (isQuick ? 1 : rounds); round++) {
+  const count = Math.min(rounds, roundsMax);
+  for (let round = 0; round < count; round++) {
     for (const contender of rotated(contenders, round)) {
       const title = `${name}, round ${round + 1}: ${contender.name}`;
       console.error(title);
@@ -58,7 +60,7 @@ async function measurePart({ name, rounds, sizes, quick, contenders }) {
       }
     }
   }
-  return { samples, rounds: isQuick ? 1 : rounds };
+  return { samples, rounds: count };
 }
 
 function wordsAfter(option) {
