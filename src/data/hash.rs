@@ -61,6 +61,14 @@ impl Hash {
         self.len() == 0
     }
 
+    /// Asks for the memory that looking for this field will read.
+    pub fn fetch(&self, field: &[u8]) {
+        match self.0.view() {
+            View::Packed(packed) => packed.fetch(),
+            View::Large(large) => large.pairs.fetch(field),
+        }
+    }
+
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
         match self.0.view() {
             View::Packed(packed) => find(packed, field).map(|place| packed.text(place.value).0),

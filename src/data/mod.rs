@@ -133,6 +133,19 @@ impl Value {
         }
     }
 
+    /// Asks for the memory that a command with these arguments behind the key will probably read.
+    /// In sorted sets scores come first.
+    pub fn fetch(&self, args: &[&[u8]]) {
+        match (self, args) {
+            (Value::Str(it), _) => it.fetch(),
+            (Value::Hash(it), [field, ..]) => it.fetch(field),
+            (Value::Set(it), [member, ..]) => it.fetch(member),
+            (Value::Zset(it), [.., member]) => it.fetch(member),
+            (Value::Hash(_) | Value::Set(_) | Value::Zset(_), [])
+            | (Value::List(_) | Value::Stream(_) | Value::Cold(_), _) => {}
+        }
+    }
+
     /// Bytes of memory that the value holds beyond its own slot.
     pub fn heap_size(&self) -> usize {
         match self {

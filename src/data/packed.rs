@@ -44,6 +44,11 @@ const SHARED_LENS: RangeInclusive<usize> = 16..=160;
 pub struct Packed(Block);
 
 impl Packed {
+    /// Asks for the first bytes, which are wanted soon.
+    pub fn fetch(&self) {
+        self.0.fetch();
+    }
+
     /// All of it, to be kept elsewhere: with texts instead of pointers, for bytes hold nothing.
     pub fn plain(&self) -> Cow<'_, [u8]> {
         if !self.shares() {

@@ -78,6 +78,14 @@ impl Set {
         }
     }
 
+    /// Asks for the memory that looking for this member will read.
+    pub fn fetch(&self, member: &[u8]) {
+        match self.0.view() {
+            View::Packed(packed) => packed.fetch(),
+            View::Large(large) => large.members.fetch(member),
+        }
+    }
+
     /// Whether the member is new.
     pub fn add(&mut self, member: &[u8]) -> bool {
         if self.contains(member) {

@@ -147,6 +147,14 @@ impl Str {
         }
     }
 
+    /// Asks for the memory that reading the bytes will need beyond the string itself.
+    pub fn fetch(&self) {
+        match &self.0 {
+            Form::Integer(_) | Form::Short { .. } => {}
+            Form::Long { block, .. } => block.fetch(),
+        }
+    }
+
     pub fn heap_size(&self) -> usize {
         match &self.0 {
             Form::Integer(_) | Form::Short { .. } => 0,

@@ -83,6 +83,15 @@ impl Zset {
         self.len() == 0
     }
 
+    /// Asks for the memory that looking for this member will read.
+    pub fn fetch(&self, member: &[u8]) {
+        if let Order::Tree(it) = &self.body.order
+            && let Some(leaf) = it.leaves.find(Probe::new(member).hash(), |_| true)
+        {
+            it.tree.fetch(leaf);
+        }
+    }
+
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         let body = &*self.body;
         body.find(Probe::new(member)).map(|place| body.entry(place).score)

@@ -92,8 +92,8 @@ impl Engine {
     /// key; where it is none, a look for it changes nothing.
     fn fetch_ahead(&self, id: ClientId, batch: &Batch) {
         if batch.len() > 1 {
-            let keys = batch.requests().filter_map(|(words, _)| words.get(1).copied());
-            self.keyspace.fetch_ahead(self.clients[id].db, keys);
+            let args = batch.requests().map(|(words, _)| &words[1..]);
+            self.keyspace.fetch_ahead(self.clients[id].db, args);
         }
     }
 

@@ -44,9 +44,6 @@ const FREQUENCY_NEW: u8 = 5;
 /// Each further step of the frequency takes this many accesses more than the step before.
 const FREQUENCY_STEP: usize = 10;
 
-/// The caches hold what fewer keys take.
-const FETCHED_LEN_MIN: usize = 1024;
-
 #[derive(Debug, Clone, Copy)]
 struct Expiry {
     at_ms: i64,
@@ -229,28 +226,27 @@ impl Keyspace {
         Some(index)
     }
 
-    /// Brings what lookups of these keys will read into the cache, step by step for all of them,
-    /// so that many wait for memory at once. Changes nothing.
-    pub fn fetch_ahead<'a>(&self, db: usize, keys: impl Iterator<Item = &'a [u8]>) {
+    /// Brings what commands with these arguments, keys first, will read into the cache: step by
+    /// step for all of them, so that many wait for memory at once. Changes nothing.
+    pub fn fetch_ahead<'a>(&self, db: usize, requests: impl Iterator<Item = &'a [&'a [u8]]>) {
         let inner = self.db(db);
-        if inner.len() < FETCHED_LEN_MIN {
-            return;
-        }
-        let (mut found, mut count) = ([0; BATCH_LEN_MAX], 0);
-        let mut last: &[u8] = &[];
-        for key in keys.take(BATCH_LEN_MAX) {
-            if key == last {
-                continue;
+        let (mut found, mut count) = ([(0, &[][..]); BATCH_LEN_MAX], 0);
+        let mut last = (&[][..], None);
+        for args in requests.take(BATCH_LEN_MAX) {
+            let Some((&key, args)) = args.split_first() else { continue };
+            if key != last.0 {
+                // The first with the key's tag is nearly always the key itself.
+                last = (key, inner.table.find(self.hasher.hash(key), |_| true));
             }
-            last = key;
-            // The first with the key's tag is nearly always the key itself.
-            if let Some(index) = inner.table.find(self.hasher.hash(key), |_| true) {
-                found[count] = index;
+            if let (_, Some(index)) = last {
+                found[count] = (index, args);
                 count += 1;
             }
         }
-        for &index in &found[..count] {
-            inner.entries[index].key.fetch();
+        for (index, args) in &found[..count] {
+            let entry = &inner.entries[*index];
+            entry.key.fetch();
+            entry.value.fetch(args);
         }
     }
 

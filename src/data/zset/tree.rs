@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use super::members::Key;
+use crate::util::fetch::fetch;
 
 /// A member with its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -185,6 +186,11 @@ impl Tree {
 
     pub fn heap_size(&self) -> usize {
         self.leaves.heap_size() + self.nodes.heap_size()
+    }
+
+    /// Asks for the memory of a leaf.
+    pub fn fetch(&self, leaf: u32) {
+        fetch(self.leaves.get(leaf));
     }
 
     pub fn entries(&self, leaf: u32) -> &[Entry] {
