@@ -30,9 +30,6 @@ impl<V> Indexed<V> {
         found.map(|at| at as usize)
     }
 
-<<<<<<< HEAD
-    pub fn entries(&self) -> &Chunked<(Str, V)> {
-=======
     /// Asks for the memory that looking for this key will read.
     pub fn fetch(&self, key: &[u8]) {
         // The first with the key's tag is nearly always the key itself.
@@ -41,8 +38,7 @@ impl<V> Indexed<V> {
         }
     }
 
-    pub fn entries(&self) -> &[(Str, V)] {
->>>>>>> e7989a2 (What a pipeline's commands will look up inside sets, hashes and sorted sets is fetched at once)
+    pub fn entries(&self) -> &Chunked<(Str, V)> {
         &self.entries
     }
 
