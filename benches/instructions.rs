@@ -15,8 +15,8 @@ static ALLOCATOR: toril::util::alloc::Counted = toril::util::alloc::Counted;
 const BUDGETS: [(&str, u64); 10] = [
     ("parse SET", 520),
     ("parse EVALSHA of 26 words", 2_800),
-    ("SET", 3_150),
-    ("GET", 2_450),
+    ("SET", 2_800),
+    ("GET", 2_100),
     ("SET PX", 4_200),
     ("script of 24 calls", 127_500),
     ("wheel of 1 M timers: cancel and insert", 190),
