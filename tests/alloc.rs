@@ -6,7 +6,7 @@ use std::cell::Cell;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer, Transport};
+use toril::engine::client::{ClientId, Peer};
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
@@ -102,14 +102,7 @@ fn commands_keep_to_their_budgets() {
 }
 
 fn connect(engine: &mut Engine) -> ClientId {
-    let peer = Peer {
-        transport: Transport::Tcp,
-        addr: "127.0.0.1:1".into(),
-        laddr: "127.0.0.1:2".into(),
-        fd: 3,
-        is_loopback: true,
-    };
-    engine.connect(peer, NOW)
+    engine.connect(Peer::inside(), NOW)
 }
 
 fn request(line: &str, run: usize) -> Vec<u8> {

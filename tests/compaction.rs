@@ -8,7 +8,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::data::Value;
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer, Transport};
+use toril::engine::client::{ClientId, Peer};
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::Args;
@@ -29,9 +29,7 @@ impl Bench {
         let now = Now { wall_ms: 1_790_000_000_000, mono_us: 0 };
         let facts = Box::new(FixedFacts::default());
         let mut engine = Engine::new(table(), Config::default(), facts, now);
-        let addr = String::from("127.0.0.1:1");
-        let (transport, laddr) = (Transport::Tcp, addr.clone());
-        let client = engine.connect(Peer { transport, addr, laddr, fd: 0, is_loopback: true }, now);
+        let client = engine.connect(Peer::inside(), now);
         Self { engine, client, now }
     }
 

@@ -3,7 +3,7 @@
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
-use toril::engine::client::{Peer, Transport};
+use toril::engine::client::Peer;
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::Args;
@@ -15,9 +15,7 @@ const NOW_MS: i64 = 1_000_000;
 fn journaled(requests: &[&str]) -> Vec<String> {
     let now = Now { wall_ms: NOW_MS, mono_us: 0 };
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
-    let addr = String::from("127.0.0.1:1");
-    let (transport, laddr) = (Transport::Tcp, addr.clone());
-    let client = engine.connect(Peer { transport, addr, laddr, fd: 0, is_loopback: true }, now);
+    let client = engine.connect(Peer::inside(), now);
     engine.keyspace.ledger.journal.listen();
     for request in requests {
         engine.keyspace.ledger.journal.take();

@@ -20,7 +20,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::data::Value;
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer, State, Transport};
+use toril::engine::client::{ClientId, Peer, State};
 use toril::engine::compaction::Bounds;
 use toril::engine::facts::FixedFacts;
 use toril::engine::parking::Fault;
@@ -96,16 +96,6 @@ struct Sim {
     trail: String,
 }
 
-fn peer() -> Peer {
-    Peer {
-        transport: Transport::Tcp,
-        addr: "127.0.0.1:1".into(),
-        laddr: "127.0.0.1:2".into(),
-        fd: 3,
-        is_loopback: true,
-    }
-}
-
 impl Sim {
     fn new(seed: u64, fault: Option<Fault>) -> Self {
         let now = REPLICA_NOW;
@@ -118,7 +108,7 @@ impl Sim {
         engine.compaction.bounds = Bounds { text_len_min: 16, learn_len: 150 };
         engine.keyspace.ledger.journal.listen();
         let mut replica = Engine::new(table(), config, Box::new(FixedFacts::default()), now);
-        let replica_client = replica.connect(peer(), now);
+        let replica_client = replica.connect(Peer::inside(), now);
         let mut sim = Self {
             engine,
             replica,
@@ -142,7 +132,7 @@ impl Sim {
     }
 
     fn arrive(&mut self) {
-        let id = self.engine.connect(peer(), self.now);
+        let id = self.engine.connect(Peer::inside(), self.now);
         self.clients.push(Client {
             id,
             input: Vec::new(),
@@ -640,7 +630,7 @@ fn collect_elements(reply: &Reply, elements: &mut Vec<String>) {
 
 /// All keys with type, value and time to live, by commands alone.
 fn dump(engine: &mut Engine, now: Now) -> BTreeMap<String, String> {
-    let id = engine.connect(peer(), now);
+    let id = engine.connect(Peer::inside(), now);
     let mut ask = |words: &[&[u8]]| {
         engine.run(id, Args::new(words), now);
         let outbox = engine.outbox(id).expect("it is connected");

@@ -6,7 +6,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::data::Zset;
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer, Transport};
+use toril::engine::client::{ClientId, Peer};
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::request::{Batch, Parsed, Parser, RequestLimits};
@@ -38,14 +38,7 @@ fn request(words: &[&str]) -> Vec<u8> {
 
 fn engine() -> (Engine, ClientId) {
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), NOW);
-    let peer = Peer {
-        transport: Transport::Tcp,
-        addr: "127.0.0.1:1".into(),
-        laddr: "127.0.0.1:2".into(),
-        fd: 3,
-        is_loopback: true,
-    };
-    let id = engine.connect(peer, NOW);
+    let id = engine.connect(Peer::inside(), NOW);
     (engine, id)
 }
 

@@ -39,6 +39,19 @@ pub struct Peer {
     pub is_loopback: bool,
 }
 
+impl Peer {
+    /// Who comes from the same process, without a socket.
+    pub fn inside() -> Self {
+        Self {
+            transport: Transport::Tcp,
+            addr: "127.0.0.1:1".into(),
+            laddr: "127.0.0.1:2".into(),
+            fd: 3,
+            is_loopback: true,
+        }
+    }
+}
+
 /// What a client may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -2,6 +2,7 @@
 
 use super::row::{Category, Family, Flag, Row};
 use crate::proto::{Args, Error, Result};
+use crate::util::hash::spread;
 use std::collections::HashMap;
 
 /// A command's row and its place in the table, by which statistics are kept.
@@ -185,7 +186,7 @@ impl Name {
 
     fn first_place(&self) -> usize {
         let mixed = self.first ^ self.last.rotate_left(29) ^ self.len as u64;
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
+        (spread(mixed) >> (u64::BITS - PLACE_BITS)) as usize
     }
 }
 

@@ -88,6 +88,14 @@ impl<'a> Function<'a> {
         })
     }
 
+    /// The function that a `CLOSURE` makes, and the words behind that say what it captures.
+    pub fn closure(&self, at: usize) -> Option<(&Self, &[Instruction])> {
+        let instruction = self.code[at];
+        let made = self.functions.get(instruction.bx())?;
+        let captures = self.code.get(at + 1..at + 1 + self.operands(instruction))?;
+        (instruction.opcode() == Opcode::CLOSURE).then_some((made, captures))
+    }
+
     /// How many words that follow an instruction belong to it.
     pub fn operands(&self, instruction: Instruction) -> usize {
         match instruction.opcode() {

@@ -132,8 +132,7 @@ fn definitions(main: &Function<'_>) -> Vec<Definition> {
         let register = instruction.a();
         let end = match instruction.opcode() {
             Opcode::CLOSURE => {
-                let end = at + 1 + main.operands(instruction);
-                let captures = &main.code[at + 1..end];
+                let Some((_, captures)) = main.closure(at) else { continue };
                 let is_constant = |capture: &Instruction| {
                     capture.opcode() == Opcode::MOVE
                         && (capture.b() == register
@@ -142,7 +141,7 @@ fn definitions(main: &Function<'_>) -> Vec<Definition> {
                 if !captures.iter().all(is_constant) {
                     continue;
                 }
-                end
+                at + 1 + captures.len()
             }
             Opcode::GETGLOBAL if main.text(instruction.bx()) == Some(LIBRARY) => {
                 let Some(field) = main.code.get(at + 1) else { continue };
@@ -187,15 +186,22 @@ fn is_variable(main: &Function<'_>, register: usize, from: usize) -> bool {
 
 /// Whether somebody may give the variable in a register another value from `from` on.
 fn is_assigned(main: &Function<'_>, register: usize, from: usize) -> bool {
-    main.instructions().any(|(at, instruction)| {
-        let is_written = at >= from && writes(instruction, register);
-        let captures = main.code[at + 1..].iter().take(main.operands(instruction));
-        is_written
-            || instruction.opcode() == Opcode::CLOSURE
-                && captures.enumerate().any(|(upvalue, capture)| {
-                    (capture.opcode(), capture.b()) == (Opcode::MOVE, register)
-                        && assigns_upvalue(&main.functions[instruction.bx()], upvalue)
-                })
+    main.instructions().any(|(at, instruction)| at >= from && writes(instruction, register))
+        || is_assigned_inside(main, Opcode::MOVE, register)
+}
+
+/// Whether a function in this one assigns to a variable that it captures: from a register of this
+/// one (`MOVE`), or from what this one has captured itself (`GETUPVAL`).
+fn is_assigned_inside(function: &Function<'_>, how: u32, captured: usize) -> bool {
+    let closures = function.instructions().filter_map(|(at, _)| function.closure(at));
+    let mut captures = closures.flat_map(|(inner, captures)| {
+        captures.iter().enumerate().map(move |(upvalue, capture)| (inner, upvalue, capture))
+    });
+    captures.any(|(inner, upvalue, capture)| {
+        let assigns = |it: Instruction| (it.opcode(), it.b()) == (Opcode::SETUPVAL, upvalue);
+        (capture.opcode(), capture.b()) == (how, captured)
+            && (inner.instructions().any(|(_, it)| assigns(it))
+                || is_assigned_inside(inner, Opcode::GETUPVAL, upvalue))
     })
 }
 
@@ -211,20 +217,6 @@ fn writes(instruction: Instruction, register: usize) -> bool {
         Opcode::TESTSET | Opcode::CLOSURE => a == register,
         _ => false,
     }
-}
-
-fn assigns_upvalue(function: &Function<'_>, upvalue: usize) -> bool {
-    function.instructions().any(|(at, instruction)| match instruction.opcode() {
-        Opcode::SETUPVAL => instruction.b() == upvalue,
-        Opcode::CLOSURE => {
-            let captures = function.code[at + 1..].iter().take(function.operands(instruction));
-            captures.enumerate().any(|(inner, capture)| {
-                (capture.opcode(), capture.b()) == (Opcode::GETUPVAL, upvalue)
-                    && assigns_upvalue(&function.functions[instruction.bx()], inner)
-            })
-        }
-        _ => false,
-    })
 }
 
 #[cfg(test)]

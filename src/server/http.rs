@@ -482,11 +482,6 @@ struct Refusal {
 }
 
 /// It makes no sense.
-/// HTTP/1.1 asks for it, HTTP/1.0 does not.
-fn lacks_host(request: &Request<Incoming>) -> bool {
-    request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST)
-}
-
 fn wrong(text: String) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, text }
 }
@@ -517,6 +512,11 @@ fn error_json(text: &str) -> Vec<u8> {
     let mut outbox = Outbox::json(JsonStyle::default());
     outbox.reply().error_text(text);
     outbox.take()
+}
+
+/// HTTP/1.1 asks for it, HTTP/1.0 does not.
+fn lacks_host(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST)
 }
 
 /// Whether an answer is an error as a whole, in JSON or RESP.

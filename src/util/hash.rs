@@ -39,6 +39,13 @@ pub fn hash(bytes: &[u8]) -> u64 {
     COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
 }
 
+/// Brings what tells numbers apart into the high bits (Fibonacci hashing: the multiplier is 2^64
+/// over the golden ratio). Enough where nobody can choose the numbers.
+#[inline]
+pub fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Hashes numbers that the program itself counts up: nobody can choose them, so that one
 /// multiplication spreads them well enough.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +65,7 @@ impl Hasher for CountedUp {
     }
 
     fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread(number);
     }
 
     fn finish(&self) -> u64 {

@@ -11,6 +11,7 @@
 
 use hashbrown::HashTable;
 
+use super::hash::spread;
 use super::rng::Rng;
 
 /// As many as 2,048 buckets hold: splitting, the longest step, takes some ten microseconds.
@@ -54,7 +55,7 @@ struct Entry {
 impl Entry {
     /// Inside a segment the top bits of tags are equal, but hashbrown wants all bits random.
     fn spread(&self) -> u64 {
-        u64::from(self.tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        spread(self.tag.into())
     }
 }
 
