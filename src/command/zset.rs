@@ -104,6 +104,10 @@ impl Options {
     /// Reads the options in any order, and as often as they come.
     fn parse(args: &mut Args) -> Self {
         let mut options = Self::default();
+        if args.peek().is_some_and(|word| !word.first().is_some_and(u8::is_ascii_alphabetic)) {
+            // Most often a score.
+            return options;
+        }
         let mut known = [
             ("nx", &mut options.is_absent),
             ("xx", &mut options.exists),
@@ -150,23 +154,27 @@ impl Options {
     }
 }
 
-fn zadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
     let key = args.key();
     let options = Options::parse(&mut args);
-    let (pairs @ [_, ..], []) = args.rest().as_chunks() else { return Err(Error::Syntax) };
+    let (pairs @ [first, rest @ ..], []) = args.rest().as_chunks() else {
+        return Err(Error::Syntax);
+    };
     options.check(pairs.len())?;
-    // All scores are read ahead of the first change. To read them twice is cheaper than to keep
-    // them, for most requests have one.
-    for [score, _] in pairs {
-        number::parse_f64(score).ok_or(Error::NotFloat)?;
+    // All scores are read ahead of the first change, and most requests have one. To read the others
+    // twice is cheaper than to keep them.
+    let read = |&[score, member]: &[&'a [u8]; 2]| {
+        number::parse_f64(score).map(|score| (score, member)).ok_or(Error::NotFloat)
+    };
+    let first = read(first)?;
+    for pair in rest {
+        read(pair)?;
     }
-    let mut scored = pairs.iter().map(|&[score, member]| {
-        (number::parse_f64(score).expect("all scores have been read"), member)
-    });
     if options.increments {
-        let (increment, member) = scored.next().expect("there is one pair");
-        return add_to_score(cx, key, increment, member, &options, reply);
+        return add_to_score(cx, key, first.0, first.1, &options, reply);
     }
+    let rest = rest.iter().map(|pair| read(pair).expect("all scores have been read"));
+    let scored = std::iter::once(first).chain(rest);
     let mut zset = cx.edit_or_create::<Zset>(key)?;
     zset.expect(pairs.len());
     let (mut added, mut updated) = (0, 0);

@@ -118,8 +118,7 @@ impl Zset {
         if body.entry(place).score == score {
             return Inserted::Unchanged;
         }
-        let key = body.take(place).key;
-        body.put(Entry { score, key }, member);
+        body.rescore(place, score, member);
         Inserted::Updated
     }
 
@@ -320,13 +319,25 @@ impl Body {
         if matches!(&self.order, Order::Array(entries) if entries.len() == ARRAY_LEN_MAX) {
             self.plant();
         }
-        let place = self.seek(|other| {
-            other.score < entry.score
-                || other.score == entry.score && self.members.compare(other.key, text).is_lt()
-        });
+        let comes_before = entry.order(&self.members, text);
         match &mut self.order {
-            Order::Array(entries) => entries.insert(place.at, entry),
-            Order::Tree(it) => it.insert(place, entry),
+            Order::Array(entries) => {
+                entries.insert(entries.partition_point(|&it| comes_before(it)), entry);
+            }
+            Order::Tree(it) => it.insert(it.tree.seek(comes_before), entry),
+        }
+    }
+
+    /// Gives a member another score.
+    fn rescore(&mut self, place: Place, score: f64, text: &[u8]) {
+        let entry = Entry { score, ..self.entry(place) };
+        let comes_before = entry.order(&self.members, text);
+        match &mut self.order {
+            Order::Array(entries) => {
+                entries.remove(place.at);
+                entries.insert(entries.partition_point(|&it| comes_before(it)), entry);
+            }
+            Order::Tree(it) => it.replace(place, entry, comes_before),
         }
     }
 
@@ -351,18 +362,49 @@ impl Body {
     }
 }
 
+impl Entry {
+    /// Which entries come before this one, whose member is `text`.
+    fn order(self, members: &Members, text: &[u8]) -> impl Fn(Entry) -> bool {
+        move |other| {
+            if other.score == self.score {
+                return members.compare(other.key, text).is_lt();
+            }
+            other.score < self.score
+        }
+    }
+}
+
 impl Indexed {
     fn insert(&mut self, place: Place, entry: Entry) {
-        let leaves = &mut self.leaves;
-        let leaf = self.tree.insert(place, entry, &mut |entry, from, to| {
-            leaves.replace(entry.key.hash(), from, to);
-        });
+        let leaf = self.insert_into_tree(place, entry);
         self.leaves.insert(entry.key.hash(), leaf);
     }
 
     fn remove(&mut self, place: Place) -> Entry {
+        let entry = self.remove_from_tree(place);
+        self.leaves.remove(entry.key.hash(), place.leaf);
+        entry
+    }
+
+    /// Takes an entry out and puts another one of the same member in.
+    fn replace(&mut self, place: Place, entry: Entry, comes_before: impl Fn(Entry) -> bool) {
+        self.remove_from_tree(place);
+        let leaf = self.insert_into_tree(self.tree.seek(comes_before), entry);
+        if leaf != place.leaf {
+            self.leaves.replace(entry.key.hash(), place.leaf, leaf);
+        }
+    }
+
+    /// Returns the entry's leaf.
+    fn insert_into_tree(&mut self, place: Place, entry: Entry) -> u32 {
         let leaves = &mut self.leaves;
-        leaves.remove(self.tree.get(place).key.hash(), place.leaf);
+        self.tree.insert(place, entry, &mut |entry, from, to| {
+            leaves.replace(entry.key.hash(), from, to);
+        })
+    }
+
+    fn remove_from_tree(&mut self, place: Place) -> Entry {
+        let leaves = &mut self.leaves;
         self.tree.remove(place, &mut |entry, from, to| {
             leaves.replace(entry.key.hash(), from, to);
         })

@@ -4,7 +4,21 @@
 /// all where the machine has no such instruction.
 #[inline(always)]
 pub fn fetch<T: ?Sized>(place: &T) {
-    let place: *const i8 = std::ptr::from_ref(place).cast();
+    fetch_line(std::ptr::from_ref(place).cast());
+}
+
+/// As `fetch` for all bytes of something large.
+#[inline(always)]
+pub fn fetch_whole<T>(place: &T) {
+    const LINE_BYTES: usize = 64;
+    let start: *const i8 = std::ptr::from_ref(place).cast();
+    for offset in (0..size_of::<T>()).step_by(LINE_BYTES) {
+        fetch_line(start.wrapping_add(offset));
+    }
+}
+
+#[inline(always)]
+fn fetch_line(place: *const i8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect on the program, whatever it is given.
     unsafe {

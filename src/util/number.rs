@@ -85,6 +85,9 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 /// Reads a double as `strtod` reads the whole text: decimal, hexadecimal or infinity, in any case.
 /// Refused are spaces, NaN, and what is too large or, not being zero, too small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    if let Some(whole) = parse_digits(text) {
+        return Some(whole as f64);
+    }
     let value = round_f64(text)?;
     let (_, magnitude) = extended::split_sign(text);
     // Out of range, Rust rounds to infinity or zero where `strtod` reports an error.
@@ -116,6 +119,22 @@ fn round_f64(text: &[u8]) -> Option<f64> {
         return Some(if negative { -value } else { value });
     }
     str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Digits alone, as most scores are; zeros may lead.
+#[inline]
+fn parse_digits(text: &[u8]) -> Option<i64> {
+    const DIGITS_MAX: usize = 18;
+    if text.is_empty() || text.len() > DIGITS_MAX {
+        return None;
+    }
+    let (mut number, mut is_odd) = (0, false);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        is_odd |= digit > 9;
+        number = number * 10 + i64::from(digit);
+    }
+    (!is_odd).then_some(number)
 }
 
 fn is_hex(magnitude: &[u8]) -> bool {

@@ -39,15 +39,17 @@ pub(super) struct Probe<'a> {
     pub text: &'a [u8],
     /// The key, but for the slot.
     key: Key,
+    /// The bits of a key that are not a slot.
+    told_by: u64,
 }
 
 impl<'a> Probe<'a> {
     pub fn new(text: &'a [u8]) -> Self {
-        let key = match item::as_number(text) {
-            Some(number) => number << 1,
-            None => hash(text) & !SLOT_BITS | TEXT,
+        let (key, told_by) = match item::as_number(text) {
+            Some(number) => (number << 1, u64::MAX),
+            None => (hash(text) & !SLOT_BITS | TEXT, !SLOT_BITS),
         };
-        Self { text, key: Key(key) }
+        Self { text, key: Key(key), told_by }
     }
 
     pub fn hash(&self) -> u64 {
@@ -98,13 +100,10 @@ impl Members {
         }
     }
 
+    #[inline]
     pub fn is(&self, key: Key, probe: Probe) -> bool {
-        match key.slot() {
-            None => key == probe.key,
-            Some(slot) => {
-                key.0 & !SLOT_BITS == probe.key.0 & !SLOT_BITS && *self.texts[slot] == *probe.text
-            }
-        }
+        key.0 & probe.told_by == probe.key.0
+            && key.slot().is_none_or(|slot| *self.texts[slot] == *probe.text)
     }
 
     /// As bytes: the order of members whose scores are equal.

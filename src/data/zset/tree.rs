@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::members::Key;
-use crate::util::fetch::fetch;
+use crate::util::fetch::fetch_whole;
 
 /// A member with its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,13 +34,18 @@ struct Leaf {
     next: u32,
 }
 
+/// What is asked for together lies together: the way down reads `least`, the way up `ids` and one
+/// of the counts.
 #[derive(Clone, Debug)]
 struct Node {
-    kids: [Kid; NODE_KIDS_MAX],
+    least: [Entry; NODE_KIDS_MAX],
+    ids: [u32; NODE_KIDS_MAX],
+    counts: [u32; NODE_KIDS_MAX],
     len: u32,
     parent: u32,
 }
 
+/// A node's child.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kid {
     least: Entry,
@@ -58,46 +63,104 @@ impl Leaf {
 }
 
 impl Node {
-    fn kids(&self) -> &[Kid] {
-        &self.kids[..self.len as usize]
+    fn new(kids: [Kid; 2]) -> Self {
+        let mut node = Self {
+            least: [Entry::default(); NODE_KIDS_MAX],
+            ids: [NONE; NODE_KIDS_MAX],
+            counts: [0; NODE_KIDS_MAX],
+            len: 0,
+            parent: NONE,
+        };
+        kids.into_iter().enumerate().for_each(|(at, kid)| node.insert(at, kid));
+        node
     }
 
+    fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    fn least(&self) -> &[Entry] {
+        &self.least[..self.len()]
+    }
+
+    fn ids(&self) -> &[u32] {
+        &self.ids[..self.len()]
+    }
+
+    fn counts(&self) -> &[u32] {
+        &self.counts[..self.len()]
+    }
+
+    /// Looks at all, several at a time, so that no branch depends on where it is. What is left over
+    /// behind `len` may be equal too, but does not come first.
     fn position(&self, id: u32) -> usize {
-        self.kids().iter().position(|kid| kid.id == id).expect("a parent knows its children")
+        let bit = |at, is_equal| u32::from(is_equal) << at;
+        let equal = (0..NODE_KIDS_MAX).fold(0, |equal, at| equal | bit(at, self.ids[at] == id));
+        let position = equal.trailing_zeros() as usize;
+        debug_assert!(position < self.len(), "a parent knows its children");
+        position
+    }
+
+    fn insert(&mut self, at: usize, kid: Kid) {
+        let len = self.len();
+        self.len += 1;
+        insert_at(&mut self.least, len, at, kid.least);
+        insert_at(&mut self.ids, len, at, kid.id);
+        insert_at(&mut self.counts, len, at, kid.count);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let len = self.len();
+        self.len -= 1;
+        remove_at(&mut self.least, len, at);
+        remove_at(&mut self.ids, len, at);
+        remove_at(&mut self.counts, len, at);
+    }
+
+    fn append(&mut self, other: &Self) {
+        let len = self.len();
+        self.len += other.len;
+        self.least[len..][..other.len()].copy_from_slice(other.least());
+        self.ids[len..][..other.len()].copy_from_slice(other.ids());
+        self.counts[len..][..other.len()].copy_from_slice(other.counts());
+    }
+
+    /// Keeps so many children and returns a node of the others.
+    fn split_off(&mut self, kept: usize) -> Self {
+        let mut right = self.clone();
+        right.least.copy_within(kept.., 0);
+        right.ids.copy_within(kept.., 0);
+        right.counts.copy_within(kept.., 0);
+        right.len -= kept as u32;
+        self.len = kept as u32;
+        right
     }
 
     /// The left one of two neighbours, of which one is the child `id`, that fit in one.
     fn mergeable(
         &self,
         id: u32,
-        total: impl Fn(&[Kid]) -> usize,
+        size: impl Fn(usize) -> usize,
         is_small: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let at = self.position(id);
         let pairs = [Some(at), at.checked_sub(1)].into_iter().flatten();
         pairs
-            .filter(|left| left + 1 < self.kids().len())
-            .find(|&left| is_small(total(&self.kids()[left..left + 2])))
+            .filter(|left| left + 1 < self.len())
+            .find(|&left| is_small(size(left) + size(left + 1)))
     }
 }
 
 /// Inserts into the first `len` items of an array that has room.
-fn insert_at<T: Copy>(items: &mut [T], len: &mut u32, at: usize, item: T) {
-    items.copy_within(at..*len as usize, at + 1);
+fn insert_at<T: Copy>(items: &mut [T], len: usize, at: usize, item: T) {
+    items.copy_within(at..len, at + 1);
     items[at] = item;
-    *len += 1;
 }
 
-fn remove_at<T: Copy>(items: &mut [T], len: &mut u32, at: usize) -> T {
+fn remove_at<T: Copy>(items: &mut [T], len: usize, at: usize) -> T {
     let item = items[at];
-    items.copy_within(at + 1..*len as usize, at);
-    *len -= 1;
+    items.copy_within(at + 1..len, at);
     item
-}
-
-fn append<T: Copy>(items: &mut [T], len: &mut u32, tail: &[T]) {
-    items[*len as usize..][..tail.len()].copy_from_slice(tail);
-    *len += tail.len() as u32;
 }
 
 /// Boxes under numbers, which fit in half a pointer.
@@ -190,7 +253,7 @@ impl Tree {
 
     /// Asks for the memory of a leaf.
     pub fn fetch(&self, leaf: u32) {
-        fetch(self.leaves.get(leaf));
+        fetch_whole(self.leaves.get(leaf));
     }
 
     pub fn entries(&self, leaf: u32) -> &[Entry] {
@@ -210,9 +273,9 @@ impl Tree {
     pub fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
         let mut id = self.root;
         for _ in 0..self.height {
-            let kids = self.nodes.get(id).kids();
-            let at = kids.partition_point(|kid| comes_before(kid.least)).saturating_sub(1);
-            id = kids[at].id;
+            let node = self.nodes.get(id);
+            let at = node.least().partition_point(|&least| comes_before(least)).saturating_sub(1);
+            id = node.ids[at];
         }
         Place { leaf: id, at: self.entries(id).partition_point(|&entry| comes_before(entry)) }
     }
@@ -224,13 +287,13 @@ impl Tree {
         let mut id = self.root;
         let mut left = rank;
         for _ in 0..self.height {
-            let kids = self.nodes.get(id).kids();
+            let node = self.nodes.get(id);
             let mut at = 0;
-            while at + 1 < kids.len() && left >= kids[at].count as usize {
-                left -= kids[at].count as usize;
+            while at + 1 < node.len() && left >= node.counts[at] as usize {
+                left -= node.counts[at] as usize;
                 at += 1;
             }
-            id = kids[at].id;
+            id = node.ids[at];
         }
         Place { leaf: id, at: left }
     }
@@ -242,8 +305,8 @@ impl Tree {
         let mut parent = self.leaves.get(id).parent;
         while parent != NONE {
             let node = self.nodes.get(parent);
-            let before = node.kids().iter().take_while(|kid| kid.id != id);
-            rank += before.map(|kid| kid.count as usize).sum::<usize>();
+            let before = &node.counts[..node.position(id)];
+            rank += before.iter().map(|&count| count as usize).sum::<usize>();
             (id, parent) = (parent, node.parent);
         }
         rank
@@ -264,7 +327,8 @@ impl Tree {
             }
         }
         let leaf = self.leaves.get_mut(place.leaf);
-        insert_at(&mut leaf.entries, &mut leaf.len, place.at, entry);
+        insert_at(&mut leaf.entries, leaf.len as usize, place.at, entry);
+        leaf.len += 1;
         if place.at == 0 {
             self.set_least(0, place.leaf, entry);
         }
@@ -275,7 +339,8 @@ impl Tree {
 
     pub fn remove(&mut self, place: Place, moved: &mut impl FnMut(Entry, u32, u32)) -> Entry {
         let leaf = self.leaves.get_mut(place.leaf);
-        let entry = remove_at(&mut leaf.entries, &mut leaf.len, place.at);
+        let entry = remove_at(&mut leaf.entries, leaf.len as usize, place.at);
+        leaf.len -= 1;
         let (len, least) = (leaf.len as usize, leaf.entries[0]);
         self.len -= 1;
         self.adjust_counts(place.leaf, -1);
@@ -364,25 +429,22 @@ impl Tree {
         }
         let node = self.nodes.get_mut(parent);
         let at = node.position(left) + 1;
-        node.kids[at - 1].count -= kid.count;
-        if (node.len as usize) < NODE_KIDS_MAX {
-            insert_at(&mut node.kids, &mut node.len, at, kid);
+        node.counts[at - 1] -= kid.count;
+        if node.len() < NODE_KIDS_MAX {
+            node.insert(at, kid);
             return self.set_parent(level, kid.id, parent);
         }
         let kept = if at == NODE_KIDS_MAX { NODE_KIDS_MAX } else { NODE_KIDS_MAX.div_ceil(2) };
-        let mut right = node.clone();
-        right.kids.copy_within(kept.., 0);
-        right.len = (NODE_KIDS_MAX - kept) as u32;
-        node.len = kept as u32;
+        let mut right = node.split_off(kept);
         if at <= kept && kept < NODE_KIDS_MAX {
-            insert_at(&mut node.kids, &mut node.len, at, kid);
+            node.insert(at, kid);
             self.set_parent(level, kid.id, parent);
         } else {
-            insert_at(&mut right.kids, &mut right.len, at - kept, kid);
+            right.insert(at - kept, kid);
         }
         let grandparent = right.parent;
-        let least = right.kids[0].least;
-        let count = right.kids().iter().map(|kid| kid.count).sum();
+        let least = right.least[0];
+        let count = right.counts().iter().sum();
         let right_id = self.nodes.add(right);
         self.adopt_kids(level, right_id);
         self.add_kid(level + 1, grandparent, parent, Kid { least, id: right_id, count });
@@ -393,14 +455,11 @@ impl Tree {
         let (least, count) = match level {
             0 => (self.entries(left)[0], self.entries(left).len() as u32),
             _ => {
-                let kids = self.nodes.get(left).kids();
-                (kids[0].least, kids.iter().map(|kid| kid.count).sum())
+                let node = self.nodes.get(left);
+                (node.least[0], node.counts().iter().sum())
             }
         };
-        let mut node = Node { kids: [Kid::default(); NODE_KIDS_MAX], len: 2, parent: NONE };
-        node.kids[0] = Kid { least, id: left, count };
-        node.kids[1] = kid;
-        self.root = self.nodes.add(node);
+        self.root = self.nodes.add(Node::new([Kid { least, id: left, count }, kid]));
         self.height = level + 1;
         self.adopt_kids(level, self.root);
     }
@@ -423,8 +482,8 @@ impl Tree {
     fn remove_kid(&mut self, level: usize, parent: u32, id: u32) {
         let node = self.nodes.get_mut(parent);
         let at = node.position(id);
-        remove_at(&mut node.kids, &mut node.len, at);
-        let (len, least, grandparent) = (node.len as usize, node.kids[0].least, node.parent);
+        node.remove(at);
+        let (len, least, grandparent) = (node.len(), node.least[0], node.parent);
         if parent == self.root {
             return self.lower_root();
         }
@@ -443,7 +502,7 @@ impl Tree {
     /// A root has at least two children.
     fn lower_root(&mut self) {
         while self.height > 0 && self.nodes.get(self.root).len == 1 {
-            let child = self.nodes.remove(self.root).kids[0].id;
+            let child = self.nodes.remove(self.root).ids[0];
             self.root = child;
             self.height -= 1;
             self.set_parent(self.height, child, NONE);
@@ -453,15 +512,16 @@ impl Tree {
     /// Neighbours below one parent that fit in three quarters of a leaf become one.
     fn merge_leaf(&mut self, id: u32, moved: &mut impl FnMut(Entry, u32, u32)) {
         let is_small = |len: usize| len <= LEAF_ENTRIES_MAX * 3 / 4;
-        let kid_counts = |kids: &[Kid]| kids.iter().map(|kid| kid.count as usize).sum();
         let parent = self.leaves.get(id).parent;
-        let Some(at) = self.nodes.get(parent).mergeable(id, kid_counts, is_small) else { return };
         let node = self.nodes.get_mut(parent);
-        let (left, right) = (node.kids[at].id, node.kids[at + 1].id);
-        node.kids[at].count += node.kids[at + 1].count;
+        let size = |at: usize| node.counts[at] as usize;
+        let Some(at) = node.mergeable(id, size, is_small) else { return };
+        let (left, right) = (node.ids[at], node.ids[at + 1]);
+        node.counts[at] += node.counts[at + 1];
         let from = self.leaves.get(right).clone();
         let into = self.leaves.get_mut(left);
-        append(&mut into.entries, &mut into.len, from.entries());
+        into.entries[into.len as usize..][..from.len as usize].copy_from_slice(from.entries());
+        into.len += from.len;
         from.entries().iter().for_each(|&entry| moved(entry, right, left));
         self.unlink_leaf(right);
     }
@@ -470,23 +530,22 @@ impl Tree {
     fn merge_node(&mut self, level: usize, id: u32) {
         let is_small = |len: usize| len <= NODE_KIDS_MAX * 3 / 4;
         let parent = self.nodes.get(id).parent;
-        let kid_counts =
-            |kids: &[Kid]| kids.iter().map(|kid| self.nodes.get(kid.id).len as usize).sum();
-        let Some(at) = self.nodes.get(parent).mergeable(id, kid_counts, is_small) else { return };
+        let node = self.nodes.get(parent);
+        let size = |at: usize| self.nodes.get(node.ids[at]).len();
+        let Some(at) = node.mergeable(id, size, is_small) else { return };
         let node = self.nodes.get_mut(parent);
-        let (left, right) = (node.kids[at].id, node.kids[at + 1].id);
-        node.kids[at].count += node.kids[at + 1].count;
+        let (left, right) = (node.ids[at], node.ids[at + 1]);
+        node.counts[at] += node.counts[at + 1];
         let from = self.nodes.remove(right);
-        let into = self.nodes.get_mut(left);
-        append(&mut into.kids, &mut into.len, from.kids());
+        self.nodes.get_mut(left).append(&from);
         self.adopt_kids(level, left);
         self.remove_kid(level + 1, parent, right);
     }
 
     /// Tells a node's children, which are of this level, who their parent is.
     fn adopt_kids(&mut self, level: usize, parent: u32) {
-        for at in 0..self.nodes.get(parent).kids().len() {
-            self.set_parent(level, self.nodes.get(parent).kids[at].id, parent);
+        for at in 0..self.nodes.get(parent).len() {
+            self.set_parent(level, self.nodes.get(parent).ids[at], parent);
         }
     }
 
@@ -510,7 +569,7 @@ impl Tree {
         while parent != NONE {
             let node = self.nodes.get_mut(parent);
             let at = node.position(id);
-            node.kids[at].least = least;
+            node.least[at] = least;
             if at > 0 {
                 break;
             }
@@ -524,7 +583,7 @@ impl Tree {
         while parent != NONE {
             let node = self.nodes.get_mut(parent);
             let at = node.position(id);
-            let count = &mut node.kids[at].count;
+            let count = &mut node.counts[at];
             *count = count.wrapping_add_signed(change);
             (id, parent) = (parent, node.parent);
         }
@@ -585,15 +644,15 @@ impl Tree {
         if level == 0 {
             return (self.entries(id).len(), 0);
         }
-        let kids = self.nodes.get(id).kids();
-        assert!(kids.len() >= if id == self.root { 2 } else { 1 });
+        let node = self.nodes.get(id);
+        assert!(node.len() >= if id == self.root { 2 } else { 1 });
         let (mut count, mut nodes) = (0, 1);
-        for kid in kids {
-            assert_eq!(self.parent(level - 1, kid.id), id);
-            let below = self.check_below(level - 1, kid.id);
-            assert_eq!(below.0, kid.count as usize);
+        for (at, &kid) in node.ids().iter().enumerate() {
+            assert_eq!(self.parent(level - 1, kid), id);
+            let below = self.check_below(level - 1, kid);
+            assert_eq!(below.0, node.counts[at] as usize);
             assert!(below.0 > 0);
-            assert_eq!(kid.least, self.least(level - 1, kid.id));
+            assert_eq!(node.least[at], self.least(level - 1, kid));
             count += below.0;
             nodes += below.1;
         }
@@ -603,7 +662,7 @@ impl Tree {
     fn least(&self, level: usize, id: u32) -> Entry {
         match level {
             0 => self.entries(id)[0],
-            _ => self.least(level - 1, self.nodes.get(id).kids[0].id),
+            _ => self.least(level - 1, self.nodes.get(id).ids[0]),
         }
     }
 }
