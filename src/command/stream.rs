@@ -189,8 +189,7 @@ fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     /// Of all texts of an entry.
     const ENTRY_BYTES_MAX: usize = 1 << 30;
     let key = args.key();
-    let limits = cx.engine.keyspace.limits.clone();
-    let options = Options::parse(&mut args, true, &limits)?;
+    let options = Options::parse(&mut args, true, &cx.engine.keyspace.limits)?;
     let fields = args.rest();
     let new_id = options.id.filter(|_| !fields.is_empty() && fields.len().is_multiple_of(2));
     let new_id =
@@ -210,13 +209,16 @@ fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if fields.iter().map(|text| text.len()).sum::<usize>() > ENTRY_BYTES_MAX {
         return Err(Error::new("ERR Elements are too large to be stored"));
     }
-    stream.append(id, fields, &limits);
+    let (it, limits) = stream.with_limits();
+    it.append(id, fields, limits);
     let removed = options.trim(&mut stream);
     let len = stream.len();
     let id = id.text();
     reply.bulk(&id);
     stream.commit("xadd");
-    cx.journal_as(&[&[b"XADD", key, &id], fields].concat());
+    if cx.has_journal() {
+        cx.journal_as(&[&[b"XADD", key, &id], fields].concat());
+    }
     if removed > 0 {
         cx.notify(Stream::CLASS, "xtrim", key);
         journal_trim(cx, key, len);

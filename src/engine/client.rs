@@ -11,6 +11,7 @@ use crate::proto::request::Parser;
 use crate::proto::{Outbox, OwnedArgs};
 use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
@@ -94,7 +95,7 @@ pub struct Park {
 #[derive(Debug)]
 pub enum Parked {
     /// For a key.
-    Keys(Park),
+    Keys(Box<Park>),
     /// For the server's answer to an effect.
     Effect,
     /// Until CLIENT PAUSE ends; its request has not been consumed.
@@ -216,7 +217,12 @@ impl Client {
 /// All connections by id, in order of arrival.
 #[derive(Default)]
 pub struct Clients {
-    by_id: HashMap<ClientId, Box<Client>, CountedUp>,
+    all: Vec<Option<Box<Client>>>,
+    vacant: Vec<usize>,
+    /// Where each stands in `all`.
+    places: HashMap<ClientId, usize, CountedUp>,
+    /// The place of the client that was last asked for, as it is several times a request.
+    recent: Cell<usize>,
     pub last_id: u64,
     /// Clients that asked for MONITOR.
     pub monitors: Vec<ClientId>,
@@ -230,45 +236,78 @@ impl Clients {
     pub fn add(&mut self, peer: Peer, now: Now) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        self.by_id.insert(id, Box::new(Client::new(id, peer, now)));
+        let client = Some(Box::new(Client::new(id, peer, now)));
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.all[place] = client;
+                place
+            }
+            None => {
+                self.all.push(client);
+                self.all.len() - 1
+            }
+        };
+        self.places.insert(id, place);
         id
     }
 
     pub fn remove(&mut self, id: ClientId) -> Option<Box<Client>> {
         self.monitors.retain(|&other| other != id);
-        self.by_id.remove(&id)
+        let place = self.places.remove(&id)?;
+        self.vacant.push(place);
+        self.all[place].take()
     }
 
+    #[inline]
     pub fn get(&self, id: ClientId) -> Option<&Client> {
-        self.by_id.get(&id).map(|client| &**client)
+        self.all[self.place(id)?].as_deref()
     }
 
+    #[inline]
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.by_id.get_mut(&id).map(|client| &mut **client)
+        let place = self.place(id)?;
+        self.all[place].as_deref_mut()
+    }
+
+    #[inline]
+    fn place(&self, id: ClientId) -> Option<usize> {
+        let recent = self.recent.get();
+        match self.all.get(recent) {
+            Some(Some(client)) if client.id == id => Some(recent),
+            _ => self.look_up(id),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(&self, id: ClientId) -> Option<usize> {
+        let place = *self.places.get(&id)?;
+        self.recent.set(place);
+        Some(place)
     }
 
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.places.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.places.is_empty()
     }
 
     /// Ids in order of arrival.
     pub fn ids(&self) -> Vec<ClientId> {
-        let mut ids: Vec<ClientId> = self.by_id.keys().copied().collect();
+        let mut ids: Vec<ClientId> = self.places.keys().copied().collect();
         ids.sort_unstable();
         ids
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.by_id.values().map(|client| &**client)
+        self.all.iter().filter_map(Option::as_deref)
     }
 
     /// Notes that a client's outbox is to be flushed; returns the client.
     pub fn mark_dirty(&mut self, id: ClientId) -> Option<&mut Client> {
-        let client = self.by_id.get_mut(&id)?;
+        let place = self.place(id)?;
+        let client = self.all[place].as_deref_mut()?;
         if !client.is_dirty {
             client.is_dirty = true;
             self.dirty.push(id);
@@ -278,7 +317,7 @@ impl Clients {
 
     /// Notes that a client's further requests can run.
     pub fn mark_runnable(&mut self, id: ClientId) {
-        if let Some(client) = self.by_id.get_mut(&id)
+        if let Some(client) = self.get_mut(id)
             && !client.is_runnable
         {
             client.is_runnable = true;

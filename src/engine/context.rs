@@ -164,6 +164,11 @@ impl Ctx<'_> {
         self.engine.keyspace.ledger.journal.instead(words);
     }
 
+    /// Whether `journal_as` has a reader, for those to whom the words cost something.
+    pub fn has_journal(&self) -> bool {
+        self.engine.keyspace.ledger.journal.is_on()
+    }
+
     /// Whether this command may wait: not in a transaction, not in a script.
     pub fn may_block(&self) -> bool {
         matches!(self.origin, Origin::Client | Origin::Waiter { .. })
@@ -186,7 +191,8 @@ impl Ctx<'_> {
             Empty::Null => Empty::NullArray,
             empty => empty,
         };
-        self.parked = Some(Parked::Keys(Park { keys, on: wait.on, deadline_us, again, empty }));
+        let park = Park { keys, on: wait.on, deadline_us, again, empty };
+        self.parked = Some(Parked::Keys(Box::new(park)));
     }
 
     /// Parks the client until the server has answered the effect that was asked for. In a

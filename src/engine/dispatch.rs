@@ -57,7 +57,7 @@ impl Engine {
 
     /// The order decides which error a client sees: it is Redis 7.4's.
     fn admit(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
-        let client = &self.clients[id];
+        let mut client = &self.clients[id];
         let flags = found.row.flags;
         let name = found.row.name;
         let is_queued = client.transaction.is_open()
@@ -84,8 +84,8 @@ impl Engine {
             if !fits && (flags.has(Flag::DenyOom) || is_queued) {
                 return Err(Error::OutOfMemory);
             }
+            client = &self.clients[id];
         }
-        let client = &self.clients[id];
         if client.subscriptions() > 0
             && client.outbox.protocol == Protocol::Resp2
             && !(found.row.flags.has(Flag::Pubsub) && name.ends_with("subscribe"))

@@ -43,7 +43,6 @@ impl Engine {
         {
             let mut batch = std::mem::take(&mut self.batch).recycle();
             let end = parser.find(&input[used..], limits, &mut batch);
-            let mut left = batch.len();
             match end {
                 Parsed::Partial => is_over = true,
                 Parsed::Nothing(len) => used += len,
@@ -54,10 +53,6 @@ impl Engine {
                 Parsed::Request(_) => {
                     self.fetch_ahead(id, &batch);
                     for (words, len) in batch.requests() {
-                        // The request before it may have changed what this one may be.
-                        if is_spent || self.limits_if_ready(id) != Some(limits) {
-                            break;
-                        }
                         let is_first =
                             batch.is_inline() && used == 0 && self.clients[id].bytes_in == 0;
                         if closing::is_http(words[0]) || (is_first && closing::is_http_line(words))
@@ -69,21 +64,21 @@ impl Engine {
                         if self.is_postponed(id) {
                             break;
                         }
-                        left -= 1;
                         used += len;
                         commands += 1;
                         self.settle();
                         is_spent = commands >= config::TURN_COMMANDS_MAX
                             || used >= config::TURN_BYTES_MAX
                             || self.lap_us - started_us >= config::TURN_US_MAX;
+                        // A request may change what the next one may be.
+                        if is_spent || self.limits_if_ready(id) != Some(limits) {
+                            break;
+                        }
                     }
                 }
             }
             is_over |= used == input.len();
             self.batch = batch.recycle();
-            if left > 0 {
-                parser.forget();
-            }
         }
         (used, is_spent && !is_over && self.state(id) == State::Ready)
     }

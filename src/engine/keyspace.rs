@@ -210,11 +210,13 @@ impl Keyspace {
         self.len() == 0
     }
 
+    #[inline]
     pub fn db(&self, db: usize) -> &Db {
         &self.dbs[self.numbers[db]]
     }
 
     /// The index of a key that exists now. A key whose time has come is removed on the way.
+    #[inline(always)]
     fn find(&mut self, db: usize, key: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash(key);
         let inner = &self.dbs[self.numbers[db]];
@@ -230,23 +232,31 @@ impl Keyspace {
     /// step for all of them, so that many wait for memory at once. Changes nothing.
     pub fn fetch_ahead<'a>(&self, db: usize, requests: impl Iterator<Item = &'a [&'a [u8]]>) {
         let inner = self.db(db);
-        let (mut found, mut count) = ([(0, &[][..]); BATCH_LEN_MAX], 0);
-        let mut last = (&[][..], None);
+        let mut asked = [(0, &[][..]); BATCH_LEN_MAX];
+        let mut count = 0;
+        let mut last = (&[][..], 0);
         for args in requests.take(BATCH_LEN_MAX) {
             let Some((&key, args)) = args.split_first() else { continue };
-            if key != last.0 {
-                // The first with the key's tag is nearly always the key itself.
-                last = (key, inner.table.find(self.hasher.hash(key), |_| true));
+            if count == 0 || key != last.0 {
+                last = (key, self.hasher.hash(key));
             }
-            if let (_, Some(index)) = last {
-                found[count] = (index, args);
-                count += 1;
-            }
+            asked[count] = (last.1, args);
+            count += 1;
         }
-        for (index, args) in &found[..count] {
-            let entry = &inner.entries[*index];
-            entry.key.fetch();
-            entry.value.fetch(args);
+        let mut found = [None; BATCH_LEN_MAX];
+        for (at, (hash, _)) in asked[..count].iter().enumerate() {
+            // The first with the key's tag is nearly always the key itself.
+            found[at] = match at.checked_sub(1) {
+                Some(before) if asked[before].0 == *hash => found[before],
+                _ => inner.table.find(*hash, |_| true),
+            };
+        }
+        for (index, (_, args)) in found.iter().zip(&asked[..count]) {
+            if let Some(index) = *index {
+                let entry = &inner.entries[index];
+                entry.key.fetch();
+                entry.value.fetch(args);
+            }
         }
     }
 
@@ -512,10 +522,12 @@ impl Keyspace {
         }
     }
 
+    #[inline]
     fn entry(&self, db: usize, index: u32) -> &Entry {
         &self.dbs[self.numbers[db]].entries[index]
     }
 
+    #[inline]
     fn entry_mut(&mut self, db: usize, index: u32) -> &mut Entry {
         let inner = self.numbers[db];
         &mut self.dbs[inner].entries[index]
@@ -554,12 +566,17 @@ impl Keyspace {
         self.dbs[inner].expiring += 1;
     }
 
+    #[inline]
     fn disarm(&mut self, db: usize, index: u32) {
         if let Some(expiry) = self.entry_mut(db, index).expiry.take() {
-            self.wheel.cancel(expiry.timer);
-            let inner = self.numbers[db];
-            self.dbs[inner].expiring -= 1;
+            self.disarmed(db, expiry.timer);
         }
+    }
+
+    fn disarmed(&mut self, db: usize, timer: TimerId) {
+        self.wheel.cancel(timer);
+        let inner = self.numbers[db];
+        self.dbs[inner].expiring -= 1;
     }
 }
 
@@ -599,6 +616,13 @@ impl<'k, T: Typed> Edit<'k, T> {
         (T::of_mut(value).expect("the guard's type"), &mut self.keyspace.rng)
     }
 
+    /// The value beside the settings that bound it.
+    pub fn with_limits(&mut self) -> (&mut T, &Limits) {
+        let inner = self.keyspace.numbers[self.db];
+        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
+        (T::of_mut(value).expect("the guard's type"), &self.keyspace.limits)
+    }
+
     /// Makes the change known under the type's own class of events. An emptied collection's key
     /// goes.
     pub fn commit(self, event: &'static str) {
@@ -625,24 +649,36 @@ impl<'k, T: Typed> Edit<'k, T> {
         if created && let Value::Hash(hash) = &mut entry.value {
             hash.share(&mut keyspace.values);
         }
-        let key = entry.key.text();
-        if created {
-            keyspace.ledger.event(EventClasses::NEW, "new", db, &key);
+        keyspace.ledger.changes += 1;
+        if keyspace.ledger.has_listeners() {
+            self.announce(class, event);
         }
-        keyspace.ledger.changed(db, &key);
-        keyspace.ledger.event(class, event, db, &key);
+    }
+
+    #[inline(never)]
+    fn announce(&mut self, class: EventClasses, event: &'static str) {
+        let keyspace = &mut *self.keyspace;
+        let entry = &keyspace.dbs[keyspace.numbers[self.db]].entries[self.index];
+        let key = entry.key.text();
+        if self.created {
+            keyspace.ledger.event(EventClasses::NEW, "new", self.db, &key);
+        }
+        keyspace.ledger.touched(self.db, &key);
+        keyspace.ledger.event(class, event, self.db, &key);
     }
 }
 
 impl<T: Typed> Deref for Edit<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         T::of(&self.keyspace.entry(self.db, self.index).value).expect("the guard's type")
     }
 }
 
 impl<T: Typed> DerefMut for Edit<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         let entry = self.keyspace.entry_mut(self.db, self.index);
         T::of_mut(&mut entry.value).expect("the guard's type")

@@ -43,6 +43,18 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// Whether anything is to be seen to once the command has ended.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !self.broken.is_empty() || !self.events.is_empty() || self.waiters.has_ready()
+    }
+
+    /// Whether anybody may want to hear which key has changed, and how.
+    #[inline]
+    pub fn has_listeners(&self) -> bool {
+        !self.watched.is_empty() || !self.waiters.is_empty() || !self.classes.is_none()
+    }
+
     /// A key was changed by a command.
     pub fn changed(&mut self, db: usize, key: &[u8]) {
         self.changes += 1;
@@ -50,13 +62,18 @@ impl Ledger {
     }
 
     /// A key is not what it was: for WATCH and for parked clients.
+    #[inline]
     pub fn touched(&mut self, db: usize, key: &[u8]) {
-        if !self.watched.is_empty()
-            && let Some(clients) = self.watched.get(&(db, key.into()))
-        {
-            self.broken.extend_from_slice(clients);
+        if !self.watched.is_empty() {
+            self.break_watches(db, key);
         }
         self.waiters.signal(db, key);
+    }
+
+    fn break_watches(&mut self, db: usize, key: &[u8]) {
+        if let Some(clients) = self.watched.get(&(db, key.into())) {
+            self.broken.extend_from_slice(clients);
+        }
     }
 
     /// A key's time had come.
@@ -67,10 +84,16 @@ impl Ledger {
     }
 
     /// Notes an event if anybody asked for its class.
+    #[inline]
     pub fn event(&mut self, class: EventClasses, name: &'static str, db: usize, key: &[u8]) {
         if self.classes.contains(class) {
-            self.events.push(Event { name, db, key: key.into() });
+            self.note(name, db, key);
         }
+    }
+
+    #[cold]
+    fn note(&mut self, name: &'static str, db: usize, key: &[u8]) {
+        self.events.push(Event { name, db, key: key.into() });
     }
 
     pub fn watch(&mut self, db: usize, key: &[u8], client: ClientId) {

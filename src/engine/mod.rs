@@ -375,9 +375,13 @@ impl Engine {
 
     #[inline]
     fn release_pushes(&mut self, id: ClientId) {
-        if self.held_pushes.is_empty() {
-            return;
+        if !self.held_pushes.is_empty() {
+            self.release_held_pushes(id);
         }
+    }
+
+    #[cold]
+    fn release_held_pushes(&mut self, id: ClientId) {
         let (mine, others) =
             std::mem::take(&mut self.held_pushes).into_iter().partition(|(to, _)| *to == id);
         self.held_pushes = others;
@@ -399,6 +403,13 @@ impl Engine {
     /// What follows each command: broken transactions, keyspace events, parked clients.
     #[inline]
     fn settle(&mut self) {
+        if self.keyspace.ledger.has_news() {
+            self.settle_news();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_news(&mut self) {
         self.settle_ledger();
         if self.script.is_none() && self.keyspace.ledger.waiters.has_ready() {
             self.serve_ready();
@@ -406,7 +417,6 @@ impl Engine {
         }
     }
 
-    #[inline]
     fn settle_ledger(&mut self) {
         while let Some(id) = self.keyspace.ledger.broken.pop() {
             if let Some(client) = self.clients.get_mut(id) {

@@ -102,11 +102,17 @@ impl Table {
 
     /// The command of this name; a container's row for `CLIENT` alone.
     pub fn find(&self, name: &[u8]) -> Option<Found> {
+        self.look_up(name).copied()
+    }
+
+    #[inline]
+    fn look_up(&self, name: &[u8]) -> Option<&Found> {
         let place = self.place(&Name::new(name)?);
-        self.rows.get(usize::from(self.places[place])).copied()
+        self.rows.get(usize::from(self.places[place]))
     }
 
     /// Where a name stands, or would stand.
+    #[inline]
     fn place(&self, name: &Name) -> usize {
         let mut place = name.first_place();
         while let Some(other) = self.names.get(usize::from(self.places[place]))
@@ -125,12 +131,12 @@ impl Table {
     /// The command or subcommand that a request names.
     pub fn resolve(&self, args: &Args) -> Result<Found> {
         let words = args.all();
-        let found = self.find(words[0]).ok_or_else(|| unknown_command(words))?;
+        let found = self.look_up(words[0]).ok_or_else(|| unknown_command(words))?;
         if found.row.subcommands.is_empty() {
-            return Ok(found);
+            return Ok(*found);
         }
-        let Some(name) = words.get(1) else { return Ok(found) };
-        self.find_subcommand(found, name).ok_or_else(|| unknown_subcommand(found.row, name))
+        let Some(name) = words.get(1) else { return Ok(*found) };
+        self.find_subcommand(*found, name).ok_or_else(|| unknown_subcommand(found.row, name))
     }
 
     /// All commands, each followed by its subcommands: each stands at its index.
@@ -170,6 +176,7 @@ impl Name {
     }
 
     /// None if no command's name is that long.
+    #[inline]
     fn new(name: &[u8]) -> Option<Self> {
         let len = name.len();
         let long = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
@@ -207,6 +214,7 @@ fn lower(word: u64) -> u64 {
 /// How much of a request an error quotes.
 pub(super) const QUOTED_BYTES_MAX: usize = 128;
 
+#[cold]
 fn unknown_command(words: &[&[u8]]) -> Error {
     let mut quoted = Vec::new();
     for word in &words[1..] {
@@ -227,6 +235,7 @@ fn abridged(word: &[u8], len_max: usize) -> &[u8] {
     word.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
+#[cold]
 fn unknown_subcommand(container: &Row, name: &[u8]) -> Error {
     let container = container.name.to_ascii_uppercase();
     let name = abridged(name, QUOTED_BYTES_MAX);

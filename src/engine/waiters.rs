@@ -114,10 +114,14 @@ impl Waiters {
     }
 
     /// A key has changed: whoever waits for it may be served once the command has ended.
+    #[inline]
     pub fn signal(&mut self, db: usize, key: &[u8]) {
-        if self.queues.is_empty() {
-            return;
+        if !self.queues.is_empty() {
+            self.signal_queue(db, key);
         }
+    }
+
+    fn signal_queue(&mut self, db: usize, key: &[u8]) {
         if let Some(index) = self.find(db, key)
             && !std::mem::replace(&mut self.queues[index].is_ready, true)
         {
@@ -179,6 +183,7 @@ impl Waiters {
         self.queues.len()
     }
 
+    #[inline]
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

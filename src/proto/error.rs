@@ -17,6 +17,7 @@ macro_rules! errors {
 
         impl Error {
             /// The text as it follows `-` on the wire, code first. It may quote any bytes.
+            #[inline(never)]
             pub fn text(&self) -> &[u8] {
                 match self {
                     $(Error::$name => $text.as_bytes(),)*

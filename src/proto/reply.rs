@@ -97,7 +97,10 @@ impl<'a> Reply<'a> {
     }
 
     pub fn ok(&mut self) {
-        self.status("OK");
+        match &mut self.out {
+            Out::Bytes(out) => out.extend_from_slice(b"+OK\r\n"),
+            Out::Visit(visitor) => visitor.status(b"OK"),
+        }
     }
 
     /// A short text that is not data: `OK`, `QUEUED`, `string`.
@@ -110,6 +113,7 @@ impl<'a> Reply<'a> {
     }
 
     /// An error as an element, inside EXEC; a handler's own refusal is its `Err`.
+    #[cold]
     pub fn error(&mut self, error: &Error) {
         self.error_text(error.text());
     }
@@ -316,19 +320,25 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+#[inline]
 fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
+    match u8::try_from(value) {
+        // Most are this short.
+        Ok(digit @ 0..=9) => out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']),
+        _ => long_header(out, kind, value),
+    }
+}
+
+fn long_header(out: &mut Vec<u8>, kind: u8, value: i64) {
     out.push(kind);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(bytes.len()).as_bytes();
-    out.reserve(bytes.len() + digits.len() + 5);
-    out.push(b'$');
-    out.extend_from_slice(digits);
-    out.extend_from_slice(b"\r\n");
+    // With the longest header there is.
+    out.reserve(bytes.len() + 24);
+    header(out, b'$', bytes.len() as i64);
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }

@@ -95,9 +95,36 @@ impl<'a> Batch<'a> {
         Batch { words, ends: self.ends, is_inline: false }
     }
 
-    fn push(&mut self, words: impl Iterator<Item = &'a [u8]>, len: usize) {
-        self.words.extend(words);
-        self.ends.push((self.words.len(), len));
+    /// Adds the array at the front of `input` and returns its length, if it is whole and has short
+    /// headers, as nearly all. None adds nothing, and says nothing about what is there.
+    #[inline]
+    fn add_whole(&mut self, input: &'a [u8], limits: RequestLimits) -> Option<usize> {
+        let start = self.words.len();
+        let len = self.add_words(input, limits);
+        match len {
+            Some(len) => self.ends.push((self.words.len(), len)),
+            None => self.words.truncate(start),
+        }
+        len
+    }
+
+    #[inline]
+    fn add_words(&mut self, input: &'a [u8], limits: RequestLimits) -> Option<usize> {
+        let (count, mut rest) = short_header(input, b'*')?;
+        if count == 0 || count > limits.args_max {
+            return None;
+        }
+        for _ in 0..count {
+            let (len, behind) = short_header(rest, b'$')?;
+            let (word, behind) = behind.split_at_checked(len)?;
+            if len > limits.bulk_bytes_max {
+                return None;
+            }
+            // The two bytes behind a word are not looked at, as in Redis.
+            rest = behind.get(2..)?;
+            self.words.push(word);
+        }
+        Some(input.len() - rest.len())
     }
 }
 
@@ -121,8 +148,8 @@ const KEPT_WORDS_MAX: usize = 1024;
 
 impl Parser {
     /// Looks at `input`, whose first byte is the first that no request has claimed yet, and puts
-    /// the whole requests at its front into the empty `batch`: several arrays, or one line. Who
-    /// does not run all of them says so by `forget`.
+    /// the whole requests at its front into the empty `batch`: several arrays, or one line. Those
+    /// that are not run are found again.
     pub fn find<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -130,29 +157,31 @@ impl Parser {
         batch: &mut Batch<'a>,
     ) -> Parsed {
         let mut used = 0;
-        while batch.len() < BATCH_LEN_MAX && used < BATCH_BYTES_MAX {
-            let rest = &input[used..];
-            match self.parse(rest, limits) {
-                Parsed::Request(len) if self.inline.is_none() => {
-                    batch.push(self.spans.iter().map(|&(start, end)| &rest[start..end]), len);
-                    used += len;
-                }
-                Parsed::Request(len) if batch.is_empty() => {
-                    let line: &[u8] = self.inline.as_deref().unwrap_or_default();
-                    batch.push(self.spans.iter().map(|&(start, end)| &line[start..end]), len);
-                    batch.is_inline = true;
-                    return Parsed::Request(len);
-                }
-                end if batch.is_empty() => return end,
-                Parsed::Partial => break,
-                // Comes first the next time.
-                Parsed::Request(_) | Parsed::Nothing(_) | Parsed::Broken(_) => {
-                    self.forget();
-                    break;
-                }
+        if self.is_between() {
+            while batch.len() < BATCH_LEN_MAX && used < BATCH_BYTES_MAX {
+                let Some(len) = batch.add_whole(&input[used..], limits) else { break };
+                used += len;
             }
         }
-        Parsed::Request(used)
+        if used > 0 { Parsed::Request(used) } else { self.find_odd(input, limits, batch) }
+    }
+
+    /// As `find` for one request, of any kind: a line, one that comes in parts, or none at all.
+    #[cold]
+    fn find_odd<'a>(
+        &'a mut self,
+        input: &'a [u8],
+        limits: RequestLimits,
+        batch: &mut Batch<'a>,
+    ) -> Parsed {
+        let end = self.parse(input, limits);
+        if let Parsed::Request(len) = end {
+            batch.is_inline = self.inline.is_some();
+            let text = self.inline.as_deref().unwrap_or(input);
+            batch.words.extend(self.spans.iter().map(|&(start, end)| &text[start..end]));
+            batch.ends.push((batch.words.len(), len));
+        }
+        end
     }
 
     /// Whether the next look begins anew anyway, so that the parser may serve somebody else.
@@ -160,12 +189,7 @@ impl Parser {
         self.missing == 0
     }
 
-    /// The next look begins anew, at the first byte of a request.
-    pub fn forget(&mut self) {
-        self.missing = 0;
-    }
-
-    /// As `find` for the first request alone, whose words are `spans`.
+    /// As `find_odd`, but the words are `spans`.
     fn parse(&mut self, input: &[u8], limits: RequestLimits) -> Parsed {
         if self.missing == 0 {
             self.reset();
@@ -200,12 +224,6 @@ impl Parser {
     }
 
     fn array_header(&mut self, input: &[u8], limits: RequestLimits) -> Result<Option<()>, Error> {
-        if let Some((count, len)) = short_count(&input[1..])
-            && count <= limits.args_max
-        {
-            (self.missing, self.at) = (count, 1 + len);
-            return Ok(Some(()));
-        }
         let Some(end) = line_end(input, "mbulk count")? else {
             return Ok(None);
         };
@@ -229,13 +247,6 @@ impl Parser {
                 Some(len) => len,
                 None => {
                     let rest = &input[self.at.min(input.len())..];
-                    if let Some((len, header_len)) = rest.strip_prefix(b"$").and_then(short_count)
-                        && len <= limits.bulk_bytes_max
-                    {
-                        self.at += 1 + header_len;
-                        self.bulk = Some(len);
-                        continue;
-                    }
                     let Some(end) = line_end(rest, "bulk count")? else {
                         return Ok(false);
                     };
@@ -293,20 +304,25 @@ fn broken(what: &str) -> Error {
     Error::new(format!("ERR Protocol error: {what}"))
 }
 
-/// A count of up to five digits with its line end, as nearly all are: the count, and the bytes
-/// that it takes. What is longer or odd is left to `line_end` and `parse_i64`, which search twice.
-fn short_count(line: &[u8]) -> Option<(usize, usize)> {
-    let mut count = 0;
-    for (at, &byte) in line.iter().take(6).enumerate() {
-        match byte {
-            b'0'..=b'9' if at == 0 || line[0] != b'0' => {
-                count = count * 10 + usize::from(byte - b'0');
-            }
-            b'\r' if at > 0 && line.len() > at + 1 => return Some((count, at + 2)),
-            _ => return None,
+/// A header of up to five digits, as nearly all are: its number, and what is behind it. What is
+/// longer or odd is left to `line_end` and `parse_i64`, which search twice.
+#[inline]
+fn short_header(line: &[u8], kind: u8) -> Option<(usize, &[u8])> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    let line = line.strip_prefix(&[kind])?;
+    match *line {
+        [one @ b'0'..=b'9', b'\r', _, ref rest @ ..] => Some((digit(one), rest)),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _, ref rest @ ..] => {
+            Some((10 * digit(ten) + digit(one), rest))
         }
+        [b'1'..=b'9', ..] => {
+            let len = line.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
+            let number = line[..len].iter().fold(0, |number, &byte| 10 * number + digit(byte));
+            let rest = line[len..].strip_prefix(b"\r")?.get(1..)?;
+            Some((number, rest))
+        }
+        _ => None,
     }
-    None
 }
 
 /// Where the line's `\r` stands, if the line is whole.
@@ -389,7 +405,6 @@ mod tests {
         assert_eq!(parser.find(&input, LIMITS, &mut batch), Parsed::Request(whole_len));
         assert_eq!(batch.requests().count(), BATCH_LEN_MAX - 1);
         // All but the first wait, and the last has arrived meanwhile.
-        parser.forget();
         let rest = [&input[request_len..], b"c\r\n"].concat();
         let mut batch = Batch::default();
         assert_eq!(parser.find(&rest, LIMITS, &mut batch), Parsed::Request(rest.len()));

@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::data::listpack;
 
 use super::StreamId;
-use super::shapes::{Names, Shapes};
+use super::shapes::{Names, Shapes, pairs_of};
 
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
@@ -75,20 +75,16 @@ impl Chunk {
         let ms = id.ms - self.first.ms;
         push_number(&mut self.bytes, ms);
         push_number(&mut self.bytes, if ms == 0 { id.seq - self.first.seq } else { id.seq });
-        let (skipped, step) = match shape {
+        match shape {
             Some(shape) => {
                 push_number(&mut self.bytes, u64::from(shape) + 1);
-                (1, 2)
+                pairs_of(fields).iter().for_each(|[_, value]| push_text(&mut self.bytes, value));
             }
             None => {
                 push_number(&mut self.bytes, LITERAL);
                 push_number(&mut self.bytes, names.len() as u64);
-                (0, 1)
+                fields.iter().for_each(|text| push_text(&mut self.bytes, text));
             }
-        };
-        for text in fields.iter().skip(skipped).step_by(step) {
-            push_number(&mut self.bytes, text.len() as u64);
-            self.bytes.extend_from_slice(text);
         }
         self.last = id;
     }
@@ -96,8 +92,8 @@ impl Chunk {
     /// What an entry adds to Redis's node.
     fn node_bytes_of(&self, id: StreamId, fields: &[&[u8]], names: &Names) -> usize {
         let integer = |value: u64| listpack::integer_bytes(value as i64);
-        let texts = |start| fields.iter().skip(start).step_by(2).copied();
-        let values_bytes: usize = texts(1).map(listpack::entry_bytes).sum();
+        let pairs = pairs_of(fields).iter();
+        let values_bytes: usize = pairs.map(|[_, value]| listpack::entry_bytes(value)).sum();
         let count = names.len() as u64;
         let head = integer(0)
             + integer(id.ms - self.first.ms)
@@ -105,7 +101,7 @@ impl Chunk {
         if names.hash() == self.names_hash {
             return head + values_bytes + integer(count + 3);
         }
-        let names_bytes: usize = texts(0).map(listpack::entry_bytes).sum();
+        let names_bytes: usize = names.iter().map(listpack::entry_bytes).sum();
         head + integer(count) + names_bytes + values_bytes + integer(2 * count + 4)
     }
 
@@ -206,6 +202,11 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     bytes.push(number as u8);
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    push_number(bytes, text.len() as u64);
+    bytes.extend_from_slice(text);
 }
 
 fn read_number(bytes: &[u8], offset: &mut usize) -> u64 {

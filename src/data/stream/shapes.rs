@@ -16,9 +16,8 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub fn of(fields: &'a [&'a [u8]]) -> Self {
-        let names = fields.iter().step_by(2);
-        let hash = names.fold(0, |all: u64, name| all.rotate_left(23).wrapping_add(hash(name)));
-        Self { fields, hash }
+        let mix = |all: u64, [name, _]: &[&[u8]; 2]| all.rotate_left(23).wrapping_add(hash(name));
+        Self { fields, hash: pairs_of(fields).iter().fold(0, mix) }
     }
 
     pub fn hash(&self) -> u64 {
@@ -30,8 +29,13 @@ impl<'a> Names<'a> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().step_by(2).copied()
+        pairs_of(self.fields).iter().map(|&[name, _]| name)
     }
+}
+
+/// Names with their values, from a list of both in turn.
+pub(super) fn pairs_of<'f, 'a>(fields: &'f [&'a [u8]]) -> &'f [[&'a [u8]; 2]] {
+    fields.as_chunks().0
 }
 
 #[derive(Clone, Debug, Default)]
