@@ -9,7 +9,7 @@
 //! push      a command's reply as Lua values
 //! answer    a Lua value as the script's reply; its error
 //! cjson cmsgpack structs bit    the libraries
-//! stack heap random             what they stand on
+//! stack layout heap random      what they stand on
 //! ```
 //!
 //! No command is known here: scripts reach them through `Commands`.
@@ -22,6 +22,7 @@ mod cmsgpack;
 mod fiber;
 mod heap;
 mod hoist;
+mod layout;
 mod push;
 mod random;
 mod redis;

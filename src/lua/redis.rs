@@ -2,13 +2,12 @@
 
 use super::push::{Discard, Pusher, push_command_error};
 use super::script::Sha;
-use super::stack::{Kind, Raise, Returns, Stack, api, c_function, upvalue};
+use super::stack::{Kind, Raise, Returns, Stack, c_function};
 use super::vm::Vm;
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply};
 use crate::util::number::{self, Text};
-use mlua::ffi::{lua_CFunction, lua_State};
-use std::ffi::c_int;
+use mlua::ffi::lua_CFunction;
 
 pub(super) const VERSION: &str = "7.4.0";
 const VERSION_NUMBER: f64 = 0x0007_0400 as f64;
@@ -84,7 +83,7 @@ fn call(lua: Stack, raises: bool) -> Returns {
     let result = if vm.is_killed.get() {
         Err(Refusal::Own("script is being killed"))
     } else {
-        with_words(lua, |words| match vm.sees_discards.get() && wants_nothing(lua) {
+        with_words(lua, |words| match lua.wants_nothing() {
             true => discard(vm, words),
             false => push_reply(vm, lua, words),
         })
@@ -143,28 +142,25 @@ fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, Refusal> {
 /// Collects the arguments of the running function as words. Numbers become text in a buffer, the
 /// shortest that reads back the same, since Lua's own 14 digits would lose some.
 fn with_words<R>(lua: Stack, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'static str> {
-    let count = lua.top();
-    if count == 0 {
+    let slots = lua.slots();
+    if slots.is_empty() {
         return Err("Please specify at least one argument for this redis lib call");
     }
     let vm = lua.vm();
     let (mut words, mut digits) = (vm.words.take(), vm.digits.take());
     words.clear();
     digits.clear();
-    digits.reserve(count as usize); // Does not move while words point into it.
-    for index in 1..=count {
-        match lua.kind(index) {
-            Kind::String => words.extend(lua.bytes(index)),
-            Kind::Number => {
-                digits.push(number_text(lua.number(index).unwrap_or_default()));
-                let text: &[u8] = digits.last().expect("just pushed");
-                // SAFETY: `digits` is neither moved nor dropped before `words` is cleared.
-                words.push(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(text) });
-            }
-            _ => break,
+    digits.reserve(slots.len()); // Does not move while words point into it.
+    words.extend(slots.iter().map_while(|slot| match slot.number() {
+        None => slot.bytes(),
+        Some(number) => {
+            digits.push(number_text(number));
+            let text: &[u8] = digits.last().expect("just pushed");
+            // SAFETY: `digits` is neither moved nor dropped before `words` is cleared.
+            Some(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(text) })
         }
-    }
-    let result = match words.len() == count as usize {
+    }));
+    let result = match words.len() == slots.len() {
         true => Ok(run(&words)),
         false => Err("Lua redis lib command arguments must be strings or integers"),
     };
@@ -181,42 +177,6 @@ fn number_text(value: f64) -> Text {
         _ if value.is_nan() && value.is_sign_negative() => "-nan".into(),
         _ => number::format_double(value),
     }
-}
-
-/// Whether the caller of the running C function takes no result: `redis.call(...)` as a statement.
-/// Lua has no function for it, so this reads its call record (lstate.h: `L->ci->nresults`).
-/// `calibrate` makes sure at start-up that it lies where it is read.
-fn wants_nothing(lua: Stack) -> bool {
-    const CALL_RECORD: usize = 40;
-    const RESULTS_WANTED: usize = 32;
-    // SAFETY: both reads are inside live structures of any layout that Lua 5.1 compiles to.
-    unsafe {
-        let record = lua.0.byte_add(CALL_RECORD).cast::<*const c_int>().read();
-        record.byte_add(RESULTS_WANTED).read() == 0
-    }
-}
-
-/// Calls a function once without and once with a use for its result, and compares what it sees.
-pub(super) fn calibrate(lua: Stack) {
-    unsafe extern "C-unwind" fn probe(state: *mut lua_State) -> c_int {
-        let lua = Stack(state);
-        lua.push_boolean(wants_nothing(lua));
-        lua.push_copy(-1);
-        lua.replace(upvalue(1));
-        1
-    }
-    let seen = |results: c_int| {
-        lua.push_nil();
-        lua.push_closure(probe, 1);
-        lua.push_copy(-1);
-        api!(lua_call(lua, 0, results));
-        lua.pop(results);
-        api!(lua_getupvalue(lua, -1, 1));
-        let seen = lua.boolean(-1);
-        lua.pop(2);
-        seen
-    };
-    lua.vm().sees_discards.set(cfg!(target_pointer_width = "64") && seen(0) && !seen(1));
 }
 
 fn error_reply(lua: Stack) -> Returns {

@@ -15,7 +15,7 @@
 
 use super::script::{self, SOURCE_BYTES_MAX};
 use super::stack::{Kind, Returns, Stack, api, c_function, upvalue};
-use super::{bit, cjson, cmsgpack, redis, structs};
+use super::{bit, cjson, cmsgpack, layout, redis, structs};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
@@ -177,7 +177,7 @@ pub(super) fn install(lua: Stack) {
     lua.set_top(globals);
     let _ = vm.globals.set(lua.keep());
     lua.set_top(0);
-    redis::calibrate(lua);
+    layout::check(lua);
 }
 
 fn add_library(lua: Stack, globals: c_int, name: &str, push: impl FnOnce(Stack)) {

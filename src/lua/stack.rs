@@ -6,6 +6,7 @@
 //! Lua function that cannot raise, given room on the stack: memory is not limited inside Rust (see
 //! `heap`), and no finaliser exists that a garbage collection could run (see `sandbox`).
 
+use super::layout::Slot;
 use super::vm::Vm;
 use crate::config::{SCRIPT_ENCODED_VALUES_MAX, SCRIPT_STRING_BYTES_MAX};
 use mlua::ffi::{self, lua_CFunction, lua_State};
@@ -65,6 +66,24 @@ pub(super) enum Kind {
     Thread,
 }
 
+impl Kind {
+    /// The kind that Lua numbers so.
+    pub fn of(number: c_int) -> Self {
+        match number {
+            ffi::LUA_TNIL => Kind::Nil,
+            ffi::LUA_TBOOLEAN => Kind::Boolean,
+            ffi::LUA_TLIGHTUSERDATA => Kind::LightUserdata,
+            ffi::LUA_TNUMBER => Kind::Number,
+            ffi::LUA_TSTRING => Kind::String,
+            ffi::LUA_TTABLE => Kind::Table,
+            ffi::LUA_TFUNCTION => Kind::Function,
+            ffi::LUA_TUSERDATA => Kind::Userdata,
+            ffi::LUA_TTHREAD => Kind::Thread,
+            _ => Kind::None,
+        }
+    }
+}
+
 /// The C function for `function`, a plain `fn` or a closure that captures nothing.
 pub(super) fn c_function<F>(_: F) -> lua_CFunction
 where
@@ -104,10 +123,8 @@ where
 impl Stack {
     /// The VM that this state belongs to: the allocator's context leads to it.
     pub fn vm<'a>(self) -> &'a Vm {
-        let mut context = null_mut();
-        api!(lua_getallocf(self, &mut context));
         // SAFETY: every state is made by `Vm::new`, whose context is the VM that outlives it.
-        unsafe { &*context.cast::<Vm>() }
+        unsafe { &*self.allocator_context().cast::<Vm>() }
     }
 
     /// Raises. Whatever the caller's frame holds is never dropped.
@@ -160,34 +177,27 @@ impl Stack {
     // Reading. Indices are as in C: from 1 up, or from -1 (the top) down.
 
     pub fn top(self) -> c_int {
-        api!(lua_gettop(self))
+        self.slots().len() as c_int
     }
 
+    /// Forgets what is above `top`; nil fills what is missing up to there.
     pub fn set_top(self, top: c_int) {
         api!(lua_settop(self, top))
     }
 
     pub fn pop(self, count: c_int) {
-        api!(lua_pop(self, count))
+        self.drop_slots(count as usize);
     }
 
     /// Makes room for `count` more values, if the stack may grow that far.
     pub fn reserve(self, count: c_int) -> bool {
-        api!(lua_checkstack(self, count)) != 0
+        self.has_room(count) || api!(lua_checkstack(self, count)) != 0
     }
 
     pub fn kind(self, index: c_int) -> Kind {
-        match api!(lua_type(self, index)) {
-            ffi::LUA_TNIL => Kind::Nil,
-            ffi::LUA_TBOOLEAN => Kind::Boolean,
-            ffi::LUA_TLIGHTUSERDATA => Kind::LightUserdata,
-            ffi::LUA_TNUMBER => Kind::Number,
-            ffi::LUA_TSTRING => Kind::String,
-            ffi::LUA_TTABLE => Kind::Table,
-            ffi::LUA_TFUNCTION => Kind::Function,
-            ffi::LUA_TUSERDATA => Kind::Userdata,
-            ffi::LUA_TTHREAD => Kind::Thread,
-            _ => Kind::None,
+        match self.slot(index) {
+            Some(slot) => slot.kind(),
+            None => Kind::of(api!(lua_type(self, index))),
         }
     }
 
@@ -200,11 +210,17 @@ impl Stack {
     }
 
     pub fn boolean(self, index: c_int) -> bool {
-        api!(lua_toboolean(self, index)) != 0
+        match self.slot(index) {
+            Some(slot) => slot.is_truth(),
+            None => api!(lua_toboolean(self, index)) != 0,
+        }
     }
 
     /// The number at `index`, a string that reads as one included.
     pub fn number(self, index: c_int) -> Option<f64> {
+        if let Some(number) = self.slot(index).and_then(Slot::number) {
+            return Some(number);
+        }
         match api!(lua_tonumber(self, index)) {
             0.0 if api!(lua_isnumber(self, index)) == 0 => None,
             number => Some(number),
@@ -214,6 +230,9 @@ impl Stack {
     /// The string at `index`, valid while it stays there. A number there becomes a string, so this
     /// may not be called on a key while `next` walks over its table.
     pub fn bytes<'a>(self, index: c_int) -> Option<&'a [u8]> {
+        if let Some(bytes) = self.slot(index).and_then(Slot::bytes) {
+            return Some(bytes);
+        }
         let mut len = 0;
         let start = api!(lua_tolstring(self, index, &mut len));
         // SAFETY: Lua says where its string lies and how long it is.
@@ -243,15 +262,15 @@ impl Stack {
     // Pushing.
 
     pub fn push_nil(self) {
-        api!(lua_pushnil(self))
+        self.push_slot(Slot::NIL)
     }
 
     pub fn push_boolean(self, value: bool) {
-        api!(lua_pushboolean(self, c_int::from(value)))
+        self.push_slot(Slot::of_boolean(value))
     }
 
     pub fn push_number(self, value: f64) {
-        api!(lua_pushnumber(self, value))
+        self.push_slot(Slot::of_number(value))
     }
 
     pub fn push_bytes(self, bytes: &[u8]) {
@@ -303,7 +322,10 @@ impl Stack {
     }
 
     pub fn push_copy(self, index: c_int) {
-        api!(lua_pushvalue(self, index))
+        match self.slot(index) {
+            Some(slot) => self.push_slot(slot),
+            None => api!(lua_pushvalue(self, index)),
+        }
     }
 
     pub fn remove(self, index: c_int) {
@@ -354,12 +376,17 @@ impl Stack {
 
     /// Pushes `table[position]`.
     pub fn get_index(self, table: c_int, position: c_int) {
-        api!(lua_rawgeti_(self, table, position))
+        match self.array_slot(table, position) {
+            Some(slot) => self.push_slot(slot),
+            None => api!(lua_rawgeti_(self, table, position)),
+        }
     }
 
     /// Pops a value and makes it `table[position]`.
     pub fn set_index(self, table: c_int, position: c_int) {
-        api!(lua_rawseti_(self, table, position))
+        if !self.set_array_slot(table, position) {
+            api!(lua_rawseti_(self, table, position));
+        }
     }
 
     /// Replaces the key on top by `table[key]`.
