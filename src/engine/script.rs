@@ -14,7 +14,7 @@ use super::row::Flag;
 use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
-use crate::lua::{Commands, Lua, Outcome, Script, Verdict};
+use crate::lua::{Commands, Lua, Outcome, Script, Sha, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
@@ -40,8 +40,7 @@ pub struct Running {
     is_out_of_memory: bool,
     /// The journal's length at the beginning.
     journal_position: usize,
-    /// What MONITOR and the log call it.
-    name: String,
+    sha: Sha,
 }
 
 /// The Lua machine, made when the first script comes.
@@ -105,7 +104,7 @@ impl Ctx<'_> {
             is_read_only: mode == Mode::ReadOnly || flags.no_writes,
             is_out_of_memory,
             journal_position: engine.keyspace.ledger.journal.position(),
-            name: script.sha.to_string(),
+            sha: script.sha,
         });
         let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
         match outcome {
@@ -139,7 +138,7 @@ impl Engine {
             tracing::warn!(
                 "a script has run for more than busy-reply-threshold ({threshold_us} us): other \
                  clients are answered BUSY until it ends or SCRIPT KILL ends it. Script: {}",
-                script.name
+                script.sha
             );
         }
         let verdict = if script.is_killed { Verdict::Kill } else { Verdict::GoOn };

@@ -150,6 +150,9 @@ impl Writer<'_, '_> {
     /// A table is what its first known field says, else an array up to its first nil.
     fn table(&mut self, depth: usize) -> Result {
         let lua = self.lua;
+        if lua.is_array(-1) {
+            return self.array(depth);
+        }
         if self.field("err", Kind::String) {
             let error = Error::new(text(lua).unwrap_or_default());
             lua.pop(1);

@@ -45,10 +45,16 @@ struct Table {
     node_bits: u8,
     metatable: *const c_void,
     array: *mut Slot,
-    nodes: *const c_void,
+    nodes: *const Node,
     last_free: *const c_void,
     gray_next: *const c_void,
     array_len: c_int,
+}
+
+/// An entry of a table beside its array.
+#[repr(C)]
+struct Node {
+    value: Slot,
 }
 
 /// The record of a call under way.
@@ -248,6 +254,14 @@ impl Stack {
             _ => false,
         }
     }
+
+    /// Whether the table at `index` has nothing but its array.
+    pub fn is_array(self, index: c_int) -> bool {
+        // SAFETY: the table lives while it is on the stack, and has one node at least.
+        self.slot(index).and_then(Slot::table).is_some_and(|table| unsafe {
+            (*table).node_bits == 0 && (*(*table).nodes).value.kind == ffi::LUA_TNIL
+        })
+    }
 }
 
 /// Compares what lies where it is sought with what the C interface says, in calls with and without
@@ -266,6 +280,7 @@ pub(super) fn check(lua: Stack) {
             && lua.slot(4).is_none()
             && lua.array_slot(3, 2).and_then(Slot::number) == Some(7.0)
             && lua.array_slot(3, 3).is_none()
+            && lua.is_array(3)
             && lua.has_room(1)
             && !lua.has_room(1_000_000);
         lua.push_slot(Slot::of_boolean(is_known));

@@ -33,9 +33,14 @@ impl Sha {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let digits: &[u8; 40] = text.try_into().ok()?;
         let mut bytes = [0; 20];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        let mut wrong = 0;
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks().0) {
+            let [high, low] = pair.map(|digit| HEX_VALUES[usize::from(digit)]);
+            *byte = high << 4 | low & 15;
+            wrong |= high | low;
+        }
+        if wrong & NO_DIGIT != 0 {
+            return None;
         }
         Some(Self(bytes))
     }
@@ -50,8 +55,25 @@ impl Sha {
     }
 }
 
+/// What each byte counts as a hexadecimal digit: every request for a script has forty of them.
+const HEX_VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = DIGITS[value];
+        values[digit as usize] = value as u8;
+        values[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0x80;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn digit(value: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(value)]
+    DIGITS[usize::from(value)]
 }
 
 impl fmt::Display for Sha {

@@ -113,6 +113,10 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
 }
 
 fn round_f64(text: &[u8]) -> Option<f64> {
+    // Most are integers, which become the nearest double as the text itself would.
+    if let Some(integer) = parse_i64(text) {
+        return Some(integer as f64);
+    }
     let (negative, magnitude) = extended::split_sign(text);
     if is_hex(magnitude) {
         let value = extended::parse_hex_f64(magnitude)?;
