@@ -154,20 +154,21 @@ impl Category {
     }
 }
 
-/// One command or subcommand.
+/// One command or subcommand. What each call looks at stands first, in one line of the cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Row {
     /// In lower case; a subcommand's own word only.
     pub name: &'static str,
-    pub since: &'static str,
     pub arity: Arity,
-    pub keys: Keys,
     pub flags: Flags,
     pub handler: Handler,
-    pub syntax: &'static str,
-    pub summary: &'static str,
     /// The subcommands of a container such as CLIENT; else empty.
     pub subcommands: &'static [Row],
+    pub keys: Keys,
+    pub since: &'static str,
+    pub syntax: &'static str,
+    pub summary: &'static str,
     /// The families whose ACL categories it belongs to, where they are not its own's.
     pub acl_families: &'static [Category],
     /// What proxies and those who compare replies should know: COMMAND's words for it.

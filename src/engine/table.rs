@@ -54,10 +54,20 @@ pub struct Table {
     /// free place is taken where two names meet.
     places: Box<[u16]>,
     subcommands: HashMap<(usize, Name), Found, ahash::RandomState>,
-    /// By index, like `names`.
-    rows: Vec<Found>,
-    names: Vec<Name>,
+    /// By index.
+    rows: Vec<Entry>,
 }
+
+/// A name and what it stands for, in one line of the cache: scripts look up dozens of commands a
+/// job, and what lay there before is gone by then.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Entry {
+    name: Name,
+    found: Found,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// More than four places a command: few names meet.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -71,7 +81,6 @@ impl Table {
             places: vec![EMPTY; PLACES].into(),
             subcommands: HashMap::with_hasher(hasher),
             rows: Vec::new(),
-            names: Vec::new(),
         };
         for family in families {
             for row in family.rows {
@@ -88,15 +97,13 @@ impl Table {
         let place = self.place(&name);
         assert!(self.places[place] == EMPTY, "two rows are named {}", row.name);
         self.places[place] = u16::try_from(index).expect("rows are few");
-        self.rows.push(found);
-        self.names.push(name);
+        self.rows.push(Entry { name, found });
         for sub in row.subcommands {
             let found = Found { row: sub, category, container: Some(row), index: self.rows.len() };
             let name = Name::of_row(sub);
             let before = self.subcommands.insert((index, name), found);
             assert!(before.is_none(), "two rows are named {}|{}", row.name, sub.name);
-            self.rows.push(found);
-            self.names.push(name);
+            self.rows.push(Entry { name, found });
         }
     }
 
@@ -108,15 +115,15 @@ impl Table {
     #[inline]
     fn look_up(&self, name: &[u8]) -> Option<&Found> {
         let place = self.place(&Name::new(name)?);
-        self.rows.get(usize::from(self.places[place]))
+        self.rows.get(usize::from(self.places[place])).map(|entry| &entry.found)
     }
 
     /// Where a name stands, or would stand.
     #[inline]
     fn place(&self, name: &Name) -> usize {
         let mut place = name.first_place();
-        while let Some(other) = self.names.get(usize::from(self.places[place]))
-            && other != name
+        while let Some(entry) = self.rows.get(usize::from(self.places[place]))
+            && entry.name != *name
         {
             place = (place + 1) % PLACES;
         }
@@ -141,7 +148,7 @@ impl Table {
 
     /// All commands, each followed by its subcommands: each stands at its index.
     pub fn all(&self) -> impl Iterator<Item = Found> {
-        self.rows.iter().copied()
+        self.rows.iter().map(|entry| entry.found)
     }
 
     /// Commands without their subcommands.
@@ -152,7 +159,7 @@ impl Table {
     /// The subcommands of a container in the order of its rows.
     pub fn subcommands(&self, container: Found) -> impl Iterator<Item = Found> {
         let from = container.index + 1;
-        self.rows[from..from + container.row.subcommands.len()].iter().copied()
+        self.rows[from..from + container.row.subcommands.len()].iter().map(|entry| entry.found)
     }
 
     /// Rows in all: every `Found::index` is smaller.

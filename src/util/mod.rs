@@ -1,6 +1,7 @@
 //! What any program could use: nothing in here knows the server around it.
 
 pub mod alloc;
+pub mod buckets;
 pub mod chunked;
 pub mod extended;
 pub mod fetch;

@@ -9,13 +9,11 @@
 //! A walk goes by ascending tags, and its cursor is the tag to go on from. Where an entry lies
 //! changes with every split, its tag never.
 
-use hashbrown::HashTable;
-
-use super::hash::spread;
+use super::buckets::{Buckets, Entry};
 use super::rng::Rng;
 
-/// As many as 2,048 buckets hold: splitting, the longest step, takes some ten microseconds.
-const SEGMENT_LEN_MAX: usize = 1_792;
+/// As many as 256 buckets hold: splitting, the longest step, takes some ten microseconds.
+const SEGMENT_LEN_MAX: usize = 1_664;
 
 /// Neighbours that are together smaller than this merge. Far below the maximum, so that a table
 /// whose size swings does not split and merge each time.
@@ -43,20 +41,7 @@ pub struct Table {
 #[derive(Clone, Debug, Default)]
 struct Segment {
     depth: u32,
-    entries: HashTable<Entry>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Entry {
-    tag: u32,
-    index: u32,
-}
-
-impl Entry {
-    /// Inside a segment the top bits of tags are equal, but hashbrown wants all bits random.
-    fn spread(&self) -> u64 {
-        spread(self.tag.into())
-    }
+    entries: Buckets,
 }
 
 impl Table {
@@ -77,11 +62,9 @@ impl Table {
     }
 
     /// The index with this hash for which `is_equal` holds; it is asked for few others.
-    pub fn find(&self, hash: u64, mut is_equal: impl FnMut(u32) -> bool) -> Option<u32> {
-        let probe = Entry { tag: tag_of(hash), index: 0 };
-        let entries = &self.segment(probe.tag)?.entries;
-        let is_found = |entry: &Entry| entry.tag == probe.tag && is_equal(entry.index);
-        entries.find(probe.spread(), is_found).map(|entry| entry.index)
+    pub fn find(&self, hash: u64, is_equal: impl FnMut(u32) -> bool) -> Option<u32> {
+        let tag = tag_of(hash);
+        self.segment(tag)?.entries.find(tag, is_equal)
     }
 
     /// The index must not be in the table; or else the owner lets an index stand for many entries,
@@ -99,7 +82,7 @@ impl Table {
             self.split(entry.tag);
             at = self.segment_index(entry.tag);
         }
-        self.segments[at].entries.insert_unique(entry.spread(), entry, Entry::spread);
+        self.segments[at].entries.insert(entry);
         self.len += 1;
     }
 
@@ -111,11 +94,9 @@ impl Table {
         }
         let at = self.segment_index(tag);
         let segment = &mut self.segments[at];
-        let sought = Entry { tag, index };
-        let Ok(found) = segment.entries.find_entry(sought.spread(), |it| *it == sought) else {
+        if !segment.entries.remove(Entry { tag, index }) {
             return false;
-        };
-        found.remove();
+        }
         self.len -= 1;
         let len = segment.entries.len();
         if self.len == 0 {
@@ -123,7 +104,7 @@ impl Table {
         } else if len <= MERGED_LEN_MAX && segment.depth > 0 {
             self.merge(tag);
         } else if len < segment.entries.capacity() / 8 {
-            segment.entries.shrink_to(2 * len, Entry::spread);
+            segment.entries.shrink_to(2 * len);
         }
         true
     }
@@ -132,9 +113,7 @@ impl Table {
     pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
         let tag = tag_of(hash);
         let at = self.segment_index(tag);
-        let sought = Entry { tag, index: old };
-        let entry = self.segments[at].entries.find_mut(sought.spread(), |it| *it == sought);
-        entry.expect("the entry that moves is in the table").index = new;
+        self.segments[at].entries.replace(Entry { tag, index: old }, new);
     }
 
     /// All indices, in no order.
@@ -156,7 +135,7 @@ impl Table {
         let mut page: Vec<Entry> = Vec::new();
         while let Some(segment) = u32::try_from(tag_min).ok().and_then(|tag| self.segment(tag)) {
             page.clear();
-            let is_ahead = |entry: &&Entry| u64::from(entry.tag) >= tag_min;
+            let is_ahead = |entry: &Entry| u64::from(entry.tag) >= tag_min;
             page.extend(segment.entries.iter().filter(is_ahead));
             if page.len() > wanted {
                 page.select_nth_unstable_by_key(wanted - 1, |entry| entry.tag);
@@ -187,8 +166,8 @@ impl Table {
         loop {
             let at = self.directory[rng.below(self.directory.len())];
             let entries = &self.segments[at as usize].entries;
-            while !entries.is_empty() {
-                if let Some(entry) = entries.get_bucket(rng.below(entries.num_buckets())) {
+            while entries.len() > 0 {
+                if let Some(entry) = entries.slot(rng.below(entries.slots())) {
                     return Some(entry.index);
                 }
             }
@@ -197,7 +176,7 @@ impl Table {
 
     pub fn heap_size(&self) -> usize {
         let indices = self.directory.capacity() + self.vacant.capacity();
-        let entries = self.segments.iter().map(|segment| segment.entries.allocation_size());
+        let entries = self.segments.iter().map(|segment| segment.entries.heap_size());
         indices * size_of::<u32>()
             + self.segments.capacity() * size_of::<Segment>()
             + entries.sum::<usize>()
@@ -221,13 +200,8 @@ impl Table {
             self.depth = depth;
         }
 
-        let is_high = |entry: &mut Entry| place(entry.tag, depth) & 1 == 1;
-        let entries = &mut self.segments[low].entries;
-        let mut high = Segment { depth, entries: HashTable::with_capacity(entries.len() / 2) };
-        for entry in entries.extract_if(is_high) {
-            high.entries.insert_unique(entry.spread(), entry, Entry::spread);
-        }
-        entries.shrink_to_fit(Entry::spread);
+        let is_high = |entry: Entry| place(entry.tag, depth) & 1 == 1;
+        let high = Segment { depth, entries: self.segments[low].entries.extract(is_high) };
 
         let at = match self.vacant.pop() {
             Some(at) => {
@@ -256,10 +230,8 @@ impl Table {
             let other = std::mem::take(&mut self.segments[neighbour as usize]);
             let segment = &mut self.segments[at];
             segment.depth -= 1;
-            for entry in other.entries {
-                segment.entries.insert_unique(entry.spread(), entry, Entry::spread);
-            }
-            segment.entries.shrink_to(MERGED_LEN_MAX, Entry::spread);
+            other.entries.iter().for_each(|entry| segment.entries.insert(entry));
+            segment.entries.shrink_to(MERGED_LEN_MAX);
             self.vacant.push(neighbour);
             self.point(neighbour_place, depth, at as u32);
         }

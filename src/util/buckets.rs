@@ -1,0 +1,213 @@
+//! A small hash table of tags and what they stand for, seven to a line of the cache: a lookup in a
+//! table that has left the cache waits for memory once, where a table that keeps its control bytes
+//! apart waits twice.
+//!
+//! An entry lies in the bucket that its tag chooses, or, where that is full, in the next one that
+//! is not. Each bucket counts the entries that had to pass it, so that a search knows where to
+//! end and removal leaves nothing behind.
+
+use super::hash::spread;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    pub tag: u32,
+    pub index: u32,
+}
+
+const BUCKET_LEN_MAX: usize = 7;
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u32; BUCKET_LEN_MAX],
+    len: u32,
+    indices: [u32; BUCKET_LEN_MAX],
+    /// Entries that lie further on since there was no room for them here.
+    passed: u32,
+}
+
+impl Bucket {
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        let pairs = self.tags.iter().zip(&self.indices).take(self.len as usize);
+        pairs.map(|(&tag, &index)| Entry { tag, index })
+    }
+
+    fn position(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
+        // All at once, without a branch, as the compiler sees.
+        let equal =
+            (0..BUCKET_LEN_MAX).map(|at| u32::from(self.tags[at] == tag) << at).sum::<u32>();
+        let mut hits = equal & ((1 << self.len) - 1);
+        while hits != 0 {
+            let at = hits.trailing_zeros() as usize;
+            if is_it(self.indices[at]) {
+                return Some(at);
+            }
+            hits &= hits - 1;
+        }
+        None
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let at = self.len as usize;
+        (self.tags[at], self.indices[at]) = (entry.tag, entry.index);
+        self.len += 1;
+    }
+
+    /// The last entry takes the place of the one that goes.
+    fn remove(&mut self, at: usize) {
+        self.len -= 1;
+        let last = self.len as usize;
+        (self.tags[at], self.indices[at]) = (self.tags[last], self.indices[last]);
+    }
+}
+
+/// No memory while empty; else a power of two of buckets.
+#[derive(Clone, Debug, Default)]
+pub struct Buckets {
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+impl Buckets {
+    pub fn with_capacity(len: usize) -> Self {
+        let mut it = Self::default();
+        it.resize(len);
+        it
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// As many entries as these buckets hold before there will be twice as many of them.
+    pub fn capacity(&self) -> usize {
+        capacity_of(self.buckets.len())
+    }
+
+    pub fn heap_size(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.buckets.iter().flat_map(Bucket::entries)
+    }
+
+    /// The index with this tag for which `is_it` holds.
+    #[inline]
+    pub fn find(&self, tag: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let (bucket, at) = self.locate(tag, is_it)?;
+        Some(self.buckets[bucket].indices[at])
+    }
+
+    /// The entry may be there already: then it is there twice.
+    pub fn insert(&mut self, entry: Entry) {
+        if self.len == self.capacity() {
+            self.resize(self.len + 1);
+        }
+        let mut bucket = self.home(entry.tag);
+        while self.buckets[bucket].len as usize == BUCKET_LEN_MAX {
+            self.buckets[bucket].passed += 1;
+            bucket = self.next(bucket);
+        }
+        self.buckets[bucket].push(entry);
+        self.len += 1;
+    }
+
+    /// Whether the entry was there.
+    pub fn remove(&mut self, entry: Entry) -> bool {
+        let Some((bucket, at)) = self.locate(entry.tag, |index| index == entry.index) else {
+            return false;
+        };
+        self.buckets[bucket].remove(at);
+        let mut passed = self.home(entry.tag);
+        while passed != bucket {
+            self.buckets[passed].passed -= 1;
+            passed = self.next(passed);
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// Lets the entry stand for another index. It must be there.
+    pub fn replace(&mut self, entry: Entry, index: u32) {
+        let found = self.locate(entry.tag, |other| other == entry.index);
+        let (bucket, at) = found.expect("the entry that changes is in the table");
+        self.buckets[bucket].indices[at] = index;
+    }
+
+    /// Takes out the entries for which `is_taken` holds, into a table of their own.
+    pub fn extract(&mut self, is_taken: impl Fn(Entry) -> bool) -> Self {
+        let count = self.iter().filter(|&entry| is_taken(entry)).count();
+        let (mut taken, mut kept) = (Self::with_capacity(count), Self::default());
+        kept.resize(self.len - count);
+        for entry in self.iter() {
+            if is_taken(entry) { &mut taken } else { &mut kept }.insert(entry);
+        }
+        *self = kept;
+        taken
+    }
+
+    /// Gives back memory that `len` entries, or those that are there, would not need.
+    pub fn shrink_to(&mut self, len: usize) {
+        let len = len.max(self.len);
+        if buckets_for(len) < self.buckets.len() {
+            self.resize(len);
+        }
+    }
+
+    /// The entry in one of `slots` places, which may be vacant.
+    pub fn slot(&self, slot: usize) -> Option<Entry> {
+        self.buckets[slot / BUCKET_LEN_MAX].entries().nth(slot % BUCKET_LEN_MAX)
+    }
+
+    pub fn slots(&self) -> usize {
+        self.buckets.len() * BUCKET_LEN_MAX
+    }
+
+    /// Lays the entries out anew in the buckets that `len` of them want.
+    fn resize(&mut self, len: usize) {
+        let buckets = vec![Bucket::default(); buckets_for(len)];
+        let before = std::mem::replace(self, Self { buckets, len: 0 });
+        before.iter().for_each(|entry| self.insert(entry));
+    }
+
+    fn locate(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
+        let mut bucket = self.home(tag);
+        for _ in 0..self.buckets.len() {
+            if let Some(at) = self.buckets[bucket].position(tag, &mut is_it) {
+                return Some((bucket, at));
+            }
+            if self.buckets[bucket].passed == 0 {
+                return None;
+            }
+            bucket = self.next(bucket);
+        }
+        None
+    }
+
+    /// Tags of one table may share their top bits; where there is no bucket this is 0.
+    fn home(&self, tag: u32) -> usize {
+        (spread(tag.into()) >> u32::BITS) as usize & self.buckets.len().saturating_sub(1)
+    }
+
+    fn next(&self, bucket: usize) -> usize {
+        (bucket + 1) & (self.buckets.len() - 1)
+    }
+}
+
+/// Thirteen fourteenths of the places: then one entry of ten lies behind its bucket. A single bucket
+/// may be full.
+const fn capacity_of(buckets: usize) -> usize {
+    match buckets {
+        0 | 1 => buckets * BUCKET_LEN_MAX,
+        _ => buckets / 2 * (2 * BUCKET_LEN_MAX - 1),
+    }
+}
+
+fn buckets_for(len: usize) -> usize {
+    match len {
+        0 => 0,
+        1..=BUCKET_LEN_MAX => 1,
+        _ => (2 * len).div_ceil(2 * BUCKET_LEN_MAX - 1).next_power_of_two(),
+    }
+}
