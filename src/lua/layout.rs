@@ -130,9 +130,9 @@ impl Slot {
 
     /// Whether Lua takes it for true.
     pub fn is_truth(self) -> bool {
-        // SAFETY: the kind says what the content is.
         match self.kind {
             ffi::LUA_TNIL => false,
+            // SAFETY: the kind says what the content is.
             ffi::LUA_TBOOLEAN => unsafe { self.content.boolean != 0 },
             _ => true,
         }

@@ -195,8 +195,8 @@ impl Buckets {
     }
 }
 
-/// Thirteen fourteenths of the places: then one entry of ten lies behind its bucket. A single bucket
-/// may be full.
+/// Thirteen fourteenths of the places: then one entry of ten lies behind its bucket. A single
+/// bucket may be full.
 const fn capacity_of(buckets: usize) -> usize {
     match buckets {
         0 | 1 => buckets * BUCKET_LEN_MAX,
@@ -209,5 +209,47 @@ fn buckets_for(len: usize) -> usize {
         0 => 0,
         1..=BUCKET_LEN_MAX => 1,
         _ => (2 * len).div_ceil(2 * BUCKET_LEN_MAX - 1).next_power_of_two(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+
+    #[test]
+    fn entries_that_pass_full_buckets_are_found_and_leave_nothing_behind() {
+        let mut rng = Rng::from_seed(1);
+        for len in [1, 7, 8, 100, 1_664] {
+            let mut entries: Vec<Entry> = (0..len)
+                .map(|index| Entry { tag: rng.below(1 + len as usize / 20) as u32, index })
+                .collect();
+            let mut buckets = Buckets::default();
+            entries.iter().for_each(|&entry| buckets.insert(entry));
+            assert!(buckets.len() == len as usize && buckets.len() <= buckets.capacity());
+            assert!(len <= 7 || buckets.buckets.iter().any(|bucket| bucket.passed > 0));
+            while !entries.is_empty() {
+                for entry in &entries {
+                    assert!(buckets.find(entry.tag, |index| index == entry.index).is_some());
+                }
+                for entry in entries.split_off(entries.len() / 2) {
+                    assert!(buckets.remove(entry) && !buckets.remove(entry));
+                }
+            }
+            assert!(buckets.buckets.iter().all(|bucket| bucket.len == 0 && bucket.passed == 0));
+        }
+    }
+
+    #[test]
+    fn extraction_parts_entries_and_room() {
+        let mut buckets = Buckets::default();
+        (0..1_000).for_each(|index| buckets.insert(Entry { tag: index * 77, index }));
+        let odd = buckets.extract(|entry| entry.index % 2 == 1);
+        assert!(odd.iter().all(|entry| entry.index % 2 == 1) && odd.len() == 500);
+        assert!(buckets.iter().all(|entry| entry.index % 2 == 0) && buckets.len() == 500);
+        assert_eq!(buckets.heap_size(), odd.heap_size());
+        buckets.shrink_to(0);
+        assert_eq!(buckets.len(), 500);
+        assert_eq!(Buckets::default().heap_size(), 0);
     }
 }
