@@ -115,8 +115,11 @@ impl Slot {
 
     /// The number that this is.
     pub fn number(self) -> Option<f64> {
-        // SAFETY: the kind says what the content is.
-        (self.kind == ffi::LUA_TNUMBER).then(|| unsafe { self.content.number })
+        match self.kind {
+            // SAFETY: the kind says what the content is.
+            ffi::LUA_TNUMBER => Some(unsafe { self.content.number }),
+            _ => None,
+        }
     }
 
     /// The string that this is, valid as long as Lua can reach it.

@@ -79,6 +79,10 @@ impl Buckets {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// As many entries as these buckets hold before there will be twice as many of them.
     pub fn capacity(&self) -> usize {
         capacity_of(self.buckets.len())

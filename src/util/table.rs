@@ -166,7 +166,7 @@ impl Table {
         loop {
             let at = self.directory[rng.below(self.directory.len())];
             let entries = &self.segments[at as usize].entries;
-            while entries.len() > 0 {
+            while !entries.is_empty() {
                 if let Some(entry) = entries.slot(rng.below(entries.slots())) {
                     return Some(entry.index);
                 }
