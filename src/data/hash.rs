@@ -61,11 +61,14 @@ impl Hash {
         self.len() == 0
     }
 
-    /// Asks for the memory that looking for this field will read.
-    pub fn fetch(&self, field: &[u8]) {
+    /// Its fields if they are looked up by a table. If not, asks for them.
+    pub(super) fn large(&self) -> Option<&Indexed<Str>> {
         match self.0.view() {
-            View::Packed(packed) => packed.fetch(),
-            View::Large(large) => large.pairs.fetch(field),
+            View::Packed(packed) => {
+                packed.fetch();
+                None
+            }
+            View::Large(large) => Some(&large.pairs),
         }
     }
 

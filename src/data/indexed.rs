@@ -3,6 +3,7 @@
 
 use crate::data::string::{Probe, Str};
 use crate::util::chunked::Chunked;
+use crate::util::fetch::fetch_whole;
 use crate::util::hash::hash;
 use crate::util::table::Table;
 
@@ -30,12 +31,20 @@ impl<V> Indexed<V> {
         found.map(|at| at as usize)
     }
 
-    /// Asks for the memory that looking for this key will read.
-    pub fn fetch(&self, key: &[u8]) {
+    /// Asks for what finding this key will read, and returns its hash.
+    pub fn fetch_table(&self, key: &[u8]) -> u64 {
+        let hash = hash(key);
+        self.table.fetch(hash);
+        hash
+    }
+
+    /// Asks for the entry whose key has this hash, if there is one.
+    pub fn fetch(&self, hash: u64) -> Option<&Str> {
         // The first with the key's tag is nearly always the key itself.
-        if let Some(at) = self.table.find(hash(key), |_| true) {
-            self.entries[at as usize].0.fetch();
-        }
+        let at = self.table.find(hash, |_| true)?;
+        let entry = &self.entries[at as usize];
+        fetch_whole(entry);
+        Some(&entry.0)
     }
 
     pub fn entries(&self) -> &Chunked<(Str, V)> {

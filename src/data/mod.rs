@@ -1,5 +1,6 @@
 //! The value types. They know no key, no client, no command and no reply.
 
+pub mod ahead;
 pub mod block;
 pub mod cold;
 mod either;
@@ -130,19 +131,6 @@ impl Value {
             Value::Stream(_) => Stream::CLASS,
             Value::Cold(it) if it.is_str() => Str::CLASS,
             Value::Cold(_) => Hash::CLASS,
-        }
-    }
-
-    /// Asks for the memory that a command with these arguments behind the key will probably read.
-    /// In sorted sets scores come first.
-    pub fn fetch(&self, args: &[&[u8]]) {
-        match (self, args) {
-            (Value::Str(it), _) => it.fetch(),
-            (Value::Hash(it), [field, ..]) => it.fetch(field),
-            (Value::Set(it), [member, ..]) => it.fetch(member),
-            (Value::Zset(it), [.., member]) => it.fetch(member),
-            (Value::Hash(_) | Value::Set(_) | Value::Zset(_), [])
-            | (Value::List(_) | Value::Stream(_) | Value::Cold(_), _) => {}
         }
     }
 

@@ -78,11 +78,14 @@ impl Set {
         }
     }
 
-    /// Asks for the memory that looking for this member will read.
-    pub fn fetch(&self, member: &[u8]) {
+    /// Its members if they are looked up by a table. If not, asks for them.
+    pub(super) fn large(&self) -> Option<&Indexed<()>> {
         match self.0.view() {
-            View::Packed(packed) => packed.fetch(),
-            View::Large(large) => large.members.fetch(member),
+            View::Packed(packed) => {
+                packed.fetch();
+                None
+            }
+            View::Large(large) => Some(&large.members),
         }
     }
 

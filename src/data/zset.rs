@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::data::item::Item;
 use crate::util::table::Table;
 
-use members::{Members, Probe};
+use members::{Key, Members, Probe};
 use tree::{Entry, Place, Tree};
 
 /// Up to here looking at all members takes less time than keeping a tree and a table.
@@ -59,6 +59,15 @@ struct Indexed {
     leaves: Table,
 }
 
+/// A step on the way to a member: see `ahead`.
+pub struct Step<'a>(To<'a>);
+
+enum To<'a> {
+    Leaf(Probe<'a>),
+    Slot(Probe<'a>, u32),
+    Text(Key),
+}
+
 /// What became of a member that was put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
@@ -83,12 +92,32 @@ impl Zset {
         self.len() == 0
     }
 
-    /// Asks for the memory that looking for this member will read.
-    pub fn fetch(&self, member: &[u8]) {
-        if let Order::Tree(it) = &self.body.order
-            && let Some(leaf) = it.leaves.find(Probe::new(member).hash(), |_| true)
-        {
-            it.tree.fetch(leaf);
+    /// From a member to the leaf that holds it, and on to its text.
+    pub(super) fn first_step<'a>(&'a self, member: &'a [u8]) -> Option<Step<'a>> {
+        let Order::Tree(it) = &self.body.order else { return None };
+        let probe = Probe::new(member);
+        it.leaves.fetch(probe.hash());
+        Some(Step(To::Leaf(probe)))
+    }
+
+    pub(super) fn take_step<'a>(&'a self, step: Step<'a>) -> Option<Step<'a>> {
+        let Order::Tree(it) = &self.body.order else { return None };
+        match step.0 {
+            To::Leaf(probe) => {
+                let leaf = it.leaves.find(probe.hash(), |_| true)?;
+                it.tree.fetch(leaf);
+                Some(Step(To::Slot(probe, leaf)))
+            }
+            To::Slot(probe, leaf) => {
+                let mut entries = it.tree.entries(leaf).iter();
+                let entry = entries.find(|entry| probe.resembles(entry.key))?;
+                let has_text = self.body.members.fetch_slot(entry.key);
+                has_text.then_some(Step(To::Text(entry.key)))
+            }
+            To::Text(key) => {
+                self.body.members.fetch_text(key);
+                None
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod key;
 use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
+use crate::data::ahead::Step;
 use crate::data::{Cold, Typed, Value};
 use crate::proto::request::BATCH_LEN_MAX;
 use crate::proto::{Error, Result};
@@ -239,6 +240,7 @@ impl Keyspace {
             let Some((&key, args)) = args.split_first() else { continue };
             if count == 0 || key != last.0 {
                 last = (key, self.hasher.hash(key));
+                inner.table.fetch(last.1);
             }
             asked[count] = (last.1, args);
             count += 1;
@@ -250,12 +252,24 @@ impl Keyspace {
                 Some(before) if asked[before].0 == *hash => found[before],
                 _ => inner.table.find(*hash, |_| true),
             };
+            if let Some(index) = found[at] {
+                inner.entries.fetch(index);
+            }
         }
-        for (index, (_, args)) in found.iter().zip(&asked[..count]) {
-            if let Some(index) = *index {
+        let mut steps = [const { None }; BATCH_LEN_MAX];
+        for (at, (_, args)) in asked[..count].iter().enumerate() {
+            if let Some(index) = found[at] {
                 let entry = &inner.entries[index];
                 entry.key.fetch();
-                entry.value.fetch(args);
+                steps[at] = Step::first(&entry.value, args);
+            }
+        }
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for step in steps[..count].iter_mut().filter(|step| step.is_some()) {
+                *step = step.take().and_then(Step::take);
+                is_done &= step.is_none();
             }
         }
     }

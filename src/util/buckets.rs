@@ -6,6 +6,7 @@
 //! is not. Each bucket counts the entries that had to pass it, so that a search knows where to
 //! end and removal leaves nothing behind.
 
+use super::fetch::fetch;
 use super::hash::spread;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,6 +102,14 @@ impl Buckets {
     pub fn find(&self, tag: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let (bucket, at) = self.locate(tag, is_it)?;
         Some(self.buckets[bucket].indices[at])
+    }
+
+    /// Asks for the bucket where this tag is nearly always found.
+    #[inline]
+    pub fn fetch(&self, tag: u32) {
+        if !self.is_empty() {
+            fetch(&self.buckets[self.home(tag)]);
+        }
     }
 
     /// The entry may be there already: then it is there twice.

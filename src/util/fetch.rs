@@ -7,7 +7,7 @@ pub fn fetch<T: ?Sized>(place: &T) {
     fetch_line(std::ptr::from_ref(place).cast());
 }
 
-/// As `fetch` for all bytes of something large.
+/// As `fetch` for all bytes of something that is not empty.
 #[inline(always)]
 pub fn fetch_whole<T>(place: &T) {
     const LINE_BYTES: usize = 64;
@@ -15,6 +15,8 @@ pub fn fetch_whole<T>(place: &T) {
     for offset in (0..size_of::<T>()).step_by(LINE_BYTES) {
         fetch_line(start.wrapping_add(offset));
     }
+    // Unless it begins with a line, its end is in another one.
+    fetch_line(start.wrapping_add(size_of::<T>() - 1));
 }
 
 #[inline(always)]

@@ -1,6 +1,8 @@
 //! Values at stable indices that are used again. Grows a chunk at a time, so that no insertion
 //! moves what is already there: a `Vec` of five million entries would stop the world to grow.
 
+use super::fetch::fetch_whole;
+
 /// Entries a chunk: the first chunk grows as a `Vec` does, later ones are made whole.
 const CHUNK: usize = 1024;
 const NONE: u32 = u32::MAX;
@@ -78,6 +80,15 @@ impl<T> Slab<T> {
         match self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)? {
             Slot::Full(value) => Some(value),
             Slot::Empty(_) => None,
+        }
+    }
+
+    /// Asks for the memory of a slot.
+    pub fn fetch(&self, index: u32) {
+        if let Some(chunk) = self.chunks.get(index as usize / CHUNK)
+            && let Some(slot) = chunk.get(index as usize % CHUNK)
+        {
+            fetch_whole(slot);
         }
     }
 

@@ -67,6 +67,15 @@ impl Table {
         self.segment(tag)?.entries.find(tag, is_equal)
     }
 
+    /// Asks for the memory that finding this hash will read.
+    #[inline]
+    pub fn fetch(&self, hash: u64) {
+        let tag = tag_of(hash);
+        if let Some(segment) = self.segment(tag) {
+            segment.entries.fetch(tag);
+        }
+    }
+
     /// The index must not be in the table; or else the owner lets an index stand for many entries,
     /// and it counts as often as it is inserted.
     pub fn insert(&mut self, hash: u64, index: u32) {

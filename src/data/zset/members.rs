@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::data::item::{self, Item};
+use crate::util::fetch::fetch;
 use crate::util::hash::hash;
 
 /// A member: a number in all bits but the lowest, as most job ids are; or with that bit set, half
@@ -55,6 +56,12 @@ impl<'a> Probe<'a> {
     pub fn hash(&self) -> u64 {
         self.key.hash()
     }
+
+    /// Whether the key is nearly certainly this member's.
+    #[inline]
+    pub fn resembles(&self, key: Key) -> bool {
+        key.0 & self.told_by == self.key.0
+    }
 }
 
 /// The texts of those members that are no numbers.
@@ -100,10 +107,20 @@ impl Members {
         }
     }
 
+    /// Asks for the slot of a member's text; false if it has none.
+    pub fn fetch_slot(&self, key: Key) -> bool {
+        key.slot().inspect(|&slot| fetch(&self.texts[slot])).is_some()
+    }
+
+    pub fn fetch_text(&self, key: Key) {
+        if let Some(slot) = key.slot() {
+            fetch(&*self.texts[slot]);
+        }
+    }
+
     #[inline]
     pub fn is(&self, key: Key, probe: Probe) -> bool {
-        key.0 & probe.told_by == probe.key.0
-            && key.slot().is_none_or(|slot| *self.texts[slot] == *probe.text)
+        probe.resembles(key) && key.slot().is_none_or(|slot| *self.texts[slot] == *probe.text)
     }
 
     /// As bytes: the order of members whose scores are equal.
