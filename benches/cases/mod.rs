@@ -58,7 +58,7 @@ fn feed(engine: &mut Engine, id: ClientId, bytes: &[u8]) {
     let len = outbox.len();
     black_box(outbox.pending());
     outbox.consume(len);
-    engine.take_dirty();
+    while engine.next_dirty().is_some() {}
 }
 
 fn parsing(measure: &mut dyn Measure) {

@@ -12,7 +12,7 @@ use crate::proto::{Outbox, OwnedArgs};
 use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -227,7 +227,7 @@ pub struct Clients {
     /// Clients that asked for MONITOR.
     pub monitors: Vec<ClientId>,
     /// Clients whose outbox is not empty.
-    pub dirty: Vec<ClientId>,
+    pub dirty: VecDeque<ClientId>,
     /// Clients whose further requests can run although no input arrives for them.
     pub runnable: Vec<ClientId>,
 }
@@ -310,7 +310,7 @@ impl Clients {
         let client = self.all[place].as_deref_mut()?;
         if !client.is_dirty {
             client.is_dirty = true;
-            self.dirty.push(id);
+            self.dirty.push_back(id);
         }
         Some(client)
     }

@@ -1,7 +1,7 @@
 //! The engine: a state machine without I/O. Bytes and a time go in; bytes and the next time it
 //! wants to be called come out. It never names a command: the table is handed to it.
 //!
-//! One turn of the server: `tick`, then `feed` whole requests, then flush what `take_dirty` lists.
+//! One turn of the server: `tick`, then `feed` whole requests, then flush what `next_dirty` names.
 //! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command. While
 //! there is nothing else to do, `rest` does what `wants_rest` asks for.
 
@@ -283,17 +283,15 @@ impl Engine {
         self.clients.get(id).map_or(State::Closing, |client| client.state)
     }
 
-    /// Clients whose outbox has grown since the last call. Those that let too much pile up are
-    /// closed instead.
-    pub fn take_dirty(&mut self) -> Vec<ClientId> {
-        let dirty = std::mem::take(&mut self.clients.dirty);
-        for &id in &dirty {
-            if let Some(client) = self.clients.get_mut(id) {
-                client.is_dirty = false;
-            }
-            self.check_output_limit(id);
+    /// The next client whose outbox has grown since it was last named here. One that let too much
+    /// pile up is closed instead.
+    pub fn next_dirty(&mut self) -> Option<ClientId> {
+        let id = self.clients.dirty.pop_front()?;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.is_dirty = false;
         }
-        dirty
+        self.check_output_limit(id);
+        Some(id)
     }
 
     /// Clients whose next request can run although nothing new has arrived from them.

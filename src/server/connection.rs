@@ -191,7 +191,7 @@ pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output
                     if writable.is_err() {
                         break;
                     }
-                    server.send(id);
+                    server.send(&mut server.engine.borrow_mut(), id);
                 }
                 received = poll_fn(|cx| receive(&server, &mut reader, id, &mut input, cx)),
                     if may_read =>

@@ -5,7 +5,6 @@ use super::listen::Ports;
 use crate::engine::client::ClientId;
 use crate::engine::facts::{CpuTimes, Facts, Memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
 use std::io::Read;
 
 pub struct ProcessFacts {
@@ -67,9 +66,7 @@ impl Facts for ProcessFacts {
     }
 
     fn stopwatch_us(&self) -> u64 {
-        // `Instant`'s own arithmetic costs more than the reading.
-        let time = clock_gettime(ClockId::Monotonic);
-        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+        super::clock::mono_us()
     }
 
     fn process_id(&self) -> u32 {

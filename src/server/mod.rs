@@ -180,13 +180,12 @@ impl Server {
     /// Sends what outboxes hold, wakes whose next request can run, does what the engine asks.
     fn flush(self: &Rc<Self>) {
         loop {
-            let (dirty, runnable, effects) = {
-                let mut engine = self.engine.borrow_mut();
-                (engine.take_dirty(), engine.take_runnable(), engine.take_effects())
-            };
-            for id in dirty {
-                self.send(id);
+            let mut engine = self.engine.borrow_mut();
+            while let Some(id) = engine.next_dirty() {
+                self.send(&mut engine, id);
             }
+            let (runnable, effects) = (engine.take_runnable(), engine.take_effects());
+            drop(engine);
             for id in runnable {
                 if let Some(connection) = self.connection(id) {
                     connection.wake.call();
@@ -209,7 +208,7 @@ impl Server {
     }
 
     /// Writes as much of an outbox as the socket takes; the connection's task sends the rest.
-    fn send(&self, id: ClientId) {
+    fn send(&self, engine: &mut Engine, id: ClientId) {
         let Some(connection) = self.connection(id) else { return };
         if connection.sending.get() != Sending::Directly {
             if connection.sending.get() == Sending::Streamed {
@@ -217,7 +216,6 @@ impl Server {
             }
             return;
         }
-        let mut engine = self.engine.borrow_mut();
         while let Some(outbox) = engine.outbox(id).filter(|outbox| !outbox.is_empty()) {
             match connection.writer.try_write(outbox.pending()) {
                 Ok(count) => engine.sent(id, count),

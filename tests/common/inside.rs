@@ -87,7 +87,7 @@ impl InsideServer {
                 self.perform(effect);
                 has_moved = true;
             }
-            self.engine.take_dirty();
+            while self.engine.next_dirty().is_some() {}
             self.engine.take_runnable();
             for client in self.clients.values_mut().filter(|client| !client.is_closed) {
                 let outbox = self.engine.outbox(client.id).expect("an open client has an outbox");

@@ -156,7 +156,7 @@ impl World {
                 self.perform(effect);
                 has_moved = true;
             }
-            self.engine.take_dirty();
+            while self.engine.next_dirty().is_some() {}
             self.engine.take_runnable();
             for at in 0..CLIENTS {
                 self.flush(at);
