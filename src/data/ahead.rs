@@ -5,6 +5,7 @@
 use super::indexed::Indexed;
 use super::zset::{self, Zset};
 use super::{Str, Value};
+use crate::util::number;
 
 pub enum Step<'a> {
     /// To a large set's member of this hash.
@@ -29,7 +30,11 @@ impl<'a> Step<'a> {
                 let members = it.large()?;
                 Some(Step::Member(members, members.fetch_table(member)))
             }
-            (Value::Zset(it), [.., member]) => Some(Step::Score(it, it.first_step(member)?)),
+            (Value::Zset(it), [score, member]) => {
+                let step = it.first_step(member, number::parse_f64(score))?;
+                Some(Step::Score(it, step))
+            }
+            (Value::Zset(it), [.., member]) => Some(Step::Score(it, it.first_step(member, None)?)),
             (Value::Hash(_) | Value::Set(_) | Value::Zset(_), [])
             | (Value::List(_) | Value::Stream(_) | Value::Cold(_), _) => None,
         }

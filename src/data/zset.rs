@@ -59,13 +59,20 @@ struct Indexed {
     leaves: Table,
 }
 
-/// A step on the way to a member: see `ahead`.
-pub struct Step<'a>(To<'a>);
+/// A step on the way to a member, and on to where another score would bring it: see `ahead`.
+pub struct Step<'a> {
+    to: To<'a>,
+    /// Sought once the member's way has ended.
+    score: Option<f64>,
+}
 
 enum To<'a> {
     Leaf(Probe<'a>),
     Slot(Probe<'a>, u32),
     Text(Key),
+    ScoresLeaf(f64),
+    /// A member of the same score has its text compared.
+    ScoresSlot(f64, u32),
 }
 
 /// What became of a member that was put in.
@@ -92,32 +99,19 @@ impl Zset {
         self.len() == 0
     }
 
-    /// From a member to the leaf that holds it, and on to its text.
-    pub(super) fn first_step<'a>(&'a self, member: &'a [u8]) -> Option<Step<'a>> {
+    pub(super) fn first_step<'a>(&self, member: &'a [u8], score: Option<f64>) -> Option<Step<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
         let probe = Probe::new(member);
         it.leaves.fetch(probe.hash());
-        Some(Step(To::Leaf(probe)))
+        Some(Step { to: To::Leaf(probe), score })
     }
 
-    pub(super) fn take_step<'a>(&'a self, step: Step<'a>) -> Option<Step<'a>> {
+    pub(super) fn take_step<'a>(&self, step: Step<'a>) -> Option<Step<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
-        match step.0 {
-            To::Leaf(probe) => {
-                let leaf = it.leaves.find(probe.hash(), |_| true)?;
-                it.tree.fetch(leaf);
-                Some(Step(To::Slot(probe, leaf)))
-            }
-            To::Slot(probe, leaf) => {
-                let mut entries = it.tree.entries(leaf).iter();
-                let entry = entries.find(|entry| probe.resembles(entry.key))?;
-                let has_text = self.body.members.fetch_slot(entry.key);
-                has_text.then_some(Step(To::Text(entry.key)))
-            }
-            To::Text(key) => {
-                self.body.members.fetch_text(key);
-                None
-            }
+        let score = step.score;
+        match it.take_step(&self.body.members, step.to) {
+            Some(to) => Some(Step { to, score }),
+            None => score.map(|score| Step { to: To::ScoresLeaf(score), score: None }),
         }
     }
 
@@ -404,6 +398,35 @@ impl Entry {
 }
 
 impl Indexed {
+    fn take_step<'a>(&self, members: &Members, to: To<'a>) -> Option<To<'a>> {
+        let key = match to {
+            To::Leaf(probe) => {
+                let leaf = self.leaves.find(probe.hash(), |_| true)?;
+                self.tree.fetch(leaf);
+                return Some(To::Slot(probe, leaf));
+            }
+            To::ScoresLeaf(score) => {
+                let leaf = self.tree.seek_leaf(|entry| entry.score < score);
+                self.tree.fetch(leaf);
+                return Some(To::ScoresSlot(score, leaf));
+            }
+            To::Slot(probe, leaf) => {
+                let mut entries = self.tree.entries(leaf).iter();
+                entries.find(|entry| probe.resembles(entry.key))?.key
+            }
+            To::ScoresSlot(score, leaf) => {
+                let entries = self.tree.entries(leaf);
+                let at = entries.partition_point(|entry| entry.score < score);
+                entries.get(at).filter(|entry| entry.score == score)?.key
+            }
+            To::Text(key) => {
+                members.fetch_text(key);
+                return None;
+            }
+        };
+        members.fetch_slot(key).then_some(To::Text(key))
+    }
+
     fn insert(&mut self, place: Place, entry: Entry) {
         let leaf = self.insert_into_tree(place, entry);
         self.leaves.insert(entry.key.hash(), leaf);

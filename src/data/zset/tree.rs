@@ -271,13 +271,20 @@ impl Tree {
 
     /// The place behind all entries that come before what is sought.
     pub fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
+        let leaf = self.seek_leaf(&comes_before);
+        let at = self.entries(leaf).partition_point(|&entry| comes_before(entry));
+        Place { leaf, at }
+    }
+
+    /// The leaf of that place.
+    pub fn seek_leaf(&self, comes_before: impl Fn(Entry) -> bool) -> u32 {
         let mut id = self.root;
         for _ in 0..self.height {
             let node = self.nodes.get(id);
             let at = node.least().partition_point(|&least| comes_before(least)).saturating_sub(1);
             id = node.ids[at];
         }
-        Place { leaf: id, at: self.entries(id).partition_point(|&entry| comes_before(entry)) }
+        id
     }
 
     pub fn at_rank(&self, rank: usize) -> Place {
