@@ -1,27 +1,32 @@
-//! A run of bytes behind one thin pointer: length and capacity stand in front of the bytes, so
-//! that a value takes 8 bytes where it is kept, and none elsewhere while it is empty.
+//! A run of bytes behind one thin pointer: what there is to say about them stands in front of them,
+//! so that a value takes 8 bytes where it is kept, and none elsewhere while it is empty.
+//!
+//! Most blocks are as large as their bytes, and begin with their length. One that has grown, and
+//! may grow on, has room behind its bytes; it begins with `ROOMY`, its length and its capacity.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use crate::util::exact::{alloc, dealloc, realloc};
 use crate::util::fetch::fetch;
 
-#[repr(C)]
-struct Header {
-    len: u32,
-    capacity: u32,
-}
+/// Instead of a length, says that more stands behind it.
+const ROOMY: u32 = u32::MAX;
 
-/// All empty blocks point here; without a capacity, nothing is ever written to it.
-static EMPTY: Header = Header { len: 0, capacity: 0 };
+/// Words in front of the bytes.
+const HEAD_WORDS: usize = 1;
+const ROOMY_HEAD_WORDS: usize = 3;
 
-/// At most 4 GB; strings end at 512 MB. `Either` relies on its being a pointer and nothing else.
+/// All empty blocks without a capacity point here; nothing is ever written to it.
+static EMPTY: u32 = 0;
+
+/// Less than 4 GB; strings end at 512 MB. `Either` relies on its being a pointer and nothing else.
 #[repr(transparent)]
 pub struct Block {
-    header: NonNull<Header>,
+    head: NonNull<u32>,
 }
 
 // SAFETY: a block owns its memory, and hands it out by the rules of borrowing.
@@ -31,11 +36,11 @@ unsafe impl Sync for Block {}
 
 impl Block {
     pub const fn new() -> Self {
-        Self { header: NonNull::from_ref(&EMPTY) }
+        Self { head: NonNull::from_ref(&EMPTY) }
     }
 
-    /// Replaces a range by the parts, one behind the other. Takes exactly the memory needed: most
-    /// blocks are not changed again, and the allocator's size classes leave a little room.
+    /// Replaces a range by the parts, one behind the other. Takes exactly the memory needed, for
+    /// most blocks are not changed again.
     pub fn splice(&mut self, range: Range<usize>, parts: &[&[u8]]) {
         let old_len = self.len();
         assert!(range.start <= range.end && range.end <= old_len);
@@ -43,7 +48,7 @@ impl Block {
         let inserted: usize = parts.iter().map(|part| part.len()).sum();
         let new_len = old_len - range.len() + inserted;
         if new_len > old_len {
-            self.set_capacity(new_len);
+            self.resize(new_len, new_len);
         }
         // SAFETY: the tail lies within the old length, and both it and the parts end within the
         // new one, which the capacity covers. The parts are borrowed, so not of this block.
@@ -55,10 +60,9 @@ impl Block {
                 ptr::copy_nonoverlapping(part.as_ptr(), end, part.len());
                 end = end.add(part.len());
             }
-            self.set_len(new_len);
         }
         if new_len < old_len {
-            self.set_capacity(new_len);
+            self.resize(new_len, new_len);
         }
     }
 
@@ -69,81 +73,110 @@ impl Block {
             return;
         }
         if len_min > self.capacity() {
-            self.set_capacity(len_min.max(self.capacity() * 3 / 2));
+            self.resize(len_min, len_min.max(self.capacity() * 3 / 2));
+        } else {
+            // SAFETY: with more capacity than length, the block is a roomy one.
+            unsafe { self.head.add(1).write(len_min as u32) };
         }
         // SAFETY: the bytes from the old length to the new one lie within the capacity.
-        unsafe {
-            ptr::write_bytes(self.start().add(len), 0, len_min - len);
-            self.set_len(len_min);
-        }
+        unsafe { ptr::write_bytes(self.start().add(len), 0, len_min - len) };
     }
 
     /// Asks for the first bytes, which are wanted soon.
     pub fn fetch(&self) {
-        // SAFETY: the pointer leads to a header, for as long as the block lives.
-        fetch(unsafe { self.header.as_ref() });
+        // SAFETY: the pointer leads to a head, for as long as the block lives.
+        fetch(unsafe { self.head.as_ref() });
     }
 
     pub fn heap_size(&self) -> usize {
         match self.capacity() {
             0 => 0,
-            capacity => size_of::<Header>() + capacity,
+            capacity => Self::layout(self.is_roomy(), capacity).size(),
         }
+    }
+
+    fn is_roomy(&self) -> bool {
+        // SAFETY: the pointer leads to a head, for as long as the block lives.
+        unsafe { self.head.read() == ROOMY }
+    }
+
+    fn len(&self) -> usize {
+        // SAFETY: as above; the head of a roomy block has the length in its second word.
+        let len = unsafe {
+            match self.head.read() {
+                ROOMY => self.head.add(1).read(),
+                len => len,
+            }
+        };
+        len as usize
     }
 
     fn capacity(&self) -> usize {
-        // SAFETY: the pointer leads to a header, for as long as the block lives.
-        unsafe { self.header.as_ref() }.capacity as usize
+        match self.is_roomy() {
+            // SAFETY: the head of a roomy block has the capacity in its third word.
+            true => unsafe { self.head.add(2).read() as usize },
+            false => self.len(),
+        }
     }
 
     fn start(&self) -> *mut u8 {
-        // SAFETY: the bytes, if any, begin right behind the header, in the same allocation.
-        unsafe { self.header.as_ptr().add(1).cast() }
+        let words = if self.is_roomy() { ROOMY_HEAD_WORDS } else { HEAD_WORDS };
+        // SAFETY: the bytes, if any, begin right behind the head, in the same allocation.
+        unsafe { self.head.as_ptr().add(words).cast() }
+    }
+
+    /// Gives the block another length, and a capacity that covers it. Bytes beyond the old length
+    /// are to be written before they are read.
+    fn resize(&mut self, len: usize, capacity: usize) {
+        let (was_roomy, is_roomy) = (self.is_roomy(), capacity > len);
+        if was_roomy == is_roomy && self.capacity() > 0 && capacity > 0 {
+            let old = Self::layout(was_roomy, self.capacity());
+            let new = Self::layout(is_roomy, capacity);
+            // SAFETY: with a capacity, the block was allocated with the layout of that capacity.
+            let head = unsafe { realloc(self.head.as_ptr().cast(), old, new.size()) };
+            self.head = Self::checked(head, new);
+            // SAFETY: the block is as large as this head asks for.
+            unsafe { self.write_head(len, capacity) };
+            return;
+        }
+        let mut other = Self::new();
+        if capacity > 0 {
+            let layout = Self::layout(is_roomy, capacity);
+            // SAFETY: a layout is never of size zero; the block is as large as this head asks for.
+            unsafe {
+                other.head = Self::checked(alloc(layout), layout);
+                other.write_head(len, capacity);
+            }
+        }
+        let kept = self.len().min(len);
+        // SAFETY: both are as long as that, and they are two blocks.
+        unsafe { ptr::copy_nonoverlapping(self.start(), other.start(), kept) };
+        *self = other;
     }
 
     /// # Safety
-    /// The first `len` bytes lie within the capacity and have been written. An empty block without
-    /// capacity must stay empty.
-    unsafe fn set_len(&mut self, len: usize) {
-        if self.capacity() > 0 {
-            // SAFETY: with a capacity, the header is this block's own.
-            unsafe { self.header.as_mut() }.len = len as u32;
-        }
-    }
-
-    /// The capacity must cover the length.
-    fn set_capacity(&mut self, capacity: usize) {
-        let (old, len) = (self.capacity(), self.len());
-        debug_assert!(capacity >= len);
-        if capacity == old {
-            return;
-        }
-        let new_layout = Self::layout(capacity);
-        // SAFETY: with a capacity, the header was allocated with the layout of that capacity; a
-        // layout is never of size zero; header and length are written before anybody reads them.
+    /// The block has been allocated with this capacity, roomy if that is more than the length.
+    unsafe fn write_head(&mut self, len: usize, capacity: usize) {
+        // SAFETY: the caller's.
         unsafe {
-            let header = match (old, capacity) {
-                (_, 0) => {
-                    dealloc(self.header.as_ptr().cast(), Self::layout(old));
-                    self.header = NonNull::from_ref(&EMPTY);
-                    return;
-                }
-                (0, _) => alloc(new_layout),
-                _ => realloc(self.header.as_ptr().cast(), Self::layout(old), new_layout.size()),
-            };
-            let Some(header) = NonNull::new(header.cast::<Header>()) else {
-                handle_alloc_error(new_layout);
-            };
-            header.write(Header { len: len as u32, capacity: capacity as u32 });
-            self.header = header;
+            if capacity > len {
+                self.head.cast().write([ROOMY, len as u32, capacity as u32]);
+            } else {
+                self.head.write(len as u32);
+            }
         }
     }
 
-    fn layout(capacity: usize) -> Layout {
-        assert!(capacity <= u32::MAX as usize, "a value of more than 4 GB");
-        let size = size_of::<Header>() + capacity;
+    fn checked(head: *mut u8, layout: Layout) -> NonNull<u32> {
+        NonNull::new(head.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+    }
+
+    fn layout(is_roomy: bool, capacity: usize) -> Layout {
+        assert!(capacity < ROOMY as usize, "a value of more than 4 GB");
+        let words = if is_roomy { ROOMY_HEAD_WORDS } else { HEAD_WORDS };
+        let size = words * size_of::<u32>() + capacity;
         // The sum is far from overflowing, and the alignment a power of two.
-        Layout::from_size_align(size, align_of::<Header>()).expect("the layout is valid")
+        Layout::from_size_align(size, align_of::<u32>()).expect("the layout is valid")
     }
 }
 
@@ -165,16 +198,15 @@ impl Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the first `len` bytes behind the header have been written.
-        unsafe { slice::from_raw_parts(self.start(), self.header.as_ref().len as usize) }
+        // SAFETY: so many bytes behind the head have been written.
+        unsafe { slice::from_raw_parts(self.start(), self.len()) }
     }
 }
 
 impl DerefMut for Block {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let len = self.len();
         // SAFETY: as in `deref`, and the block is borrowed mutably.
-        unsafe { slice::from_raw_parts_mut(self.start(), len) }
+        unsafe { slice::from_raw_parts_mut(self.start(), self.len()) }
     }
 }
 
@@ -192,9 +224,12 @@ impl fmt::Debug for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: no byte is left to be covered.
-        unsafe { self.set_len(0) };
-        self.set_capacity(0);
+        let capacity = self.capacity();
+        if capacity > 0 {
+            let layout = Self::layout(self.is_roomy(), capacity);
+            // SAFETY: with a capacity, the block was allocated with the layout of that capacity.
+            unsafe { dealloc(self.head.as_ptr().cast(), layout) };
+        }
     }
 }
 
@@ -226,7 +261,7 @@ mod tests {
                 }
                 assert_eq!(*block, *model);
                 assert_eq!(*block.clone(), *model);
-                assert!(block.heap_size() <= 8 + model.len() * 3 / 2 + 40);
+                assert!(block.heap_size() <= 12 + model.len() * 3 / 2 + 40);
             }
             block.splice(0..model.len(), &[]);
             assert_eq!(block.heap_size(), 0);

@@ -32,6 +32,13 @@ pub struct Head {
     pub longest: u16,
 }
 
+impl Head {
+    fn to_bytes(self) -> [u8; HEAD_BYTES] {
+        let [low, high] = self.longest.to_le_bytes();
+        [self.flags, self.count, low, high]
+    }
+}
+
 /// In the flags: whether any text stands as a pointer.
 const SHARES: u8 = 0x80;
 
@@ -60,6 +67,25 @@ impl Packed {
         Cow::Owned(copy.0.to_vec())
     }
 
+    /// Of pairs in their order, in a block that is allocated once; none if two fields are the same.
+    pub fn of_pairs(pairs: &[[&[u8]; 2]], head: Head) -> Option<Self> {
+        let texts = pairs.as_flattened();
+        let len_max = texts.iter().map(|text| CODE_HEAD_LEN_MAX + text.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + len_max);
+        bytes.extend_from_slice(&head.to_bytes());
+        for [field, value] in pairs {
+            let field = Code::of(field);
+            if field.find(&bytes[HEAD_BYTES..], 2).is_some() {
+                return None;
+            }
+            for code in [field, Code::of(value)] {
+                bytes.extend_from_slice(code.head());
+                bytes.extend_from_slice(code.tail);
+            }
+        }
+        Some(Self(bytes[..].into()))
+    }
+
     /// What `plain` gave.
     pub fn of_block(block: Block) -> Self {
         Self(block)
@@ -74,11 +100,12 @@ impl Packed {
         }
     }
 
-    pub fn set_head(&mut self, head: Head) {
-        let [low, high] = head.longest.to_le_bytes();
-        self.0.grow(HEAD_BYTES);
-        let shares = self.0[0] & SHARES;
-        self.0[..HEAD_BYTES].copy_from_slice(&[head.flags | shares, head.count, low, high]);
+    pub fn set_head(&mut self, mut head: Head) {
+        if self.0.is_empty() {
+            self.0.splice(0..0, &[&[0; HEAD_BYTES]]);
+        }
+        head.flags |= self.0[0] & SHARES;
+        self.0[..HEAD_BYTES].copy_from_slice(&head.to_bytes());
     }
 
     /// The elements' bytes; offsets count from their begin.
@@ -124,22 +151,10 @@ impl Packed {
         })
     }
 
-    /// The place of a text among the first, the one `stride` behind it, and so on. A text has one
-    /// code, so that codes are compared, and none is read.
+    /// The place of a text among the first, the one `stride` behind it, and so on.
     #[inline]
     pub fn find(&self, text: &[u8], stride: usize) -> Option<Range<usize>> {
-        let body = self.body();
-        let code = Code::of(text);
-        let mut start = 0;
-        while start < body.len() {
-            let mut end = extent(body, start).end;
-            if body[start] == code.head[0] && code.is(&body[start..end]) {
-                return Some(start..end);
-            }
-            (1..stride).for_each(|_| end = extent(body, end).end);
-            start = end;
-        }
-        None
+        Code::of(text).find(self.body(), stride)
     }
 
     pub fn push_text(&mut self, text: &[u8]) {
@@ -274,7 +289,7 @@ fn pointer(body: &[u8], start: usize) -> [u8; SHARED_BYTES] {
 /// Each text has one code: words before integers, the shortest form before longer ones. The pointer
 /// is no part of it: `share` leads to that.
 struct Code<'a> {
-    head: [u8; HEAD_LEN_MAX],
+    head: [u8; CODE_HEAD_LEN_MAX],
     head_len: usize,
     tail: &'a [u8],
 }
@@ -292,7 +307,7 @@ const LONG_LEN_MAX: usize = (((HUGE - LONG) as usize) << 8) - 1;
 const TINY_MAX: i64 = (u8::MAX - TINY) as i64;
 
 /// A number of eight bytes behind the first.
-const HEAD_LEN_MAX: usize = 9;
+const CODE_HEAD_LEN_MAX: usize = 9;
 
 impl<'a> Code<'a> {
     fn of(text: &'a [u8]) -> Self {
@@ -322,13 +337,28 @@ impl<'a> Code<'a> {
     }
 
     fn new(first: u8, rest: &[u8], tail: &'a [u8]) -> Self {
-        let mut head = [first; HEAD_LEN_MAX];
+        let mut head = [first; CODE_HEAD_LEN_MAX];
         head[1..=rest.len()].copy_from_slice(rest);
         Self { head, head_len: 1 + rest.len(), tail }
     }
 
     fn head(&self) -> &[u8] {
         &self.head[..self.head_len]
+    }
+
+    /// As `Packed::find`. A text has one code, so that codes are compared, and none is read.
+    #[inline]
+    fn find(&self, body: &[u8], stride: usize) -> Option<Range<usize>> {
+        let mut start = 0;
+        while start < body.len() {
+            let mut end = extent(body, start).end;
+            if body[start] == self.head[0] && self.is(&body[start..end]) {
+                return Some(start..end);
+            }
+            (1..stride).for_each(|_| end = extent(body, end).end);
+            start = end;
+        }
+        None
     }
 
     fn is(&self, bytes: &[u8]) -> bool {
@@ -460,6 +490,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pairs_at_once_are_as_pairs_one_by_one() {
+        let head = Head { flags: 1, count: 3, longest: 400 };
+        let long = [b'x'; 400];
+        let pairs: [[&[u8]; 2]; 3] = [[b"name", b"-12"], [b"other", &long], [b"", b""]];
+        let mut one_by_one = Packed::default();
+        pairs.iter().for_each(|[field, value]| one_by_one.push_pair(field, value));
+        one_by_one.set_head(head);
+        assert_eq!(*Packed::of_pairs(&pairs, head).unwrap().0, *one_by_one.0);
+        assert!(Packed::of_pairs(&[pairs[0], pairs[1], pairs[0]], head).is_none());
     }
 
     #[test]

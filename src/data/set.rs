@@ -510,8 +510,8 @@ mod tests {
         assert_eq!(size_of::<Set>(), 8);
         let mut set = Set::new();
         set.add(b"7");
-        assert_eq!(set.heap_size(), 8 + 4 + 8);
+        assert_eq!(set.heap_size(), 4 + 4 + 8);
         set.add(b"seven");
-        assert_eq!(set.heap_size(), 8 + 4 + 1 + (1 + 5));
+        assert_eq!(set.heap_size(), 4 + 4 + 1 + (1 + 5));
     }
 }

@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(size_of::<Str>(), 16);
         assert_eq!(Str::of_bytes(b"-9223372036854775808").heap_size(), 0);
         assert_eq!(Str::of_bytes(b"fourteen bytes").heap_size(), 0);
-        assert_eq!(Str::of_bytes(b"fifteen bytes !").heap_size(), 8 + 15);
+        assert_eq!(Str::of_bytes(b"fifteen bytes !").heap_size(), 4 + 15);
     }
 
     /// Recorded from Redis 7.4.1: OBJECT ENCODING after SET, INCRBYFLOAT, APPEND, SETRANGE.

@@ -7,6 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use libmimalloc_sys::{
@@ -39,8 +40,9 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
+/// Notes bytes that have come or gone by other ways than `Counted`.
 #[inline]
-fn count(change: isize) {
+pub(super) fn count(change: isize) {
     let untold = UNTOLD.get() + change;
     if untold.abs() < UNTOLD_MAX {
         UNTOLD.set(untold);
@@ -68,6 +70,23 @@ fn is_usual(align: usize, size: usize) -> bool {
     align <= USUAL_ALIGN && align <= size
 }
 
+/// A block whose size is its alignment lies right by itself; mimalloc knows this of small ones, and
+/// takes twice the room for others.
+#[cold]
+fn malloc_aligned(size: usize, align: usize) -> *mut c_void {
+    // SAFETY: as in `alloc`; a block that lies wrong is freed unused.
+    unsafe {
+        if size == align {
+            let block = mi_malloc(size);
+            if block.addr().is_multiple_of(align) {
+                return block;
+            }
+            mi_free(block);
+        }
+        mi_malloc_aligned(size, align)
+    }
+}
+
 // SAFETY: every call goes on to mimalloc; counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counted {
     #[inline]
@@ -75,7 +94,7 @@ unsafe impl GlobalAlloc for Counted {
         let (size, align) = (layout.size(), layout.align());
         // SAFETY: mimalloc takes any size, and any alignment that is a power of two.
         let block = unsafe {
-            if is_usual(align, size) { mi_malloc(size) } else { mi_malloc_aligned(size, align) }
+            if is_usual(align, size) { mi_malloc(size) } else { malloc_aligned(size, align) }
         };
         counted(block.cast(), size as isize)
     }

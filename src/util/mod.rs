@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod buckets;
 pub mod chunked;
+pub mod exact;
 pub mod extended;
 pub mod fetch;
 pub mod glob;

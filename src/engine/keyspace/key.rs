@@ -140,9 +140,9 @@ mod tests {
     fn keys_of_jobs_take_no_memory_of_their_own() {
         let mut prefixes = Recent::default();
         let mut size = |text: &[u8]| Key::new(text, &mut prefixes).heap_size();
-        assert_eq!(size(b"bull:memory:1"), 8 + 13);
+        assert_eq!(size(b"bull:memory:1"), 4 + 13);
         assert_eq!(size(b"bull:memory:2"), 0);
         assert_eq!(size(b"bull:memory:123456"), 0);
-        assert_eq!(size(b"bull:memory:meta"), 8 + 16);
+        assert_eq!(size(b"bull:memory:meta"), 4 + 16);
     }
 }
