@@ -95,7 +95,7 @@ fn set(cx: &mut Ctx, mut args: Args, command: &str) -> Result<usize> {
     let key = args.key();
     let pairs = args.pairs(command)?;
     let mut hash = cx.edit_or_create::<Hash>(key)?;
-    let added = pairs.iter().filter(|[field, value]| hash.set(field, value)).count();
+    let added = hash.set_all(pairs);
     hash.commit("hset");
     Ok(added)
 }

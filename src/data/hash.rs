@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::data::either::{Either, View, ViewMut};
 use crate::data::indexed::Indexed;
 use crate::data::item::Item;
-use crate::data::packed::{self, Packed};
+use crate::data::packed::{self, Head, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
 use crate::util::rng::Rng;
@@ -30,7 +30,7 @@ struct Large {
 }
 
 /// What decides on the encoding reported.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     is_hashtable: bool,
     /// Whether fields have come since the last settling, and how long they or values were.
@@ -123,6 +123,19 @@ impl Hash {
             }
             ViewMut::Large(large) => large.set(field, value),
         }
+    }
+
+    /// Sets fields and returns how many of them are new. The first ones of a hash, as those of a
+    /// job, cost half as much together as one by one.
+    pub fn set_all(&mut self, pairs: &[[&[u8]; 2]]) -> usize {
+        if pairs.len() > 1
+            && self.is_empty()
+            && let Some(packed) = packed_of(pairs)
+        {
+            self.0 = Either::packed(packed);
+            return pairs.len();
+        }
+        pairs.iter().filter(|[field, value]| self.set(field, value)).count()
     }
 
     /// Sets the field only if it is new, and tells whether it was.
@@ -225,6 +238,17 @@ impl Hash {
     }
 }
 
+/// A new hash of pairs, if they fit and each field is there once.
+fn packed_of(pairs: &[[&[u8]; 2]]) -> Option<Packed> {
+    let len: usize = pairs.as_flattened().iter().map(|text| text.len()).sum();
+    if pairs.len() > packed::COUNT_MAX || len > packed::BYTES_MAX {
+        return None;
+    }
+    let mut tally = Tally::default();
+    pairs.iter().for_each(|[field, value]| tally.note(field, value, true));
+    Packed::of_pairs(pairs, tally.head(pairs.len() as u8))
+}
+
 fn find(packed: &Packed, field: &[u8]) -> Option<Place> {
     let Range { start, end } = packed.find(field, 2)?;
     Some(Place { field: start, value: end, end: packed.skip(end) })
@@ -275,12 +299,14 @@ impl Tally {
 
     /// Fields that came or went are counted in passing.
     fn write(self, packed: &mut Packed, change: i8) {
-        let mut head = packed.head();
-        head.flags = (u8::from(self.is_hashtable) * Self::IS_HASHTABLE)
+        let count = packed.head().count.wrapping_add_signed(change);
+        packed.set_head(self.head(count));
+    }
+
+    fn head(self, count: u8) -> Head {
+        let flags = (u8::from(self.is_hashtable) * Self::IS_HASHTABLE)
             | (u8::from(self.has_grown) * Self::HAS_GROWN);
-        head.count = head.count.wrapping_add_signed(change);
-        head.longest = self.longest.try_into().unwrap_or(u16::MAX);
-        packed.set_head(head);
+        Head { flags, count, longest: self.longest.try_into().unwrap_or(u16::MAX) }
     }
 
     fn note(&mut self, field: &[u8], value: &[u8], is_new: bool) {
@@ -389,6 +415,31 @@ mod tests {
                 assert!(hash.remove(&field) && !hash.remove(&field));
             }
             assert!(hash.is_empty() && hash.random(&mut rng).is_none());
+        }
+    }
+
+    #[test]
+    fn fields_at_once_are_as_one_by_one() {
+        let mut rng = Rng::from_seed(2);
+        for variety in [3, 20, 1_000] {
+            for _ in 0..100 {
+                let texts: Vec<_> = (0..2 * rng.below(200))
+                    .map(|_| rng.below(variety).to_string().repeat(1 + rng.below(60)).into_bytes())
+                    .collect();
+                let all: Vec<[&[u8]; 2]> =
+                    texts.chunks(2).map(|pair| [&*pair[0], &*pair[1]]).collect();
+                let (mut at_once, mut one_by_one) = (Hash::new(), Hash::new());
+                for part in all.chunks(1 + rng.below(all.len() + 1)) {
+                    let count =
+                        part.iter().filter(|[field, value]| one_by_one.set(field, value)).count();
+                    assert_eq!(at_once.set_all(part), count);
+                    for hash in [&mut at_once, &mut one_by_one] {
+                        hash.settle(&Limits::default());
+                    }
+                    assert_eq!(at_once.encoding(), one_by_one.encoding());
+                    assert_eq!(pairs(&at_once), pairs(&one_by_one));
+                }
+            }
         }
     }
 
@@ -506,6 +557,6 @@ mod tests {
         // The block's header and the head; then a byte for each of these fields, a length before
         // texts, and what a number needs.
         let values = [1 + 5, 2 + 500, 1 + 6, 1];
-        assert_eq!(hash.heap_size(), 8 + 4 + values.map(|len| 1 + len).iter().sum::<usize>());
+        assert_eq!(hash.heap_size(), 4 + 4 + values.map(|len| 1 + len).iter().sum::<usize>());
     }
 }
