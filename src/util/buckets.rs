@@ -151,8 +151,8 @@ impl Buckets {
     /// Takes out the entries for which `is_taken` holds, into a table of their own.
     pub fn extract(&mut self, is_taken: impl Fn(Entry) -> bool) -> Self {
         let count = self.iter().filter(|&entry| is_taken(entry)).count();
-        let (mut taken, mut kept) = (Self::with_capacity(count), Self::default());
-        kept.resize(self.len - count);
+        let mut taken = Self::with_capacity(count);
+        let mut kept = Self::with_capacity(self.len - count);
         for entry in self.iter() {
             if is_taken(entry) { &mut taken } else { &mut kept }.insert(entry);
         }

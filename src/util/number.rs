@@ -85,9 +85,6 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 /// Reads a double as `strtod` reads the whole text: decimal, hexadecimal or infinity, in any case.
 /// Refused are spaces, NaN, and what is too large or, not being zero, too small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    if let Some(whole) = parse_digits(text) {
-        return Some(whole as f64);
-    }
     let value = round_f64(text)?;
     let (_, magnitude) = extended::split_sign(text);
     // Out of range, Rust rounds to infinity or zero where `strtod` reports an error.
@@ -113,9 +110,9 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
 }
 
 fn round_f64(text: &[u8]) -> Option<f64> {
-    // Most are integers, which become the nearest double as the text itself would.
-    if let Some(integer) = parse_i64(text) {
-        return Some(integer as f64);
+    if let Some(whole) = parse_digits(text) {
+        // The nearest double, as the text itself would become.
+        return Some(whole as f64);
     }
     let (negative, magnitude) = extended::split_sign(text);
     if is_hex(magnitude) {
