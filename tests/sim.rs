@@ -532,9 +532,11 @@ impl Sim {
             return;
         }
         let mut in_lists: HashMap<String, usize> = HashMap::new();
-        for entry in self.engine.keyspace.db(0).iter() {
+        let keyspace = &self.engine.keyspace;
+        for entry in keyspace.db(0).iter() {
             let key = String::from_utf8_lossy(&entry.key.text()).into_owned();
-            let overdue = entry.expires_ms().is_some_and(|at_ms| at_ms < self.now.wall_ms);
+            let expires_ms = keyspace.expires_ms_of(entry);
+            let overdue = expires_ms.is_some_and(|at_ms| at_ms < self.now.wall_ms);
             assert!(!overdue, "{key} outlived its time");
             let is_empty = match &entry.value {
                 Value::Str(_) | Value::Stream(_) => false,

@@ -46,7 +46,7 @@ fn object(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
     reply.status(format!(
         "Value refcount:1 encoding:{} lru_seconds_idle:{}",
         entry.value.encoding(),
-        entry.idle_s(now),
+        entry.usage.idle_s(now),
     ));
     Ok(())
 }

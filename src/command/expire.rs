@@ -70,7 +70,7 @@ pub(super) fn expire_at(cx: &mut Ctx, key: &[u8], at_ms: i64) {
 
 /// Lets a key stay. False if it would have stayed anyway, or if there is none.
 pub(super) fn persist_key(cx: &mut Ctx, key: &[u8]) -> bool {
-    let goes = cx.peek(key).is_some_and(|entry| entry.expires_ms().is_some());
+    let goes = cx.expires_ms(key).is_some();
     if goes {
         cx.set_expiry(key, None);
         cx.changed(key, EventClasses::GENERIC, "persist");
@@ -106,7 +106,7 @@ fn expire_if(
     let condition = Condition::parse(args)?;
     let amount = number::parse_i64(amount).ok_or(Error::NotInteger)?;
     let at_ms = moment.unix_ms(amount, cx.now_ms()).ok_or_else(|| invalid_time(command))?;
-    let is_met = cx.peek(key).is_some_and(|entry| condition.holds(entry.expires_ms(), at_ms));
+    let is_met = cx.exists(key) && condition.holds(cx.expires_ms(key), at_ms);
     if is_met {
         expire_at(cx, key, at_ms);
     }
@@ -192,9 +192,10 @@ fn to_seconds(millis: i64) -> i64 {
 
 /// -2 without a key, -1 without a TTL.
 fn tell(cx: &mut Ctx, mut args: Args, reply: &mut Reply, form: impl Fn(i64) -> i64) -> Result {
-    reply.int(match cx.inspect(args.key()) {
+    let key = args.key();
+    reply.int(match cx.inspect(key) {
         None => -2,
-        Some(entry) => entry.expires_ms().map_or(-1, form),
+        Some(_) => cx.expires_ms(key).map_or(-1, form),
     });
     Ok(())
 }

@@ -53,8 +53,7 @@ fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let pattern = args.key();
     let keyspace = &cx.engine.keyspace;
-    let is_wanted =
-        |entry: &&Entry| admits(pattern, &entry.key.text()) && !entry.is_over(keyspace.now);
+    let is_wanted = |entry: &&Entry| admits(pattern, &entry.key.text()) && !keyspace.is_over(entry);
     let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
     reply.array(wanted.len());
     wanted.iter().for_each(|entry| reply.bulk(&entry.key.text()));
@@ -125,11 +124,12 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if db == cx.db && source == target {
         return Err(Error::SameObject);
     }
-    let copy = cx.read_any(source).map(|entry| (entry.value.clone(), entry.expires_ms()));
+    let copy = cx.read_any(source).map(|entry| entry.value.clone());
+    let expires_ms = cx.expires_ms(source);
     let keyspace = &mut cx.engine.keyspace;
     let copy = copy.filter(|_| replaces || keyspace.peek(db, target).is_none());
     reply.flag(copy.is_some());
-    if let Some((value, expires_ms)) = copy {
+    if let Some(value) = copy {
         keyspace.take(db, target);
         keyspace.put(db, target, value, false);
         keyspace.set_expiry(db, target, expires_ms);

@@ -290,9 +290,10 @@ fn keyspace(engine: &mut Engine, text: &mut Text) {
 const TTL_SAMPLES: usize = 64;
 
 fn average_ttl_ms(engine: &Engine, db: usize) -> i64 {
-    let (db, now_ms) = (engine.keyspace.db(db), engine.keyspace.now.wall_ms);
-    let mut rng = engine.keyspace.rng.clone();
-    let samples = (0..TTL_SAMPLES).filter_map(|_| db.random(&mut rng)?.expires_ms());
+    let keyspace = &engine.keyspace;
+    let (db, now_ms) = (keyspace.db(db), keyspace.now.wall_ms);
+    let mut rng = keyspace.rng.clone();
+    let samples = (0..TTL_SAMPLES).filter_map(|_| keyspace.expires_ms_of(db.random(&mut rng)?));
     let ttls: Vec<i64> = samples.map(|at_ms| (at_ms - now_ms).max(0)).collect();
     ttls.iter().sum::<i64>() / ttls.len().max(1) as i64
 }

@@ -63,7 +63,7 @@ fn idletime(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
              adjust.",
         ));
     }
-    tell(cx, args, reply, |entry, reply| reply.int(entry.idle_s(now) as i64))
+    tell(cx, args, reply, |entry, reply| reply.int(entry.usage.idle_s(now).into()))
 }
 
 fn freq(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -75,5 +75,5 @@ fn freq(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
              some time to adjust.",
         ));
     }
-    tell(cx, args, reply, |entry, reply| reply.int(entry.frequency(now).into()))
+    tell(cx, args, reply, |entry, reply| reply.int(entry.usage.frequency(now).into()))
 }

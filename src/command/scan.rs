@@ -95,7 +95,7 @@ fn scan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let is_wanted = |entry: &Entry| {
         options.admits(&entry.key.text())
             && options.admits_type(entry.value.type_name())
-            && !entry.is_over(keyspace.now)
+            && !keyspace.is_over(entry)
     };
     let mut found = Vec::new();
     let next = keyspace.db(cx.db).scan(cursor, options.count, &mut |entry| {

@@ -9,7 +9,7 @@
 //! A value that did not compress is not tried again until it was touched: all of a prefix that were
 //! last touched before its last pass have been tried.
 
-use super::keyspace::{Keyspace, seconds};
+use super::keyspace::Keyspace;
 use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
 use crate::data::cold::{self, Cold};
@@ -65,7 +65,7 @@ enum Stage {
 }
 
 struct Pass {
-    /// Who was last touched in this second of the wall clock, or before, is cold.
+    /// Who was last touched in this second of the monotonic clock, or before, is cold.
     until_s: u32,
     /// Where the walk stands.
     inner: usize,
@@ -157,7 +157,7 @@ impl Engine {
     pub(super) fn begin_pass(&mut self) {
         self.compaction.seen = activity(&self.keyspace);
         self.compaction.stage = Stage::Passing(Pass {
-            until_s: seconds(self.keyspace.now).saturating_sub(self.config.compact_idle_after_s),
+            until_s: self.keyspace.now.mono_s().saturating_sub(self.config.compact_idle_after_s),
             inner: 0,
             index: 0,
             has_learnt: false,
@@ -208,12 +208,13 @@ impl Pass {
         if !(bounds.text_len_min..=TEXT_LEN_MAX).contains(&text.len()) {
             return 0;
         }
-        if entry.used_s() > self.until_s {
+        let last_s = entry.usage.last_s(keyspace.now);
+        if last_s > self.until_s {
             self.has_warm = true;
             return 0;
         }
         let Some(prefix) = prefix_of(&entry.key.text(), prefixes) else { return 0 };
-        if prefix.tried_s.is_some_and(|tried_s| entry.used_s() <= tried_s) {
+        if prefix.tried_s.is_some_and(|tried_s| last_s <= tried_s) {
             return 0;
         }
         match &mut prefix.stage {

@@ -85,6 +85,11 @@ impl Ctx<'_> {
         self.engine.keyspace.peek(self.db, key)
     }
 
+    /// The wall clock's last millisecond at which a key still exists, if it has a TTL.
+    pub fn expires_ms(&mut self, key: &[u8]) -> Option<i64> {
+        self.engine.keyspace.expires_ms(self.db, key)
+    }
+
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.peek(key).is_some()
     }

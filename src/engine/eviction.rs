@@ -1,8 +1,7 @@
 //! `maxmemory`: which keys go when memory is short.
 
 use super::Engine;
-use super::keyspace::Entry;
-use super::time::Now;
+use super::keyspace::{Entry, Keyspace};
 use crate::config::{EventClasses, Policy};
 
 /// At most so many keys go before one command, so that lowering `maxmemory` cannot stop the world.
@@ -37,17 +36,16 @@ impl Engine {
                 | Policy::VolatileRandom
                 | Policy::VolatileTtl
         );
-        let now = self.keyspace.now;
         let mut rng = self.keyspace.rng.clone();
         let mut worst: Option<(u64, usize, Box<[u8]>)> = None;
         for db in 0..self.keyspace.databases() {
             let inner = self.keyspace.db(db);
             for _ in 0..self.config.maxmemory_samples {
                 let Some(entry) = inner.random(&mut rng) else { break };
-                if is_volatile && entry.expires_ms().is_none() {
+                if is_volatile && self.keyspace.expires_ms_of(entry).is_none() {
                     continue;
                 }
-                let badness = badness(policy, entry, now, rng.next_u64());
+                let badness = badness(policy, &self.keyspace, entry, rng.next_u64());
                 if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
                     worst = Some((badness, db, Box::from(&*entry.key.text())));
                 }
@@ -59,15 +57,15 @@ impl Engine {
 }
 
 /// How much a policy would like to see a key go.
-fn badness(policy: Policy, entry: &Entry, now: Now, random: u64) -> u64 {
-    let idle_s = u64::from(entry.idle_s(now));
+fn badness(policy: Policy, keyspace: &Keyspace, entry: &Entry, random: u64) -> u64 {
+    let idle_s = u64::from(entry.usage.idle_s(keyspace.now));
     match policy {
         Policy::AllKeysLru | Policy::VolatileLru => idle_s,
         // A rarely used key goes first; among equals the one that rested longest.
         Policy::AllKeysLfu | Policy::VolatileLfu => {
-            u64::from(u8::MAX - entry.frequency(now)) << 32 | idle_s
+            u64::from(u8::MAX - entry.usage.frequency(keyspace.now)) << 32 | idle_s
         }
-        Policy::VolatileTtl => u64::MAX - entry.expires_ms().unwrap_or(0).max(0) as u64,
+        Policy::VolatileTtl => u64::MAX - keyspace.expires_ms_of(entry).unwrap_or(0) as u64,
         Policy::AllKeysRandom | Policy::VolatileRandom => random,
         Policy::NoEviction => 0,
     }

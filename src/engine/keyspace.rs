@@ -4,6 +4,7 @@
 //! change becomes known: to WATCH, to parked clients, to the journal and to keyspace events.
 
 mod key;
+mod usage;
 
 use super::ledger::Ledger;
 use super::time::Now;
@@ -23,6 +24,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 pub use key::Key;
+use usage::Usage;
 
 /// A key with its value. There may be millions, so what few have, or what varies in length, stands
 /// elsewhere.
@@ -30,66 +32,18 @@ pub use key::Key;
 pub struct Entry {
     pub key: Key,
     pub value: Value,
-    expiry: Option<Box<Expiry>>,
-    /// Seconds of the wall clock at the last access.
-    used_s: u32,
-    /// How often it was accessed, on a logarithmic scale, as of then.
-    frequency: u8,
+    /// Fires when the key's time has come; the wheel knows when that is.
+    timer: Option<TimerId>,
+    pub usage: Usage,
 }
 
-const _: () = assert!(size_of::<Entry>() == 48);
-
-/// A new key's frequency: it shall not be the first to be evicted.
-const FREQUENCY_NEW: u8 = 5;
-
-/// Each further step of the frequency takes this many accesses more than the step before.
-const FREQUENCY_STEP: usize = 10;
-
-#[derive(Debug, Clone, Copy)]
-struct Expiry {
-    at_ms: i64,
-    timer: TimerId,
-}
+const _: () = assert!(size_of::<Entry>() == 40);
 
 impl Entry {
-    /// The wall clock's last millisecond at which the key still exists.
-    pub fn expires_ms(&self) -> Option<i64> {
-        self.expiry.as_ref().map(|expiry| expiry.at_ms)
-    }
-
-    /// Whether its time has come, so that it no longer exists.
-    pub fn is_over(&self, now: Now) -> bool {
-        self.expiry.as_ref().is_some_and(|expiry| now.wall_ms > expiry.at_ms)
-    }
-
-    /// The wall clock's second of the last access.
-    pub(super) fn used_s(&self) -> u32 {
-        self.used_s
-    }
-
-    /// Seconds since the last access, for OBJECT IDLETIME and LRU eviction.
-    pub fn idle_s(&self, now: Now) -> u32 {
-        seconds(now).saturating_sub(self.used_s)
-    }
-
-    /// For OBJECT FREQ and LFU eviction: each minute without an access takes one away.
-    pub fn frequency(&self, now: Now) -> u8 {
-        let idle_minutes = (seconds(now) / 60).saturating_sub(self.used_s / 60);
-        self.frequency.saturating_sub(u8::try_from(idle_minutes).unwrap_or(u8::MAX))
-    }
-
-    /// Counts an access; the higher the frequency, the less likely it grows.
-    fn count_access(&mut self, now: Now, rng: &mut Rng) {
-        let frequency = self.frequency(now);
-        let steps = usize::from(frequency.saturating_sub(FREQUENCY_NEW));
-        let grows = rng.below(steps * FREQUENCY_STEP + 1) == 0;
-        self.frequency = frequency.saturating_add(u8::from(grows));
-    }
-
     /// Bytes of memory of the key and its value.
     pub fn size(&self) -> usize {
-        let expiry = self.expiry.as_ref().map_or(0, |_| size_of::<Expiry>());
-        size_of::<Self>() + self.key.heap_size() + expiry + self.value.heap_size()
+        let timer = self.timer.map_or(0, |_| Wheel::<KeyRef>::TIMER_SIZE);
+        size_of::<Self>() + self.key.heap_size() + timer + self.value.heap_size()
     }
 }
 
@@ -142,6 +96,8 @@ pub struct Keyspace {
     dbs: Vec<Db>,
     /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
     numbers: Vec<usize>,
+    /// Ticks are the wall clock's milliseconds. A key exists through its last one, and its timer
+    /// fires in the next.
     wheel: Wheel<KeyRef>,
     hasher: Seed,
     /// What the keys of jobs have in common.
@@ -222,7 +178,7 @@ impl Keyspace {
         let hash = self.hasher.hash(key);
         let inner = &self.dbs[self.numbers[db]];
         let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
-        if inner.entries[index].is_over(self.now) {
+        if self.is_over(&inner.entries[index]) {
             self.expire(db, index);
             return None;
         }
@@ -285,9 +241,9 @@ impl Keyspace {
         }
         if self.touching {
             if self.counting {
-                entry.count_access(self.now, &mut self.rng);
+                entry.usage.count(self.now, &mut self.rng);
             }
-            entry.used_s = seconds(self.now);
+            entry.usage.touch(self.now);
         }
         Some(index)
     }
@@ -433,12 +389,11 @@ impl Keyspace {
     /// Gives a value another name, perhaps in another database, with its TTL and what is known of
     /// accesses to it. What bore that name goes. The caller commits both by `changed`.
     pub fn rename(&mut self, (db, key): (usize, &[u8]), (new_db, new_key): (usize, &[u8])) {
-        let Some(expires_ms) = self.peek(db, key).map(Entry::expires_ms) else { return };
+        let expires_ms = self.expires_ms(db, key);
         let Some(old) = self.take(db, key) else { return };
         self.take(new_db, new_key);
         let index = self.insert(new_db, new_key, old.value);
-        let entry = self.entry_mut(new_db, index);
-        (entry.used_s, entry.frequency) = (old.used_s, old.frequency);
+        self.entry_mut(new_db, index).usage = old.usage;
         if let Some(at_ms) = expires_ms {
             self.arm(new_db, index, at_ms);
         }
@@ -450,7 +405,7 @@ impl Keyspace {
         loop {
             let inner = &self.dbs[self.numbers[db]];
             let index = inner.table.random(&mut self.rng)?;
-            if !inner.entries[index].is_over(self.now) {
+            if !self.is_over(&inner.entries[index]) {
                 return Some(self.entry(db, index));
             }
             self.expire(db, index);
@@ -461,6 +416,23 @@ impl Keyspace {
     pub fn changed(&mut self, db: usize, key: &[u8], class: EventClasses, event: &'static str) {
         self.ledger.changed(db, key);
         self.ledger.event(class, event, db, key);
+    }
+
+    /// The wall clock's last millisecond at which this key still exists, if it has a TTL.
+    pub fn expires_ms_of(&self, entry: &Entry) -> Option<i64> {
+        entry.timer.map(|timer| self.wheel.deadline(timer) as i64 - 1)
+    }
+
+    /// Whether the time of this key has come, so that it no longer exists.
+    #[inline]
+    pub fn is_over(&self, entry: &Entry) -> bool {
+        entry.timer.is_some() && self.expires_ms_of(entry) < Some(self.now.wall_ms)
+    }
+
+    /// As `expires_ms_of`; None as well if there is no key.
+    pub fn expires_ms(&mut self, db: usize, key: &[u8]) -> Option<i64> {
+        let index = self.find(db, key)?;
+        self.expires_ms_of(self.entry(db, index))
     }
 
     /// Sets or removes the moment after which a key no longer exists. False if there is no key.
@@ -475,21 +447,13 @@ impl Keyspace {
 
     /// Removes the keys whose time has come, at most `budget`; returns how many.
     pub fn expire_due(&mut self, budget: usize) -> usize {
-        // A key exists through its last millisecond, so its timer is set one later.
         let mut due = Vec::new();
         self.wheel.expire(self.now.wall_ms.max(0) as u64, budget, &mut |key| due.push(key));
         for &KeyRef { db, index } in &due {
-            let number = self.numbers.iter().position(|&inner| inner == db as usize);
-            let entry = &mut self.dbs[db as usize].entries[index];
-            let at_ms = entry.expiry.take().map_or(i64::MIN, |expiry| expiry.at_ms);
+            self.dbs[db as usize].entries[index].timer = None;
             self.dbs[db as usize].expiring -= 1;
-            let Some(number) = number else { continue };
-            if self.now.wall_ms > at_ms {
-                self.expire(number, index);
-            } else {
-                // The wall clock was set back since.
-                self.arm(number, index, at_ms);
-            }
+            let number = self.numbers.iter().position(|&inner| inner == db as usize);
+            self.expire(number.expect("every database has a number"), index);
         }
         due.len()
     }
@@ -503,8 +467,8 @@ impl Keyspace {
     pub fn flush(&mut self, db: usize) -> usize {
         let inner = &mut self.dbs[self.numbers[db]];
         for (_, entry) in inner.entries.iter() {
-            if let Some(expiry) = &entry.expiry {
-                self.wheel.cancel(expiry.timer);
+            if let Some(timer) = entry.timer {
+                self.wheel.cancel(timer);
             }
         }
         let flushed = std::mem::take(inner);
@@ -549,9 +513,8 @@ impl Keyspace {
 
     fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
         let hash = self.hasher.hash(key);
-        let (used_s, frequency) = (seconds(self.now), FREQUENCY_NEW);
         let key = Key::new(key, &mut self.prefixes);
-        let entry = Entry { key, value, expiry: None, used_s, frequency };
+        let entry = Entry { key, value, timer: None, usage: Usage::new(self.now) };
         let inner = &mut self.dbs[self.numbers[db]];
         let index = inner.entries.insert(entry);
         inner.table.insert(hash, index);
@@ -574,16 +537,16 @@ impl Keyspace {
 
     fn arm(&mut self, db: usize, index: u32, at_ms: i64) {
         let inner = self.numbers[db];
-        let due = at_ms.saturating_add(1).max(0) as u64;
+        let due = at_ms.max(0) as u64 + 1;
         let timer = self.wheel.insert(due, KeyRef { db: inner as u32, index });
-        self.dbs[inner].entries[index].expiry = Some(Box::new(Expiry { at_ms, timer }));
+        self.dbs[inner].entries[index].timer = Some(timer);
         self.dbs[inner].expiring += 1;
     }
 
     #[inline]
     fn disarm(&mut self, db: usize, index: u32) {
-        if let Some(expiry) = self.entry_mut(db, index).expiry.take() {
-            self.disarmed(db, expiry.timer);
+        if let Some(timer) = self.entry_mut(db, index).timer.take() {
+            self.disarmed(db, timer);
         }
     }
 
@@ -592,11 +555,6 @@ impl Keyspace {
         let inner = self.numbers[db];
         self.dbs[inner].expiring -= 1;
     }
-}
-
-/// The wall clock in seconds, as entries keep it, which 32 bits hold until 2106.
-pub(super) fn seconds(now: Now) -> u32 {
-    (now.wall_ms / 1000) as u32
 }
 
 /// A key's value in the hands of a handler: the only way to change one.

@@ -10,6 +10,13 @@ pub struct Now {
     pub mono_us: u64,
 }
 
+impl Now {
+    /// The monotonic clock in whole seconds, which 32 bits hold for 136 years.
+    pub fn mono_s(self) -> u32 {
+        (self.mono_us / 1_000_000) as u32
+    }
+}
+
 /// When the engine next wants `tick`, on whichever clock comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deadline {

@@ -10,15 +10,18 @@
 //! Each slot is a ring through a sentinel, so that a timer is unhooked without knowing its slot.
 //! Timers with equal deadlines always share a slot, which keeps their order through each cascade.
 
+use std::num::NonZeroU32;
+
 const DIGIT_BITS: u32 = 6;
 const SLOTS_PER_LEVEL: u32 = 1 << DIGIT_BITS;
 const LEVELS: u32 = u64::BITS.div_ceil(DIGIT_BITS);
 const SLOTS: u32 = LEVELS * SLOTS_PER_LEVEL;
 const NONE: u32 = u32::MAX;
 
-/// Names a timer until it fires or is cancelled.
+/// Names a timer until it fires or is cancelled. Places of timers lie behind the slots' sentinels,
+/// so that none is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimerId(u32);
+pub struct TimerId(NonZeroU32);
 
 #[derive(Clone, Debug)]
 pub struct Wheel<T> {
@@ -49,6 +52,9 @@ struct Timer<T> {
 }
 
 impl<T: Copy> Wheel<T> {
+    /// Bytes of memory a timer.
+    pub const TIMER_SIZE: usize = size_of::<Link>() + size_of::<Timer<T>>();
+
     pub fn new(now: u64) -> Self {
         Self {
             elapsed: now,
@@ -85,24 +91,25 @@ impl<T: Copy> Wheel<T> {
         };
         self.link(id, self.slot_for_new(deadline));
         self.len += 1;
-        TimerId(id)
+        TimerId(NonZeroU32::new(id).expect("sentinels come first"))
     }
 
     /// The timer must be alive: its id is forgotten when it fires.
     pub fn cancel(&mut self, id: TimerId) -> T {
-        self.unlink(id.0);
-        self.release(id.0)
+        self.unlink(id.0.get());
+        self.release(id.0.get())
     }
 
     /// As cancelled and inserted anew: behind others with that deadline.
     pub fn rearm(&mut self, id: TimerId, deadline: u64) {
-        self.unlink(id.0);
-        self.timer_mut(id.0).deadline = deadline;
-        self.link(id.0, self.slot_for_new(deadline));
+        let id = id.0.get();
+        self.unlink(id);
+        self.timer_mut(id).deadline = deadline;
+        self.link(id, self.slot_for_new(deadline));
     }
 
     pub fn deadline(&self, id: TimerId) -> u64 {
-        self.timer(id.0).deadline
+        self.timer(id.0.get()).deadline
     }
 
     /// When `pop_due` has something to do: at the next deadline, or before it to cascade.
