@@ -141,11 +141,10 @@ impl Buckets {
         true
     }
 
-    /// Lets the entry stand for another index. It must be there.
-    pub fn replace(&mut self, entry: Entry, index: u32) {
-        let found = self.locate(entry.tag, |other| other == entry.index);
-        let (bucket, at) = found.expect("the entry that changes is in the table");
-        self.buckets[bucket].indices[at] = index;
+    /// As `find`, to let the entry stand for another index.
+    pub fn find_mut(&mut self, tag: u32, is_it: impl FnMut(u32) -> bool) -> Option<&mut u32> {
+        let (bucket, at) = self.locate(tag, is_it)?;
+        Some(&mut self.buckets[bucket].indices[at])
     }
 
     /// Takes out the entries for which `is_taken` holds, into a table of their own.

@@ -118,11 +118,17 @@ impl Table {
         true
     }
 
+    /// As `find`, to let the entry stand for another index.
+    pub fn find_mut(&mut self, hash: u64, is_equal: impl FnMut(u32) -> bool) -> Option<&mut u32> {
+        let tag = tag_of(hash);
+        let &at = self.directory.get(place(tag, self.depth))?;
+        self.segments[at as usize].entries.find_mut(tag, is_equal)
+    }
+
     /// The entry moved: from now on it is found under another index.
     pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        let tag = tag_of(hash);
-        let at = self.segment_index(tag);
-        self.segments[at].entries.replace(Entry { tag, index: old }, new);
+        let index = self.find_mut(hash, |index| index == old);
+        *index.expect("the entry that moves is in the table") = new;
     }
 
     /// All indices, in no order.

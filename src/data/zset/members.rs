@@ -15,6 +15,9 @@ pub(super) struct Key(u64);
 const TEXT: u64 = 1;
 const SLOT_BITS: u64 = (u32::MAX as u64) & !TEXT;
 
+/// In which numbers that hash alike differ: four that follow one another (see `leaves`).
+const BESIDE_BITS: u64 = 0b110;
+
 impl Key {
     fn slot(self) -> Option<usize> {
         (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as usize)
@@ -29,7 +32,20 @@ impl Key {
     pub fn hash(self) -> u64 {
         match self.slot() {
             Some(_) => self.0,
-            None => hash(&self.0.to_le_bytes()),
+            None => hash(&(self.0 & !BESIDE_BITS).to_le_bytes()),
+        }
+    }
+
+    /// Whether this is another one that hashes alike.
+    pub fn is_beside(self, other: Self) -> bool {
+        (self.0 ^ other.0) & !BESIDE_BITS == 0
+    }
+
+    /// One of four bits, which tells it from others that hash alike.
+    pub fn bit(self) -> u32 {
+        match self.0 & TEXT {
+            0 => 1 << ((self.0 & BESIDE_BITS) >> 1),
+            _ => 1,
         }
     }
 }
@@ -38,8 +54,8 @@ impl Key {
 #[derive(Clone, Copy)]
 pub(super) struct Probe<'a> {
     pub text: &'a [u8],
-    /// The key, but for the slot.
-    key: Key,
+    /// But for the slot.
+    pub key: Key,
     /// The bits of a key that are not a slot.
     told_by: u64,
 }
@@ -51,10 +67,6 @@ impl<'a> Probe<'a> {
             None => (hash(text) & !SLOT_BITS | TEXT, !SLOT_BITS),
         };
         Self { text, key: Key(key), told_by }
-    }
-
-    pub fn hash(&self) -> u64 {
-        self.key.hash()
     }
 
     /// Whether the key is nearly certainly this member's.
