@@ -110,6 +110,7 @@ export const TABLES = [
       row('idleMs', 'longest wait for a PONG, idle: ms', 2, LESS),
       ...[
         ['growKeys', '0 to 5 M keys'],
+        ['growTtls', '... each of which gets a TTL'],
         ...['List', 'Hash', 'Set', 'Zset'].flatMap((type) => [
           [`grow${type}`, `${type.toLowerCase()} to 1 M elements`],
           [`delete${type}`, `${type.toLowerCase()} of 1 M elements is deleted`],

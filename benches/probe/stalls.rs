@@ -1,5 +1,5 @@
-//! The longest that a client has waited for a PONG: on an idle server, while keys come to be, and
-//! while a large list, hash, set and sorted set grow and are deleted. It asks some thousand times
+//! The longest that a client has waited for a PONG: on an idle server, while a large list, hash, set
+//! and sorted set grow and are deleted, while keys come to be, and while these get a TTL. It asks some thousand times
 //! a second and runs before other programs where it may (`nice`), since its waits for a processor
 //! count as well.
 
@@ -17,7 +17,7 @@ const IDLE_TIME: Duration = Duration::from_secs(3);
 const AFTER_TIME: Duration = Duration::from_millis(200);
 const NICENESS: i32 = -10;
 
-/// A request that adds one element, whose place is given as text.
+/// A request that adds one element or TTL, whose place is given as text.
 type Adds = fn(&mut Vec<u8>, &str);
 
 const COLLECTIONS: [(&str, Adds); 4] = [
@@ -48,6 +48,10 @@ pub fn measure(server: &Server, keys: usize, elements: usize) -> io::Result<()> 
     let set: Adds = |out, place| write_request(out, &["SET", &format!("key:{place}"), "value"]);
     let grow = pinging(server, || send_all(&mut client, keys, set, |_| "+OK\r\n".into()))?;
     report("growKeysMs", grow);
+    let expire: Adds =
+        |out, place| write_request(out, &["PEXPIRE", &format!("key:{place}"), "3600000"]);
+    let grow = pinging(server, || send_all(&mut client, keys, expire, |_| ":1\r\n".into()))?;
+    report("growTtlsMs", grow);
     Ok(())
 }
 

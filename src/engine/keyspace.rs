@@ -426,7 +426,7 @@ impl Keyspace {
     /// Whether the time of this key has come, so that it no longer exists.
     #[inline]
     pub fn is_over(&self, entry: &Entry) -> bool {
-        entry.timer.is_some() && self.expires_ms_of(entry) < Some(self.now.wall_ms)
+        self.expires_ms_of(entry).is_some_and(|at_ms| at_ms < self.now.wall_ms)
     }
 
     /// As `expires_ms_of`; None as well if there is no key.

@@ -9,8 +9,11 @@
 //!
 //! Each slot is a ring through a sentinel, so that a timer is unhooked without knowing its slot.
 //! Timers with equal deadlines always share a slot, which keeps their order through each cascade.
+//! Places of timers are used again; more come a chunk at a time, so that no insertion moves them.
 
 use std::num::NonZeroU32;
+
+use super::chunked::Chunked;
 
 const DIGIT_BITS: u32 = 6;
 const SLOTS_PER_LEVEL: u32 = 1 << DIGIT_BITS;
@@ -30,9 +33,10 @@ pub struct Wheel<T> {
     /// A bit for each level that has a timer, and for each such level one for each slot.
     levels_occupied: u16,
     slots_occupied: [u64; LEVELS as usize],
-    /// First the sentinels of all slots, then the timers; free ones are chained by `next`.
-    links: Vec<Link>,
-    timers: Vec<Timer<T>>,
+    /// By number; timers are numbered behind them.
+    sentinels: [Link; SLOTS as usize],
+    /// Free ones are chained by `next`.
+    timers: Chunked<Timer<T>>,
     free: u32,
     /// The slot that the present has reached and that is not yet emptied into lower levels.
     cascading: Option<u32>,
@@ -47,21 +51,29 @@ struct Link {
 
 #[derive(Clone, Copy, Debug)]
 struct Timer<T> {
+    link: Link,
     deadline: u64,
     payload: T,
 }
 
+impl Link {
+    /// A ring of its own.
+    fn alone(id: u32) -> Self {
+        Self { prev: id, next: id }
+    }
+}
+
 impl<T: Copy> Wheel<T> {
     /// Bytes of memory a timer.
-    pub const TIMER_SIZE: usize = size_of::<Link>() + size_of::<Timer<T>>();
+    pub const TIMER_SIZE: usize = size_of::<Timer<T>>();
 
     pub fn new(now: u64) -> Self {
         Self {
             elapsed: now,
             levels_occupied: 0,
             slots_occupied: [0; LEVELS as usize],
-            links: (0..SLOTS).map(|slot| Link { prev: slot, next: slot }).collect(),
-            timers: Vec::new(),
+            sentinels: std::array::from_fn(|slot| Link::alone(slot as u32)),
+            timers: Chunked::default(),
             free: NONE,
             cascading: None,
             len: 0,
@@ -78,17 +90,17 @@ impl<T: Copy> Wheel<T> {
 
     /// A deadline that has passed is due at once.
     pub fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
-        let timer = Timer { deadline, payload };
-        let id = self.free;
-        let id = if id == NONE {
-            self.links.push(Link { prev: NONE, next: NONE });
-            self.timers.push(timer);
-            self.links.len() as u32 - 1
-        } else {
-            self.free = self.links[id as usize].next;
-            *self.timer_mut(id) = timer;
-            id
+        let id = match self.free {
+            NONE => SLOTS + self.timers.len() as u32,
+            free => free,
         };
+        let timer = Timer { link: Link::alone(id), deadline, payload };
+        if self.free == NONE {
+            self.timers.push(timer);
+        } else {
+            self.free = self.timer(id).link.next;
+            *self.timer_mut(id) = timer;
+        }
         self.link(id, self.slot_for_new(deadline));
         self.len += 1;
         TimerId(NonZeroU32::new(id).expect("sentinels come first"))
@@ -141,7 +153,7 @@ impl<T: Copy> Wheel<T> {
                 continue;
             }
             *steps = steps.checked_sub(1)?;
-            let id = self.links[slot as usize].next;
+            let id = self.sentinels[slot as usize].next;
             self.unlink(id);
             return Some(self.release(id));
         }
@@ -154,15 +166,11 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    pub fn heap_size(&self) -> usize {
-        self.links.capacity() * size_of::<Link>() + self.timers.capacity() * size_of::<Timer<T>>()
-    }
-
     /// Empties the slot into lower levels; `None` when the steps ran out before that.
     fn cascade(&mut self, slot: u32, steps: &mut usize) -> Option<()> {
         while !self.is_vacant(slot) {
             *steps = steps.checked_sub(1)?;
-            let id = self.links[slot as usize].next;
+            let id = self.sentinels[slot as usize].next;
             self.unlink(id);
             self.link(id, self.slot_of(self.timer(id).deadline));
         }
@@ -174,12 +182,12 @@ impl<T: Copy> Wheel<T> {
     fn rewind(&mut self, now: u64) {
         let mut ids = Vec::with_capacity(self.len);
         for slot in 0..SLOTS {
-            let mut id = self.links[slot as usize].next;
+            let mut id = self.sentinels[slot as usize].next;
             while id != slot {
                 ids.push(id);
-                id = self.links[id as usize].next;
+                id = self.timer(id).link.next;
             }
-            self.links[slot as usize] = Link { prev: slot, next: slot };
+            self.sentinels[slot as usize] = Link::alone(slot);
         }
         self.levels_occupied = 0;
         self.slots_occupied = [0; LEVELS as usize];
@@ -203,7 +211,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn is_vacant(&self, slot: u32) -> bool {
-        self.links[slot as usize].next == slot
+        self.sentinels[slot as usize].next == slot
     }
 
     /// While a slot cascades, new timers of its span queue behind those still in it.
@@ -224,19 +232,19 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn link(&mut self, id: u32, slot: u32) {
-        let last = self.links[slot as usize].prev;
-        self.links[id as usize] = Link { prev: last, next: slot };
-        self.links[last as usize].next = id;
-        self.links[slot as usize].prev = id;
+        let last = self.sentinels[slot as usize].prev;
+        self.timer_mut(id).link = Link { prev: last, next: slot };
+        self.link_mut(last).next = id;
+        self.sentinels[slot as usize].prev = id;
         let level = slot / SLOTS_PER_LEVEL;
         self.slots_occupied[level as usize] |= 1 << (slot % SLOTS_PER_LEVEL);
         self.levels_occupied |= 1 << level;
     }
 
     fn unlink(&mut self, id: u32) {
-        let Link { prev, next } = self.links[id as usize];
-        self.links[prev as usize].next = next;
-        self.links[next as usize].prev = prev;
+        let Link { prev, next } = self.timer(id).link;
+        self.link_mut(prev).next = next;
+        self.link_mut(next).prev = prev;
         // Only a sentinel can be on both sides.
         if prev == next {
             let level = prev / SLOTS_PER_LEVEL;
@@ -247,10 +255,19 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn release(&mut self, id: u32) -> T {
-        self.links[id as usize].next = self.free;
-        self.free = id;
+        let free = std::mem::replace(&mut self.free, id);
         self.len -= 1;
-        self.timer(id).payload
+        let timer = self.timer_mut(id);
+        timer.link.next = free;
+        timer.payload
+    }
+
+    /// Of a sentinel or a timer.
+    fn link_mut(&mut self, id: u32) -> &mut Link {
+        match self.sentinels.get_mut(id as usize) {
+            Some(link) => link,
+            None => &mut self.timers[(id - SLOTS) as usize].link,
+        }
     }
 
     fn timer(&self, id: u32) -> &Timer<T> {
