@@ -23,7 +23,7 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
 ]);
 
 fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let deleted = args.filter(|key| cx.remove(key, "del").is_some()).count();
+    let deleted = args.filter(|key| cx.remove(key, "del")).count();
     reply.count(deleted);
     Ok(())
 }
@@ -130,7 +130,7 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let copy = copy.filter(|_| replaces || keyspace.peek(db, target).is_none());
     reply.flag(copy.is_some());
     if let Some(value) = copy {
-        keyspace.take(db, target);
+        keyspace.remove(db, target);
         keyspace.put(db, target, value, false);
         keyspace.set_expiry(db, target, expires_ms);
         keyspace.changed(db, target, EventClasses::GENERIC, "copy_to");

@@ -69,7 +69,7 @@ impl Usage {
     /// All but keys and values.
     pub fn overhead(&self) -> u64 {
         let databases: u64 = self.databases.iter().map(|(_, bytes)| bytes).sum();
-        self.startup + self.clients + self.lua + self.scripts + databases
+        self.startup + self.clients + self.lua + databases
     }
 
     pub fn dataset(&self) -> u64 {

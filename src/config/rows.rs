@@ -25,6 +25,7 @@ const CLUSTER: &str = "there is no cluster yet";
 const DIR: &str = "the working directory stays as it was at the start";
 const DISK: &str = "nothing is written to disk yet";
 const EVICTION: &str = "eviction has no finer controls yet";
+const FREED: &str = "large values are freed piece by piece in any case";
 const FREEING: &str = "memory is given back at once and never moved";
 const LATENCY: &str = "latencies are not kept yet";
 const LISTS: &str = "lists are never compressed";
@@ -131,11 +132,11 @@ pub static ROWS: &[Row] = &[
     row("lfu-decay-time",                     Integer(0, INT),            Kept("1"),                               Live,    Known,  EVICTION),
     row("active-expire-effort",               Integer(1, 10),             Kept("1"),                               Live,    Known,  TIMERS),
     row("activerehashing",                    YesNo,                      Kept("yes"),                             Live,    Known,  TIMERS),
-    row("lazyfree-lazy-eviction",             YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
-    row("lazyfree-lazy-expire",               YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
-    row("lazyfree-lazy-server-del",           YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
-    row("lazyfree-lazy-user-del",             YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
-    row("lazyfree-lazy-user-flush",           YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
+    row("lazyfree-lazy-eviction",             YesNo,                      Kept("no"),                              Live,    Known,  FREED),
+    row("lazyfree-lazy-expire",               YesNo,                      Kept("no"),                              Live,    Known,  FREED),
+    row("lazyfree-lazy-server-del",           YesNo,                      Kept("no"),                              Live,    Known,  FREED),
+    row("lazyfree-lazy-user-del",             YesNo,                      Kept("no"),                              Live,    Known,  FREED),
+    row("lazyfree-lazy-user-flush",           YesNo,                      Kept("no"),                              Live,    Known,  FREED),
     row("replica-lazy-flush",                 YesNo,                      Kept("no"),                              Live,    Known,  FREEING).alias("slave-lazy-flush"),
     row("activedefrag",                       YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
     row("active-defrag-ignore-bytes",         Memory(1, MAX),             Kept("104857600"),                       Live,    Known,  FREEING),

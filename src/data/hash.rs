@@ -61,6 +61,20 @@ impl Hash {
         self.len() == 0
     }
 
+    /// See `Value::pieces`.
+    pub(super) fn pieces(&self) -> usize {
+        match self.0.view() {
+            View::Packed(_) => 0,
+            View::Large(large) => large.pairs.len(),
+        }
+    }
+
+    pub(super) fn crumble(&mut self, count: usize) {
+        if let ViewMut::Large(large) = self.0.view_mut() {
+            large.pairs.crumble(count);
+        }
+    }
+
     /// Its fields if they are looked up by a table. If not, asks for them.
     pub(super) fn large(&self) -> Option<&Indexed<Str>> {
         match self.0.view() {

@@ -77,6 +77,11 @@ impl<V> Indexed<V> {
         }
     }
 
+    /// Drops the last entries, so many at most. They are not looked up any more, nor is anything.
+    pub fn crumble(&mut self, count: usize) {
+        (0..count).for_each(|_| drop(self.entries.pop()));
+    }
+
     /// As `Table::scan`.
     pub fn scan<'a>(
         &'a self,

@@ -134,6 +134,27 @@ impl Value {
         }
     }
 
+    /// What freeing it gives back piece by piece, where that takes long: lists and streams are few
+    /// pieces, and large ones.
+    pub fn pieces(&self) -> usize {
+        match self {
+            Value::Hash(it) => it.pieces(),
+            Value::Set(it) => it.pieces(),
+            Value::Zset(it) => it.pieces(),
+            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => 0,
+        }
+    }
+
+    /// Frees some of its pieces, about so many. It is good for nothing but that from then on.
+    pub fn crumble(&mut self, count: usize) {
+        match self {
+            Value::Hash(it) => it.crumble(count),
+            Value::Set(it) => it.crumble(count),
+            Value::Zset(it) => it.crumble(count),
+            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => {}
+        }
+    }
+
     /// Bytes of memory that the value holds beyond its own slot.
     pub fn heap_size(&self) -> usize {
         match self {

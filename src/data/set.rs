@@ -68,6 +68,20 @@ impl Set {
         self.len() == 0
     }
 
+    /// See `Value::pieces`.
+    pub(super) fn pieces(&self) -> usize {
+        match self.0.view() {
+            View::Packed(_) => 0,
+            View::Large(large) => large.members.len(),
+        }
+    }
+
+    pub(super) fn crumble(&mut self, count: usize) {
+        if let ViewMut::Large(large) = self.0.view_mut() {
+            large.members.crumble(count);
+        }
+    }
+
     pub fn contains(&self, member: &[u8]) -> bool {
         match self.layout() {
             Layout::Integers(integers) => {

@@ -99,6 +99,15 @@ impl Zset {
         self.len() == 0
     }
 
+    /// See `Value::pieces`.
+    pub(super) fn pieces(&self) -> usize {
+        self.body.members.text_count()
+    }
+
+    pub(super) fn crumble(&mut self, count: usize) {
+        self.body.members.crumble(count);
+    }
+
     pub(super) fn first_step<'a>(&self, member: &'a [u8], score: Option<f64>) -> Option<Step<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
         let probe = Probe::new(member);

@@ -10,7 +10,7 @@
 //! last touched before its last pass have been tried.
 
 use super::keyspace::Keyspace;
-use super::time::{Now, mono_tick};
+use super::time::mono_tick;
 use super::{Alarm, Engine};
 use crate::data::cold::{self, Cold};
 use crate::util::zstd::{Compressing, Dictionary, TEXT_LEN_MAX};
@@ -109,14 +109,12 @@ impl Default for Compaction {
 }
 
 impl Engine {
-    /// Whether `rest` has something to do.
-    pub fn wants_rest(&self) -> bool {
+    pub(super) fn is_passing(&self) -> bool {
         matches!(self.compaction.stage, Stage::Passing(_))
     }
 
-    /// To be called while nobody asks for anything: a slice of the pass under way.
-    pub fn rest(&mut self, now: Now) {
-        self.set_now(now);
+    /// A slice of the pass under way.
+    pub(super) fn go_on_passing(&mut self) {
         let Stage::Passing(pass) = &mut self.compaction.stage else { return };
         if self.config.compact_idle_after_s == 0 {
             self.compaction.stage = Stage::Asleep;

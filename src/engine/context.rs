@@ -127,11 +127,13 @@ impl Ctx<'_> {
         self.engine.keyspace.changed(self.db, key, class, event);
     }
 
-    /// Removes a key and makes it known by `event`; returns what it held.
-    pub fn remove(&mut self, key: &[u8], event: &'static str) -> Option<Entry> {
-        let entry = self.engine.keyspace.take(self.db, key)?;
-        self.engine.keyspace.changed(self.db, key, EventClasses::GENERIC, event);
-        Some(entry)
+    /// Removes a key and makes it known by `event`; tells whether it was there.
+    pub fn remove(&mut self, key: &[u8], event: &'static str) -> bool {
+        let was_there = self.engine.keyspace.remove(self.db, key);
+        if was_there {
+            self.engine.keyspace.changed(self.db, key, EventClasses::GENERIC, event);
+        }
+        was_there
     }
 
     /// Sets or removes a key's TTL, without a word to anybody.

@@ -14,8 +14,12 @@ impl Engine {
             if self.facts.allocated_bytes() <= self.config.maxmemory {
                 return true;
             }
+            if self.keyspace.has_doomed() {
+                self.keyspace.free_some();
+                continue;
+            }
             let Some((db, key)) = self.choose_victim() else { return false };
-            self.keyspace.take(db, &key);
+            self.keyspace.remove(db, &key);
             self.keyspace.ledger.journal.append(db, &[b"DEL", &key]);
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;

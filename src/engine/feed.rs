@@ -22,7 +22,7 @@ impl Engine {
         let kept = client.parser.take().or_else(|| self.parser.take());
         let mut parser = kept.unwrap_or_default();
         let (used, has_more) = self.feed_requests(id, input, &mut parser);
-        self.stir_compaction();
+        self.end_turn();
         self.stats.bytes_in += used as u64;
         let Some(client) = self.clients.get_mut(id) else { return gone };
         let keeper = if parser.is_between() { &mut self.parser } else { &mut client.parser };

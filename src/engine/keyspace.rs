@@ -84,6 +84,9 @@ impl Db {
     }
 }
 
+/// So many pieces of a value are freed at a time: 0.1 ms.
+const PIECES_MAX: usize = 4_096;
+
 /// Where the wheel finds a key again.
 #[derive(Clone, Copy, Debug)]
 struct KeyRef {
@@ -117,6 +120,8 @@ pub struct Keyspace {
     pub touching: bool,
     /// Whether accesses are counted: only for a policy that goes by their frequency.
     pub counting: bool,
+    /// Large values that were removed, and are freed piece by piece.
+    doomed: Vec<Value>,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
     /// Values frozen and thawed since start.
@@ -143,6 +148,7 @@ impl Keyspace {
             misses: 0,
             touching: true,
             counting: false,
+            doomed: Vec::new(),
             zstd: None,
             frozen_count: 0,
             thawed_count: 0,
@@ -370,8 +376,8 @@ impl Keyspace {
                 if !keep_ttl {
                     self.disarm(db, index);
                 }
-                // The old value may be large: it is dropped here, at the end of its use.
-                self.entry_mut(db, index).value = value;
+                let old = std::mem::replace(&mut self.entry_mut(db, index).value, value);
+                self.discard(old);
             }
             None => {
                 self.insert(db, key, value);
@@ -380,18 +386,43 @@ impl Keyspace {
         }
     }
 
-    /// Removes a key and returns its entry. The caller commits by `changed`.
-    pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
-        let index = self.find(db, key)?;
-        Some(self.detach(db, index))
+    /// Whether the key was there, and has been removed. The caller commits by `changed`.
+    pub fn remove(&mut self, db: usize, key: &[u8]) -> bool {
+        let Some(index) = self.find(db, key) else { return false };
+        let entry = self.detach(db, index);
+        self.discard(entry.value);
+        true
+    }
+
+    fn discard(&mut self, value: Value) {
+        if value.pieces() > PIECES_MAX {
+            self.doomed.push(value);
+        }
+    }
+
+    /// Whether `free_some` has something to do.
+    #[inline]
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    /// Frees some of what was removed.
+    pub fn free_some(&mut self) {
+        if let Some(value) = self.doomed.last_mut() {
+            value.crumble(PIECES_MAX);
+            if value.pieces() == 0 {
+                self.doomed.pop();
+            }
+        }
     }
 
     /// Gives a value another name, perhaps in another database, with its TTL and what is known of
     /// accesses to it. What bore that name goes. The caller commits both by `changed`.
     pub fn rename(&mut self, (db, key): (usize, &[u8]), (new_db, new_key): (usize, &[u8])) {
         let expires_ms = self.expires_ms(db, key);
-        let Some(old) = self.take(db, key) else { return };
-        self.take(new_db, new_key);
+        let Some(index) = self.find(db, key) else { return };
+        let old = self.detach(db, index);
+        self.remove(new_db, new_key);
         let index = self.insert(new_db, new_key, old.value);
         self.entry_mut(new_db, index).usage = old.usage;
         if let Some(at_ms) = expires_ms {
@@ -531,6 +562,7 @@ impl Keyspace {
 
     fn expire(&mut self, db: usize, index: u32) {
         let entry = self.detach(db, index);
+        self.discard(entry.value);
         self.expired_count += 1;
         self.ledger.expired(db, &entry.key.text());
     }
@@ -669,5 +701,59 @@ impl<T: Typed> Drop for Edit<'_, T> {
         if self.created {
             self.keyspace.detach(self.db, self.index);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Hash, Set, Str, Zset};
+
+    const LEN: usize = 10_000;
+
+    fn hash(len: usize) -> Value {
+        let mut hash = Hash::new();
+        (0..len).for_each(|at| _ = hash.set(at.to_string().as_bytes(), b"value"));
+        hash.wrap()
+    }
+
+    fn keyspace() -> Keyspace {
+        Keyspace::new(1, Limits::default(), Rng::from_seed(1), Now::default())
+    }
+
+    /// Frees all that was removed; returns in how many steps.
+    fn steps(keyspace: &mut Keyspace) -> usize {
+        std::iter::from_fn(|| keyspace.has_doomed().then(|| keyspace.free_some())).count()
+    }
+
+    #[test]
+    fn large_values_are_freed_piece_by_piece() {
+        let (mut set, mut zset) = (Set::new(), Zset::new());
+        for at in 0..LEN {
+            set.add(format!("member {at}").as_bytes());
+            zset.insert(format!("member {at}").as_bytes(), at as f64);
+        }
+        for value in [hash(LEN), set.wrap(), zset.wrap()] {
+            let mut keyspace = keyspace();
+            keyspace.put(0, b"large", value, false);
+            assert!(keyspace.remove(0, b"large") && keyspace.is_empty());
+            assert_eq!(steps(&mut keyspace), LEN.div_ceil(PIECES_MAX));
+        }
+        let mut keyspace = keyspace();
+        keyspace.put(0, b"small", hash(PIECES_MAX), false);
+        assert!(keyspace.remove(0, b"small") && !keyspace.remove(0, b"small"));
+        assert_eq!(steps(&mut keyspace), 0);
+    }
+
+    #[test]
+    fn what_is_replaced_or_expires_is_freed_as_well() {
+        let mut keyspace = keyspace();
+        keyspace.put(0, b"replaced", hash(LEN), false);
+        keyspace.put(0, b"replaced", Str::of_bytes(b"text").wrap(), false);
+        keyspace.put(0, b"expires", hash(LEN), false);
+        keyspace.set_expiry(0, b"expires", Some(10));
+        keyspace.now.wall_ms = 11;
+        assert_eq!(keyspace.expire_due(usize::MAX), 1);
+        assert_eq!(steps(&mut keyspace), 2 * LEN.div_ceil(PIECES_MAX));
     }
 }

@@ -220,8 +220,30 @@ impl Engine {
         self.start_lap();
         request(self);
         self.settle();
-        self.stir_compaction();
+        self.end_turn();
         Ran { state: self.state(id), is_postponed: self.is_postponed(id) }
+    }
+
+    /// A busy server, too, frees what was removed.
+    fn end_turn(&mut self) {
+        self.keyspace.free_some();
+        self.stir_compaction();
+    }
+
+    /// Whether `rest` has something to do.
+    pub fn wants_rest(&self) -> bool {
+        self.keyspace.has_doomed() || self.is_passing()
+    }
+
+    /// To be called while nobody asks for anything: frees some of what was removed, or goes on with
+    /// compaction.
+    pub fn rest(&mut self, now: Now) {
+        self.set_now(now);
+        if self.keyspace.has_doomed() {
+            self.keyspace.free_some();
+        } else {
+            self.go_on_passing();
+        }
     }
 
     /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause.

@@ -129,14 +129,14 @@ impl Engine {
     /// Goes on with a client's suspended script for one slice, and with the EXEC around it.
     pub fn resume(&mut self, id: ClientId, now: Now) -> State {
         self.stats.advance(now.wall_ms);
-        let threshold_us = self.config.busy_reply_threshold_ms.max(0) as u64 * 1000;
+        let threshold_ms = self.config.busy_reply_threshold_ms.max(0) as u64;
         let Some(script) = self.script.as_mut().filter(|script| script.client == id) else {
             return self.state(id);
         };
-        if !script.is_busy && now.mono_us.saturating_sub(script.started_us) >= threshold_us {
+        if !script.is_busy && now.mono_us.saturating_sub(script.started_us) >= threshold_ms * 1000 {
             script.is_busy = true;
             tracing::warn!(
-                "a script has run for more than busy-reply-threshold ({threshold_us} us): other \
+                "a script has run for more than busy-reply-threshold ({threshold_ms} ms): other \
                  clients are answered BUSY until it ends or SCRIPT KILL ends it. Script: {}",
                 script.sha
             );

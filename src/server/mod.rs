@@ -75,6 +75,10 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
     if config.daemonize {
         daemon::leave_session();
     }
+    let writers = config.http_token.as_ref().or(config.requirepass.as_ref());
+    if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
+        return Err("http-readonly-token is also the token that may write: choose two".into());
+    }
     let dir = &config.dir;
     std::env::set_current_dir(dir).map_err(|problem| format!("The directory {dir}: {problem}"))?;
     if let Ok(path) = std::env::current_dir() {

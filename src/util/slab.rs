@@ -4,7 +4,7 @@
 use super::fetch::fetch_whole;
 
 /// Entries a chunk: the first chunk grows as a `Vec` does, later ones are made whole.
-const CHUNK: usize = 1024;
+pub const CHUNK: usize = 1024;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
@@ -67,6 +67,13 @@ impl<T> Slab<T> {
             }
             Slot::Empty(_) => unreachable!("slot {index} was removed before"),
         }
+    }
+
+    /// Drops the last values, a chunk at most. Those before them keep their indices, but nothing may
+    /// be inserted any more.
+    pub fn drop_chunk(&mut self) {
+        let chunk = self.chunks.pop().unwrap_or_default();
+        self.len -= chunk.iter().filter(|slot| matches!(slot, Slot::Full(_))).count();
     }
 
     pub fn get(&self, index: u32) -> Option<&T> {
@@ -152,5 +159,17 @@ mod tests {
         assert_eq!((slab.end(), Slab::<u8>::default().end()), (3000, 0));
         assert_eq!(slab.get_mut(17), Some(&mut -2));
         assert_eq!(slab.get_mut(3000), None);
+    }
+
+    #[test]
+    fn chunks_go_from_the_end() {
+        let mut slab = Slab::default();
+        (0..3000).for_each(|value| _ = slab.insert(value));
+        slab.remove(2999);
+        slab.remove(17);
+        for len in [2047, 1023, 0, 0] {
+            slab.drop_chunk();
+            assert_eq!((slab.len(), slab.iter().count()), (len, len));
+        }
     }
 }

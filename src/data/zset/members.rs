@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use crate::data::item::{self, Item};
 use crate::util::fetch::fetch;
 use crate::util::hash::hash;
+use crate::util::slab::{self, Slab};
 
 /// A member: a number in all bits but the lowest, as most job ids are; or with that bit set, half
 /// of its text's hash and the slot where the text is. So nearly all texts that differ are told
@@ -19,8 +20,8 @@ const SLOT_BITS: u64 = (u32::MAX as u64) & !TEXT;
 const BESIDE_BITS: u64 = 0b110;
 
 impl Key {
-    fn slot(self) -> Option<usize> {
-        (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as usize)
+    fn slot(self) -> Option<u32> {
+        (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as u32)
     }
 
     /// The upper half of its hash.
@@ -79,8 +80,7 @@ impl<'a> Probe<'a> {
 /// The texts of those members that are no numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    texts: Vec<Box<[u8]>>,
-    free: Vec<u32>,
+    texts: Slab<Box<[u8]>>,
     pub text_bytes: usize,
 }
 
@@ -90,25 +90,13 @@ impl Members {
             return probe.key;
         }
         self.text_bytes += probe.text.len();
-        let text = probe.text.into();
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.texts[slot as usize] = text;
-                slot
-            }
-            None => {
-                self.texts.push(text);
-                (self.texts.len() - 1) as u32
-            }
-        };
+        let slot = self.texts.insert(probe.text.into());
         Key(probe.key.0 | u64::from(slot) << 1)
     }
 
     pub fn remove(&mut self, key: Key) {
         if let Some(slot) = key.slot() {
-            let text = std::mem::take(&mut self.texts[slot]);
-            self.text_bytes -= text.len();
-            self.free.push(slot as u32);
+            self.text_bytes -= self.texts.remove(slot).len();
         }
     }
 
@@ -121,7 +109,7 @@ impl Members {
 
     /// Asks for the slot of a member's text; false if it has none.
     pub fn fetch_slot(&self, key: Key) -> bool {
-        key.slot().inspect(|&slot| fetch(&self.texts[slot])).is_some()
+        key.slot().inspect(|&slot| self.texts.fetch(slot)).is_some()
     }
 
     pub fn fetch_text(&self, key: Key) {
@@ -140,9 +128,16 @@ impl Members {
         (*self.get(key)).cmp(text)
     }
 
+    pub fn text_count(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Drops some texts, about so many; there is nothing to be done with the others either.
+    pub fn crumble(&mut self, count: usize) {
+        (0..count.div_ceil(slab::CHUNK)).for_each(|_| self.texts.drop_chunk());
+    }
+
     pub fn heap_size(&self) -> usize {
-        self.texts.capacity() * size_of::<Box<[u8]>>()
-            + self.free.capacity() * size_of::<u32>()
-            + self.text_bytes
+        self.texts.heap_size() + self.text_bytes
     }
 }

@@ -165,18 +165,18 @@ fn remove_at<T: Copy>(items: &mut [T], len: usize, at: usize) -> T {
 
 /// Boxes under numbers, which fit in half a pointer.
 #[derive(Clone, Debug)]
-struct Slab<T> {
+struct Boxes<T> {
     boxes: Vec<Option<Box<T>>>,
     free: Vec<u32>,
 }
 
-impl<T> Default for Slab<T> {
+impl<T> Default for Boxes<T> {
     fn default() -> Self {
         Self { boxes: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<T> Slab<T> {
+impl<T> Boxes<T> {
     fn add(&mut self, item: T) -> u32 {
         let item = Some(Box::new(item));
         match self.free.pop() {
@@ -220,8 +220,8 @@ pub(super) struct Place {
 
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
-    leaves: Slab<Leaf>,
-    nodes: Slab<Node>,
+    leaves: Boxes<Leaf>,
+    nodes: Boxes<Node>,
     root: u32,
     /// Levels of nodes above the leaves; at 0 the root is a leaf.
     height: usize,
@@ -232,7 +232,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub fn new() -> Self {
-        let mut leaves = Slab::default();
+        let mut leaves = Boxes::default();
         let root = leaves.add(Leaf {
             entries: [Entry::default(); LEAF_ENTRIES_MAX],
             len: 0,
@@ -240,7 +240,7 @@ impl Tree {
             previous: NONE,
             next: NONE,
         });
-        Self { leaves, nodes: Slab::default(), root, height: 0, first: root, last: root, len: 0 }
+        Self { leaves, nodes: Boxes::default(), root, height: 0, first: root, last: root, len: 0 }
     }
 
     pub fn len(&self) -> usize {
