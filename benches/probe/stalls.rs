@@ -22,7 +22,9 @@ type Adds = fn(&mut Vec<u8>, &str);
 
 const COLLECTIONS: [(&str, Adds); 4] = [
     ("List", |out, place| write_request(out, &["RPUSH", "large", place])),
-    ("Hash", |out, place| write_request(out, &["HSET", "large", place, "a value that has a block of its own"])),
+    ("Hash", |out, place| {
+        write_request(out, &["HSET", "large", place, "a value that has a block of its own"])
+    }),
     ("Set", |out, place| write_request(out, &["SADD", "large", place])),
     ("Zset", |out, place| write_request(out, &["ZADD", "large", place, place])),
 ];
@@ -45,7 +47,9 @@ pub fn measure(server: &Server, keys: usize, elements: usize) -> io::Result<()> 
         report(&format!("delete{name}Ms"), delete);
     }
 
-    let set: Adds = |out, place| write_request(out, &["SET", &format!("key:{place}"), "a value that has a block of its own"]);
+    let set: Adds = |out, place| {
+        write_request(out, &["SET", &format!("key:{place}"), "a value that has a block of its own"])
+    };
     let grow = pinging(server, || send_all(&mut client, keys, set, |_| "+OK\r\n".into()))?;
     report("growKeysMs", grow);
     let expire: Adds =

@@ -46,6 +46,12 @@ impl Policy {
     pub fn is_lfu(self) -> bool {
         matches!(self, Self::AllKeysLfu | Self::VolatileLfu)
     }
+
+    /// Whether only keys that have a TTL may go.
+    pub fn is_volatile(self) -> bool {
+        use Policy::*;
+        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+    }
 }
 
 choice! {

@@ -136,6 +136,7 @@ impl Value {
 
     /// What freeing it gives back piece by piece, where that takes long: lists and streams are few
     /// pieces, and large ones.
+    #[inline]
     pub fn pieces(&self) -> usize {
         match self {
             Value::Hash(it) => it.pieces(),

@@ -8,7 +8,8 @@ use crate::config::{EventClasses, Policy};
 const EVICTIONS_MAX: usize = 64;
 
 impl Engine {
-    /// Makes room up to `maxmemory` as the policy allows. False if memory stays short.
+    /// Makes room up to `maxmemory` as the policy allows, or goes on at the next command. False if
+    /// memory is short and there is nothing to evict.
     pub(super) fn evict_to_fit(&mut self) -> bool {
         for _ in 0..EVICTIONS_MAX {
             if self.facts.allocated_bytes() <= self.config.maxmemory {
@@ -19,44 +20,48 @@ impl Engine {
                 continue;
             }
             let Some((db, key)) = self.choose_victim() else { return false };
-            self.keyspace.remove(db, &key);
+            if !self.keyspace.remove(db, &key) {
+                continue; // Its time had come anyway.
+            }
             self.keyspace.ledger.journal.append(db, &[b"DEL", &key]);
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;
         }
-        self.facts.allocated_bytes() <= self.config.maxmemory
+        true
     }
 
-    /// The worst of a few keys picked at random in each database.
+    /// The worst of a few keys picked at random: in each database, or of those that have a TTL.
     fn choose_victim(&mut self) -> Option<(usize, Box<[u8]>)> {
         let policy = self.config.maxmemory_policy;
         if policy == Policy::NoEviction {
             return None;
         }
-        let is_volatile = matches!(
-            policy,
-            Policy::VolatileLru
-                | Policy::VolatileLfu
-                | Policy::VolatileRandom
-                | Policy::VolatileTtl
-        );
         let mut rng = self.keyspace.rng.clone();
-        let mut worst: Option<(u64, usize, Box<[u8]>)> = None;
-        for db in 0..self.keyspace.databases() {
-            let inner = self.keyspace.db(db);
-            for _ in 0..self.config.maxmemory_samples {
-                let Some(entry) = inner.random(&mut rng) else { break };
-                if is_volatile && self.keyspace.expires_ms_of(entry).is_none() {
-                    continue;
-                }
-                let badness = badness(policy, &self.keyspace, entry, rng.next_u64());
-                if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
-                    worst = Some((badness, db, Box::from(&*entry.key.text())));
+        let keyspace = &self.keyspace;
+        let samples = 0..self.config.maxmemory_samples;
+        let mut worst: Option<(u64, usize, &Entry)> = None;
+        let mut look = |db, entry, random| {
+            let badness = badness(policy, keyspace, entry, random);
+            if worst.is_none_or(|(most, ..)| badness > most) {
+                worst = Some((badness, db, entry));
+            }
+        };
+        if policy.is_volatile() {
+            for _ in samples {
+                let (db, entry) = keyspace.sample_expiring(&mut rng)?;
+                look(db, entry, rng.next_u64());
+            }
+        } else {
+            for db in 0..keyspace.databases() {
+                for _ in samples.clone() {
+                    let Some(entry) = keyspace.db(db).random(&mut rng) else { break };
+                    look(db, entry, rng.next_u64());
                 }
             }
         }
+        let victim = worst.map(|(_, db, entry)| (db, Box::from(&*entry.key.text())));
         self.keyspace.rng = rng;
-        worst.map(|(_, db, key)| (db, key))
+        victim
     }
 }
 

@@ -3,6 +3,7 @@
 //! Reading finds an index, `edit` hands out a guard, and `Edit::commit` is the one place where a
 //! change becomes known: to WATCH, to parked clients, to the journal and to keyspace events.
 
+mod edit;
 mod key;
 mod usage;
 
@@ -20,9 +21,8 @@ use crate::util::slab::Slab;
 use crate::util::table::Table;
 use crate::util::wheel::{TimerId, Wheel};
 use crate::util::zstd::Zstd;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 
+pub use edit::Edit;
 pub use key::Key;
 use usage::Usage;
 
@@ -394,6 +394,7 @@ impl Keyspace {
         true
     }
 
+    #[inline]
     fn discard(&mut self, value: Value) {
         if value.pieces() > PIECES_MAX {
             self.doomed.push(value);
@@ -407,6 +408,7 @@ impl Keyspace {
     }
 
     /// Frees some of what was removed.
+    #[cold]
     pub fn free_some(&mut self) {
         if let Some(value) = self.doomed.last_mut() {
             value.crumble(PIECES_MAX);
@@ -441,6 +443,17 @@ impl Keyspace {
             }
             self.expire(db, index);
         }
+    }
+
+    /// Picks a key that has a TTL at random, with its database's number.
+    pub fn sample_expiring(&self, rng: &mut Rng) -> Option<(usize, &Entry)> {
+        let KeyRef { db: inner, index } = self.wheel.sample(rng)?;
+        Some((self.number_of(inner), &self.dbs[inner as usize].entries[index]))
+    }
+
+    fn number_of(&self, inner: u32) -> usize {
+        let number = self.numbers.iter().position(|&other| other == inner as usize);
+        number.expect("every database has a number")
     }
 
     /// Makes a change to a key known: WATCH, parked clients, the journal, and the event.
@@ -483,8 +496,7 @@ impl Keyspace {
         for &KeyRef { db, index } in &due {
             self.dbs[db as usize].entries[index].timer = None;
             self.dbs[db as usize].expiring -= 1;
-            let number = self.numbers.iter().position(|&inner| inner == db as usize);
-            self.expire(number.expect("every database has a number"), index);
+            self.expire(self.number_of(db), index);
         }
         due.len()
     }
@@ -586,121 +598,6 @@ impl Keyspace {
         self.wheel.cancel(timer);
         let inner = self.numbers[db];
         self.dbs[inner].expiring -= 1;
-    }
-}
-
-/// A key's value in the hands of a handler: the only way to change one.
-///
-/// A guard that is dropped uncommitted removes the empty key that it made. A panic while a guard
-/// lives may leave half a change, so it ends the process.
-#[must_use]
-pub struct Edit<'k, T: Typed> {
-    keyspace: &'k mut Keyspace,
-    db: usize,
-    index: u32,
-    created: bool,
-    committed: bool,
-    value: PhantomData<T>,
-}
-
-impl<'k, T: Typed> Edit<'k, T> {
-    fn new(keyspace: &'k mut Keyspace, db: usize, index: u32, created: bool) -> Self {
-        Self { keyspace, db, index, created, committed: false, value: PhantomData }
-    }
-
-    /// Whether the key did not exist before.
-    pub fn is_new(&self) -> bool {
-        self.created
-    }
-
-    /// The value beside the engine's seeded randomness.
-    pub fn with_rng(&mut self) -> (&mut T, &mut Rng) {
-        let inner = self.keyspace.numbers[self.db];
-        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
-        (T::of_mut(value).expect("the guard's type"), &mut self.keyspace.rng)
-    }
-
-    /// The value beside the settings that bound it.
-    pub fn with_limits(&mut self) -> (&mut T, &Limits) {
-        let inner = self.keyspace.numbers[self.db];
-        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
-        (T::of_mut(value).expect("the guard's type"), &self.keyspace.limits)
-    }
-
-    /// Makes the change known under the type's own class of events. An emptied collection's key
-    /// goes.
-    pub fn commit(self, event: &'static str) {
-        self.commit_as(T::CLASS, event);
-    }
-
-    /// As `commit`, under another class.
-    pub fn commit_as(mut self, class: EventClasses, event: &'static str) {
-        self.committed = true;
-        let (db, index, created) = (self.db, self.index, self.created);
-        if self.is_vacant() {
-            let entry = self.keyspace.detach(db, index);
-            if !created {
-                let key = entry.key.text();
-                self.keyspace.changed(db, &key, class, event);
-                self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &key);
-            }
-            return;
-        }
-        let keyspace = &mut *self.keyspace;
-        let inner = keyspace.numbers[db];
-        let entry = &mut keyspace.dbs[inner].entries[index];
-        T::of_mut(&mut entry.value).expect("the guard's type").settle(&keyspace.limits);
-        if created && let Value::Hash(hash) = &mut entry.value {
-            hash.share(&mut keyspace.values);
-        }
-        keyspace.ledger.changes += 1;
-        if keyspace.ledger.has_listeners() {
-            self.announce(class, event);
-        }
-    }
-
-    #[inline(never)]
-    fn announce(&mut self, class: EventClasses, event: &'static str) {
-        let keyspace = &mut *self.keyspace;
-        let entry = &keyspace.dbs[keyspace.numbers[self.db]].entries[self.index];
-        let key = entry.key.text();
-        if self.created {
-            keyspace.ledger.event(EventClasses::NEW, "new", self.db, &key);
-        }
-        keyspace.ledger.touched(self.db, &key);
-        keyspace.ledger.event(class, event, self.db, &key);
-    }
-}
-
-impl<T: Typed> Deref for Edit<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        T::of(&self.keyspace.entry(self.db, self.index).value).expect("the guard's type")
-    }
-}
-
-impl<T: Typed> DerefMut for Edit<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        let entry = self.keyspace.entry_mut(self.db, self.index);
-        T::of_mut(&mut entry.value).expect("the guard's type")
-    }
-}
-
-impl<T: Typed> Drop for Edit<'_, T> {
-    fn drop(&mut self) {
-        if self.committed {
-            return;
-        }
-        if std::thread::panicking() {
-            tracing::error!("a command panicked in the middle of a change; the data is not sound");
-            std::process::abort();
-        }
-        if self.created {
-            self.keyspace.detach(self.db, self.index);
-        }
     }
 }
 

@@ -226,7 +226,9 @@ impl Engine {
 
     /// A busy server, too, frees what was removed.
     fn end_turn(&mut self) {
-        self.keyspace.free_some();
+        if self.keyspace.has_doomed() {
+            self.keyspace.free_some();
+        }
         self.stir_compaction();
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Server, timer};
 use crate::engine::Engine;
+use crate::util::alloc::{allocated_bytes, give_back};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use tokio::sync::Notify;
 /// The server is idle when it has had no turn for so long, and
 const QUIET_US: u64 = 2_000;
 
+/// ... for so long before memory is given back: 100 MB take 8 ms, in one go.
+const QUIET_GIVING_US: u64 = 100_000;
+
 /// ... when nothing is due for so long: a slice ends before.
 const DUE_US: u64 = 1_000;
 
@@ -17,10 +21,15 @@ const DUE_US: u64 = 1_000;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// Whether the engine has something to do in idle time, and when its last turn was.
+/// What is free goes back to the system when it is more than what is in use, and than this.
+const OWED_BYTES_MIN: usize = 16 << 20;
+
+/// Whether there is something to do in idle time, and when the engine's last turn was.
 #[derive(Default)]
 pub struct Idle {
     turned_us: Cell<u64>,
+    /// The most bytes in use since memory was last given back.
+    allocated_max: Cell<usize>,
     is_awake: Cell<bool>,
     wanted: Notify,
 }
@@ -29,9 +38,22 @@ impl Idle {
     /// Notes a turn.
     pub fn turned(&self, engine: &Engine) {
         self.turned_us.set(engine.keyspace.now.mono_us);
-        if engine.wants_rest() && !self.is_awake.replace(true) {
+        self.allocated_max.set(self.allocated_max.get().max(allocated_bytes()));
+        if (engine.wants_rest() || self.owes()) && !self.is_awake.replace(true) {
             self.wanted.notify_one();
         }
+    }
+
+    /// Whether memory is to be given back.
+    fn owes(&self) -> bool {
+        let allocated = allocated_bytes();
+        self.allocated_max.get() > allocated + allocated.max(OWED_BYTES_MIN)
+    }
+
+    /// On another thread the allocator would keep what this one has freed.
+    fn give_back(&self) {
+        give_back();
+        self.allocated_max.set(allocated_bytes());
     }
 }
 
@@ -40,11 +62,17 @@ pub async fn run(server: Rc<Server>) {
         server.idle.wanted.notified().await;
         let frozen_count = server.engine.borrow().keyspace.frozen_count;
         let mut pause = PAUSE_MIN;
-        while server.engine.borrow().wants_rest() {
-            if server.is_idle() {
+        while server.engine.borrow().wants_rest() || server.idle.owes() {
+            let wants_rest = server.engine.borrow().wants_rest();
+            let quiet_us = if wants_rest { QUIET_US } else { QUIET_GIVING_US };
+            if server.is_idle(quiet_us) {
                 pause = PAUSE_MIN;
                 let now = server.now();
-                server.engine.borrow_mut().rest(now);
+                if wants_rest {
+                    server.engine.borrow_mut().rest(now);
+                } else {
+                    server.idle.give_back();
+                }
                 // Whatever has arrived meanwhile comes first.
                 tokio::task::yield_now().await;
             } else {
@@ -55,17 +83,17 @@ pub async fn run(server: Rc<Server>) {
         server.idle.is_awake.set(false);
         let engine = server.engine.borrow();
         if engine.keyspace.frozen_count > frozen_count {
-            crate::util::alloc::give_back();
+            server.idle.give_back();
         }
         server.timer.look(&engine);
     }
 }
 
 impl Server {
-    fn is_idle(&self) -> bool {
+    fn is_idle(&self, quiet_us: u64) -> bool {
         let engine = self.engine.borrow();
         let now_us = self.now().mono_us;
-        now_us.saturating_sub(self.idle.turned_us.get()) >= QUIET_US
+        now_us.saturating_sub(self.idle.turned_us.get()) >= quiet_us
             && timer::next_deadline_us(&engine).is_none_or(|due_us| due_us > now_us + DUE_US)
     }
 }

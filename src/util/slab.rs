@@ -69,8 +69,8 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Drops the last values, a chunk at most. Those before them keep their indices, but nothing may
-    /// be inserted any more.
+    /// Drops the last values, a chunk at most. Those before them keep their indices, but nothing
+    /// may be inserted any more.
     pub fn drop_chunk(&mut self) {
         let chunk = self.chunks.pop().unwrap_or_default();
         self.len -= chunk.iter().filter(|slot| matches!(slot, Slot::Full(_))).count();

@@ -9,17 +9,33 @@
 //!
 //! Each slot is a ring through a sentinel, so that a timer is unhooked without knowing its slot.
 //! Timers with equal deadlines always share a slot, which keeps their order through each cascade.
-//! Places of timers are used again; more come a chunk at a time, so that no insertion moves them.
+//! Free places are used again, or go where they are many and the last ones. More come a chunk at a
+//! time, so that no insertion moves a timer.
 
 use std::num::NonZeroU32;
 
 use super::chunked::Chunked;
+use super::rng::Rng;
 
 const DIGIT_BITS: u32 = 6;
 const SLOTS_PER_LEVEL: u32 = 1 << DIGIT_BITS;
 const LEVELS: u32 = u64::BITS.div_ceil(DIGIT_BITS);
 const SLOTS: u32 = LEVELS * SLOTS_PER_LEVEL;
-const NONE: u32 = u32::MAX;
+
+/// The number of the sentinel of free places. Timers are numbered behind it.
+const VACANT: u32 = SLOTS;
+
+/// The deadline of a free place, and later than any other.
+const NEVER: u64 = u64::MAX;
+
+/// Free places are left alone as long as they are no more than the timers and these.
+const SPARE_MAX: usize = 1_024;
+
+/// So many go at a time: others wait meanwhile.
+const TRIM_MAX: usize = 64;
+
+/// Places looked at for a timer picked at random.
+const SAMPLE_TRIES: usize = 16;
 
 /// Names a timer until it fires or is cancelled. Places of timers lie behind the slots' sentinels,
 /// so that none is 0.
@@ -33,11 +49,9 @@ pub struct Wheel<T> {
     /// A bit for each level that has a timer, and for each such level one for each slot.
     levels_occupied: u16,
     slots_occupied: [u64; LEVELS as usize],
-    /// By number; timers are numbered behind them.
-    sentinels: [Link; SLOTS as usize],
-    /// Free ones are chained by `next`.
+    /// Of the slots and of free places, by number.
+    sentinels: [Link; VACANT as usize + 1],
     timers: Chunked<Timer<T>>,
-    free: u32,
     /// The slot that the present has reached and that is not yet emptied into lower levels.
     cascading: Option<u32>,
     len: usize,
@@ -74,7 +88,6 @@ impl<T: Copy> Wheel<T> {
             slots_occupied: [0; LEVELS as usize],
             sentinels: std::array::from_fn(|slot| Link::alone(slot as u32)),
             timers: Chunked::default(),
-            free: NONE,
             cascading: None,
             len: 0,
         }
@@ -90,15 +103,14 @@ impl<T: Copy> Wheel<T> {
 
     /// A deadline that has passed is due at once.
     pub fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
-        let id = match self.free {
-            NONE => SLOTS + self.timers.len() as u32,
-            free => free,
-        };
+        let deadline = deadline.min(NEVER - 1);
+        let mut id = self.sentinels[VACANT as usize].next;
         let timer = Timer { link: Link::alone(id), deadline, payload };
-        if self.free == NONE {
+        if id == VACANT {
             self.timers.push(timer);
+            id = VACANT + self.timers.len() as u32;
         } else {
-            self.free = self.timer(id).link.next;
+            self.unhook(id);
             *self.timer_mut(id) = timer;
         }
         self.link(id, self.slot_for_new(deadline));
@@ -114,7 +126,7 @@ impl<T: Copy> Wheel<T> {
 
     /// As cancelled and inserted anew: behind others with that deadline.
     pub fn rearm(&mut self, id: TimerId, deadline: u64) {
-        let id = id.0.get();
+        let (id, deadline) = (id.0.get(), deadline.min(NEVER - 1));
         self.unlink(id);
         self.timer_mut(id).deadline = deadline;
         self.link(id, self.slot_for_new(deadline));
@@ -122,6 +134,14 @@ impl<T: Copy> Wheel<T> {
 
     pub fn deadline(&self, id: TimerId) -> u64 {
         self.timer(id.0.get()).deadline
+    }
+
+    /// Picks a timer at random. Where most places are free it may be the next one due.
+    pub fn sample(&self, rng: &mut Rng) -> Option<T> {
+        let next = self.sentinels[self.next_slot()?.0 as usize].next;
+        let mut tries = (0..SAMPLE_TRIES).map(|_| &self.timers[rng.below(self.timers.len())]);
+        let picked = tries.find(|timer| timer.deadline != NEVER);
+        Some(picked.unwrap_or(self.timer(next)).payload)
     }
 
     /// When `pop_due` has something to do: at the next deadline, or before it to cascade.
@@ -232,19 +252,14 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn link(&mut self, id: u32, slot: u32) {
-        let last = self.sentinels[slot as usize].prev;
-        self.timer_mut(id).link = Link { prev: last, next: slot };
-        self.link_mut(last).next = id;
-        self.sentinels[slot as usize].prev = id;
+        self.hook(id, slot);
         let level = slot / SLOTS_PER_LEVEL;
         self.slots_occupied[level as usize] |= 1 << (slot % SLOTS_PER_LEVEL);
         self.levels_occupied |= 1 << level;
     }
 
     fn unlink(&mut self, id: u32) {
-        let Link { prev, next } = self.timer(id).link;
-        self.link_mut(prev).next = next;
-        self.link_mut(next).prev = prev;
+        let Link { prev, next } = self.unhook(id);
         // Only a sentinel can be on both sides.
         if prev == next {
             let level = prev / SLOTS_PER_LEVEL;
@@ -254,28 +269,64 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
+    /// Puts a timer at the end of a sentinel's ring.
+    fn hook(&mut self, id: u32, sentinel: u32) {
+        let last = std::mem::replace(&mut self.sentinels[sentinel as usize].prev, id);
+        self.timer_mut(id).link = Link { prev: last, next: sentinel };
+        self.link_mut(last).next = id;
+    }
+
+    /// Takes a timer out of its ring; returns who was beside it.
+    fn unhook(&mut self, id: u32) -> Link {
+        let link = self.timer(id).link;
+        self.link_mut(link.prev).next = link.next;
+        self.link_mut(link.next).prev = link.prev;
+        link
+    }
+
     fn release(&mut self, id: u32) -> T {
-        let free = std::mem::replace(&mut self.free, id);
         self.len -= 1;
         let timer = self.timer_mut(id);
-        timer.link.next = free;
-        timer.payload
+        timer.deadline = NEVER;
+        let payload = timer.payload;
+        self.hook(id, VACANT);
+        if self.timers.len() > 2 * self.len + SPARE_MAX {
+            self.trim();
+        }
+        payload
+    }
+
+    /// Gives up free places behind the last timer.
+    fn trim(&mut self) {
+        if self.is_empty() {
+            self.timers = Chunked::default();
+            self.sentinels[VACANT as usize] = Link::alone(VACANT);
+            return;
+        }
+        for _ in 0..TRIM_MAX {
+            let last = VACANT + self.timers.len() as u32;
+            if self.timer(last).deadline != NEVER {
+                return;
+            }
+            self.unhook(last);
+            self.timers.pop();
+        }
     }
 
     /// Of a sentinel or a timer.
     fn link_mut(&mut self, id: u32) -> &mut Link {
         match self.sentinels.get_mut(id as usize) {
             Some(link) => link,
-            None => &mut self.timers[(id - SLOTS) as usize].link,
+            None => &mut self.timers[(id - VACANT - 1) as usize].link,
         }
     }
 
     fn timer(&self, id: u32) -> &Timer<T> {
-        &self.timers[(id - SLOTS) as usize]
+        &self.timers[(id - VACANT - 1) as usize]
     }
 
     fn timer_mut(&mut self, id: u32) -> &mut Timer<T> {
-        &mut self.timers[(id - SLOTS) as usize]
+        &mut self.timers[(id - VACANT - 1) as usize]
     }
 }
 
@@ -283,7 +334,7 @@ impl<T: Copy> Wheel<T> {
 mod tests {
     use super::*;
     use crate::util::rng::Rng;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// Timers with their payloads, by deadline and by when they were set.
     type Model = BTreeMap<(u64, u64), (TimerId, u64)>;
@@ -341,6 +392,8 @@ mod tests {
                 assert!(wheel.next_deadline() <= first.map(|deadline| deadline.max(wheel.elapsed)));
             }
             let rest: Vec<u64> = model.values().map(|(_, payload)| *payload).collect();
+            assert_eq!(wheel.sample(&mut rng).is_some(), !rest.is_empty());
+            assert!(wheel.sample(&mut rng).is_none_or(|payload| rest.contains(&payload)));
             assert_eq!(drain(&mut wheel, u64::MAX), rest, "seed {seed}");
             assert!(wheel.is_empty() && wheel.levels_occupied == 0);
         }
@@ -349,7 +402,7 @@ mod tests {
     #[test]
     fn nothing_fires_early() {
         let mut wheel = Wheel::new(1_000);
-        for deadline in [1_001, 1_063, 1_064, 5_000, 1 << 36, u64::MAX] {
+        for deadline in [1_001, 1_063, 1_064, 5_000, 1 << 36, u64::MAX - 1] {
             wheel.insert(deadline, deadline);
             assert_eq!(drain(&mut wheel, deadline - 1), [0; 0]);
             assert_eq!(drain(&mut wheel, deadline), [deadline]);
@@ -400,9 +453,34 @@ mod tests {
     #[test]
     fn places_are_used_again() {
         let mut wheel = Wheel::new(0);
-        let first = wheel.insert(10, 1);
-        wheel.cancel(first);
-        assert_eq!(wheel.insert(20, 2), first);
-        assert_eq!(wheel.timers.len(), 1);
+        let ids: Vec<TimerId> = (0..10).map(|payload| wheel.insert(10, payload)).collect();
+        wheel.cancel(ids[3]);
+        assert_eq!(wheel.timers.len(), 10);
+        assert_eq!(wheel.insert(20, 2), ids[3]);
+    }
+
+    #[test]
+    fn many_free_places_are_given_up() {
+        let insert = |wheel: &mut Wheel<u64>| -> Vec<TimerId> {
+            (0..10_000).map(|deadline| wheel.insert(deadline, deadline)).collect()
+        };
+        let mut wheel = Wheel::new(0);
+        insert(&mut wheel).into_iter().for_each(|id| _ = wheel.cancel(id));
+        assert!(wheel.timers.is_empty());
+        // One stays, and it is the first.
+        let ids = insert(&mut wheel);
+        ids[1..].iter().rev().for_each(|&id| _ = wheel.cancel(id));
+        assert!(wheel.timers.len() <= 2 + SPARE_MAX);
+        assert_eq!(drain(&mut wheel, 10_000), [0]);
+    }
+
+    #[test]
+    fn each_timer_is_sampled() {
+        let mut wheel = Wheel::new(0);
+        let ids: Vec<TimerId> = (0..2_000).map(|payload| wheel.insert(payload, payload)).collect();
+        (0..1_990).for_each(|at| _ = wheel.cancel(ids[at]));
+        let mut rng = Rng::from_seed(1);
+        let seen: BTreeSet<u64> = (0..2_000).filter_map(|_| wheel.sample(&mut rng)).collect();
+        assert!(seen.into_iter().eq(1_990..2_000));
     }
 }
