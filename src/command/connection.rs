@@ -1,5 +1,6 @@
 //! The connection itself: who the client is, which protocol and database it uses.
 
+use super::database::db_index;
 use super::prelude::*;
 use crate::engine::client::State;
 
@@ -40,11 +41,7 @@ fn echo(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn select(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let index = args.int()?;
-    cx.db = usize::try_from(index)
-        .ok()
-        .filter(|&db| db < cx.engine.keyspace.databases())
-        .ok_or(Error::DbIndexOutOfRange)?;
+    cx.db = db_index(cx, args.word()?)?;
     reply.ok();
     Ok(())
 }

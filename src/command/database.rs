@@ -41,14 +41,26 @@ fn refuse_all_but_sync(mut args: Args) -> Result {
 fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut index = |which: &str| {
         let refusal = || Error::new(format!("ERR invalid {which} DB index"));
-        number::parse_i64(args.key()).ok_or_else(refusal)
+        let index = number::parse_i64(args.key()).and_then(|index| i32::try_from(index).ok());
+        index.ok_or_else(refusal)
     };
     let (left, right) = (index("first")?, index("second")?);
-    let count = cx.engine.keyspace.databases();
-    let in_range = |index| {
-        usize::try_from(index).ok().filter(|&db| db < count).ok_or(Error::DbIndexOutOfRange)
-    };
-    cx.engine.keyspace.swap(in_range(left)?, in_range(right)?);
+    let (left, right) = (existing(cx, left)?, existing(cx, right)?);
+    cx.engine.keyspace.swap(left, right);
     reply.ok();
     Ok(())
+}
+
+/// The database that a word names.
+pub(super) fn db_index(cx: &Ctx, word: &[u8]) -> Result<usize> {
+    let index = number::parse_i64(word).ok_or(Error::NotInteger)?;
+    let index = i32::try_from(index).map_err(|_| {
+        Error::new("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
+    existing(cx, index)
+}
+
+fn existing(cx: &Ctx, index: i32) -> Result<usize> {
+    let databases = cx.engine.keyspace.databases();
+    usize::try_from(index).ok().filter(|&db| db < databases).ok_or(Error::DbIndexOutOfRange)
 }

@@ -1,9 +1,9 @@
 //! Keys of any type: whether they exist, what they hold, what they are called, where they live.
 
+use super::database::db_index;
 use super::prelude::*;
 use super::scan::admits;
 use crate::engine::keyspace::Entry;
-use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
@@ -136,15 +136,6 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         keyspace.changed(db, target, EventClasses::GENERIC, "copy_to");
     }
     Ok(())
-}
-
-fn db_index(cx: &Ctx, word: &[u8]) -> Result<usize> {
-    let index = number::parse_i64(word).ok_or(Error::NotInteger)?;
-    let index = i32::try_from(index).map_err(|_| {
-        Error::new("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
-    let databases = cx.engine.keyspace.databases();
-    usize::try_from(index).ok().filter(|&db| db < databases).ok_or(Error::DbIndexOutOfRange)
 }
 
 fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
