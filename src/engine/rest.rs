@@ -58,7 +58,7 @@ impl Engine {
         let name = || String::from_utf8_lossy(quoted).to_ascii_uppercase();
         let Some(found) = self.table.find(word) else {
             return Err(Error::new(format!(
-                "ERR Command is not available: '{}'. COMMAND LIST names those that are",
+                "ERR Command is not available: '{}'. See docs/http.md for what toril serves",
                 name()
             )));
         };

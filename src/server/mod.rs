@@ -26,6 +26,7 @@ use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
 use crate::engine::facts::Facts;
 use crate::engine::time::Now;
+use crate::util::alloc;
 use clock::Clock;
 use connection::{Connection, Connections, Sending};
 use std::cell::{Cell, RefCell};
@@ -75,6 +76,7 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
     if config.daemonize {
         daemon::leave_session();
     }
+    alloc::give_back_when_asked();
     let writers = config.http_token.as_ref().or(config.requirepass.as_ref());
     if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
         return Err("http-readonly-token is also the token that may write: choose two".into());

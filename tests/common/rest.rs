@@ -152,7 +152,7 @@ impl RestServer {
     fn is_unknown(&mut self, request: &Request, reply: &Reply) -> bool {
         let name = String::from_utf8_lossy(&request[0]).to_ascii_uppercase();
         let start: String = name.chars().take(128).collect();
-        let start = format!("ERR Command is not available: '{start}'. COMMAND LIST");
+        let start = format!("ERR Command is not available: '{start}'. See docs/http.md");
         let is_unknown = matches!(reply, Reply::Error(text) if text.starts_with(start.as_bytes()));
         self.unknown += usize::from(is_unknown);
         self.answered += usize::from(!is_unknown);
