@@ -464,7 +464,7 @@ impl Keyspace {
 
     /// The wall clock's last millisecond at which this key still exists, if it has a TTL.
     pub fn expires_ms_of(&self, entry: &Entry) -> Option<i64> {
-        entry.timer.map(|timer| self.wheel.deadline(timer) as i64 - 1)
+        entry.timer.map(|timer| (self.wheel.deadline(timer) - 1) as i64)
     }
 
     /// Whether the time of this key has come, so that it no longer exists.
