@@ -503,7 +503,7 @@ impl Keyspace {
 
     /// When the next key's time comes.
     pub fn next_expiry_ms(&self) -> Option<i64> {
-        self.wheel.next_deadline().map(|tick| tick as i64)
+        self.wheel.next_deadline().map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))
     }
 
     /// Removes every key of a database without events; returns how many there were.
