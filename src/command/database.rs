@@ -32,7 +32,7 @@ fn flushdb(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-/// Memory is given back at once, whichever of the two was asked for.
+/// All is freed at once, whichever of the two was asked for.
 fn refuse_all_but_sync(mut args: Args) -> Result {
     let _ = args.accept("async") || args.accept("sync");
     args.end()

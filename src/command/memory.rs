@@ -41,6 +41,7 @@ pub(super) struct Usage {
     pub resident: u64,
     pub clients: u64,
     pub lua: u64,
+    /// Sources of the scripts that `lua` holds compiled: part of no sum.
     pub scripts: u64,
     /// Of the tables of each database, with its number; empty ones are left out.
     pub databases: Vec<(usize, u64)>,

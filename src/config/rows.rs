@@ -26,7 +26,8 @@ const DIR: &str = "the working directory stays as it was at the start";
 const DISK: &str = "nothing is written to disk yet";
 const EVICTION: &str = "eviction has no finer controls yet";
 const FREED: &str = "large values are freed piece by piece in any case";
-const FREEING: &str = "memory is given back at once and never moved";
+const FLUSHING: &str = "flushing frees all values at once";
+const FREEING: &str = "memory is never moved, and given back in idle moments";
 const LATENCY: &str = "latencies are not kept yet";
 const LISTS: &str = "lists are never compressed";
 const LOG: &str = "the log is one plain text and holds no data of users";
@@ -136,8 +137,8 @@ pub static ROWS: &[Row] = &[
     row("lazyfree-lazy-expire",               YesNo,                      Kept("no"),                              Live,    Known,  FREED),
     row("lazyfree-lazy-server-del",           YesNo,                      Kept("no"),                              Live,    Known,  FREED),
     row("lazyfree-lazy-user-del",             YesNo,                      Kept("no"),                              Live,    Known,  FREED),
-    row("lazyfree-lazy-user-flush",           YesNo,                      Kept("no"),                              Live,    Known,  FREED),
-    row("replica-lazy-flush",                 YesNo,                      Kept("no"),                              Live,    Known,  FREEING).alias("slave-lazy-flush"),
+    row("lazyfree-lazy-user-flush",           YesNo,                      Kept("no"),                              Live,    Known,  FLUSHING),
+    row("replica-lazy-flush",                 YesNo,                      Kept("no"),                              Live,    Known,  FLUSHING).alias("slave-lazy-flush"),
     row("activedefrag",                       YesNo,                      Kept("no"),                              Live,    Known,  FREEING),
     row("active-defrag-ignore-bytes",         Memory(1, MAX),             Kept("104857600"),                       Live,    Known,  FREEING),
     row("active-defrag-threshold-lower",      Integer(0, 1000),           Kept("10"),                              Live,    Known,  FREEING),

@@ -421,8 +421,8 @@ impl Keyspace {
     /// Gives a value another name, perhaps in another database, with its TTL and what is known of
     /// accesses to it. What bore that name goes. The caller commits both by `changed`.
     pub fn rename(&mut self, (db, key): (usize, &[u8]), (new_db, new_key): (usize, &[u8])) {
-        let expires_ms = self.expires_ms(db, key);
         let Some(index) = self.find(db, key) else { return };
+        let expires_ms = self.expires_ms_of(self.entry(db, index));
         let old = self.detach(db, index);
         self.remove(new_db, new_key);
         let index = self.insert(new_db, new_key, old.value);
