@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use toril::config::LogLevel;
 use toril::lua::{Commands, Lua, Outcome, Verdict};
@@ -88,10 +89,12 @@ impl Ours {
     }
 }
 
-/// Redis in a process of its own.
+/// Redis in a process of its own, at a socket of its own: two tests that look for a free port at
+/// once may find the same one, and share a server that ends with the first of them.
 struct Oracle {
     process: Child,
-    stream: TcpStream,
+    socket: PathBuf,
+    stream: UnixStream,
 }
 
 impl Oracle {
@@ -104,17 +107,21 @@ impl Oracle {
         if !program.exists() {
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port().to_string();
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("toril-lua-oracle-{}-{number}.sock", std::process::id());
+        let socket = std::env::temp_dir().join(name);
         let mut process = Command::new(program)
-            .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            if let Ok(stream) = TcpStream::connect(format!("127.0.0.1:{port}")) {
-                return Some(Oracle { process, stream });
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                return Some(Oracle { process, socket, stream });
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -146,6 +153,7 @@ impl Drop for Oracle {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
