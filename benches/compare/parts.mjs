@@ -73,7 +73,7 @@ export function makeParts({ servers, tools, probe, root }) {
     },
     {
       name: 'depth',
-      rounds: 3,
+      rounds: 5,
       sizes: { warmUp: 1_000, jobs: 5_000, depths: { '1k': 1e3, '100k': 1e5, '1M': 1e6 } },
       quick: { warmUp: 200, jobs: 500, depths: { '1k': 1e3, '100k': 1e4, '1M': 1e5 } },
       contenders: onFresh((process, sizes) => bullmq('depth', process, sizes)),
@@ -89,7 +89,7 @@ export function makeParts({ servers, tools, probe, root }) {
     },
     {
       name: 'connections',
-      rounds: 3,
+      rounds: 5,
       sizes: { connections: 10_000, workers: 4_000, pushes: 10_000 },
       quick: { connections: 1_000, workers: 400, pushes: 1_000 },
       contenders: onFresh(
@@ -104,7 +104,7 @@ export function makeParts({ servers, tools, probe, root }) {
     },
     {
       name: 'stalls',
-      rounds: 3,
+      rounds: 5,
       sizes: { keys: 5_000_000, elements: 1_000_000 },
       quick: { keys: 200_000, elements: 100_000 },
       contenders: onFresh(async (process, { keys, elements }) => {
