@@ -3,13 +3,14 @@
 //! The scripts of tests/lua/*.txt run in both, then generated values and damaged input for the
 //! libraries. Without the oracle (tests/oracles.sh installs it) this says so and passes.
 
+mod common;
+
+use common::compare::Dialect;
+use common::tcp::{self, Process};
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 use toril::config::LogLevel;
 use toril::lua::{Commands, Lua, Outcome, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
@@ -89,54 +90,25 @@ impl Ours {
     }
 }
 
-/// Redis in a process of its own, at a socket of its own: two tests that look for a free port at
-/// once may find the same one, and share a server that ends with the first of them.
+/// Redis in a process of its own.
 struct Oracle {
-    process: Child,
-    socket: PathBuf,
-    stream: UnixStream,
+    _process: Process,
+    stream: TcpStream,
 }
 
 impl Oracle {
+    /// None where it is not installed.
     fn start() -> Option<Oracle> {
-        let folder = std::env::var_os("TORIL_ORACLES").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.oracles"),
-            PathBuf::from,
-        );
-        let program = folder.join("bin/redis-7.4");
-        if !program.exists() {
-            return None;
-        }
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("toril-lua-oracle-{}-{number}.sock", std::process::id());
-        let socket = std::env::temp_dir().join(name);
-        let mut process = Command::new(program)
-            .args(["--port", "0", "--save", "", "--unixsocket"])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            if let Ok(stream) = UnixStream::connect(&socket) {
-                return Some(Oracle { process, socket, stream });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = process.kill();
-        None
+        let process = Process::start(&tcp::oracle("redis-7.4")?, Dialect::Resp2);
+        let stream = TcpStream::connect(("127.0.0.1", process.port)).expect("it is up");
+        stream.set_nodelay(true).expect("it is a socket");
+        Some(Oracle { _process: process, stream })
     }
 
     fn eval(&mut self, script: &[u8], words: &[&[u8]]) -> Vec<u8> {
-        let mut request = format!("*{}\r\n", words.len() + 3).into_bytes();
-        for word in [&b"EVAL"[..], script, b"1"].iter().chain(words) {
-            request.extend(format!("${}\r\n", word.len()).into_bytes());
-            request.extend_from_slice(word);
-            request.extend_from_slice(b"\r\n");
-        }
-        self.stream.write_all(&request).expect("Redis reads");
+        let request = [&[&b"EVAL"[..], script, b"1"], words].concat();
+        let request = request.iter().map(|word| word.to_vec()).collect();
+        self.stream.write_all(&tcp::encode(&[request])).expect("Redis reads");
         let mut reply = Vec::new();
         let mut chunk = [0; 64 * 1024];
         while reply_len(&reply).is_none() {
@@ -146,14 +118,6 @@ impl Oracle {
             }
         }
         reply
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_file(&self.socket);
     }
 }
 

@@ -34,15 +34,15 @@ pub fn oracle(name: &str) -> Option<PathBuf> {
 }
 
 /// A running server; it ends with the value.
-struct Process {
+pub struct Process {
     child: Child,
-    port: u16,
+    pub port: u16,
     /// 0 if it serves no HTTP.
     http_port: u16,
 }
 
 impl Process {
-    fn start(program: &Path, dialect: Dialect) -> Process {
+    pub fn start(program: &Path, dialect: Dialect) -> Process {
         // The ports are free at the moment; where another process is quicker, others are tried.
         for _ in 0..10 {
             let probes = [0; 2].map(|any| TcpListener::bind(("127.0.0.1", any)));
