@@ -17,8 +17,10 @@ use crate::data::item::Item;
 use crate::data::packed::{self, Head, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
+use crate::util::hash::hash;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
+use crate::util::table;
 
 #[derive(Clone, Debug, Default)]
 pub struct Hash(Either<Large>);
@@ -199,16 +201,18 @@ impl Hash {
         count: usize,
         visit: &mut dyn FnMut(Item<'a>, Item<'a>),
     ) -> u64 {
+        if !self.tally().is_hashtable {
+            self.iter().for_each(|(field, value)| visit(field, value));
+            return 0;
+        }
         match self.0.view() {
-            View::Large(large) if large.tally.is_hashtable => {
-                large
-                    .pairs
-                    .scan(cursor, count, &mut |(field, value)| visit(field.bytes(), value.bytes()))
+            View::Packed(_) => {
+                let pairs = self.iter().map(|pair| (hash(&pair.0), pair));
+                table::scan_few(cursor, count, pairs, &mut |(field, value)| visit(field, value))
             }
-            _ => {
-                self.iter().for_each(|(field, value)| visit(field, value));
-                0
-            }
+            View::Large(large) => large
+                .pairs
+                .scan(cursor, count, &mut |(field, value)| visit(field.bytes(), value.bytes())),
         }
     }
 
@@ -233,11 +237,14 @@ impl Hash {
     }
 
     pub fn encoding(&self) -> &'static str {
-        let tally = match self.0.view() {
+        if self.tally().is_hashtable { "hashtable" } else { "listpack" }
+    }
+
+    fn tally(&self) -> Tally {
+        match self.0.view() {
             View::Packed(packed) => Tally::read(packed),
             View::Large(large) => large.tally,
-        };
-        if tally.is_hashtable { "hashtable" } else { "listpack" }
+        }
     }
 
     pub fn heap_size(&self) -> usize {
@@ -524,6 +531,43 @@ mod tests {
         hash.set(b"one more", b"");
         hash.settle(&Limits::default());
         assert_eq!(visit_all(&hash), (11, 513));
+    }
+
+    /// Packed, large, frozen or thawed: the cursor stays good.
+    #[test]
+    fn a_walk_sees_what_stays_whatever_the_layout_becomes() {
+        for seed in 0..100 {
+            let mut rng = Rng::from_seed(seed);
+            let name = |number: usize| format!("{}:{number}", "x".repeat(80)).into_bytes();
+            let stay = 1 + rng.below(128);
+            let mut hash = Hash::new();
+            (0..stay).for_each(|number| assert!(hash.set(&name(number), b"")));
+            hash.settle(&Limits::default());
+            let count = 1 + rng.below(40);
+            let (mut cursor, mut coming, mut seen) = (0, stay, Vec::new());
+            loop {
+                let before = seen.len();
+                cursor = hash.scan(cursor, count, &mut |field, _| seen.push(field.to_vec()));
+                assert!(seen.len() <= before + count);
+                if cursor == 0 {
+                    break;
+                }
+                if rng.below(2) == 0 {
+                    let come = coming..coming + rng.below(60);
+                    come.clone().for_each(|number| assert!(hash.set(&name(number), b"")));
+                    coming = come.end;
+                } else {
+                    (stay..coming).for_each(|number| _ = hash.remove(&name(number)));
+                }
+                hash.settle(&Limits::default());
+                if let Some(text) = hash.packed_text() {
+                    hash = Hash::of_packed_text(&text);
+                }
+            }
+            seen.sort();
+            assert!(seen.windows(2).all(|two| two[0] != two[1]), "seed {seed}");
+            assert!((0..stay).all(|number| seen.binary_search(&name(number)).is_ok()));
+        }
     }
 
     /// Recorded from Redis 7.4.1.

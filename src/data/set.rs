@@ -10,8 +10,10 @@ use crate::data::item::Item;
 use crate::data::packed::{self, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
+use crate::util::hash::hash;
 use crate::util::number;
 use crate::util::rng::Rng;
+use crate::util::table;
 
 /// As many as Redis keeps in ascending order; adding one moves half of them, 2 KB.
 const INTEGERS_LEN_MAX: usize = 512;
@@ -171,13 +173,17 @@ impl Set {
     /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
     /// set that Redis would have packed is visited whole, as there.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Item<'a>)) -> u64 {
+        if self.tally().encoding != Encoding::Hashtable {
+            self.iter().for_each(visit);
+            return 0;
+        }
         match self.0.view() {
-            View::Large(large) if large.tally.encoding == Encoding::Hashtable => {
-                large.members.scan(cursor, count, &mut |(member, ())| visit(member.bytes()))
+            View::Packed(_) => {
+                let members = self.iter().map(|member| (hash(&member), member));
+                table::scan_few(cursor, count, members, visit)
             }
-            _ => {
-                self.iter().for_each(visit);
-                0
+            View::Large(large) => {
+                large.members.scan(cursor, count, &mut |(member, ())| visit(member.bytes()))
             }
         }
     }
@@ -473,6 +479,42 @@ mod tests {
         check(129, |number| format!("m{number}"), 3);
         check(512, |number| number.to_string(), 1);
         check(513, |number| number.to_string(), 11);
+    }
+
+    /// Integers, texts or an index: the cursor stays good.
+    #[test]
+    fn a_walk_sees_what_stays_whatever_the_layout_becomes() {
+        for seed in 0..100 {
+            let mut rng = Rng::from_seed(seed);
+            let limits = Limits { set_intset_entries_max: 0, ..Limits::default() };
+            let stay = 1 + rng.below(500);
+            let mut set = Set::new();
+            (0..stay).for_each(|number| assert!(set.add(number.to_string().as_bytes())));
+            set.settle(&limits);
+            let texts = ["", "text"][rng.below(2)];
+            let count = 1 + rng.below(100);
+            let (mut cursor, mut coming, mut seen) = (0, stay, BTreeSet::new());
+            loop {
+                let before = seen.len();
+                cursor =
+                    set.scan(cursor, count, &mut |member| assert!(seen.insert(member.to_vec())));
+                assert!(seen.len() <= before + count, "seed {seed}");
+                if cursor == 0 {
+                    break;
+                }
+                if rng.below(2) == 0 {
+                    let come = coming..coming + rng.below(100);
+                    let name = |number: usize| format!("{texts}{number}");
+                    come.clone().for_each(|number| assert!(set.add(name(number).as_bytes())));
+                    coming = come.end;
+                } else {
+                    let name = |number: usize| format!("{texts}{number}");
+                    (stay..coming).for_each(|number| _ = set.remove(name(number).as_bytes()));
+                }
+                set.settle(&limits);
+            }
+            assert!((0..stay).all(|number| seen.contains(number.to_string().as_bytes())));
+        }
     }
 
     /// Recorded from Redis 7.4.1.

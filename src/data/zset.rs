@@ -15,6 +15,7 @@ use std::ops::{Bound, Range};
 
 use crate::config::Limits;
 use crate::data::item::Item;
+use crate::util::table;
 
 use leaves::Leaves;
 use members::{Key, Members, Probe};
@@ -208,24 +209,25 @@ impl Zset {
         self.body.ranks(min, max, |entry, bound| members.compare(entry.key, bound))
     }
 
-    /// Visits about `count` members, all if the set is small, and returns the cursor for the next,
-    /// 0 after the last. A walk visits each member that is there all the time.
+    /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
+    /// sorted set that Redis would have packed is visited whole, as there. A walk visits each member
+    /// that is there all the time.
     pub fn scan<'a>(
         &'a self,
         cursor: u64,
         count: usize,
         visit: &mut dyn FnMut(Item<'a>, f64),
     ) -> u64 {
+        if self.is_compact() {
+            self.iter().for_each(|(member, score)| visit(member, score));
+            return 0;
+        }
         let body = &*self.body;
         let mut show = |entry: &Entry| visit(body.members.get(entry.key), entry.score);
         match &body.order {
             Order::Array(entries) => {
-                entries.iter().for_each(show);
-                0
-            }
-            Order::Tree(it) if self.is_compact() => {
-                it.tree.range(0..self.len()).for_each(|entry| show(&entry));
-                0
+                let entries = entries.iter().map(|entry| (entry.key.hash(), entry));
+                table::scan_few(cursor, count, entries, &mut show)
             }
             Order::Tree(it) => {
                 // One place of the table may lead to several members.
@@ -712,6 +714,24 @@ mod tests {
             }
             assert!((0..len).all(|it| seen.contains(format!("{name}{it}").as_bytes())));
             assert_eq!(calls == 1, compact || len == 0, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_walk_over_an_array_keeps_to_its_count_and_goes_on_in_a_tree() {
+        for (name, beside) in [("", 3), ("m", 0)] {
+            let mut zset = Zset::new();
+            let member = |number: usize| format!("{name}{number}").into_bytes();
+            (0..100).for_each(|it| _ = zset.insert(&member(it), it as f64));
+            zset.settle(&Limits { zset_entries_max: 0, ..Limits::default() });
+            let mut seen = HashSet::new();
+            let mut cursor = zset.scan(0, 50, &mut |member, _| _ = seen.insert(member.to_vec()));
+            assert!((50..=50 + beside).contains(&seen.len()), "{}", seen.len());
+            (100..300).for_each(|it| _ = zset.insert(&member(it), (it * 7 % 100) as f64));
+            while cursor != 0 {
+                cursor = zset.scan(cursor, 50, &mut |member, _| _ = seen.insert(member.to_vec()));
+            }
+            assert!((0..100).all(|it| seen.contains(&member(it))));
         }
     }
 

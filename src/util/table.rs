@@ -152,15 +152,11 @@ impl Table {
             page.clear();
             let is_ahead = |entry: &Entry| u64::from(entry.tag) >= tag_min;
             page.extend(segment.entries.iter().filter(is_ahead));
-            if page.len() > wanted {
-                page.select_nth_unstable_by_key(wanted - 1, |entry| entry.tag);
-                let tag_last = page[wanted - 1].tag;
-                // Equal tags go together, however many: the cursor cannot tell them apart.
-                let together = page.iter().filter(|entry| entry.tag <= tag_last);
-                together.for_each(|entry| visit(entry.tag, entry.index));
-                return u64::from(tag_last) + 1;
-            }
+            let next = cut(&mut page, wanted, |entry| entry.tag);
             page.iter().for_each(|entry| visit(entry.tag, entry.index));
+            if let Some(next) = next {
+                return next;
+            }
             wanted -= page.len();
             let span_bits = TAG_BITS - segment.depth;
             tag_min = ((tag_min >> span_bits) + 1) << span_bits;
@@ -257,6 +253,33 @@ impl Table {
         let rest = self.depth - depth;
         self.directory[place << rest..(place + 1) << rest].fill(at);
     }
+}
+
+/// As `Table::scan` over entries that are too few for a table: a walk may begin on them as they lie
+/// and go on in the table that they grew into, or the other way round. It costs a hash of each.
+pub fn scan_few<T>(
+    cursor: u64,
+    count: usize,
+    entries: impl Iterator<Item = (u64, T)>,
+    visit: &mut dyn FnMut(T),
+) -> u64 {
+    let tagged = entries.map(|(hash, entry)| (tag_of(hash), entry));
+    let mut page: Vec<_> = tagged.filter(|(tag, _)| u64::from(*tag) >= cursor).collect();
+    let next = cut(&mut page, count.max(1), |(tag, _)| *tag);
+    page.into_iter().for_each(|(_, entry)| visit(entry));
+    next.unwrap_or(0)
+}
+
+/// Leaves the `wanted` entries of the lowest tags, and returns the cursor for the others, if there
+/// are any. Equal tags go together, however many: the cursor cannot tell them apart.
+fn cut<T>(page: &mut Vec<T>, wanted: usize, tag: impl Fn(&T) -> u32) -> Option<u64> {
+    if page.len() <= wanted {
+        return None;
+    }
+    page.select_nth_unstable_by_key(wanted - 1, &tag);
+    let tag_last = tag(&page[wanted - 1]);
+    page.retain(|entry| tag(entry) <= tag_last);
+    Some(u64::from(tag_last) + 1)
 }
 
 fn tag_of(hash: u64) -> u32 {
@@ -380,6 +403,40 @@ mod tests {
             assert_eq!(table.scan(cursor, 10, &mut |_| visited += 1), 0);
         }
         assert_eq!(visited, 60);
+    }
+
+    #[test]
+    fn a_walk_over_few_goes_on_in_a_table_and_back() {
+        let hash_of = |index: u32| Rng::from_seed(u64::from(index / 2)).next_u64();
+        let mut table = Table::new();
+        (0..200).for_each(|index| table.insert(hash_of(index), index));
+        for count in [1, 7, 50, 199, 200, usize::MAX] {
+            let (mut cursor, mut pages, mut seen) = (0, 0, BTreeSet::new());
+            loop {
+                let mut visited = 0;
+                let mut see = |index| {
+                    visited += 1;
+                    assert!(seen.insert(index), "{index} twice");
+                };
+                pages += 1;
+                cursor = match pages % 2 {
+                    0 => table.scan(cursor, count, &mut see),
+                    _ => {
+                        let few = (0..200).map(|index| (hash_of(index), index));
+                        scan_few(cursor, count, few, &mut see)
+                    }
+                };
+                // Two of each hash go together.
+                assert!(visited <= count.saturating_add(1));
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert!(seen.into_iter().eq(0..200) && pages >= 200 / count.saturating_add(1));
+        }
+        for cursor in [1 << 32, u64::MAX] {
+            assert_eq!(scan_few(cursor, 10, [(u64::MAX, ())].into_iter(), &mut |_| panic!()), 0);
+        }
     }
 
     #[test]
