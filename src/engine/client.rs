@@ -87,6 +87,10 @@ pub struct Park {
     pub deadline_us: Option<u64>,
     /// The request to run again when a key is ready, with all that was relative made absolute.
     pub again: OwnedArgs,
+    /// The request as it came, where it differs from `again`: SLOWLOG shows it.
+    pub asked: Option<OwnedArgs>,
+    /// What its runs have taken so far. It is counted and logged once, when the wait has ended.
+    pub micros: u64,
     /// What a time-out answers.
     pub empty: Empty,
 }

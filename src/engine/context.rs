@@ -191,14 +191,18 @@ impl Ctx<'_> {
             Origin::Waiter { deadline_us } => deadline_us,
             _ => wait.timeout.deadline(self.engine.keyspace.now.mono_us),
         };
-        let again = wait.again.unwrap_or_else(|| OwnedArgs::new(args.all()));
+        let request = OwnedArgs::new(args.all());
+        let (again, asked) = match wait.again {
+            Some(again) => (again, Some(request)),
+            None => (request, None),
+        };
         let keys = wait.keys.iter().map(|&key| key.into()).collect();
         let empty = match wait.empty {
             // Redis's BLMOVE too answers a null array when its time is up.
             Empty::Null => Empty::NullArray,
             empty => empty,
         };
-        let park = Park { keys, on: wait.on, deadline_us, again, empty };
+        let park = Park { keys, on: wait.on, deadline_us, again, asked, micros: 0, empty };
         self.parked = Some(Parked::Keys(Box::new(park)));
     }
 

@@ -272,7 +272,7 @@ impl Engine {
             Err(Error::new(format!("ERR internal error in '{}'", found.full_name())))
         });
         *db = cx.db;
-        let (parked, is_running) = (cx.parked.take(), cx.is_running);
+        let (mut parked, is_running) = (cx.parked.take(), cx.is_running);
         let has_counted = cx.has_counted;
 
         let changed = self.keyspace.ledger.changes != changes;
@@ -301,25 +301,39 @@ impl Engine {
         if is_shown && is_first_run && !is_running && !row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, args.all(), origin);
         }
-        self.stats.commands += 1;
-        self.stats.calls[found.index].calls += 1;
         if let Err(error) = &result
             && !has_counted
         {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
         }
-        if origin != Origin::Script {
+        if origin == Origin::Script {
+            self.stats.commands += 1;
+            self.stats.calls[found.index].calls += 1;
+        } else {
             self.lap_us = self.facts.stopwatch_us();
             let micros = self.lap_us - started_us;
-            self.stats.calls[found.index].micros += micros;
-            self.log_if_slow(id, found, args.all(), micros);
+            match &mut parked {
+                // Who waits is counted and logged when the wait has ended.
+                Some(Parked::Keys(park)) => park.micros = micros,
+                _ if !is_first_run => {}
+                _ => self.account(id, found, args.all(), micros),
+            }
         }
         match (parked, is_running) {
             (Some(parked), _) => Called::Parked(parked),
             (None, true) => Called::Running,
             (None, false) => Called::Done(result),
         }
+    }
+
+    /// Counts a command that has run, and logs it if it was slow.
+    pub(super) fn account(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
+        self.stats.commands += 1;
+        let calls = &mut self.stats.calls[found.index];
+        calls.calls += 1;
+        calls.micros += micros;
+        self.log_if_slow(id, found, words, micros);
     }
 
     fn log_if_slow(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {

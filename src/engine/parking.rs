@@ -1,9 +1,10 @@
 //! Parked clients: how they come to wait, and what ends it: a key, a deadline, an effect, the end
 //! of a pause, CLIENT UNBLOCK, or their departure.
 
-use super::client::{ClientId, Parked, State};
+use super::client::{ClientId, Park, Parked, State};
 use super::context::Origin;
 use super::dispatch::Called;
+use super::table::Found;
 use super::time::mono_tick;
 use super::waiters::On;
 use super::{Alarm, Engine};
@@ -75,7 +76,9 @@ impl Engine {
             return false;
         }
         let Some(Parked::Keys(park)) = self.unpark(id) else { return false };
+        let found = self.account_for(id, &park);
         if let Some(error) = &error {
+            self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
         }
         self.answer_with(id, |reply| match error {
@@ -130,19 +133,34 @@ impl Engine {
 
     /// Runs a parked request again. False if it goes on waiting, at its old place.
     fn serve(&mut self, id: ClientId) -> bool {
-        let Some(Parked::Keys(park)) = self.clients[id].parked.take() else { return true };
+        let Some(Parked::Keys(mut park)) = self.clients[id].parked.take() else { return true };
         let origin = Origin::Waiter { deadline_us: park.deadline_us };
         let words = park.again.words();
         let args = Args::new(&words);
         let Ok(found) = self.table.resolve(&args) else { return true };
+        let started_us = self.lap_us;
         let called = self.call_on_outbox(id, found, args, origin);
+        drop(words);
+        park.micros += self.lap_us - started_us;
+        let is_served = !matches!(called, Called::Parked(_));
+        if is_served {
+            self.account_for(id, &park);
+        }
         self.clients[id].parked = Some(Parked::Keys(park));
-        if matches!(called, Called::Parked(_)) {
+        if !is_served {
             return false;
         }
         self.unpark(id);
         self.release_pushes(id);
         true
+    }
+
+    /// Counts and logs a request whose wait has ended, once for all its runs; returns its command.
+    fn account_for(&mut self, id: ClientId, park: &Park) -> Found {
+        let words = park.asked.as_ref().unwrap_or(&park.again).words();
+        let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
+        self.account(id, found, &words, park.micros);
+        found
     }
 
     /// CLIENT PAUSE is over: postponed requests are fed again.
