@@ -88,7 +88,7 @@ fn give_name(cx: &mut Ctx, mut args: Args, replaces: bool) -> Result<bool> {
         return Ok(false);
     }
     cx.engine.keyspace.rename((cx.db, key), (cx.db, name));
-    cx.changed(key, EventClasses::GENERIC, "rename_from");
+    cx.engine.keyspace.left(cx.db, key, "rename_from");
     cx.changed(name, EventClasses::GENERIC, "rename_to");
     Ok(true)
 }
@@ -102,7 +102,7 @@ fn move_key(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let is_moved = keyspace.peek(from, key).is_some() && keyspace.peek(to, key).is_none();
     if is_moved {
         keyspace.rename((from, key), (to, key));
-        keyspace.changed(from, key, EventClasses::GENERIC, "move_from");
+        keyspace.left(from, key, "move_from");
         keyspace.changed(to, key, EventClasses::GENERIC, "move_to");
     }
     reply.flag(is_moved);

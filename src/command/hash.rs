@@ -96,7 +96,7 @@ fn set(cx: &mut Ctx, mut args: Args, command: &str) -> Result<usize> {
     let pairs = args.pairs(command)?;
     let mut hash = cx.edit_or_create::<Hash>(key)?;
     let added = hash.set_all(pairs);
-    hash.commit("hset");
+    hash.commit_many("hset", pairs.len());
     Ok(added)
 }
 
@@ -130,7 +130,7 @@ fn hdel(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let removed = args.filter(|field| hash.remove(field)).count();
     reply.count(removed);
     if removed > 0 {
-        hash.commit("hdel");
+        hash.commit_many("hdel", removed);
     }
     Ok(())
 }

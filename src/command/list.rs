@@ -62,11 +62,12 @@ fn side(args: &mut Args) -> Result<Side> {
 /// Pushes one by one: the last element given ends up outermost.
 fn push(cx: &mut Ctx, mut args: Args, side: Side, reply: &mut Reply) -> Result {
     let mut list = cx.edit_or_create::<List>(args.key())?;
+    let pushes = args.left();
     for element in args {
         list.push(side, element);
     }
     reply.count(list.len());
-    list.commit(pushed(side));
+    list.commit_many(pushed(side), pushes);
     Ok(())
 }
 
@@ -129,7 +130,7 @@ fn take(mut list: Edit<List>, side: Side, count: usize, reply: &mut Reply) {
         reply.bulk_or_null(list.peek(side).as_deref());
         list.pop(side);
     }
-    list.commit(popped(side));
+    list.commit_many(popped(side), count);
 }
 
 fn lpop(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -183,10 +184,10 @@ fn relocate(
     list.push(to, &element);
     list.commit(pushed(to));
     // Popped last: a list of one element that is rotated keeps its TTL. Where it is pushed to the
-    // end that it came from, popping either copy is the same.
+    // end that it came from, popping either copy is the same. Both together are one change.
     let mut list = cx.edit_existing::<List>(source);
     list.pop(from);
-    list.commit(popped(from));
+    list.commit_many(popped(from), 0);
     let word = |side| if side == Side::Left { &b"LEFT"[..] } else { &b"RIGHT"[..] };
     cx.journal_as(&[b"LMOVE", source, target, word(from), word(to)]);
     Ok(true)
@@ -335,7 +336,7 @@ fn lrem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let removed = list.remove(count, element);
     reply.count(removed);
     if removed > 0 {
-        list.commit("lrem");
+        list.commit_many("lrem", removed);
     }
     Ok(())
 }
@@ -358,8 +359,9 @@ fn ltrim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     reply.ok();
     if let Some(mut list) = list {
         let kept = clamp(start, stop, list.len());
+        let removed = list.len() - kept.len();
         list.trim(kept);
-        list.commit("ltrim");
+        list.commit_many("ltrim", removed);
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ fn sadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let added = args.filter(|member| set.add(member)).count();
     reply.count(added);
     if added > 0 {
-        set.commit("sadd");
+        set.commit_many("sadd", added);
     }
     Ok(())
 }
@@ -49,7 +49,7 @@ fn srem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let removed = args.filter(|member| set.remove(member)).count();
     reply.count(removed);
     if removed > 0 {
-        set.commit("srem");
+        set.commit_many("srem", removed);
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ fn pop(cx: &mut Ctx, key: &[u8], count: usize) -> Result<Vec<Str>> {
     let (members, rng) = set.with_rng();
     let popped: Vec<Str> = std::iter::from_fn(|| members.pop_random(rng)).take(count).collect();
     if !popped.is_empty() {
-        set.commit("spop");
+        set.commit_many("spop", popped.len());
         let members: Vec<Item> = popped.iter().map(Str::bytes).collect();
         let mut removal: Vec<&[u8]> = vec![b"SREM", key];
         removal.extend(members.iter().map(|member| &**member));

@@ -238,7 +238,7 @@ fn xtrim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let len = stream.len();
     reply.count(removed);
     if removed > 0 {
-        stream.commit("xtrim");
+        stream.commit_many("xtrim", removed);
         journal_trim(cx, key, len);
     }
     Ok(())
@@ -253,7 +253,7 @@ fn xdel(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let removed = ids.into_iter().filter(|&id| stream.delete(id)).count();
     reply.count(removed);
     if removed > 0 {
-        stream.commit("xdel");
+        stream.commit_many("xdel", removed);
     }
     Ok(())
 }

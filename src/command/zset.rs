@@ -190,7 +190,7 @@ fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
     }
     reply.count(if options.counts_changes { added + updated } else { added });
     if added + updated > 0 {
-        zset.commit("zadd");
+        zset.commit_many("zadd", added + updated);
     }
     Ok(())
 }
@@ -233,7 +233,7 @@ fn zrem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let removed = args.filter(|member| zset.remove(member).is_some()).count();
     reply.count(removed);
     if removed > 0 {
-        zset.commit("zrem");
+        zset.commit_many("zrem", removed);
     }
     Ok(())
 }

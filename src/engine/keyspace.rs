@@ -462,6 +462,12 @@ impl Keyspace {
         self.ledger.event(class, event, db, key);
     }
 
+    /// As `changed`, of a key whose value is elsewhere now: the change is counted there.
+    pub fn left(&mut self, db: usize, key: &[u8], event: &'static str) {
+        self.ledger.touched(db, key);
+        self.ledger.event(EventClasses::GENERIC, event, db, key);
+    }
+
     /// The wall clock's last millisecond at which this key still exists, if it has a TTL.
     pub fn expires_ms_of(&self, entry: &Entry) -> Option<i64> {
         entry.timer.map(|timer| (self.wheel.deadline(timer) - 1) as i64)

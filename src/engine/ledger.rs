@@ -16,7 +16,7 @@ pub struct Event {
 }
 
 pub struct Ledger {
-    /// Changes since start; a command that did not move it changed nothing.
+    /// Changed keys and elements since start; a command that did not move it changed nothing.
     pub changes: u64,
     pub waiters: Waiters,
     pub journal: Journal,

@@ -67,7 +67,7 @@ fn take(mut zset: Edit<Zset>, end: End, count: usize, form: Form, reply: &mut Re
         End::Max => form.write(members.rev(), reply),
     }
     zset.remove_range(ranks);
-    zset.commit(end.event());
+    zset.commit_many(end.event(), count);
 }
 
 fn pop(cx: &mut Ctx, mut args: Args, end: End, reply: &mut Reply) -> Result {

@@ -269,10 +269,11 @@ fn remove(cx: &mut Ctx, mut args: Args, by: By, event: &'static str, reply: &mut
         return Ok(());
     };
     let ranks = bounds.ranks(&zset, Order::Ascending);
-    reply.count(ranks.len());
-    if !ranks.is_empty() {
+    let removed = ranks.len();
+    reply.count(removed);
+    if removed > 0 {
         zset.remove_range(ranks);
-        zset.commit(event);
+        zset.commit_many(event, removed);
     }
     Ok(())
 }

@@ -48,18 +48,20 @@ impl<'k, T: Typed> Edit<'k, T> {
     /// Makes the change known under the type's own class of events. An emptied collection's key
     /// goes.
     pub fn commit(self, event: &'static str) {
-        self.commit_as(T::CLASS, event);
+        self.commit_many(event, 1);
     }
 
-    /// As `commit`, under another class.
-    pub fn commit_as(mut self, class: EventClasses, event: &'static str) {
+    /// As `commit`, of a change to so many elements: `rdb_changes_since_last_save` counts each.
+    pub fn commit_many(mut self, event: &'static str, changes: usize) {
         self.committed = true;
+        self.keyspace.ledger.changes += changes as u64;
         let (db, index, created) = (self.db, self.index, self.created);
         if self.is_vacant() {
             let entry = self.keyspace.detach(db, index);
             if !created {
                 let key = entry.key.text();
-                self.keyspace.changed(db, &key, class, event);
+                self.keyspace.ledger.touched(db, &key);
+                self.keyspace.ledger.event(T::CLASS, event, db, &key);
                 self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &key);
             }
             return;
@@ -71,14 +73,13 @@ impl<'k, T: Typed> Edit<'k, T> {
         if created && let Value::Hash(hash) = &mut entry.value {
             hash.share(&mut keyspace.values);
         }
-        keyspace.ledger.changes += 1;
         if keyspace.ledger.has_listeners() {
-            self.announce(class, event);
+            self.announce(event);
         }
     }
 
     #[inline(never)]
-    fn announce(&mut self, class: EventClasses, event: &'static str) {
+    fn announce(&mut self, event: &'static str) {
         let keyspace = &mut *self.keyspace;
         let entry = &keyspace.dbs[keyspace.numbers[self.db]].entries[self.index];
         let key = entry.key.text();
@@ -86,7 +87,7 @@ impl<'k, T: Typed> Edit<'k, T> {
             keyspace.ledger.event(EventClasses::NEW, "new", self.db, &key);
         }
         keyspace.ledger.touched(self.db, &key);
-        keyspace.ledger.event(class, event, self.db, &key);
+        keyspace.ledger.event(T::CLASS, event, self.db, &key);
     }
 }
 
