@@ -25,7 +25,7 @@ fn zsets(criterion: &mut Criterion) {
     let ids: Vec<String> = (0..MEMBERS).map(|id| id.to_string()).collect();
     let mut zset = Zset::new();
     for (number, id) in ids.iter().enumerate() {
-        zset.insert(id.as_bytes(), score(number));
+        zset.insert(id.as_bytes(), score(number), &Limits::DEFAULT);
     }
     println!("{} bytes a member", zset.heap_size() / MEMBERS);
     let mut rng = Rng::from_seed(1);
@@ -33,7 +33,7 @@ fn zsets(criterion: &mut Criterion) {
     group.bench_function("append a job, pop the first", |bencher| {
         bencher.iter(|| {
             next += 1;
-            zset.insert(next.to_string().as_bytes(), score(next));
+            zset.insert(next.to_string().as_bytes(), score(next), &Limits::DEFAULT);
             black_box(zset.at(0).1);
             zset.remove_range(0..1);
         });
@@ -53,7 +53,7 @@ fn zsets(criterion: &mut Criterion) {
     group.bench_function("move a member", |bencher| {
         bencher.iter(|| {
             let id = ids[rng.below(MEMBERS)].as_bytes();
-            zset.insert(id, score(rng.below(2 * MEMBERS)))
+            zset.insert(id, score(rng.below(2 * MEMBERS)), &Limits::DEFAULT)
         });
     });
 }
@@ -123,9 +123,8 @@ fn hashes(criterion: &mut Criterion) {
     let mut recent = Recent::default();
     let mut write = || {
         let mut hash = Hash::new();
-        fields.iter().for_each(|(field, value)| assert!(hash.set(field, value)));
+        fields.iter().for_each(|(field, value)| assert!(hash.set(field, value, &limits)));
         hash.share(&mut recent);
-        hash.settle(&limits);
         hash
     };
     group.bench_function("write", |bencher| bencher.iter(&mut write));
@@ -143,7 +142,7 @@ fn hashes(criterion: &mut Criterion) {
     group.bench_function("count an attempt", |bencher| {
         bencher.iter(|| {
             attempts = (attempts + 1) % 100;
-            hash.set(b"attemptsMade", itoa::Buffer::new().format(attempts).as_bytes())
+            hash.set(b"attemptsMade", itoa::Buffer::new().format(attempts).as_bytes(), &limits)
         });
     });
 }

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use toril::command::table::table;
-use toril::config::Config;
+use toril::config::{Config, Limits};
 use toril::data::Zset;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer};
@@ -164,13 +164,17 @@ fn sorted_sets(measure: &mut dyn Measure) {
     let mut rng = Rng::from_seed(1);
     let mut zset = Zset::new();
     for member in 0..MILLION {
-        zset.insert(member.to_string().as_bytes(), (rng.next_u64() % MILLION) as f64);
+        zset.insert(
+            member.to_string().as_bytes(),
+            (rng.next_u64() % MILLION) as f64,
+            &Limits::DEFAULT,
+        );
     }
     measure.case("zset of 1 M members: rank", &mut || {
         black_box(zset.rank((rng.next_u64() % MILLION).to_string().as_bytes()));
     });
     measure.case("zset of 1 M members: change a score", &mut || {
         let member = (rng.next_u64() % MILLION).to_string();
-        zset.insert(member.as_bytes(), (rng.next_u64() % MILLION) as f64);
+        zset.insert(member.as_bytes(), (rng.next_u64() % MILLION) as f64, &Limits::DEFAULT);
     });
 }

@@ -95,7 +95,8 @@ fn set(cx: &mut Ctx, mut args: Args, command: &str) -> Result<usize> {
     let key = args.key();
     let pairs = args.pairs(command)?;
     let mut hash = cx.edit_or_create::<Hash>(key)?;
-    let added = hash.set_all(pairs);
+    let (fields, limits) = hash.with_limits();
+    let added = fields.set_all(pairs, limits);
     hash.commit_many("hset", pairs.len());
     Ok(added)
 }
@@ -114,7 +115,8 @@ fn hmset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn hsetnx(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, field, value) = (args.key(), args.key(), args.key());
     let mut hash = cx.edit_or_create::<Hash>(key)?;
-    let is_new = hash.set_nx(field, value);
+    let (fields, limits) = hash.with_limits();
+    let is_new = fields.set_nx(field, value, limits);
     reply.flag(is_new);
     if is_new {
         hash.commit("hset");
@@ -143,7 +145,8 @@ fn hincrby(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         None => 0,
     };
     let after = before.checked_add(increment).ok_or(Error::Overflow)?;
-    hash.set(field, &number::format_i64(after));
+    let (fields, limits) = hash.with_limits();
+    fields.set(field, &number::format_i64(after), limits);
     reply.int(after);
     hash.commit("hincrby");
     Ok(())
@@ -165,7 +168,8 @@ fn hincrbyfloat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     let mut text = Vec::new();
     after.write(&mut text);
-    hash.set(field, &text);
+    let (fields, limits) = hash.with_limits();
+    fields.set(field, &text, limits);
     reply.bulk(&text);
     hash.commit("hincrbyfloat");
     // The sum itself: another machine's long doubles may be shorter.

@@ -181,12 +181,17 @@ fn relocate(
     // Refuses before the first change.
     let mut list = cx.edit_or_create::<List>(target)?;
     reply.bulk(&element);
+    // A list that is rotated never is longer than it was, and one of one element keeps its TTL.
+    if source == target {
+        list.pop(from);
+    }
     list.push(to, &element);
     list.commit(pushed(to));
-    // Popped last: a list of one element that is rotated keeps its TTL. Where it is pushed to the
-    // end that it came from, popping either copy is the same. Both together are one change.
+    // Both together are one change.
     let mut list = cx.edit_existing::<List>(source);
-    list.pop(from);
+    if source != target {
+        list.pop(from);
+    }
     list.commit_many(popped(from), 0);
     let word = |side| if side == Side::Left { &b"LEFT"[..] } else { &b"RIGHT"[..] };
     cx.journal_as(&[b"LMOVE", source, target, word(from), word(to)]);
@@ -345,7 +350,10 @@ fn lset(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut list = cx.edit::<List>(args.key())?.ok_or(Error::NoSuchKey)?;
     // Redis keeps the low 32 bits, so that -2^63 is the head.
     let index = args.int()? as i32;
-    if !list.set(index.into(), args.key()) {
+    let element = args.key();
+    if !list.set(index.into(), element) {
+        let (list, limits) = list.with_limits();
+        list.expect(element, limits);
         return Err(Error::OutOfRange);
     }
     reply.ok();
@@ -380,7 +388,11 @@ fn linsert(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     };
     let place = list.positions(pivot, usize::MAX).next();
     match place {
-        None => reply.int(-1),
+        None => {
+            let (list, limits) = list.with_limits();
+            list.expect(element, limits);
+            reply.int(-1);
+        }
         Some(index) => {
             list.insert(index + offset, element);
             reply.count(list.len());

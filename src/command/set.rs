@@ -3,6 +3,7 @@
 use super::prelude::*;
 use super::random::Picks;
 use super::scan;
+use crate::config::Limits;
 use crate::data::item::Item;
 use crate::data::{Set, Str, Typed};
 use crate::util::number;
@@ -33,7 +34,11 @@ const STORED: Keys = Keys::one(1).overwrites().and(Keys::span(2, -1).reads());
 
 fn sadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut set = cx.edit_or_create::<Set>(args.key())?;
-    let added = args.filter(|member| set.add(member)).count();
+    let (members, limits) = set.with_limits();
+    if let Some(first) = args.peek() {
+        members.expect(first, args.left(), limits);
+    }
+    let added = args.filter(|member| members.add(member, limits)).count();
     reply.count(added);
     if added > 0 {
         set.commit_many("sadd", added);
@@ -69,7 +74,12 @@ fn smove(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         set.remove(member);
         set.commit("srem");
         let mut set = cx.edit_or_create::<Set>(target)?;
-        if set.add(member) {
+        let is_first = set.is_new();
+        let (members, limits) = set.with_limits();
+        if is_first {
+            members.expect(member, 1, limits);
+        }
+        if members.add(member, limits) {
             set.commit("sadd");
         }
     }
@@ -119,12 +129,19 @@ fn spop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
+/// Where SPOP takes so many times what remains, Redis puts that into a new set.
+const REPACKED_SHARE: usize = 5;
+
 /// Takes `count` random members out of a set, or all.
 fn pop(cx: &mut Ctx, key: &[u8], count: usize) -> Result<Vec<Str>> {
     let Some(mut set) = cx.edit::<Set>(key)? else { return Ok(Vec::new()) };
     let (members, rng) = set.with_rng();
     let popped: Vec<Str> = std::iter::from_fn(|| members.pop_random(rng)).take(count).collect();
     if !popped.is_empty() {
+        if popped.len() > 1 && set.len() * REPACKED_SHARE <= popped.len() {
+            let (members, limits) = set.with_limits();
+            members.repack(limits);
+        }
         set.commit_many("spop", popped.len());
         let members: Vec<Item> = popped.iter().map(Str::bytes).collect();
         let mut removal: Vec<&[u8]> = vec![b"SREM", key];
@@ -199,7 +216,11 @@ fn intersect<'s>(sets: &[Option<&'s Set>]) -> Vec<Item<'s>> {
 
 fn unite<'s>(sets: &[Option<&'s Set>]) -> Vec<Item<'s>> {
     let mut seen = Set::new();
-    sets.iter().flatten().flat_map(|set| set.iter()).filter(|member| seen.add(member)).collect()
+    sets.iter()
+        .flatten()
+        .flat_map(|set| set.iter())
+        .filter(|member| seen.add(member, &Limits::DEFAULT))
+        .collect()
 }
 
 /// Asks each other set for each member of the first; or, where the others are many and small,
@@ -213,7 +234,8 @@ fn subtract<'s>(sets: &[Option<&'s Set>]) -> Vec<Item<'s>> {
         return first.iter().filter(is_in_none).collect();
     }
     let mut united = Set::new();
-    others.iter().flat_map(|set| set.iter()).for_each(|member| _ = united.add(&member));
+    let others = others.iter().flat_map(|set| set.iter());
+    others.for_each(|member| _ = united.add(&member, &Limits::DEFAULT));
     first.iter().filter(|member| !united.contains(member)).collect()
 }
 
@@ -232,9 +254,10 @@ fn store(
     reply: &mut Reply,
 ) -> Result {
     let target = args.key();
+    let limits = cx.engine.keyspace.limits.clone();
     let mut result = Set::new();
     for member in combine(&sets(cx, args.rest())?) {
-        result.add(&member);
+        result.add(&member, &limits);
     }
     reply.count(result.len());
     if result.is_empty() {

@@ -1,7 +1,7 @@
 //! SORT: the elements of a list, a set or a sorted set in an order that other keys may decide.
 
 use super::prelude::*;
-use crate::data::{Hash, List, Str, Value};
+use crate::data::{Hash, List, Str, Value, Zset};
 use crate::util::number;
 use std::cmp::Ordering;
 
@@ -88,6 +88,12 @@ fn sort_with(cx: &mut Ctx, mut args: Args, reply: &mut Reply, may_store: bool) -
     let key = args.key();
     let mut options = Options::parse(args, may_store)?;
     let is_script = cx.origin == Origin::Script;
+    // Redis unpacks a sorted set for good before it reads it.
+    if let Some(Value::Zset(zset)) = cx.peek(key).map(|entry| &entry.value)
+        && zset.is_compact()
+    {
+        cx.edit_existing::<Zset>(key).unpack();
+    }
     let mut elements = match cx.read_any(key).map(|entry| &entry.value) {
         None => Vec::new(),
         Some(Value::List(list)) => list.iter().map(|it| Element::from(&*it)).collect(),

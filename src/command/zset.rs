@@ -175,14 +175,15 @@ fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
     }
     let rest = rest.iter().map(|pair| read(pair).expect("all scores have been read"));
     let scored = std::iter::once(first).chain(rest);
-    let mut zset = cx.edit_or_create::<Zset>(key)?;
-    zset.expect(pairs.len());
+    let mut edit = cx.edit_or_create::<Zset>(key)?;
+    let (zset, limits) = edit.with_limits();
+    zset.expect(pairs.len(), 0, limits);
     let (mut added, mut updated) = (0, 0);
     for (score, member) in scored {
         if options.is_conditional() && !options.permit(zset.score(member), score) {
             continue;
         }
-        match zset.insert(member, score) {
+        match zset.insert(member, score, limits) {
             Inserted::Added => added += 1,
             Inserted::Updated => updated += 1,
             Inserted::Unchanged => {}
@@ -190,7 +191,7 @@ fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
     }
     reply.count(if options.counts_changes { added + updated } else { added });
     if added + updated > 0 {
-        zset.commit_many("zadd", added + updated);
+        edit.commit_many("zadd", added + updated);
     }
     Ok(())
 }
@@ -219,7 +220,8 @@ fn add_to_score(
         return Err(Error::new("ERR resulting score is not a number (NaN)"));
     }
     reply.double(score);
-    if zset.insert(member, score) != Inserted::Unchanged {
+    let (members, limits) = zset.with_limits();
+    if members.insert(member, score, limits) != Inserted::Unchanged {
         zset.commit("zincr");
     }
     Ok(())

@@ -190,19 +190,23 @@ pub struct Limits {
     pub stream_node_entries_max: usize,
 }
 
+impl Limits {
+    pub const DEFAULT: Self = Self {
+        hash_entries_max: 512,
+        hash_value_bytes_max: 64,
+        list_node_size: -2,
+        set_intset_entries_max: 512,
+        set_entries_max: 128,
+        set_value_bytes_max: 64,
+        zset_entries_max: 128,
+        zset_value_bytes_max: 64,
+        stream_node_bytes_max: 4096,
+        stream_node_entries_max: 100,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            hash_entries_max: 512,
-            hash_value_bytes_max: 64,
-            list_node_size: -2,
-            set_intset_entries_max: 512,
-            set_entries_max: 128,
-            set_value_bytes_max: 64,
-            zset_entries_max: 128,
-            zset_value_bytes_max: 64,
-            stream_node_bytes_max: 4096,
-            stream_node_entries_max: 100,
-        }
+        Self::DEFAULT
     }
 }

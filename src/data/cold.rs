@@ -168,10 +168,9 @@ mod tests {
 
     fn hash(number: usize) -> Value {
         let mut hash = Hash::new();
-        hash.set(b"name", b"paint");
-        hash.set(b"data", text(number).as_bytes());
-        hash.set(b"timestamp", b"1700000000000");
-        hash.settle(&Limits::default());
+        hash.set(b"name", b"paint", &Limits::DEFAULT);
+        hash.set(b"data", text(number).as_bytes(), &Limits::DEFAULT);
+        hash.set(b"timestamp", b"1700000000000", &Limits::DEFAULT);
         Value::Hash(hash)
     }
 
@@ -201,12 +200,10 @@ mod tests {
         let mut edited = Str::of_bytes(text(1).as_bytes());
         edited.append(b"!");
         let mut large = Hash::new();
-        large.set(b"data", text(5).repeat(20).as_bytes());
-        large.settle(&Limits::default());
+        large.set(b"data", text(5).repeat(20).as_bytes(), &Limits::DEFAULT);
         let small_limits = Limits { hash_value_bytes_max: 5_000, ..Limits::default() };
         let mut listpack = Hash::new();
-        listpack.set(b"data", text(6).as_bytes());
-        listpack.settle(&small_limits);
+        listpack.set(b"data", text(6).as_bytes(), &small_limits);
         for value in [
             Value::Str(Str::of_bytes(text(0).as_bytes())),
             Value::Str(Str::of_bytes(text(7).repeat(500).as_bytes())),
@@ -236,9 +233,8 @@ mod tests {
         let mut recent = Recent::default();
         let mut job = || {
             let mut hash = Hash::new();
-            hash.set(b"opts", br#"{"delay":3600000,"attempts":0}"#);
-            hash.set(b"data", text(3).repeat(4).as_bytes());
-            hash.settle(&Limits::default());
+            hash.set(b"opts", br#"{"delay":3600000,"attempts":0}"#, &Limits::DEFAULT);
+            hash.set(b"data", text(3).repeat(4).as_bytes(), &Limits::DEFAULT);
             hash.share(&mut recent);
             hash
         };
@@ -257,7 +253,9 @@ mod tests {
         let mut list = crate::data::List::new();
         list.push_back(text(1).as_bytes());
         let mut many = Hash::new();
-        (0..1_000).for_each(|number| _ = many.set(format!("{number}").as_bytes(), b"1"));
+        (0..1_000).for_each(|number| {
+            _ = many.set(format!("{number}").as_bytes(), b"1", &Limits::DEFAULT)
+        });
         for value in [
             Value::Str(Str::of_bytes(&noise)),
             Value::Str(Str::of_integer(12)),

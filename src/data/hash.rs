@@ -28,17 +28,11 @@ pub struct Hash(Either<Large>);
 #[derive(Clone, Debug)]
 struct Large {
     pairs: Indexed<Str>,
-    tally: Tally,
+    is_hashtable: bool,
 }
 
-/// What decides on the encoding reported.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    is_hashtable: bool,
-    /// Whether fields have come since the last settling, and how long they or values were.
-    has_grown: bool,
-    longest: usize,
-}
+/// The flag of a packed hash that Redis would keep in a hashtable.
+const IS_HASHTABLE: u8 = 1;
 
 /// Where a field stands in the packed layout.
 struct Place {
@@ -118,13 +112,13 @@ impl Hash {
     }
 
     /// Whether the field is new.
-    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+    pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
         match self.0.view_mut() {
             ViewMut::Packed(packed) => {
                 let place = find(packed, field);
                 if !has_room(packed, place.as_ref(), field, value) {
                     let mut large = Large::of(packed);
-                    let is_new = large.set(field, value);
+                    let is_new = large.set(field, value, limits);
                     self.0 = Either::large(large);
                     return is_new;
                 }
@@ -132,31 +126,49 @@ impl Hash {
                     Some(place) => packed.replace_text(place.value..place.end, value),
                     None => packed.push_pair(field, value),
                 }
-                let mut tally = Tally::read(packed);
-                tally.note(field, value, place.is_none());
-                tally.write(packed, place.is_none().into());
+                let mut head = packed.head();
+                head.count += u8::from(place.is_none());
+                if is_beyond(limits, head.count.into(), field, value) {
+                    head.flags |= IS_HASHTABLE;
+                }
+                packed.set_head(head);
                 place.is_none()
             }
-            ViewMut::Large(large) => large.set(field, value),
+            ViewMut::Large(large) => large.set(field, value, limits),
         }
     }
 
     /// Sets fields and returns how many of them are new. The first ones of a hash, as those of a
-    /// job, cost half as much together as one by one.
-    pub fn set_all(&mut self, pairs: &[[&[u8]; 2]]) -> usize {
+    /// job, cost half as much together as one by one. Redis expects all of them to be different.
+    pub fn set_all(&mut self, pairs: &[[&[u8]; 2]], limits: &Limits) -> usize {
         if pairs.len() > 1
             && self.is_empty()
-            && let Some(packed) = packed_of(pairs)
+            && let Some(packed) = packed_of(pairs, limits)
         {
             self.0 = Either::packed(packed);
             return pairs.len();
         }
-        pairs.iter().filter(|[field, value]| self.set(field, value)).count()
+        let added = pairs.iter().filter(|[field, value]| self.set(field, value, limits)).count();
+        if pairs.len() > limits.hash_entries_max {
+            self.unpack();
+        }
+        added
     }
 
     /// Sets the field only if it is new, and tells whether it was.
-    pub fn set_nx(&mut self, field: &[u8], value: &[u8]) -> bool {
-        !self.contains(field) && self.set(field, value)
+    pub fn set_nx(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        !self.contains(field) && self.set(field, value, limits)
+    }
+
+    fn unpack(&mut self) {
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let mut head = packed.head();
+                head.flags |= IS_HASHTABLE;
+                packed.set_head(head);
+            }
+            ViewMut::Large(large) => large.is_hashtable = true,
+        }
     }
 
     /// Whether the field was there.
@@ -165,7 +177,8 @@ impl Hash {
             ViewMut::Packed(packed) => {
                 let Some(place) = find(packed, field) else { return false };
                 packed.splice(place.field..place.end, &[]);
-                Tally::read(packed).write(packed, -1);
+                let head = packed.head();
+                packed.set_head(Head { count: head.count - 1, ..head });
                 true
             }
             ViewMut::Large(large) => {
@@ -201,7 +214,7 @@ impl Hash {
         count: usize,
         visit: &mut dyn FnMut(Item<'a>, Item<'a>),
     ) -> u64 {
-        if !self.tally().is_hashtable {
+        if !self.is_hashtable() {
             self.iter().for_each(|(field, value)| visit(field, value));
             return 0;
         }
@@ -224,26 +237,14 @@ impl Hash {
         }
     }
 
-    pub fn settle(&mut self, limits: &Limits) {
-        let len = self.len();
-        match self.0.view_mut() {
-            ViewMut::Packed(packed) => {
-                let mut tally = Tally::read(packed);
-                tally.settle(len, limits);
-                tally.write(packed, 0);
-            }
-            ViewMut::Large(large) => large.tally.settle(len, limits),
-        }
-    }
-
     pub fn encoding(&self) -> &'static str {
-        if self.tally().is_hashtable { "hashtable" } else { "listpack" }
+        if self.is_hashtable() { "hashtable" } else { "listpack" }
     }
 
-    fn tally(&self) -> Tally {
+    fn is_hashtable(&self) -> bool {
         match self.0.view() {
-            View::Packed(packed) => Tally::read(packed),
-            View::Large(large) => large.tally,
+            View::Packed(packed) => packed.head().flags & IS_HASHTABLE != 0,
+            View::Large(large) => large.is_hashtable,
         }
     }
 
@@ -260,14 +261,21 @@ impl Hash {
 }
 
 /// A new hash of pairs, if they fit and each field is there once.
-fn packed_of(pairs: &[[&[u8]; 2]]) -> Option<Packed> {
+fn packed_of(pairs: &[[&[u8]; 2]], limits: &Limits) -> Option<Packed> {
     let len: usize = pairs.as_flattened().iter().map(|text| text.len()).sum();
     if pairs.len() > packed::COUNT_MAX || len > packed::BYTES_MAX {
         return None;
     }
-    let mut tally = Tally::default();
-    pairs.iter().for_each(|[field, value]| tally.note(field, value, true));
-    Packed::of_pairs(pairs, tally.head(pairs.len() as u8))
+    let is_hashtable =
+        pairs.iter().any(|[field, value]| is_beyond(limits, pairs.len(), field, value));
+    let flags = u8::from(is_hashtable) * IS_HASHTABLE;
+    Packed::of_pairs(pairs, Head { flags, count: pairs.len() as u8 })
+}
+
+/// Whether Redis would turn a listpack of so many fields into a hashtable as it sets this one. A
+/// hashtable stays one.
+fn is_beyond(limits: &Limits, len: usize, field: &[u8], value: &[u8]) -> bool {
+    len > limits.hash_entries_max || field.len().max(value.len()) > limits.hash_value_bytes_max
 }
 
 fn find(packed: &Packed, field: &[u8]) -> Option<Place> {
@@ -291,55 +299,17 @@ impl Large {
         while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
             pairs.push(&field, Str::of_bytes(&value));
         }
-        Self { pairs, tally: Tally::read(packed) }
+        Self { pairs, is_hashtable: packed.head().flags & IS_HASHTABLE != 0 }
     }
 
-    fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+    fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
         let found = self.pairs.find(field);
-        self.tally.note(field, value, found.is_none());
         match found {
             Some(at) => *self.pairs.value_mut(at) = Str::of_bytes(value),
             None => self.pairs.push(field, Str::of_bytes(value)),
         }
+        self.is_hashtable |= is_beyond(limits, self.pairs.len(), field, value);
         found.is_none()
-    }
-}
-
-impl Tally {
-    const IS_HASHTABLE: u8 = 1;
-    const HAS_GROWN: u8 = 2;
-
-    fn read(packed: &Packed) -> Self {
-        let head = packed.head();
-        Self {
-            is_hashtable: head.flags & Self::IS_HASHTABLE != 0,
-            has_grown: head.flags & Self::HAS_GROWN != 0,
-            longest: head.longest.into(),
-        }
-    }
-
-    /// Fields that came or went are counted in passing.
-    fn write(self, packed: &mut Packed, change: i8) {
-        let count = packed.head().count.wrapping_add_signed(change);
-        packed.set_head(self.head(count));
-    }
-
-    fn head(self, count: u8) -> Head {
-        let flags = (u8::from(self.is_hashtable) * Self::IS_HASHTABLE)
-            | (u8::from(self.has_grown) * Self::HAS_GROWN);
-        Head { flags, count, longest: self.longest.try_into().unwrap_or(u16::MAX) }
-    }
-
-    fn note(&mut self, field: &[u8], value: &[u8], is_new: bool) {
-        self.has_grown |= is_new;
-        self.longest = self.longest.max(field.len()).max(value.len());
-    }
-
-    fn settle(&mut self, len: usize, limits: &Limits) {
-        self.is_hashtable |= self.longest > limits.hash_value_bytes_max
-            || self.has_grown && len > limits.hash_entries_max;
-        self.has_grown = false;
-        self.longest = 0;
     }
 }
 
@@ -408,13 +378,13 @@ mod tests {
                         assert_eq!(hash.remove(&field), at.is_some());
                         at.map(|at| model.remove(at));
                     }
-                    (1, Some(_)) => assert!(!hash.set_nx(&field, &value)),
+                    (1, Some(_)) => assert!(!hash.set_nx(&field, &value, &Limits::DEFAULT)),
                     (_, Some(at)) => {
-                        assert!(!hash.set(&field, &value));
+                        assert!(!hash.set(&field, &value, &Limits::DEFAULT));
                         model[at].1 = value;
                     }
                     (_, None) => {
-                        assert!(hash.set(&field, &value));
+                        assert!(hash.set(&field, &value, &Limits::DEFAULT));
                         model.push((field, value));
                     }
                 }
@@ -451,12 +421,11 @@ mod tests {
                     texts.chunks(2).map(|pair| [&*pair[0], &*pair[1]]).collect();
                 let (mut at_once, mut one_by_one) = (Hash::new(), Hash::new());
                 for part in all.chunks(1 + rng.below(all.len() + 1)) {
-                    let count =
-                        part.iter().filter(|[field, value]| one_by_one.set(field, value)).count();
-                    assert_eq!(at_once.set_all(part), count);
-                    for hash in [&mut at_once, &mut one_by_one] {
-                        hash.settle(&Limits::default());
-                    }
+                    let count = part
+                        .iter()
+                        .filter(|[field, value]| one_by_one.set(field, value, &Limits::DEFAULT))
+                        .count();
+                    assert_eq!(at_once.set_all(part, &Limits::DEFAULT), count);
                     assert_eq!(at_once.encoding(), one_by_one.encoding());
                     assert_eq!(pairs(&at_once), pairs(&one_by_one));
                 }
@@ -482,7 +451,10 @@ mod tests {
                 model.retain(|(other, _)| *other != field);
                 hash.remove(&field);
                 if rng.below(4) > 0 {
-                    assert!(hash.set(&field, &value) && !hash.set(&field, &value));
+                    assert!(
+                        hash.set(&field, &value, &Limits::DEFAULT)
+                            && !hash.set(&field, &value, &Limits::DEFAULT)
+                    );
                     model.push((field, value));
                 }
             }
@@ -501,7 +473,7 @@ mod tests {
     fn thousands_of_fields_come_and_go() {
         let mut hash = Hash::new();
         let name = |number: usize| format!("field:{number}").into_bytes();
-        (0..20_000).for_each(|number| assert!(hash.set(&name(number), b"value")));
+        (0..20_000).for_each(|number| assert!(hash.set(&name(number), b"value", &Limits::DEFAULT)));
         (0..20_000).step_by(3).for_each(|number| assert!(hash.remove(&name(number))));
         assert!((0..20_000).all(|number| hash.contains(&name(number)) == (number % 3 != 0)));
         (0..20_000).for_each(|number| assert_eq!(hash.remove(&name(number)), number % 3 != 0));
@@ -524,12 +496,10 @@ mod tests {
             }
         };
         for number in 0..512 {
-            hash.set(format!("{number}").as_bytes(), b"");
+            hash.set(format!("{number}").as_bytes(), b"", &Limits::DEFAULT);
         }
-        hash.settle(&Limits::default());
         assert_eq!(visit_all(&hash), (1, 512));
-        hash.set(b"one more", b"");
-        hash.settle(&Limits::default());
+        hash.set(b"one more", b"", &Limits::DEFAULT);
         assert_eq!(visit_all(&hash), (11, 513));
     }
 
@@ -541,8 +511,7 @@ mod tests {
             let name = |number: usize| format!("{}:{number}", "x".repeat(80)).into_bytes();
             let stay = 1 + rng.below(128);
             let mut hash = Hash::new();
-            (0..stay).for_each(|number| assert!(hash.set(&name(number), b"")));
-            hash.settle(&Limits::default());
+            (0..stay).for_each(|number| assert!(hash.set(&name(number), b"", &Limits::DEFAULT)));
             let count = 1 + rng.below(40);
             let (mut cursor, mut coming, mut seen) = (0, stay, Vec::new());
             loop {
@@ -554,12 +523,12 @@ mod tests {
                 }
                 if rng.below(2) == 0 {
                     let come = coming..coming + rng.below(60);
-                    come.clone().for_each(|number| assert!(hash.set(&name(number), b"")));
+                    come.clone()
+                        .for_each(|number| assert!(hash.set(&name(number), b"", &Limits::DEFAULT)));
                     coming = come.end;
                 } else {
                     (stay..coming).for_each(|number| _ = hash.remove(&name(number)));
                 }
-                hash.settle(&Limits::default());
                 if let Some(text) = hash.packed_text() {
                     hash = Hash::of_packed_text(&text);
                 }
@@ -574,33 +543,43 @@ mod tests {
     #[test]
     fn encodings_are_those_of_redis() {
         let long = [b'x'; 65];
-        let limits = Limits::default();
+        let limits = &Limits::DEFAULT;
         let mut hash = Hash::new();
-        let check = |hash: &mut Hash, limits: &Limits, expect: &str| {
-            hash.settle(limits);
-            assert_eq!(hash.encoding(), expect);
-        };
-        hash.set(b"a", &long[..64]);
-        check(&mut hash, &limits, "listpack");
+        hash.set(b"a", &long[..64], limits);
+        assert_eq!(hash.encoding(), "listpack");
         // Even a long value that was replaced at once counts, and a hash never goes back.
-        hash.set(b"a", &long);
-        hash.set(b"a", b"1");
-        check(&mut hash, &limits, "hashtable");
-        check(&mut hash.clone(), &limits, "hashtable");
+        hash.set(b"a", &long, limits);
+        hash.set(b"a", b"1", limits);
+        assert_eq!(hash.encoding(), "hashtable");
+        assert_eq!(hash.clone().encoding(), "hashtable");
 
         let mut hash = Hash::new();
-        hash.set(&long, b"");
-        check(&mut hash, &limits, "hashtable");
+        hash.set(&long, b"", limits);
+        assert_eq!(hash.encoding(), "hashtable");
 
-        // A lower limit is heeded when a field comes.
+        // A lower limit is heeded when any field is set, and not when one goes.
+        let low = &Limits { hash_entries_max: 2, hash_value_bytes_max: 3, ..Limits::DEFAULT };
+        for (field, value) in [("a", "2"), ("e", "2")] {
+            let mut hash = Hash::new();
+            ["a", "b", "c", "d"].iter().for_each(|it| _ = hash.set(it.as_bytes(), b"1234", limits));
+            assert!(!hash.set_nx(b"a", b"12345", low) && hash.remove(b"d"));
+            assert_eq!(hash.encoding(), "listpack");
+            hash.set(field.as_bytes(), value.as_bytes(), low);
+            assert_eq!(hash.encoding(), "hashtable");
+        }
         let mut hash = Hash::new();
-        [b"a", b"b", b"c"].iter().for_each(|field| assert!(hash.set(*field, b"1")));
-        check(&mut hash, &limits, "listpack");
-        let limits = Limits { hash_entries_max: 2, ..limits };
-        hash.set(b"a", b"2");
-        check(&mut hash, &limits, "listpack");
-        hash.set(b"d", b"2");
-        check(&mut hash, &limits, "hashtable");
+        hash.set(b"a", b"1234", limits);
+        hash.set(b"b", b"123", low);
+        assert_eq!(hash.encoding(), "listpack");
+
+        // As many as one command names, not as many as are different.
+        for (count, encoding) in [(512, "listpack"), (513, "hashtable")] {
+            let pairs: Vec<[&[u8]; 2]> = (0..count).map(|_| [&b"a"[..], &b"1"[..]]).collect();
+            for mut hash in [Hash::new(), hash.clone()] {
+                hash.set_all(&pairs, limits);
+                assert_eq!(hash.encoding(), encoding);
+            }
+        }
     }
 
     #[test]
@@ -608,13 +587,13 @@ mod tests {
         assert_eq!(size_of::<Hash>(), 8);
         let mut hash = Hash::new();
         assert_eq!(hash.heap_size(), 0);
-        hash.set(b"name", b"paint");
-        hash.set(b"data", &[b'x'; 500]);
-        hash.set(b"timestamp", b"1785556642040");
-        hash.set(b"priority", b"0");
+        hash.set(b"name", b"paint", &Limits::DEFAULT);
+        hash.set(b"data", &[b'x'; 500], &Limits::DEFAULT);
+        hash.set(b"timestamp", b"1785556642040", &Limits::DEFAULT);
+        hash.set(b"priority", b"0", &Limits::DEFAULT);
         // The block's header and the head; then a byte for each of these fields, a length before
         // texts, and what a number needs.
         let values = [1 + 5, 2 + 500, 1 + 6, 1];
-        assert_eq!(hash.heap_size(), 4 + 4 + values.map(|len| 1 + len).iter().sum::<usize>());
+        assert_eq!(hash.heap_size(), 4 + 2 + values.map(|len| 1 + len).iter().sum::<usize>());
     }
 }

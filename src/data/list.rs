@@ -44,6 +44,12 @@ struct Body {
     /// Redis decides to grow before it has packed the new elements, and over them counts their bare
     /// texts. This is what must be added to `packed_bytes` to get the size that it compared.
     growth_excess: isize,
+    /// Since the last settling: Redis looks at another bound when elements go than when they come,
+    /// and at both when one is replaced.
+    has_grown: bool,
+    has_shrunk: bool,
+    /// It counts a replaced element twice while it looks.
+    has_replaced: bool,
     is_quicklist: bool,
 }
 
@@ -144,6 +150,7 @@ impl List {
         let added = listpack::entry_bytes(text);
         body.packed_bytes = body.packed_bytes - replaced + added;
         body.growth_excess += text.len() as isize - added as isize + replaced as isize;
+        (body.has_grown, body.has_shrunk, body.has_replaced) = (true, true, true);
         body.chunk_mut(chunk).set(at, Probe::new(text));
         body.split_oversized(chunk);
         true
@@ -192,6 +199,7 @@ impl List {
         }
         if removed > 0 {
             body.len -= removed;
+            body.has_shrunk = true;
             body.packed_bytes -= removed * listpack::entry_bytes(text);
             body.join_sparse();
         }
@@ -269,16 +277,23 @@ impl List {
         })
     }
 
+    /// Announces an element that may turn out to have no place: Redis looks for that afterwards.
+    pub fn expect(&mut self, text: &[u8], limits: &Limits) {
+        let body = &mut *self.body;
+        body.is_quicklist |= exceeds_node(body.len + 1, body.packed_bytes + text.len(), limits);
+    }
+
     /// Redis's rule: grows past the size of one quicklist node, shrinks at half of it.
     pub fn settle(&mut self, limits: &Limits) {
         let body = &mut *self.body;
-        let grown_bytes = body.packed_bytes.saturating_add_signed(body.growth_excess);
-        body.growth_excess = 0;
-        let (entries_max, bytes_max) = node_limits(limits.list_node_size);
-        if !body.is_quicklist {
-            body.is_quicklist =
-                body.len > entries_max || listpack::EMPTY_BYTES + grown_bytes > bytes_max;
-        } else {
+        let grown_len = body.len + usize::from(std::mem::take(&mut body.has_replaced));
+        let grown_bytes =
+            body.packed_bytes.saturating_add_signed(std::mem::take(&mut body.growth_excess));
+        if std::mem::take(&mut body.has_grown) && !body.is_quicklist {
+            body.is_quicklist = exceeds_node(grown_len, grown_bytes, limits);
+        }
+        if std::mem::take(&mut body.has_shrunk) && body.is_quicklist {
+            let (entries_max, bytes_max) = node_limits(limits.list_node_size);
             // A bound on entries has no half in bytes: there they only say what fits in a node.
             let bytes_max = if entries_max == usize::MAX { bytes_max / 2 } else { bytes_max };
             body.is_quicklist =
@@ -320,6 +335,11 @@ fn node_limits(node_size: i64) -> (usize, usize) {
         -4 => (usize::MAX, 32768),
         _ => (usize::MAX, 65536),
     }
+}
+
+fn exceeds_node(len: usize, packed_bytes: usize, limits: &Limits) -> bool {
+    let (entries_max, bytes_max) = node_limits(limits.list_node_size);
+    len > entries_max || listpack::EMPTY_BYTES + packed_bytes > bytes_max
 }
 
 impl Body {
@@ -364,12 +384,14 @@ impl Body {
         self.len += 1;
         self.packed_bytes += packed_bytes;
         self.growth_excess += text.len() as isize - packed_bytes as isize;
+        self.has_grown = true;
     }
 
     /// May leave the chunk empty.
     fn remove(&mut self, chunk: usize, at: usize) {
         self.packed_bytes -= self.chunk(chunk).listpack_bytes(at);
         self.len -= 1;
+        self.has_shrunk = true;
         self.chunk_mut(chunk).remove(at);
     }
 
@@ -584,5 +606,57 @@ mod tests {
             }
             assert_eq!((grown, list.len()), (grows, shrinks), "{node_size} {text}");
         }
+    }
+
+    /// Recorded from Redis 7.4.1: an element that is replaced counts twice while a list may grow.
+    #[test]
+    fn what_is_replaced_counts_as_in_redis() {
+        let check = |node_size: i64, texts: &[&str], text: &str, expect: &str| {
+            let limits = Limits { list_node_size: node_size, ..Limits::default() };
+            let mut list = List::new();
+            texts.iter().for_each(|text| list.push_back(text.as_bytes()));
+            list.settle(&limits);
+            assert!(list.set(0, text.as_bytes()));
+            list.settle(&limits);
+            assert_eq!(list.encoding(), expect, "{node_size} {}", texts.len());
+        };
+        check(3, &["a", "b"], "z", "listpack");
+        check(3, &["a", "b", "c"], "z", "quicklist");
+        check(1, &["a"], "z", "quicklist");
+        let long = "a".repeat(5_000);
+        check(-2, &[&long], &long[..4_000], "listpack");
+        check(-2, &[&long], &long[..4_090], "quicklist");
+        check(-2, &[&long], &long, "quicklist");
+    }
+
+    /// Recorded from Redis 7.4.1: a bound that was lowered is looked at when elements come, one
+    /// that was raised when they go.
+    #[test]
+    fn bounds_that_change_are_looked_at_as_in_redis() {
+        let low = &Limits { list_node_size: 3, ..Limits::default() };
+        let high = &Limits { list_node_size: 30, ..Limits::default() };
+        let list_of = |limits| {
+            let mut list = List::new();
+            ["a", "b", "c", "d"].iter().for_each(|text| list.push_back(text.as_bytes()));
+            list.settle(limits);
+            list
+        };
+        let mut list = list_of(high);
+        list.pop_front();
+        list.settle(low);
+        assert_eq!(list.encoding(), "listpack");
+        list.push_back(b"e");
+        list.settle(low);
+        assert_eq!(list.encoding(), "quicklist");
+        let mut list = list_of(low);
+        list.push_back(b"e");
+        list.settle(high);
+        assert_eq!(list.encoding(), "quicklist");
+
+        let mut list = list_of(high);
+        list.expect(b"e", high);
+        assert_eq!(list.encoding(), "listpack");
+        list.expect(b"e", low);
+        assert_eq!(list.encoding(), "quicklist");
     }
 }

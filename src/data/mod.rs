@@ -48,12 +48,13 @@ pub trait Typed: Sized {
     fn empty() -> Self;
     /// An empty collection's key is removed; strings and streams may be empty.
     fn is_vacant(&self) -> bool;
-    /// Called once after each command that changed the value: settles what OBJECT ENCODING says.
-    fn settle(&mut self, limits: &Limits);
+    /// Called once after each command that changed the value: settles what OBJECT ENCODING says,
+    /// where that is not known before.
+    fn settle(&mut self, _limits: &Limits) {}
 }
 
 macro_rules! typed {
-    ($($type:ident $class:ident vacant $vacant:expr;)*) => {$(
+    ($($type:ident $class:ident vacant $vacant:expr $(, $settle:ident)?;)*) => {$(
         impl Typed for $type {
             const CLASS: EventClasses = EventClasses::$class;
             fn of(value: &Value) -> Option<&Self> {
@@ -65,14 +66,14 @@ macro_rules! typed {
             fn wrap(self) -> Value { Value::$type(self) }
             fn empty() -> Self { Self::new() }
             fn is_vacant(&self) -> bool { let vacant: fn(&Self) -> bool = $vacant; vacant(self) }
-            fn settle(&mut self, limits: &Limits) { $type::settle(self, limits) }
+            $(fn $settle(&mut self, limits: &Limits) { $type::$settle(self, limits) })?
         }
     )*};
 }
 
 typed! {
     Str STRING vacant |_| false;
-    List LIST vacant List::is_empty;
+    List LIST vacant List::is_empty, settle;
     Hash HASH vacant Hash::is_empty;
     Set SET vacant Set::is_empty;
     Zset ZSET vacant Zset::is_empty;
@@ -110,13 +111,13 @@ impl Value {
     /// Settles what OBJECT ENCODING says, after a change.
     pub fn settle(&mut self, limits: &Limits) {
         match self {
-            Value::Str(it) => it.settle(limits),
             Value::List(it) => it.settle(limits),
-            Value::Hash(it) => it.settle(limits),
-            Value::Set(it) => it.settle(limits),
-            Value::Zset(it) => it.settle(limits),
-            Value::Stream(it) => it.settle(limits),
-            Value::Cold(_) => {}
+            Value::Str(_)
+            | Value::Hash(_)
+            | Value::Set(_)
+            | Value::Zset(_)
+            | Value::Stream(_)
+            | Value::Cold(_) => {}
         }
     }
 

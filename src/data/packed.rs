@@ -19,7 +19,7 @@ use crate::util::shared::{Recent, SHARED_BYTES, Shared};
 pub const COUNT_MAX: usize = 128;
 pub const BYTES_MAX: usize = 16 * 1024;
 
-const HEAD_BYTES: usize = 4;
+const HEAD_BYTES: usize = 2;
 
 /// What a collection notes about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,15 +27,11 @@ pub struct Head {
     /// Meant for whoever owns the collection, all but the highest bit.
     pub flags: u8,
     pub count: u8,
-    /// The length of the longest text of late, or of a longer one: sizes that can be set to bound
-    /// it are far below the largest value.
-    pub longest: u16,
 }
 
 impl Head {
     fn to_bytes(self) -> [u8; HEAD_BYTES] {
-        let [low, high] = self.longest.to_le_bytes();
-        [self.flags, self.count, low, high]
+        [self.flags, self.count]
     }
 }
 
@@ -93,9 +89,7 @@ impl Packed {
 
     pub fn head(&self) -> Head {
         match *self.0 {
-            [flags, count, low, high, ..] => {
-                Head { flags: flags & !SHARES, count, longest: u16::from_le_bytes([low, high]) }
-            }
+            [flags, count, ..] => Head { flags: flags & !SHARES, count },
             _ => Head::default(),
         }
     }
@@ -494,7 +488,7 @@ mod tests {
 
     #[test]
     fn pairs_at_once_are_as_pairs_one_by_one() {
-        let head = Head { flags: 1, count: 3, longest: 400 };
+        let head = Head { flags: 1, count: 3 };
         let long = [b'x'; 400];
         let pairs: [[&[u8]; 2]; 3] = [[b"name", b"-12"], [b"other", &long], [b"", b""]];
         let mut one_by_one = Packed::default();
@@ -513,7 +507,7 @@ mod tests {
             packed.push_pair(b"opts", opts);
             packed.push_pair(b"a field as long as a value", &[b'x'; 300]);
             packed.push_pair(b"timestamp", b"1785556642040");
-            packed.set_head(Head { flags: 3, count: 3, longest: 300 });
+            packed.set_head(Head { flags: 3, count: 3 });
             packed.share(&mut recent);
             packed
         };
@@ -535,7 +529,7 @@ mod tests {
         assert_eq!(&*copy.text(1).0, opts);
         copy.replace_text(1..copy.skip(1), b"other");
         assert_eq!(&*copy.text(1).0, b"other");
-        assert_eq!(copy.head(), Head { flags: 3, count: 3, longest: 300 });
+        assert_eq!(copy.head(), Head { flags: 3, count: 3 });
     }
 
     #[test]
@@ -543,7 +537,7 @@ mod tests {
         let mut packed = Packed::default();
         assert_eq!(packed.head(), Head::default());
         packed.push_text(b"text");
-        let head = Head { flags: 3, count: 200, longest: 65_000 };
+        let head = Head { flags: 3, count: 200 };
         packed.set_head(head);
         packed.push_text(b"other");
         assert_eq!(packed.head(), head);

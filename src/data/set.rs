@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::data::either::{Either, View, ViewMut};
 use crate::data::indexed::Indexed;
 use crate::data::item::Item;
-use crate::data::packed::{self, Packed};
+use crate::data::packed::{self, Head, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
 use crate::util::hash::hash;
@@ -26,18 +26,16 @@ pub struct Set(Either<Large>);
 #[derive(Clone, Debug)]
 struct Large {
     members: Indexed<()>,
-    tally: Tally,
+    encoding: Encoding,
 }
 
-/// What decides on the encoding reported, and on how to read the packed layout.
+/// What a packed set says of itself.
 #[derive(Clone, Copy, Debug)]
 struct Tally {
     encoding: Encoding,
-    /// Whether there is, or was, a member that is no integer.
+    /// Whether it is laid out as texts: since a member came that is no integer, or since Redis
+    /// keeps integers in a listpack.
     has_texts: bool,
-    /// Whether members have come since the last settling, and how long they were.
-    has_grown: bool,
-    longest: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +103,37 @@ impl Set {
         }
     }
 
+    /// Announces so many members, of which this is the first. Redis chooses the encoding by them
+    /// even if some are the same.
+    pub fn expect(&mut self, first: &[u8], count: usize, limits: &Limits) {
+        let encoding = match self.encoding_now() {
+            Encoding::Intset if self.is_empty() => {
+                let is_integer = number::parse_i64(first).is_some();
+                if is_integer && count <= limits.set_intset_entries_max {
+                    Encoding::Intset
+                } else if count <= limits.set_entries_max {
+                    Encoding::Listpack
+                } else {
+                    Encoding::Hashtable
+                }
+            }
+            Encoding::Intset if count > limits.set_intset_entries_max => Encoding::Hashtable,
+            Encoding::Listpack if count > limits.set_entries_max => Encoding::Hashtable,
+            encoding => encoding,
+        };
+        self.note(encoding);
+    }
+
     /// Whether the member is new.
-    pub fn add(&mut self, member: &[u8]) -> bool {
+    pub fn add(&mut self, member: &[u8], limits: &Limits) -> bool {
         if self.contains(member) {
             return false;
         }
+        self.note(self.encoding_with(member, limits));
         self.make_room(member);
         match self.0.view_mut() {
             ViewMut::Packed(packed) => {
-                let mut tally = Tally::read(packed);
-                tally.note(member);
+                let tally = Tally::read(packed);
                 if tally.has_texts {
                     packed.push_text(member);
                     tally.write(packed, 1);
@@ -122,15 +141,21 @@ impl Set {
                     let (Ok(index) | Err(index)) = search(integers(packed), integer);
                     let at = index * INTEGER_BYTES;
                     packed.splice(at..at, &[&integer.to_le_bytes()]);
-                    tally.write(packed, 0);
                 }
             }
-            ViewMut::Large(large) => {
-                large.tally.note(member);
-                large.members.push(member, ());
-            }
+            ViewMut::Large(large) => large.members.push(member, ()),
         }
         true
+    }
+
+    /// What remains after SPOP has taken most of it: Redis puts that into a new set.
+    pub fn repack(&mut self, limits: &Limits) {
+        if self.encoding_now() == Encoding::Hashtable {
+            let mut packed = Self::new();
+            packed.note(Encoding::Listpack);
+            self.iter().for_each(|member| _ = packed.add(&member, limits));
+            *self = packed;
+        }
     }
 
     /// Whether the member was there.
@@ -173,7 +198,7 @@ impl Set {
     /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
     /// set that Redis would have packed is visited whole, as there.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(Item<'a>)) -> u64 {
-        if self.tally().encoding != Encoding::Hashtable {
+        if self.encoding_now() != Encoding::Hashtable {
             self.iter().for_each(visit);
             return 0;
         }
@@ -188,19 +213,8 @@ impl Set {
         }
     }
 
-    pub fn settle(&mut self, limits: &Limits) {
-        let mut tally = self.tally();
-        tally.encoding = self.settled_encoding(tally, limits);
-        tally.has_grown = false;
-        tally.longest = 0;
-        match self.0.view_mut() {
-            ViewMut::Packed(packed) => tally.write(packed, 0),
-            ViewMut::Large(large) => large.tally = tally,
-        }
-    }
-
     pub fn encoding(&self) -> &'static str {
-        match self.tally().encoding {
+        match self.encoding_now() {
             Encoding::Intset => "intset",
             Encoding::Listpack => "listpack",
             Encoding::Hashtable => "hashtable",
@@ -225,10 +239,49 @@ impl Set {
         }
     }
 
-    fn tally(&self) -> Tally {
+    fn encoding_now(&self) -> Encoding {
         match self.0.view() {
-            View::Packed(packed) => Tally::read(packed),
-            View::Large(large) => large.tally,
+            View::Packed(packed) => Tally::read(packed).encoding,
+            View::Large(large) => large.encoding,
+        }
+    }
+
+    /// Redis's rules: what the encoding is when this member has come, which is new.
+    fn encoding_with(&self, member: &[u8], limits: &Limits) -> Encoding {
+        let len = self.len();
+        let fits = |len_max: usize| {
+            len < limits.set_entries_max && len_max.max(member.len()) <= limits.set_value_bytes_max
+        };
+        let is_within = match self.encoding_now() {
+            Encoding::Intset if number::parse_i64(member).is_some() => {
+                return match len < limits.set_intset_entries_max {
+                    true => Encoding::Intset,
+                    false => Encoding::Hashtable,
+                };
+            }
+            // The first text makes the integers before it texts as well.
+            Encoding::Intset => {
+                fits(0) && fits(self.iter().map(|member| member.len()).max().unwrap_or(0))
+            }
+            Encoding::Listpack => fits(0),
+            Encoding::Hashtable => false,
+        };
+        if is_within { Encoding::Listpack } else { Encoding::Hashtable }
+    }
+
+    /// Integers in a listpack stand in the order they come, so as texts.
+    fn note(&mut self, encoding: Encoding) {
+        if encoding == self.encoding_now() {
+            return;
+        }
+        match self.0.view_mut() {
+            ViewMut::Packed(packed) => {
+                let mut tally = Tally::read(packed);
+                tally.encoding = encoding;
+                tally.has_texts |= encoding == Encoding::Listpack && packed.body().is_empty();
+                tally.write(packed, 0);
+            }
+            ViewMut::Large(large) => large.encoding = encoding,
         }
     }
 
@@ -255,14 +308,15 @@ impl Set {
         if !has_room {
             let mut members = Indexed::new();
             self.iter().for_each(|member| members.push(&member, ()));
-            self.0 = Either::large(Large { members, tally: self.tally() });
+            self.0 = Either::large(Large { members, encoding: self.encoding_now() });
         }
     }
 
     fn as_texts(&self) -> Packed {
         let mut packed = Packed::default();
         self.iter().for_each(|member| packed.push_text(&member));
-        Tally { has_texts: true, ..self.tally() }.write(&mut packed, self.len() as i8);
+        let tally = Tally { encoding: self.encoding_now(), has_texts: true };
+        tally.write(&mut packed, self.len() as i8);
         packed
     }
 
@@ -287,30 +341,6 @@ impl Set {
             ViewMut::Large(large) => large.members.remove(index).0,
         }
     }
-
-    fn settled_encoding(&self, tally: Tally, limits: &Limits) -> Encoding {
-        if !tally.has_grown || tally.encoding == Encoding::Hashtable {
-            return tally.encoding;
-        }
-        let is_within = if tally.has_texts {
-            // The first text makes the integers before it texts as well.
-            let longest = match tally.encoding {
-                Encoding::Intset if self.len() <= limits.set_entries_max => {
-                    self.iter().map(|member| member.len()).max().unwrap_or(0)
-                }
-                _ => 0,
-            };
-            self.len() <= limits.set_entries_max
-                && tally.longest.max(longest) <= limits.set_value_bytes_max
-        } else {
-            self.len() <= limits.set_intset_entries_max
-        };
-        match (is_within, tally.has_texts) {
-            (false, _) => Encoding::Hashtable,
-            (true, true) => Encoding::Listpack,
-            (true, false) => Encoding::Intset,
-        }
-    }
 }
 
 fn integers(packed: &Packed) -> &[[u8; INTEGER_BYTES]] {
@@ -325,33 +355,20 @@ impl Tally {
     const ENCODINGS: [Encoding; 3] = [Encoding::Intset, Encoding::Listpack, Encoding::Hashtable];
     const ENCODING: u8 = 3;
     const HAS_TEXTS: u8 = 4;
-    const HAS_GROWN: u8 = 8;
 
     fn read(packed: &Packed) -> Self {
-        let head = packed.head();
+        let flags = packed.head().flags;
         Self {
-            encoding: Self::ENCODINGS[usize::from(head.flags & Self::ENCODING)],
-            has_texts: head.flags & Self::HAS_TEXTS != 0,
-            has_grown: head.flags & Self::HAS_GROWN != 0,
-            longest: head.longest.into(),
+            encoding: Self::ENCODINGS[usize::from(flags & Self::ENCODING)],
+            has_texts: flags & Self::HAS_TEXTS != 0,
         }
     }
 
     /// Texts that came or went are counted in passing.
     fn write(self, packed: &mut Packed, change: i8) {
-        let mut head = packed.head();
-        head.flags = self.encoding as u8
-            | (u8::from(self.has_texts) * Self::HAS_TEXTS)
-            | (u8::from(self.has_grown) * Self::HAS_GROWN);
-        head.count = head.count.wrapping_add_signed(change);
-        head.longest = self.longest.try_into().unwrap_or(u16::MAX);
-        packed.set_head(head);
-    }
-
-    fn note(&mut self, member: &[u8]) {
-        self.has_texts |= number::parse_i64(member).is_none();
-        self.has_grown = true;
-        self.longest = self.longest.max(member.len());
+        let flags = self.encoding as u8 | (u8::from(self.has_texts) * Self::HAS_TEXTS);
+        let count = packed.head().count.wrapping_add_signed(change);
+        packed.set_head(Head { flags, count });
     }
 }
 
@@ -422,7 +439,7 @@ mod tests {
                 if rng.below(5) == 0 {
                     assert_eq!(set.remove(member), model.remove(member));
                 } else {
-                    assert_eq!(set.add(member), model.insert(member.to_vec()));
+                    assert_eq!(set.add(member, &Limits::DEFAULT), model.insert(member.to_vec()));
                 }
                 assert_eq!(set.len(), model.len());
             }
@@ -449,12 +466,14 @@ mod tests {
         let check = |set: &Set, expect: &str| {
             assert_eq!(members(set).join(&b' '), expect.as_bytes());
         };
-        ["5", "3", "1", "-7"].iter().for_each(|member| assert!(set.add(member.as_bytes())));
+        ["5", "3", "1", "-7"]
+            .iter()
+            .for_each(|member| assert!(set.add(member.as_bytes(), &Limits::DEFAULT)));
         check(&set, "-7 1 3 5");
-        ["z", "4"].iter().for_each(|member| assert!(set.add(member.as_bytes())));
+        ["z", "4"].iter().for_each(|member| assert!(set.add(member.as_bytes(), &Limits::DEFAULT)));
         check(&set, "-7 1 3 5 z 4");
         set.remove(b"1");
-        set.add(b"1");
+        set.add(b"1", &Limits::DEFAULT);
         check(&set, "-7 3 5 z 4 1");
     }
 
@@ -462,8 +481,8 @@ mod tests {
     fn a_walk_pages_through_what_redis_would_index() {
         let check = |count: usize, name: fn(usize) -> String, pages_expected: usize| {
             let mut set = Set::new();
-            (0..count).for_each(|number| assert!(set.add(name(number).as_bytes())));
-            set.settle(&Limits::default());
+            (0..count)
+                .for_each(|number| assert!(set.add(name(number).as_bytes(), &Limits::DEFAULT)));
             let (mut cursor, mut pages, mut seen) = (0, 0, BTreeSet::new());
             loop {
                 cursor = set.scan(cursor, 50, &mut |member| _ = seen.insert(member.to_vec()));
@@ -489,8 +508,7 @@ mod tests {
             let limits = Limits { set_intset_entries_max: 0, ..Limits::default() };
             let stay = 1 + rng.below(500);
             let mut set = Set::new();
-            (0..stay).for_each(|number| assert!(set.add(number.to_string().as_bytes())));
-            set.settle(&limits);
+            (0..stay).for_each(|number| assert!(set.add(number.to_string().as_bytes(), &limits)));
             let texts = ["", "text"][rng.below(2)];
             let count = 1 + rng.below(100);
             let (mut cursor, mut coming, mut seen) = (0, stay, BTreeSet::new());
@@ -505,13 +523,13 @@ mod tests {
                 if rng.below(2) == 0 {
                     let come = coming..coming + rng.below(100);
                     let name = |number: usize| format!("{texts}{number}");
-                    come.clone().for_each(|number| assert!(set.add(name(number).as_bytes())));
+                    come.clone()
+                        .for_each(|number| assert!(set.add(name(number).as_bytes(), &limits)));
                     coming = come.end;
                 } else {
                     let name = |number: usize| format!("{texts}{number}");
                     (stay..coming).for_each(|number| _ = set.remove(name(number).as_bytes()));
                 }
-                set.settle(&limits);
             }
             assert!((0..stay).all(|number| seen.contains(number.to_string().as_bytes())));
         }
@@ -520,12 +538,10 @@ mod tests {
     /// Recorded from Redis 7.4.1.
     #[test]
     fn encodings_are_those_of_redis() {
-        let limits = Limits::default();
         let of = |numbers: usize, texts: &[&str]| {
             let mut set = Set::new();
-            (0..numbers).for_each(|number| _ = set.add(number.to_string().as_bytes()));
-            texts.iter().for_each(|text| _ = set.add(text.as_bytes()));
-            set.settle(&Limits::default());
+            (0..numbers).for_each(|it| _ = set.add(it.to_string().as_bytes(), &Limits::DEFAULT));
+            texts.iter().for_each(|text| _ = set.add(text.as_bytes(), &Limits::DEFAULT));
             set
         };
         let long = "x".repeat(65);
@@ -546,28 +562,86 @@ mod tests {
         // Never back, whatever goes.
         let mut set = of(1, &["a"]);
         set.remove(b"a");
-        set.settle(&limits);
         assert_eq!(set.encoding(), "listpack");
-        set.add(long.as_bytes());
-        set.settle(&limits);
+        set.add(long.as_bytes(), &Limits::DEFAULT);
         set.remove(long.as_bytes());
-        set.settle(&limits);
         assert_eq!(set.encoding(), "hashtable");
 
+        // A lower limit is heeded when a member comes, and only then.
+        let low = &Limits {
+            set_entries_max: 2,
+            set_value_bytes_max: 1,
+            set_intset_entries_max: 2,
+            ..Limits::DEFAULT
+        };
+        for (numbers, texts, member) in [(3, &[][..], "7"), (1, &["a", "b"], "c")] {
+            let mut set = of(numbers, texts);
+            let before = set.encoding();
+            assert!(!set.add(b"0", low));
+            assert_eq!(set.encoding(), before);
+            assert!(set.add(member.as_bytes(), low));
+            assert_eq!(set.encoding(), "hashtable");
+        }
         // Integers set before count for their digits once they are texts.
-        let mut set = of(12, &[]);
-        set.add(b"a");
-        set.settle(&Limits { set_value_bytes_max: 1, ..limits });
+        let low = &Limits { set_value_bytes_max: 1, ..Limits::DEFAULT };
+        for (numbers, expect) in [(10, "listpack"), (11, "hashtable")] {
+            let mut set = of(numbers, &[]);
+            set.add(b"a", low);
+            assert_eq!(set.encoding(), expect);
+        }
+    }
+
+    /// Recorded from Redis 7.4.1: SADD's arguments count, whether they are different or not.
+    #[test]
+    fn expected_members_decide_as_in_redis() {
+        let check = |before: &[&str], first: &str, count: usize, limits: &Limits, expect: &str| {
+            let mut set = Set::new();
+            before.iter().for_each(|member| _ = set.add(member.as_bytes(), limits));
+            set.expect(first.as_bytes(), count, limits);
+            set.add(first.as_bytes(), limits);
+            assert_eq!(set.encoding(), expect, "{before:?} {first} {count}");
+        };
+        let limits = &Limits::DEFAULT;
+        check(&[], "a", 128, limits, "listpack");
+        check(&[], "a", 129, limits, "hashtable");
+        check(&[], "1", 129, limits, "intset");
+        check(&[], "1", 512, limits, "intset");
+        check(&[], "1", 513, limits, "hashtable");
+        check(&["a"], "a", 129, limits, "hashtable");
+        check(&["1"], "a", 200, limits, "listpack");
+        check(&["1"], "1", 513, limits, "hashtable");
+        let limits = &Limits { set_intset_entries_max: 0, ..Limits::DEFAULT };
+        check(&[], "1", 1, limits, "listpack");
+        check(&[], "1", 129, limits, "hashtable");
+
+        // Integers in a listpack stand in the order they come.
+        let mut set = Set::new();
+        set.expect(b"3", 3, limits);
+        ["3", "1", "2"].iter().for_each(|member| assert!(set.add(member.as_bytes(), limits)));
+        assert_eq!(members(&set).concat(), b"312");
+    }
+
+    #[test]
+    fn what_most_was_taken_from_is_packed_again() {
+        let mut set = Set::new();
+        (0..200).for_each(|it| _ = set.add(format!("m{it}").as_bytes(), &Limits::DEFAULT));
+        (20..200).for_each(|it| _ = set.remove(format!("m{it}").as_bytes()));
         assert_eq!(set.encoding(), "hashtable");
+        let before = set.heap_size();
+        set.repack(&Limits::DEFAULT);
+        assert_eq!(set.encoding(), "listpack");
+        assert!(set.heap_size() < before / 10 && set.len() == 20 && set.contains(b"m7"));
+        set.repack(&Limits { set_entries_max: 3, ..Limits::DEFAULT });
+        assert_eq!(set.encoding(), "listpack");
     }
 
     #[test]
     fn small_sets_are_one_block() {
         assert_eq!(size_of::<Set>(), 8);
         let mut set = Set::new();
-        set.add(b"7");
-        assert_eq!(set.heap_size(), 4 + 4 + 8);
-        set.add(b"seven");
-        assert_eq!(set.heap_size(), 4 + 4 + 1 + (1 + 5));
+        set.add(b"7", &Limits::DEFAULT);
+        assert_eq!(set.heap_size(), 4 + 2 + 8);
+        set.add(b"seven", &Limits::DEFAULT);
+        assert_eq!(set.heap_size(), 4 + 2 + 1 + (1 + 5));
     }
 }

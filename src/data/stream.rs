@@ -172,9 +172,6 @@ impl Stream {
         self.range(StreamId::MIN, StreamId::MAX)
     }
 
-    /// A stream has one encoding, and its nodes are cut as entries come.
-    pub fn settle(&mut self, _limits: &Limits) {}
-
     pub fn encoding(&self) -> &'static str {
         "stream"
     }

@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use crate::config::Limits;
 use crate::data::block::Block;
 use crate::data::item::Item;
 use crate::util::number;
@@ -132,9 +131,6 @@ impl Str {
         let (start, end) = (resolve(start), resolve(end).min(len - 1));
         if start > end { 0..0 } else { start as usize..end as usize + 1 }
     }
-
-    /// What OBJECT ENCODING says depends on nothing that can be set.
-    pub fn settle(&mut self, _limits: &Limits) {}
 
     pub fn encoding(&self) -> &'static str {
         match &self.0 {

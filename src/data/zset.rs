@@ -33,13 +33,7 @@ pub struct Zset {
 struct Body {
     members: Members,
     order: Order,
-    /// The most members that Redis expected since the last command.
-    len_expected: usize,
-    /// Of all members that ever came.
-    member_bytes_max: usize,
     is_skiplist: bool,
-    /// A score of -0 came since the last command.
-    has_negative_zero: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -137,15 +131,18 @@ impl Zset {
     }
 
     /// Adds a member or gives it another score, which is not NaN.
-    pub fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
-        let body = &mut *self.body;
-        body.has_negative_zero |= score == 0.0 && score.is_sign_negative();
+    pub fn insert(&mut self, member: &[u8], score: f64, limits: &Limits) -> Inserted {
         let probe = Probe::new(member);
-        let Some(place) = body.find(probe) else {
+        let found = self.body.find(probe);
+        if found.is_none() {
+            self.expect(self.len() + 1, member.len(), limits);
+        }
+        let body = &mut *self.body;
+        // Redis's listpack stores a zero as the integer, which has no sign.
+        let score = if body.is_skiplist { score } else { score + 0.0 };
+        let Some(place) = found else {
             let key = body.members.add(probe);
             body.put(Entry { score, key }, member);
-            body.member_bytes_max = body.member_bytes_max.max(member.len());
-            self.expect(self.len());
             return Inserted::Added;
         };
         if body.entry(place).score == score {
@@ -210,8 +207,8 @@ impl Zset {
     }
 
     /// Visits about `count` members and returns the cursor for the next ones, 0 after the last. A
-    /// sorted set that Redis would have packed is visited whole, as there. A walk visits each member
-    /// that is there all the time.
+    /// sorted set that Redis would have packed is visited whole, as there. A walk visits each
+    /// member that is there all the time.
     pub fn scan<'a>(
         &'a self,
         cursor: u64,
@@ -240,24 +237,17 @@ impl Zset {
         }
     }
 
-    /// Announces so many members. Redis chooses the encoding by the arguments of a command, even
-    /// if some of them name the same member.
-    pub fn expect(&mut self, len: usize) {
-        self.body.len_expected = self.body.len_expected.max(len);
+    /// Announces so many members, and how long one of them is. Redis chooses the encoding by the
+    /// arguments of a command, even if some of them name the same member: a listpack up to its
+    /// bounds, and once beyond them never one again.
+    pub fn expect(&mut self, len: usize, member_len: usize, limits: &Limits) {
+        self.body.is_skiplist |=
+            len > limits.zset_entries_max || member_len > limits.zset_value_bytes_max;
     }
 
-    /// Redis's rule: a listpack up to its bounds, and once beyond them never one again.
-    pub fn settle(&mut self, limits: &Limits) {
-        let body = &mut *self.body;
-        body.is_skiplist |= body.len_expected > limits.zset_entries_max
-            || body.member_bytes_max > limits.zset_value_bytes_max;
-        body.len_expected = 0;
-        // Redis's listpack stores a zero as the integer, which has no sign.
-        if std::mem::take(&mut body.has_negative_zero) && !body.is_skiplist {
-            for rank in self.ranks_by_score(Bound::Included(0.0), Bound::Included(0.0)) {
-                self.body.entry_mut(self.body.at_rank(rank)).score = 0.0;
-            }
-        }
+    /// As SORT does in Redis.
+    pub fn unpack(&mut self) {
+        self.body.is_skiplist = true;
     }
 
     /// Whether Redis would keep it in a listpack.
@@ -299,13 +289,6 @@ impl Body {
         match &self.order {
             Order::Array(entries) => entries[place.at],
             Order::Tree(it) => it.tree.get(place),
-        }
-    }
-
-    fn entry_mut(&mut self, place: Place) -> &mut Entry {
-        match &mut self.order {
-            Order::Array(entries) => &mut entries[place.at],
-            Order::Tree(it) => it.tree.get_mut(place),
         }
     }
 
@@ -624,7 +607,7 @@ mod tests {
                         Some(old) if old == score => Inserted::Unchanged,
                         Some(_) => Inserted::Updated,
                     };
-                    assert_eq!(zset.insert(&member, score), expect);
+                    assert_eq!(zset.insert(&member, score, &Limits::DEFAULT), expect);
                 }
                 if rng.below(3) == 0 {
                     let start = rng.below(model.len() + 1);
@@ -667,7 +650,7 @@ mod tests {
             let mut zset = Zset::new();
             let mut all: Vec<String> = (0..len).map(|it| it.to_string()).collect();
             all.extend((0..len).map(|it| format!("{it}a")));
-            all.iter().for_each(|member| _ = zset.insert(member.as_bytes(), 0.0));
+            all.iter().for_each(|member| _ = zset.insert(member.as_bytes(), 0.0, &Limits::DEFAULT));
             all.sort();
             let mut rng = Rng::from_seed(len);
             for _ in 0..300 {
@@ -692,11 +675,15 @@ mod tests {
             (9_000, false, "m"),
             (9_000, false, ""),
         ] {
+            // Those that come during the walk may, too.
+            let limits = Limits {
+                zset_entries_max: if compact { 2 * len } else { 128 },
+                ..Limits::default()
+            };
             let mut zset = Zset::new();
-            (0..len).for_each(|it| _ = zset.insert(format!("{name}{it}").as_bytes(), it as f64));
-            let limits =
-                Limits { zset_entries_max: if compact { len } else { 128 }, ..Limits::default() };
-            zset.settle(&limits);
+            (0..len).for_each(|it| {
+                _ = zset.insert(format!("{name}{it}").as_bytes(), it as f64, &limits)
+            });
             assert_eq!(zset.is_compact(), compact);
             let (mut seen, mut cursor, mut calls) = (HashSet::new(), 0, 0);
             loop {
@@ -708,8 +695,8 @@ mod tests {
                 // Whoever is visited leaves, others change their score and come.
                 if calls % 3 == 0 {
                     seen.iter().for_each(|member| _ = zset.remove(member));
-                    zset.insert(format!("{name}{}", len - 1).as_bytes(), f64::from(calls));
-                    zset.insert(format!("9{calls}{name}").as_bytes(), -1.0);
+                    zset.insert(format!("{name}{}", len - 1).as_bytes(), f64::from(calls), &limits);
+                    zset.insert(format!("9{calls}{name}").as_bytes(), -1.0, &limits);
                 }
             }
             assert!((0..len).all(|it| seen.contains(format!("{name}{it}").as_bytes())));
@@ -722,12 +709,14 @@ mod tests {
         for (name, beside) in [("", 3), ("m", 0)] {
             let mut zset = Zset::new();
             let member = |number: usize| format!("{name}{number}").into_bytes();
-            (0..100).for_each(|it| _ = zset.insert(&member(it), it as f64));
-            zset.settle(&Limits { zset_entries_max: 0, ..Limits::default() });
+            (0..100).for_each(|it| _ = zset.insert(&member(it), it as f64, &Limits::DEFAULT));
+            zset.unpack();
             let mut seen = HashSet::new();
             let mut cursor = zset.scan(0, 50, &mut |member, _| _ = seen.insert(member.to_vec()));
             assert!((50..=50 + beside).contains(&seen.len()), "{}", seen.len());
-            (100..300).for_each(|it| _ = zset.insert(&member(it), (it * 7 % 100) as f64));
+            (100..300).for_each(|it| {
+                _ = zset.insert(&member(it), (it * 7 % 100) as f64, &Limits::DEFAULT)
+            });
             while cursor != 0 {
                 cursor = zset.scan(cursor, 50, &mut |member, _| _ = seen.insert(member.to_vec()));
             }
@@ -738,29 +727,51 @@ mod tests {
     /// As Redis 7.4.1 answers to OBJECT ENCODING.
     #[test]
     fn encodings_change_where_those_of_redis_do() {
-        let limits = Limits::default();
+        let limits = &Limits::DEFAULT;
         let mut zset = Zset::new();
-        (0..128).for_each(|it| _ = zset.insert(it.to_string().as_bytes(), 1.0));
-        zset.settle(&limits);
+        (0..128).for_each(|it| _ = zset.insert(it.to_string().as_bytes(), 1.0, limits));
         assert_eq!(zset.encoding(), "listpack");
-        zset.insert(b"128", 1.0);
-        zset.settle(&limits);
+        zset.insert(b"128", 1.0, limits);
         assert_eq!(zset.encoding(), "skiplist");
         zset.remove_range(1..129);
-        zset.settle(&limits);
         assert_eq!(zset.encoding(), "skiplist");
 
         for (len, encoding) in [(64, "listpack"), (65, "skiplist")] {
             let mut zset = Zset::new();
-            zset.insert(&vec![b'x'; len], 1.0);
-            zset.settle(&limits);
+            zset.insert(&vec![b'x'; len], 1.0, limits);
             assert_eq!(zset.encoding(), encoding);
         }
         let mut zset = Zset::new();
-        zset.expect(129);
-        zset.insert(b"m", 1.0);
-        zset.settle(&limits);
+        zset.expect(129, 0, limits);
+        zset.insert(b"m", 1.0, limits);
         assert_eq!(zset.encoding(), "skiplist");
+
+        // A lower limit is heeded when a member comes, of which only its own length counts.
+        let low = &Limits { zset_entries_max: 2, zset_value_bytes_max: 1, ..Limits::DEFAULT };
+        for (before, member, encoding) in [
+            (&["a", "b", "c"][..], "a", "listpack"),
+            (&["a", "b", "c"], "d", "skiplist"),
+            (&["long"], "long", "listpack"),
+            (&["long"], "a", "listpack"),
+            (&["a"], "long", "skiplist"),
+        ] {
+            let mut zset = Zset::new();
+            before.iter().for_each(|member| _ = zset.insert(member.as_bytes(), 1.0, limits));
+            zset.insert(member.as_bytes(), 2.0, low);
+            assert_eq!(zset.encoding(), encoding, "{before:?} {member}");
+        }
+    }
+
+    /// As Redis 7.4.1 answers to ZSCORE.
+    #[test]
+    fn a_listpack_forgets_the_sign_of_zero() {
+        let limits = &Limits::DEFAULT;
+        let mut zset = Zset::new();
+        zset.insert(b"a", -0.0, limits);
+        zset.insert(&[b'x'; 65], 1.0, limits);
+        zset.insert(b"b", -0.0, limits);
+        let is_negative = |member| zset.score(member).map(f64::is_sign_negative);
+        assert_eq!((is_negative(b"a"), is_negative(b"b")), (Some(false), Some(true)));
     }
 
     #[test]
@@ -768,7 +779,7 @@ mod tests {
         let mut zset = Zset::new();
         assert!(zset.heap_size() < 200, "{}", zset.heap_size());
         for id in 0..200_000 {
-            zset.insert(id.to_string().as_bytes(), f64::from(id) * 4096.0);
+            zset.insert(id.to_string().as_bytes(), f64::from(id) * 4096.0, &Limits::DEFAULT);
         }
         let size = zset.heap_size() as f64 / 200_000.0;
         assert!(size < 23.0, "{size}");

@@ -616,7 +616,7 @@ mod tests {
 
     fn hash(len: usize) -> Value {
         let mut hash = Hash::new();
-        (0..len).for_each(|at| _ = hash.set(at.to_string().as_bytes(), b"value"));
+        (0..len).for_each(|at| _ = hash.set(at.to_string().as_bytes(), b"value", &Limits::DEFAULT));
         hash.wrap()
     }
 
@@ -633,8 +633,8 @@ mod tests {
     fn large_values_are_freed_piece_by_piece() {
         let (mut set, mut zset) = (Set::new(), Zset::new());
         for at in 0..LEN {
-            set.add(format!("member {at}").as_bytes());
-            zset.insert(format!("member {at}").as_bytes(), at as f64);
+            set.add(format!("member {at}").as_bytes(), &Limits::DEFAULT);
+            zset.insert(format!("member {at}").as_bytes(), at as f64, &Limits::DEFAULT);
         }
         for value in [hash(LEN), set.wrap(), zset.wrap()] {
             let mut keyspace = keyspace();

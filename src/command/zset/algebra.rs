@@ -199,9 +199,13 @@ fn keep(
     reply: &mut Reply,
 ) -> Result {
     let target = args.key();
+    let limits = cx.engine.keyspace.limits.clone();
+    let (members, _) = evaluate(cx, &mut args, operation, true)?;
     let mut zset = Zset::new();
-    for (member, score) in evaluate(cx, &mut args, operation, true)?.0 {
-        zset.insert(&member, score);
+    let longest = members.iter().map(|(member, _)| member.len()).max();
+    zset.expect(members.len(), longest.unwrap_or(0), &limits);
+    for (member, score) in members {
+        zset.insert(&member, score, &limits);
     }
     store(cx, target, zset, event, reply);
     Ok(())

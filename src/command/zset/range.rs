@@ -224,10 +224,16 @@ pub(super) fn zrevrangebylex(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Res
 pub(super) fn zrangestore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (target, source) = (args.key(), args.key());
     let query = Query::parse(&mut args, None, None, Some(Form::Bare))?;
+    let limits = cx.engine.keyspace.limits.clone();
     let mut stored = Zset::new();
     if let Some(zset) = cx.read::<Zset>(source)? {
-        for (member, score) in zset.range(query.ranks(zset)) {
-            stored.insert(&member, score);
+        let ranks = query.ranks(zset);
+        // Redis knows how many there will be only where ranks bound them.
+        if matches!(query.bounds, Bounds::Ranks(..)) {
+            stored.expect(ranks.len(), 0, &limits);
+        }
+        for (member, score) in zset.range(ranks) {
+            stored.insert(&member, score, &limits);
         }
     }
     store(cx, target, stored, "zrangestore", reply);

@@ -264,11 +264,6 @@ impl Tree {
         self.entries(place.leaf)[place.at]
     }
 
-    /// An entry whose place in the order must stay what it is.
-    pub fn get_mut(&mut self, place: Place) -> &mut Entry {
-        &mut self.leaves.get_mut(place.leaf).entries[place.at]
-    }
-
     /// The place behind all entries that come before what is sought.
     pub fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
         let leaf = self.seek_leaf(&comes_before);
