@@ -36,12 +36,15 @@ fn encoding(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     tell(cx, args, reply, |entry, reply| reply.bulk(entry.value.encoding().as_bytes()))
 }
 
-/// Redis shares the integers below 10,000 among all keys.
+/// Redis shares the integers below 10,000 among all keys, unless each is to know when it was used.
+/// (It decides so when a value is set; here what holds now decides.)
 fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let config = &cx.engine.config;
+    let shares = config.maxmemory == 0 || !config.maxmemory_policy.goes_by_usage();
     tell(cx, args, reply, |entry, reply| {
         let is_shared = match &entry.value {
             Value::Str(string) => {
-                string.encoding() == "int" && matches!(string.integer(), Some(0..10_000))
+                shares && string.encoding() == "int" && matches!(string.integer(), Some(0..10_000))
             }
             Value::List(_)
             | Value::Hash(_)

@@ -4,6 +4,7 @@
 use super::prelude::*;
 use crate::engine::keyspace::Entry;
 use crate::util::glob::{self, Case};
+use crate::util::number;
 use std::ops::Deref;
 
 #[rustfmt::skip]
@@ -68,10 +69,9 @@ pub(super) fn admits(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, Case::Sensitive)
 }
 
-/// Reads a cursor as `strtoull` would: blanks, a plus and leading zeros may stand before it.
 pub(super) fn cursor(args: &mut Args) -> Result<u64> {
-    let text = std::str::from_utf8(args.word()?.trim_ascii_start()).unwrap_or_default();
-    text.parse().map_err(|_| Error::new("ERR invalid cursor"))
+    let cursor = number::parse_u64_loosely(args.word()?);
+    cursor.ok_or_else(|| Error::new("ERR invalid cursor"))
 }
 
 /// Where to go on, and what was found on the way.

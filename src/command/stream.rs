@@ -35,17 +35,22 @@ fn invalid_id() -> Error {
     Error::new("ERR Invalid stream ID specified as stream command argument")
 }
 
-/// Reads a number as `strtoull` does, from which Redis took over signs, blanks and leading zeros.
+/// The text of an id, up to a NUL. Redis copies it into a buffer that takes no more.
+fn id_text(word: &[u8]) -> Result<&[u8]> {
+    const LEN_MAX: usize = 127;
+    if word.len() > LEN_MAX { Err(invalid_id()) } else { Ok(number::before_nul(word)) }
+}
+
 fn parse_number(word: &[u8]) -> Result<u64> {
-    let text = std::str::from_utf8(word.trim_ascii_start()).ok();
-    text.and_then(|text| text.parse().ok()).ok_or_else(invalid_id)
+    number::parse_u64_loosely(word).ok_or_else(invalid_id)
 }
 
 /// Reads an id: a time, and a number within it, which may be left out.
 fn parse_id(word: &[u8], seq_if_absent: u64) -> Result<StreamId> {
-    let (ms, seq) = match word.iter().position(|&byte| byte == b'-') {
-        None => (word, None),
-        Some(dash) => (&word[..dash], Some(&word[dash + 1..])),
+    let text = id_text(word)?;
+    let (ms, seq) = match text.iter().position(|&byte| byte == b'-') {
+        None => (text, None),
+        Some(dash) => (&text[..dash], Some(&text[dash + 1..])),
     };
     Ok(StreamId::new(parse_number(ms)?, seq.map_or(Ok(seq_if_absent), parse_number)?))
 }
@@ -62,8 +67,10 @@ enum NewId {
 
 impl NewId {
     fn parse(word: &[u8]) -> Result<Self> {
-        match word.strip_suffix(b"-*") {
-            _ if word == b"*" => Ok(NewId::Any),
+        if number::before_nul(word) == b"*" {
+            return Ok(NewId::Any);
+        }
+        match id_text(word)?.strip_suffix(b"-*") {
             Some(ms) => Ok(NewId::At(parse_number(ms)?)),
             None => Ok(NewId::Exactly(parse_id(word, 0)?)),
         }
@@ -299,11 +306,13 @@ fn xrevrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 /// Reads an end of a range: `-`, `+`, an id, or `(` and an id that is not in the range.
 fn parse_bound(word: &[u8], seq_if_absent: u64) -> Result<(StreamId, bool)> {
-    match word {
+    if let [b'(', id @ ..] = word {
+        return Ok((parse_id(id, seq_if_absent)?, true));
+    }
+    match id_text(word)? {
         b"-" => Ok((StreamId::MIN, false)),
         b"+" => Ok((StreamId::MAX, false)),
-        [b'(', id @ ..] => Ok((parse_id(id, seq_if_absent)?, true)),
-        id => Ok((parse_id(id, seq_if_absent)?, false)),
+        _ => Ok((parse_id(word, seq_if_absent)?, false)),
     }
 }
 
@@ -395,15 +404,18 @@ impl<'a> Query<'a> {
 
 /// The id behind which a stream is read: `$` is its last one, `+` the one before that.
 fn resolve_after(cx: &mut Ctx, key: &[u8], word: &[u8]) -> Result<StreamId> {
-    let last = cx.read::<Stream>(key)?.map_or(StreamId::MIN, Stream::last_id);
-    match word {
-        b"$" => Ok(last),
-        b"+" => Ok(last.previous().unwrap_or(StreamId::MIN)),
+    let last = cx.read::<Stream>(key)?.map(Stream::last_id);
+    match number::before_nul(word) {
+        b"$" => Ok(last.unwrap_or(StreamId::MIN)),
+        // Redis takes it that this cannot be; yet XSETID may do so to a stream without entries.
+        b"+" => last.map_or(Ok(StreamId::MIN), |last| {
+            last.previous().ok_or_else(|| Error::new("ERR the stream last element ID is 0-0"))
+        }),
         b">" => Err(Error::new(
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
              <consumer> option.",
         )),
-        id => parse_id(id, 0),
+        _ => parse_id(word, 0),
     }
 }
 

@@ -47,6 +47,11 @@ impl Policy {
         matches!(self, Self::AllKeysLfu | Self::VolatileLfu)
     }
 
+    /// Whether it goes by how often or how long ago keys were used.
+    pub fn goes_by_usage(self) -> bool {
+        self.is_lfu() || matches!(self, Self::AllKeysLru | Self::VolatileLru)
+    }
+
     /// Whether only keys that have a TTL may go.
     pub fn is_volatile(self) -> bool {
         use Policy::*;

@@ -70,10 +70,12 @@ impl<'a> Args<'a> {
         number::parse_f64(self.word()?).ok_or(Error::NotFloat)
     }
 
-    /// Reads the next word if it is `keyword` in any case.
+    /// Reads the next word if it is `keyword` in any case. For Redis a word ends at a NUL here.
     pub fn accept(&mut self, keyword: &str) -> bool {
-        let accepted =
-            self.peek().is_some_and(|word| word.eq_ignore_ascii_case(keyword.as_bytes()));
+        let accepted = self.peek().is_some_and(|word| {
+            let (word, rest) = word.split_at(word.len().min(keyword.len()));
+            word.eq_ignore_ascii_case(keyword.as_bytes()) && matches!(rest, [] | [0, ..])
+        });
         self.at += usize::from(accepted);
         accepted
     }

@@ -82,6 +82,37 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
+/// Reads what `strtoull` reads, where nobody asks for one spelling: blanks and a plus may lead, and
+/// zeros; a negative number stands for 2^64 less, unless its spelling is that of `parse_i64`.
+pub fn parse_u64_loosely(text: &[u8]) -> Option<u64> {
+    let text = before_nul(text);
+    if let Some(integer) = parse_i64(text) {
+        return u64::try_from(integer).ok();
+    }
+    let (is_negative, digits) = match *skip_spaces(text) {
+        [b'-', ref digits @ ..] => (true, digits),
+        [b'+', ref digits @ ..] => (false, digits),
+        ref digits => (false, digits),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let magnitude: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if is_negative { magnitude.wrapping_neg() } else { magnitude })
+}
+
+/// What a C string that begins with these bytes holds: words end there for functions that know no
+/// other end.
+pub fn before_nul(text: &[u8]) -> &[u8] {
+    memchr::memchr(0, text).map_or(text, |end| &text[..end])
+}
+
+/// Without what `isspace` calls so at the begin.
+pub fn skip_spaces(text: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    &text[text.iter().take_while(|byte| is_space(byte)).count()..]
+}
+
 /// Reads a double as `strtod` reads the whole text: decimal, hexadecimal or infinity, in any case.
 /// Refused are spaces, NaN, and what is too large or, not being zero, too small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
@@ -100,12 +131,11 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     (!refused).then_some(value)
 }
 
-/// As `parse_f64` where nobody looks at what `strtod` reports: spaces may lead, no text is zero,
-/// and what is too large or too small is infinity or zero.
+/// As `parse_f64` where nobody looks at what `strtod` reports: spaces may lead, no text is zero, a
+/// NUL ends it, and what is too large or too small is infinity or zero.
 pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
-    let start = text.iter().take_while(|byte| is_space(byte)).count();
-    let value = if text.is_empty() { Some(0.0) } else { round_f64(&text[start..]) };
+    let text = before_nul(text);
+    let value = if text.is_empty() { Some(0.0) } else { round_f64(skip_spaces(text)) };
     value.filter(|value| !value.is_nan())
 }
 
@@ -355,6 +385,39 @@ mod tests {
     }
 
     /// Recorded from C's `printf("%.*g")`.
+    /// Recorded from the first oracle: cursors.
+    #[test]
+    fn whole_numbers_are_read_loosely_where_any_spelling_does() {
+        for (text, expect) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("-00", Some(0)),
+            ("-007", Some(7u64.wrapping_neg())),
+            ("-1", None),
+            ("-9223372036854775808", None),
+            ("-9223372036854775809", Some(i64::MAX as u64)),
+            ("-18446744073709551615", Some(1)),
+            ("-18446744073709551616", None),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("+5", Some(5)),
+            ("+-5", None),
+            (" 5", Some(5)),
+            ("\t\n\x0b\x0c\r5", Some(5)),
+            ("5 ", None),
+            ("- 5", None),
+            ("1\0", Some(1)),
+            ("1\0x", Some(1)),
+            ("\0", None),
+            ("", None),
+            (" ", None),
+            ("-", None),
+            ("0x5", None),
+        ] {
+            assert_eq!(parse_u64_loosely(text.as_bytes()), expect, "{text:?}");
+        }
+    }
+
     #[test]
     fn doubles_are_read_loosely_where_errors_do_not_count() {
         fn check(text: &str, expect: Option<f64>) {

@@ -85,9 +85,12 @@ impl<'a> Name<'a> {
 
 /// Reads `-`, `+`, or a name behind `[` or `(`.
 fn name_bound(word: &[u8]) -> Result<Name<'_>> {
+    match number::before_nul(word) {
+        b"-" => return Ok(Name::Start),
+        b"+" => return Ok(Name::End),
+        _ => {}
+    }
     match word {
-        b"-" => Ok(Name::Start),
-        b"+" => Ok(Name::End),
         [b'[', name @ ..] => Ok(Name::At(Bound::Included(name))),
         [b'(', name @ ..] => Ok(Name::At(Bound::Excluded(name))),
         _ => Err(Error::MinOrMaxNotLex),
