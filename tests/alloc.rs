@@ -119,6 +119,6 @@ fn feed(engine: &mut Engine, id: ClientId, request: &[u8]) {
     let outbox = engine.outbox(id).expect("it is connected");
     let reply = outbox.pending();
     assert!(!reply.is_empty() && reply[0] != b'-', "{}", reply.escape_ascii());
-    let len = outbox.len();
+    let len = outbox.pending().len();
     outbox.consume(len);
 }

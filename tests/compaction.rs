@@ -37,9 +37,7 @@ impl Bench {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.engine.run(self.client, Args::new(&words), self.now);
         let outbox = self.engine.outbox(self.client).expect("it is connected");
-        let (reply, len) = Reply::decode(outbox.pending()).expect("a reply");
-        outbox.consume(len);
-        reply
+        Reply::decode(&outbox.take()).expect("a reply").0
     }
 
     /// Lets time pass, and the engine rest as it likes; returns in how many slices it did.

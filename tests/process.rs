@@ -4,7 +4,7 @@ mod common;
 
 use common::program::{PATIENCE, Running, ask, ask_all, toril, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -111,57 +111,6 @@ fn a_parked_client_that_goes_is_noticed() {
     until("the blocking", || ask_all(server.port, "INFO clients").contains("blocked_clients:1\r"));
     drop(stream);
     until("the notice", || ask_all(server.port, "INFO clients").contains("blocked_clients:0\r"));
-    server.signal(Signal::TERM);
-    assert_eq!(server.end().1, Some(0));
-}
-
-#[test]
-fn requests_without_end_are_cut_off() {
-    let server = Running::start(&["--client-query-buffer-limit", "1mb"]);
-    let megabytes = vec![b'x'; 3 * 1024 * 1024];
-    for start in ["*2\r\n$3\r\nGET\r\n$100000000\r\n", "BLPOP nothing 0\r\n"] {
-        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
-        // What comes behind the limit may meet a closed socket.
-        let _ = stream.write_all(start.as_bytes()).and_then(|()| stream.write_all(&megabytes));
-        let mut rest = Vec::new();
-        let is_closed = match stream.read_to_end(&mut rest) {
-            Ok(_) => true,
-            Err(problem) => problem.kind() == ErrorKind::ConnectionReset,
-        };
-        assert!(is_closed && rest.is_empty(), "{start:?}: {rest:?}");
-    }
-    let facts = ask_all(server.port, "INFO stats");
-    assert!(facts.contains("client_query_buffer_limit_disconnections:2\r"), "{facts}");
-    server.signal(Signal::TERM);
-    assert_eq!(server.end().1, Some(0));
-}
-
-/// What MULTI has queued counts as input too.
-#[test]
-fn transactions_without_end_are_cut_off() {
-    let server = Running::start(&["--client-query-buffer-limit", "1mb"]);
-    let limit = 1024 * 1024;
-    let set =
-        |size: usize| format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${size}\r\n{}\r\n", "x".repeat(size));
-    // Each request is kept with 28 bytes beside the value; what is still unread counts as well.
-    for (size, count, is_closed) in
-        [(limit / 4 - 64, 4, false), (limit / 4 - 20, 4, true), (1, 40_000, true)]
-    {
-        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
-        // What comes behind the limit may meet a closed socket.
-        let mut queueing = stream.try_clone().expect("it is a socket");
-        let requests = format!("MULTI\r\n{}EXEC\r\nQUIT\r\n", set(size).repeat(count));
-        let queueing = std::thread::spawn(move || queueing.write_all(requests.as_bytes()));
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let _ = queueing.join().expect("it does not panic");
-        let executed = String::from_utf8(answer).expect("it is ASCII").ends_with("+OK\r\n+OK\r\n");
-        assert_eq!(executed, !is_closed, "{count} values of {size} bytes");
-    }
-    let facts = ask_all(server.port, "INFO stats");
-    assert!(facts.contains("client_query_buffer_limit_disconnections:2\r"), "{facts}");
     server.signal(Signal::TERM);
     assert_eq!(server.end().1, Some(0));
 }

@@ -409,12 +409,7 @@ impl Sim {
                 continue;
             }
             let bytes = match self.engine.outbox(id) {
-                Some(outbox) => {
-                    let bytes = outbox.pending().to_vec();
-                    let len = bytes.len();
-                    outbox.consume(len);
-                    bytes
-                }
+                Some(outbox) => outbox.take(),
                 None => continue,
             };
             let mut rest = &bytes[..];
@@ -603,9 +598,7 @@ impl Sim {
             self.replica.run(self.replica_client, Args::new(&words), REPLICA_NOW);
         }
         let outbox = self.replica.outbox(self.replica_client).expect("it stays");
-        let replies = String::from_utf8_lossy(outbox.pending()).into_owned();
-        let len = outbox.len();
-        outbox.consume(len);
+        let replies = String::from_utf8_lossy(&outbox.take()).into_owned();
         assert!(!replies.contains("\r\n-") && !replies.starts_with('-'), "replica: {replies}");
         let now = self.now;
         assert_eq!(
@@ -636,9 +629,7 @@ fn dump(engine: &mut Engine, now: Now) -> BTreeMap<String, String> {
     let mut ask = |words: &[&[u8]]| {
         engine.run(id, Args::new(words), now);
         let outbox = engine.outbox(id).expect("it is connected");
-        let (reply, len) = Reply::decode(outbox.pending()).expect("a reply");
-        outbox.consume(len);
-        reply
+        Reply::decode(&outbox.take()).expect("a reply").0
     };
     let Reply::Array(keys) = ask(&[b"KEYS", b"*"]) else { panic!("KEYS answers an array") };
     let mut dumped = BTreeMap::new();

@@ -66,7 +66,7 @@ fn setinfo(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn no_evict(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let is_on = on_or_off(args)?;
     if let Some(client) = cx.caller() {
-        client.no_evict = is_on;
+        client.no_evict = is_on; // It is weighed anew when its answer is sent.
     }
     reply.ok();
     Ok(())
@@ -252,17 +252,24 @@ fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-fn info(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let mut text = Vec::new();
+    let words_len = len_of(&args);
     let (now_us, db) = (cx.engine.keyspace.now.mono_us, cx.db);
     if let Some(client) = cx.caller() {
-        describe(client, db, now_us, &mut text);
+        describe(client, db, words_len, now_us, &mut text);
     }
     reply.verbatim("txt", &text);
     Ok(())
 }
 
+/// Bytes of a request's words.
+fn len_of(args: &Args) -> usize {
+    args.all().iter().map(|word| word.len()).sum()
+}
+
 fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let words_len = len_of(&args);
     let mut ids = cx.engine.clients.ids();
     match args.left() {
         0 => {}
@@ -283,17 +290,17 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut text = Vec::new();
     for id in ids {
         if let Some(client) = cx.engine.clients.get(id) {
-            let db = if id == cx.client { cx.db } else { client.db };
-            describe(client, db, cx.engine.keyspace.now.mono_us, &mut text);
+            let (db, words_len) = if id == cx.client { (cx.db, words_len) } else { (client.db, 0) };
+            describe(client, db, words_len, cx.engine.keyspace.now.mono_us, &mut text);
         }
     }
     reply.verbatim("txt", &text);
     Ok(())
 }
 
-/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. Replies lie in
-/// one buffer: what Redis tells of its list of further ones (`oll`, `omem`) is nothing here.
-fn describe(client: &Client, db: usize, now_us: u64, line: &mut Vec<u8>) {
+/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. `words_len` are
+/// the bytes of the words of its request under way.
+fn describe(client: &Client, db: usize, words_len: usize, now_us: u64, line: &mut Vec<u8>) {
     let transaction = &client.transaction;
     let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
     let mut field = |name: &str, value: &[u8]| {
@@ -319,13 +326,14 @@ fn describe(client: &Client, db: usize, now_us: u64, line: &mut Vec<u8>) {
     field("watch", &text(transaction.watched.len()));
     field("qbuf", &text(client.query_len));
     field("qbuf-free", b"0");
-    field("argv-mem", b"0");
+    field("argv-mem", &text(client.words_len() + words_len));
     field("multi-mem", &text(transaction.size()));
-    field("rbs", &text(client.outbox.capacity()));
-    field("rbp", &text(client.outbox.capacity()));
-    field("obl", &text(client.outbox.len()));
-    field("oll", b"0");
-    field("omem", b"0");
+    let output = client.outbox.usage();
+    field("rbs", &text(output.last_capacity));
+    field("rbp", &text(output.last_capacity));
+    field("obl", &text(output.last));
+    field("oll", &text(output.chunks));
+    field("omem", &text(output.chunk_bytes));
     field("tot-mem", &text(client.size()));
     field("events", if client.outbox.is_empty() { b"r" } else { b"rw" });
     let command = client.last_command.map_or_else(|| "NULL".to_owned(), |it| it.full_name());

@@ -201,6 +201,9 @@ fn hrandfield(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let in_pairs = with_values && reply.protocol() == Protocol::Resp3;
     reply.array(if with_values && !in_pairs { picks.len() * 2 } else { picks.len() });
     for (field, value) in picks.filter_map(|index| hash.at(index)) {
+        if reply.is_over() {
+            break;
+        }
         if in_pairs {
             reply.array(2);
         }

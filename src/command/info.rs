@@ -201,7 +201,7 @@ fn stats(engine: &mut Engine, text: &mut Text) {
     text.field("expired_stale_perc", "0.00");
     text.nothing(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     text.field("evicted_keys", stats.evicted);
-    text.field("evicted_clients", 0);
+    text.field("evicted_clients", stats.evicted_clients);
     let evicted_scripts = engine.scripting.loaded().map_or(0, |lua| lua.evicted_count());
     text.field("evicted_scripts", evicted_scripts);
     text.nothing(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);

@@ -170,7 +170,12 @@ fn srandmember(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     };
     let picks = Picks::new(count, set.len(), rng);
     reply.array(picks.len());
-    picks.filter_map(|index| set.at(index)).for_each(|member| reply.bulk(&member));
+    for member in picks.filter_map(|index| set.at(index)) {
+        if reply.is_over() {
+            break;
+        }
+        reply.bulk(&member);
+    }
     Ok(())
 }
 

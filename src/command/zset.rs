@@ -78,6 +78,9 @@ impl Form {
         let is_flat = self == Form::Scored && reply.protocol() == Protocol::Resp2;
         reply.array(if is_flat { members.len() * 2 } else { members.len() });
         for (member, score) in members {
+            if reply.is_over() {
+                break; // ZRANDMEMBER may have any number of them.
+            }
             if self != Form::Bare && !is_flat {
                 reply.array(2);
             }

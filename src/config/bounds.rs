@@ -16,7 +16,7 @@ pub const TURN_BYTES_MAX: usize = 64 * 1024;
 pub const TURN_EXPIRIES_MAX: usize = 256;
 
 /// Arguments of one request, as Redis: "invalid multibulk length" above it. Nothing is reserved for
-/// a count; what has come is bounded by `client-query-buffer-limit`.
+/// a count; words that have come are bounded by memory alone, as in Redis.
 pub const ARGS_MAX: usize = i32::MAX as usize;
 
 /// Arguments of a request from a client that has yet to authenticate: enough for HELLO with all its

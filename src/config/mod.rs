@@ -59,6 +59,8 @@ pub struct Config {
     pub databases: usize,
     /// 0 means no limit.
     pub maxmemory: u64,
+    /// What all connections may take together; 0 means no limit.
+    pub maxmemory_clients: MemoryShare,
     pub maxmemory_policy: Policy,
     /// Keys that are looked at for each one that is evicted.
     pub maxmemory_samples: usize,
@@ -110,6 +112,23 @@ pub struct OutputLimit {
     pub soft_s: u64,
 }
 
+/// Bytes, or so many hundredths of `maxmemory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    Bytes(u64),
+    Percent(i64),
+}
+
+impl MemoryShare {
+    /// In bytes; 0 if it is a share of no limit.
+    pub fn bytes(self, maxmemory: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (u128::from(maxmemory) * percent as u128 / 100) as u64,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavePoint {
     pub seconds: u64,
@@ -138,6 +157,7 @@ impl Default for Config {
             maxclients: 10_000,
             databases: 16,
             maxmemory: 0,
+            maxmemory_clients: MemoryShare::Bytes(0),
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 5,
             compact_idle_after_s: 10,

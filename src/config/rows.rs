@@ -115,9 +115,9 @@ pub static ROWS: &[Row] = &[
     row("enable-module-command",              Choice(Protected::WORDS),   field!(enable_module_command),           AtStart, Served, "who may run MODULE: no, yes or local"),
     row("enable-protected-configs",           Choice(Protected::WORDS),   Kept("no"),                              AtStart, Known,  DIR),
     row("client-output-buffer-limit",         OutputLimits,               field!(client_output_buffer_limits),     Live,    Served, "class, hard and soft limit, seconds past the soft one"),
-    row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unfinished request that a client may send, with what MULTI has queued"),
+    row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unread input that a client may have, with what MULTI has queued"),
     row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),
-    row("maxmemory-clients",                  MemoryOrPercent,            Kept("0"),                               Live,    Known,  EVICTION),
+    row("maxmemory-clients",                  MemoryOrPercent,            field!(maxmemory_clients),               Live,    Served, "memory of all connections, beyond which the largest are closed: bytes or 5% of maxmemory; 0: no limit"),
     row("busy-reply-threshold",               Integer(0, MAX),            field!(busy_reply_threshold_ms),         Live,    Served, "milliseconds after which a script makes the server BUSY").alias("lua-time-limit"),
     row("tracking-table-max-keys",            Integer(0, MAX),            Kept("1000000"),                         Live,    Known,  TRACKING),
 

@@ -1,7 +1,9 @@
 //! The typed fields of `Config`: read from a value, and turned into one.
 
 use super::value::Value;
-use super::{EventClasses, LogLevel, OutputLimit, Policy, Protected, SavePoint, Secret};
+use super::{
+    EventClasses, LogLevel, MemoryShare, OutputLimit, Policy, Protected, SavePoint, Secret,
+};
 
 /// A field that a setting is kept in. `assign` trusts that the kind of the field's row made the
 /// value; a test gives every row both of its bounds.
@@ -66,6 +68,23 @@ impl Stored for Option<u16> {
             Value::Number(port) => Some(port as u16),
             Value::Text(_) => None,
             other => unreachable!("a port cannot hold {other:?}"),
+        };
+    }
+}
+
+impl Stored for MemoryShare {
+    fn value(&self) -> Value {
+        match *self {
+            Self::Bytes(bytes) => Value::Number(bytes.into()),
+            Self::Percent(percent) => Value::Percent(percent),
+        }
+    }
+
+    fn assign(&mut self, value: Value) {
+        *self = match value {
+            Value::Number(bytes) => Self::Bytes(bytes as u64),
+            Value::Percent(percent) => Self::Percent(percent),
+            other => unreachable!("memory cannot hold {other:?}"),
         };
     }
 }

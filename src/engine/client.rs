@@ -12,7 +12,7 @@ use crate::proto::{Outbox, OwnedArgs};
 use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,7 +133,7 @@ pub struct Client {
     /// The monotonic clock at its last request, or when it last took some of what it is sent.
     pub active_us: u64,
     /// When the outbox first passed its soft limit.
-    pub over_soft_limit_since_ms: Option<i64>,
+    pub over_soft_limit_since_us: Option<u64>,
     /// The command of the last request, if there is such a command.
     pub last_command: Option<Found>,
     /// Bytes of an unfinished request that the server keeps.
@@ -146,6 +146,8 @@ pub struct Client {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub commands: u64,
+    /// What it counts for in `Clients::weight`.
+    weight: usize,
 }
 
 impl Client {
@@ -172,7 +174,7 @@ impl Client {
             no_touch: false,
             created_us: now.mono_us,
             active_us: now.mono_us,
-            over_soft_limit_since_ms: None,
+            over_soft_limit_since_us: None,
             last_command: None,
             query_len: 0,
             is_gone: false,
@@ -181,6 +183,7 @@ impl Client {
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
+            weight: 0,
         }
     }
 
@@ -208,13 +211,28 @@ impl Client {
         now_us.saturating_sub(self.active_us) / 1_000_000
     }
 
-    /// Bytes of memory: CLIENT LIST's `tot-mem`.
+    /// Bytes of memory: CLIENT LIST's `tot-mem`, and its part of `maxmemory-clients`.
     pub fn size(&self) -> usize {
+        let names = Kind::ALL.iter().flat_map(|&kind| self.names(kind));
         size_of::<Self>()
             + self.outbox.capacity()
             + self.query_len
+            + self.words_len()
             + self.name.len()
+            + self.lib_name.len()
+            + self.lib_version.len()
             + self.transaction.size()
+            + self.transaction.watched.iter().map(|(_, key)| key.len()).sum::<usize>()
+            + names.map(|name| name.len()).sum::<usize>()
+    }
+
+    /// Bytes of the words of its request that waits or has come in part: CLIENT LIST's `argv-mem`.
+    pub fn words_len(&self) -> usize {
+        let parked = match &self.parked {
+            Some(Parked::Keys(park)) => park.again.words().iter().map(|word| word.len()).sum(),
+            _ => 0,
+        };
+        parked + self.parser.as_ref().map_or(0, |parser| parser.words_len())
     }
 }
 
@@ -230,10 +248,12 @@ pub struct Clients {
     pub last_id: u64,
     /// Clients that asked for MONITOR.
     pub monitors: Vec<ClientId>,
-    /// Clients whose outbox is not empty.
-    pub dirty: VecDeque<ClientId>,
+    /// Clients whose outbox has grown, in the order in which it first did.
+    pub dirty: Vec<ClientId>,
     /// Clients whose further requests can run although no input arrives for them.
     pub runnable: Vec<ClientId>,
+    /// Bytes of memory that those take which `maxmemory-clients` may close, as last weighed.
+    pub weight: usize,
 }
 
 impl Clients {
@@ -259,7 +279,23 @@ impl Clients {
         self.monitors.retain(|&other| other != id);
         let place = self.places.remove(&id)?;
         self.vacant.push(place);
-        self.all[place].take()
+        let client = self.all[place].take()?;
+        self.weight -= client.weight;
+        Some(client)
+    }
+
+    /// Looks anew how much memory a client takes.
+    pub fn weigh(&mut self, id: ClientId) {
+        let Some(client) = self.get_mut(id) else { return };
+        let weight = if client.no_evict || client.is_gone { 0 } else { client.size() };
+        let before = std::mem::replace(&mut client.weight, weight);
+        self.weight = self.weight - before + weight;
+    }
+
+    /// The client that was the heaviest when each was last weighed.
+    pub fn heaviest(&self) -> Option<ClientId> {
+        let heaviest = self.iter().max_by_key(|client| client.weight);
+        heaviest.filter(|client| client.weight > 0).map(|client| client.id)
     }
 
     #[inline]
@@ -314,7 +350,7 @@ impl Clients {
         let client = self.all[place].as_deref_mut()?;
         if !client.is_dirty {
             client.is_dirty = true;
-            self.dirty.push_back(id);
+            self.dirty.push(id);
         }
         Some(client)
     }

@@ -5,7 +5,8 @@ use super::client::{Client, ClientId, Peer, State, Transport};
 use super::effect::Effect;
 use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
-use crate::config::ClientClass;
+use crate::config::{ClientClass, OutputLimit};
+use crate::proto::Error;
 
 /// How often idle clients are looked for.
 const IDLE_LOOK_US: u64 = 1_000_000;
@@ -75,14 +76,20 @@ impl Engine {
         if client.state != State::Closing {
             self.is_input_over_limit(id, len);
         }
+        self.weigh(id);
     }
 
     /// Whether more waits than a client may send ahead, in its input and in MULTI; then the client
-    /// ends.
+    /// ends. As in Redis, words that have come whole do not count: a request may have many.
     pub(super) fn is_input_over_limit(&mut self, id: ClientId, input_len: usize) -> bool {
-        let waiting = input_len + self.clients[id].transaction.size();
+        let client = &mut self.clients[id];
+        let parsed = client.parser.as_ref().map_or(0, |parser| parser.parsed_len());
+        let waiting = input_len.saturating_sub(parsed) + client.transaction.size();
         let is_over = waiting > self.config.client_query_buffer_limit;
         if is_over {
+            if client.state == State::Ready {
+                client.state = State::Closing;
+            }
             self.stats.query_limit_disconnections += 1;
             tracing::warn!("a client whose requests have no end is closed: {waiting} bytes wait");
             self.ask(Effect::Close { client: id });
@@ -90,28 +97,110 @@ impl Engine {
         is_over
     }
 
-    pub(super) fn check_output_limit(&mut self, id: ClientId) {
-        let now_ms = self.keyspace.now.wall_ms;
-        let Some(client) = self.clients.get_mut(id) else { return };
+    /// How much may wait for a client; None if it has no limit.
+    fn output_limit(&self, client: &Client) -> Option<OutputLimit> {
         let class = match client.subscriptions() {
             // What a request over HTTP did is answered, come what may: another would do it again.
             // Its replies have a limit of their own.
-            0 if client.peer.transport == Transport::Http && !client.is_monitor => return,
+            0 if client.peer.transport == Transport::Http && !client.is_monitor => return None,
             0 => ClientClass::Normal,
             _ => ClientClass::Pubsub,
         };
-        let limit = self.config.client_output_buffer_limits[class as usize];
-        let len = client.outbox.len() as u64;
-        let is_over_soft = limit.soft_bytes > 0 && len > limit.soft_bytes;
-        let since = is_over_soft.then(|| *client.over_soft_limit_since_ms.get_or_insert(now_ms));
-        client.over_soft_limit_since_ms = since;
-        let is_over_long = since.is_some_and(|since| now_ms - since > limit.soft_s as i64 * 1000);
-        if (limit.hard_bytes > 0 && len > limit.hard_bytes) || is_over_long {
-            client.state = State::Closing;
-            self.stats.output_limit_disconnections += 1;
-            tracing::warn!("a client that does not read its replies is closed: {len} bytes wait");
-            self.ask(Effect::Close { client: id });
+        Some(self.config.client_output_buffer_limits[class as usize])
+    }
+
+    /// Bytes that a client's next reply may have, behind so many that wait.
+    pub(super) fn output_room(&self, id: ClientId, waiting: u64) -> u64 {
+        match self.output_limit(&self.clients[id]) {
+            Some(limit) if limit.hard_bytes > 0 => limit.hard_bytes.saturating_sub(waiting),
+            _ => self.reply_bytes_max,
         }
+    }
+
+    /// A reply has outgrown its room, and its end was not written. The client is closed if its
+    /// output limit is why; else there is an error in the reply's place.
+    #[cold]
+    pub(super) fn end_long_reply(&mut self, id: ClientId, start: u64, len: u64) {
+        let client = &self.clients[id];
+        if self.output_limit(client).is_some_and(|limit| limit.hard_bytes > 0) {
+            let waiting = client.outbox.len().max(len);
+            return self.close_for_output(id, waiting);
+        }
+        if !client.wants_replies() {
+            return;
+        }
+        let outbox = &mut self.clients[id].outbox;
+        outbox.truncate(start);
+        let error = Error::new(format!(
+            "OOM the reply would be longer than {} bytes, half of the machine's memory: ask for \
+             less, or set client-output-buffer-limit",
+            self.reply_bytes_max
+        ));
+        outbox.reply().error(&error);
+        self.stats.count_error(&error);
+    }
+
+    /// Closes a client that let more pile up than its class may, at once or for too long. Looks
+    /// again when the time of one that may do so for a while is over.
+    pub(super) fn check_output_limit(&mut self, id: ClientId) {
+        let now_us = self.keyspace.now.mono_us;
+        let Some(client) = self.clients.get(id) else { return };
+        let Some(limit) = self.output_limit(client) else { return };
+        let (len, since) = (client.outbox.len(), client.over_soft_limit_since_us);
+        let is_over_hard = limit.hard_bytes > 0 && len > limit.hard_bytes;
+        let is_over_soft = limit.soft_bytes > 0 && len > limit.soft_bytes;
+        if !is_over_hard && !is_over_soft && since.is_none() {
+            return;
+        }
+        let end_us = since.unwrap_or(now_us) + limit.soft_s * 1_000_000;
+        if is_over_hard || (is_over_soft && since.is_some() && end_us < now_us) {
+            return self.close_for_output(id, len);
+        }
+        if is_over_soft && since.is_none() {
+            // In Redis, too, the time must be over.
+            self.alarms.insert(mono_tick(end_us + 1), Alarm::SoftLimit(id));
+        }
+        let since = is_over_soft.then_some(since.unwrap_or(now_us));
+        self.clients[id].over_soft_limit_since_us = since;
+    }
+
+    /// Weighs a client that has taken or freed memory; if all are too heavy together, closes the
+    /// heaviest until they are not. Costs nothing unless `maxmemory-clients` is set.
+    pub(super) fn weigh(&mut self, id: ClientId) {
+        let limit = self.config.maxmemory_clients.bytes(self.config.maxmemory);
+        if limit == 0 {
+            return;
+        }
+        self.clients.weigh(id);
+        self.close_heaviest(limit);
+    }
+
+    /// Weighs all clients: `maxmemory-clients` was changed, and who came before was not weighed.
+    /// Whoever is too heavy is closed when the client that changed it has its answer.
+    pub(super) fn weigh_all(&mut self) {
+        self.clients.ids().into_iter().for_each(|id| self.clients.weigh(id));
+    }
+
+    fn close_heaviest(&mut self, limit: u64) {
+        while self.clients.weight as u64 > limit
+            && let Some(client) = self.clients.heaviest()
+        {
+            let size = self.clients[client].size();
+            tracing::warn!("maxmemory-clients is exceeded: a client of {size} bytes is closed");
+            self.stats.evicted_clients += 1;
+            self.disconnect(client, self.keyspace.now);
+            self.clients.weigh(client); // It stays until its script has ended.
+            self.ask(Effect::Close { client });
+        }
+    }
+
+    fn close_for_output(&mut self, id: ClientId, waiting: u64) {
+        let client = &mut self.clients[id];
+        client.state = State::Closing;
+        client.outbox.clear();
+        self.stats.output_limit_disconnections += 1;
+        tracing::warn!("a client that does not read its replies is closed: {waiting} bytes wait");
+        self.ask(Effect::Close { client: id });
     }
 
     pub(super) fn close_idle_clients(&mut self) {
@@ -141,6 +230,14 @@ impl Engine {
         let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
         let alarms = &mut self.alarms;
         self.idle_look.get_or_insert_with(|| alarms.insert(soon, Alarm::IdleClients));
+    }
+}
+
+/// How long a reply may be on a machine of so much memory; 0 where nobody knows.
+pub(super) fn reply_bytes_max(memory_bytes: u64) -> u64 {
+    match memory_bytes {
+        0 => u64::MAX,
+        _ => memory_bytes / 2,
     }
 }
 

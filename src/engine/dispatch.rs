@@ -218,17 +218,22 @@ impl Engine {
         let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
         client.outbox.protocol = outbox.protocol;
         let start = outbox.position();
+        let room = self.output_room(id, outbox.len());
         let before = self.current.replace(id);
-        let mut reply = outbox.reply();
+        let mut reply = outbox.reply_within(room);
         let result = run(self, &mut db, &mut reply);
         let protocol = reply.protocol();
         self.current = before;
         let client = self.clients.mark_dirty(id).expect("the client is connected");
         outbox.protocol = protocol;
+        let len = outbox.position() - start;
         if !client.wants_replies() {
             outbox.truncate(start);
         }
         (client.db, client.outbox) = (db, outbox);
+        if len > room {
+            self.end_long_reply(id, start, len);
+        }
         result
     }
 

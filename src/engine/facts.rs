@@ -45,11 +45,19 @@ pub trait Facts {
 }
 
 /// The same answers always, but for what a test changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FixedFacts {
     pub seed: u64,
+    /// Bytes of the machine's memory.
+    pub total_memory: u64,
     /// Clients that have left without the engine's knowledge.
     pub hung_up: Rc<RefCell<HashSet<ClientId>>>,
+}
+
+impl Default for FixedFacts {
+    fn default() -> Self {
+        Self { seed: 0, total_memory: 8 << 30, hung_up: Rc::default() }
+    }
 }
 
 impl Facts for FixedFacts {
@@ -57,7 +65,7 @@ impl Facts for FixedFacts {
         1 << 20
     }
     fn memory(&self) -> Memory {
-        Memory { resident: 4 << 20, total: 8 << 30 }
+        Memory { resident: 4 << 20, total: self.total_memory }
     }
     fn cpu(&self) -> CpuTimes {
         CpuTimes::default()

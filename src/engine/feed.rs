@@ -19,6 +19,13 @@ impl Engine {
         }
         let gone = Fed { used: 0, state: State::Closing, has_more: false };
         let Some(client) = self.clients.get_mut(id) else { return gone };
+        client.query_len = input.len();
+        if input.len() > self.config.client_query_buffer_limit
+            && self.is_input_over_limit(id, input.len())
+        {
+            return gone;
+        }
+        let Some(client) = self.clients.get_mut(id) else { return gone };
         let kept = client.parser.take().or_else(|| self.parser.take());
         let mut parser = kept.unwrap_or_default();
         let (used, has_more) = self.feed_requests(id, input, &mut parser);
@@ -29,7 +36,9 @@ impl Engine {
         *keeper = Some(parser);
         client.bytes_in += used as u64;
         client.query_len = input.len() - used;
-        Fed { used, state: client.state, has_more }
+        let state = client.state;
+        self.weigh(id);
+        Fed { used, state, has_more }
     }
 
     /// Returns the bytes used, and whether it stopped for the turn's budget alone.

@@ -1,7 +1,10 @@
 //! The engine: a state machine without I/O. Bytes and a time go in; bytes and the next time it
 //! wants to be called come out. It never names a command: the table is handed to it.
 //!
-//! One turn of the server: `tick`, then `feed` whole requests, then flush what `next_dirty` names.
+//! One turn of the server: `tick`, then `feed` whole requests, then flush what `next_dirty` names,
+//! in that order: who was answered last is written to first, as in Redis. So whom a push has served
+//! hears of it before the pusher does.
+//!
 //! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command. While
 //! there is nothing else to do, `rest` does what `wants_rest` asks for.
 
@@ -61,6 +64,8 @@ enum Alarm {
     IdleClients,
     /// Time to look for values to compress.
     Compaction,
+    /// A client may not have more waiting than its soft limit any longer.
+    SoftLimit(ClientId),
 }
 
 /// What a look at a client's input came to.
@@ -124,6 +129,8 @@ pub struct Engine {
     current: Option<ClientId>,
     /// Pushes held back, in order.
     held_pushes: Vec<(ClientId, Vec<u8>)>,
+    /// How long one reply may be where no setting bounds it: half of the machine's memory.
+    reply_bytes_max: u64,
 }
 
 impl Engine {
@@ -135,6 +142,7 @@ impl Engine {
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.ledger.classes = config.notify_keyspace_events;
         let startup_allocated = facts.allocated_bytes();
+        let reply_bytes_max = closing::reply_bytes_max(facts.memory().total);
         let mut engine = Self {
             table,
             config,
@@ -161,6 +169,7 @@ impl Engine {
             effects: Vec::new(),
             current: None,
             held_pushes: Vec::new(),
+            reply_bytes_max,
         };
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
@@ -270,6 +279,7 @@ impl Engine {
                 }
                 Alarm::IdleClients => self.close_idle_clients(),
                 Alarm::Compaction => self.begin_pass(),
+                Alarm::SoftLimit(id) => self.check_output_limit(id),
             }
         }
         self.settle();
@@ -307,14 +317,15 @@ impl Engine {
         self.clients.get(id).map_or(State::Closing, |client| client.state)
     }
 
-    /// The next client whose outbox has grown since it was last named here. One that let too much
-    /// pile up is closed instead.
+    /// The next client whose outbox has grown since it was last named here: the last that was
+    /// answered. One that let too much pile up is closed, with nothing left to send.
     pub fn next_dirty(&mut self) -> Option<ClientId> {
-        let id = self.clients.dirty.pop_front()?;
+        let id = self.clients.dirty.pop()?;
         if let Some(client) = self.clients.get_mut(id) {
             client.is_dirty = false;
         }
         self.check_output_limit(id);
+        self.weigh(id);
         Some(id)
     }
 
@@ -347,6 +358,7 @@ impl Engine {
             client.bytes_out += count as u64;
             client.outbox.consume(count);
         }
+        self.weigh(id);
     }
 
     /// All that a client is still to be sent, for a transport that sends it whole.

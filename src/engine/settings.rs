@@ -25,6 +25,9 @@ impl Engine {
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }
+        if changed.iter().any(|row| row.name.starts_with("maxmemory")) {
+            self.weigh_all();
+        }
         self.ask(Effect::Reconfigure);
         Ok(())
     }

@@ -30,6 +30,7 @@ pub struct Stats {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub evicted: u64,
+    pub evicted_clients: u64,
     pub peak_allocated: u64,
     pub query_limit_disconnections: u64,
     pub output_limit_disconnections: u64,

@@ -103,7 +103,6 @@ impl Engine {
         client.transaction.push(OwnedArgs::new(args.all()));
         // A request over HTTP has come whole, and was measured before it is run.
         if client.peer.transport != Transport::Http && self.is_input_over_limit(id, 0) {
-            self.clients[id].state = State::Closing;
             return;
         }
         self.answer_with(id, |reply| reply.status("QUEUED"));

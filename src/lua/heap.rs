@@ -31,11 +31,16 @@ impl Heap {
     /// Lifts the limit; false if it is exceeded already.
     pub fn enter(&self) -> bool {
         self.lifted.set(true);
-        self.used.get() <= self.limit
+        !self.is_exceeded()
     }
 
     pub fn leave(&self) {
         self.lifted.set(false);
+    }
+
+    /// Whether more is in use than the limit allows, lifted or not.
+    pub fn is_exceeded(&self) -> bool {
+        self.used.get() > self.limit
     }
 
     fn admits(&self, growth: usize) -> bool {

@@ -38,6 +38,10 @@ pub(super) struct Pusher<'a> {
 /// A frame takes three slots (table, inner table, key), a leaf in it up to four.
 const FRAME_SLOTS: c_int = 8;
 
+/// Room made at once for announced elements, 16 bytes each. One that makes up elements without an
+/// end, SRANDMEMBER with a count below zero, may be stopped long before it has written as many.
+const ELEMENTS_RESERVED_MAX: usize = 64 * 1024;
+
 /// Frames that fit the slots which every C function has.
 const FRAMES_FREE: usize = 4;
 
@@ -101,7 +105,7 @@ impl<'a> Pusher<'a> {
         }
         let count_known = if count == usize::MAX { 0 } else { count };
         match shape {
-            Shape::Array => self.lua.push_table(count_known, 0),
+            Shape::Array => self.lua.push_table(count_known.min(ELEMENTS_RESERVED_MAX), 0),
             Shape::Map | Shape::Set => {
                 self.lua.push_table(0, 1);
                 self.lua.push_table(0, 0); // Grows, as the order of `pairs` depends on it.
@@ -187,6 +191,10 @@ impl Visitor for Pusher<'_> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.lua.vm().heap.is_exceeded()
+    }
+
     /// The depth and what the innermost table holds: the stack follows from them.
     fn mark(&mut self) -> usize {
         let written = self.frames.last().map_or(0, |frame| frame.written);
@@ -268,5 +276,9 @@ impl Visitor for Discard {
 
     fn rollback(&mut self, _: usize) {
         *self = Self::default();
+    }
+
+    fn is_full(&self) -> bool {
+        true
     }
 }

@@ -113,9 +113,14 @@ fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, Refusal> {
     let mut reply = Reply::visit(&mut pusher, vm.protocol.get());
     let result = vm.commands(|commands| commands.call(Args::new(words), &mut reply));
     let (is_error, overflowed) = (pusher.is_error, pusher.overflowed);
+    let is_cut = vm.heap.is_exceeded();
     vm.frames.set(frames);
     match result {
         Ok(()) if overflowed => Err(Refusal::Own("reached lua stack limit")),
+        Ok(()) if is_cut => {
+            lua.set_top(base);
+            Err(Refusal::Own("not enough memory"))
+        }
         Ok(()) => {
             debug_assert_eq!(lua.top(), base + 1, "a reply is one value");
             Ok(is_error)

@@ -456,6 +456,12 @@ pub(super) mod tests {
                     reply.array(0);
                     reply.set(0);
                 }
+                b"endless" => {
+                    reply.array(usize::MAX / 2);
+                    while !reply.is_over() {
+                        reply.bulk(b"more");
+                    }
+                }
                 b"panic" => panic!("a handler panicked"),
                 _ => return Err(Error::new("ERR no")),
             }
@@ -757,6 +763,16 @@ pub(super) mod tests {
         assert_eq!(found, format!("ERR Error running script {sha}, not enough memory"));
         while !lua.collect_step() {}
         assert!(lua.memory_bytes() < MEMORY_BYTES_MAX / 10, "{}", lua.memory_bytes());
+    }
+
+    #[test]
+    fn a_reply_without_end_ends_where_memory_does() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let mut ask = |source: &str| run(&mut lua, source, &[], Protocol::Resp2, false);
+        let found = ask("return redis.pcall('endless').err");
+        assert_eq!(found, r"$21\r\nERR not enough memory\r\n");
+        // What nobody looks at is not made.
+        assert_eq!(ask("redis.call('endless') return 1"), r":1\r\n");
     }
 
     #[test]

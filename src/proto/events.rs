@@ -47,6 +47,10 @@ impl Writer for Events {
     fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
+
+    fn is_between(&self) -> bool {
+        self.left == 0
+    }
 }
 
 impl Visitor for Events {

@@ -119,6 +119,11 @@ impl Writer for Json {
     fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
+
+    /// Arrays under way know where they begin, and an answer in JSON is sent whole.
+    fn is_between(&self) -> bool {
+        false
+    }
 }
 
 impl Visitor for Json {

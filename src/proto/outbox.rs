@@ -1,15 +1,27 @@
-//! What a client is still to be sent. Appended at the back, written only from the front.
+//! What a client is still to be sent: a chain of chunks, appended to at the back, written only from
+//! the front, freed chunk by chunk as the socket takes them.
+//!
+//! A reply lies whole in the last chunk, so that it can be marked and taken back. A last chunk that
+//! is full is sealed before the next reply begins: from then on it is only read, and however much
+//! piles up behind it, nothing is moved. Positions count bytes since the client came, so that they
+//! mean the same whatever has been sent.
 
 use super::events::Events;
 use super::json::{Json, JsonStyle};
 use super::reply::{Protocol, Reply, Visitor};
+use std::collections::VecDeque;
 
 /// One client's answers and pushes, in the client's own format. Holds no memory while empty.
 #[derive(Default)]
 pub struct Outbox {
+    /// The last chunk, which is still written.
     form: Form,
-    /// Bytes at the front that the socket has already taken.
-    sent: usize,
+    /// None, as nearly always: what waits fits one chunk.
+    sealed: Option<Box<Sealed>>,
+    /// The position at which the last chunk begins.
+    start: u64,
+    /// The position up to which the socket has taken everything.
+    sent: u64,
     pub protocol: Protocol,
 }
 
@@ -29,10 +41,37 @@ impl Default for Form {
 pub trait Writer: Visitor {
     fn written(&self) -> &Vec<u8>;
     fn buffer(&mut self) -> &mut Vec<u8>;
+    /// Whether it keeps no place in its buffer, which then may be taken away.
+    fn is_between(&self) -> bool;
 }
 
-/// A buffer that grew beyond this is given back once it is empty.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Chunks ahead of the last, oldest first.
+#[derive(Default)]
+struct Sealed {
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes in them, sent or not.
+    len: u64,
+    /// Bytes of memory they take.
+    capacity: usize,
+}
+
+/// What waits in an outbox, as Redis tells it apart: a small buffer, and large chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub chunks: usize,
+    /// Bytes of memory that they take.
+    pub chunk_bytes: usize,
+    /// Bytes that wait in the last chunk if that is small, and those it has room for.
+    pub last: usize,
+    pub last_capacity: usize,
+}
+
+/// A last chunk of so many bytes is sealed, and one that is empty but larger is given back. As much
+/// as Redis gives its chunks.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Room for a last reply in a chunk that follows another.
+const CHUNK_CAPACITY: usize = CHUNK_BYTES + CHUNK_BYTES / 8;
 
 impl Outbox {
     pub fn new(protocol: Protocol) -> Self {
@@ -51,8 +90,14 @@ impl Outbox {
 
     /// A writer for one more answer.
     pub fn reply(&mut self) -> Reply<'_> {
+        self.reply_within(u64::MAX)
+    }
+
+    /// As `reply`, for an answer that is lost anyway once it is longer than `bytes_max`.
+    pub fn reply_within(&mut self, bytes_max: u64) -> Reply<'_> {
+        self.seal_if_full();
         match &mut self.form {
-            Form::Resp(bytes) => Reply::bytes(bytes, self.protocol),
+            Form::Resp(bytes) => Reply::bytes_within(bytes, self.protocol, bytes_max),
             Form::Other(writer) => Reply::visit(&mut **writer, self.protocol),
         }
     }
@@ -64,10 +109,36 @@ impl Outbox {
 
     /// Bytes that are no reply: what was written elsewhere, or what stands around replies.
     pub fn raw(&mut self, bytes: &[u8]) {
+        self.seal_if_full();
         self.buffer().extend_from_slice(bytes);
     }
 
-    fn bytes(&self) -> &Vec<u8> {
+    #[inline]
+    fn seal_if_full(&mut self) {
+        if self.last().len() >= CHUNK_BYTES {
+            self.seal();
+        }
+    }
+
+    #[cold]
+    fn seal(&mut self) {
+        if let Form::Other(writer) = &self.form
+            && !writer.is_between()
+        {
+            return;
+        }
+        let mut chunk = std::mem::replace(self.buffer(), Vec::with_capacity(CHUNK_CAPACITY));
+        if chunk.capacity() > chunk.len() / 4 * 5 {
+            chunk.shrink_to_fit();
+        }
+        self.start += chunk.len() as u64;
+        let sealed = self.sealed.get_or_insert_default();
+        sealed.len += chunk.len() as u64;
+        sealed.capacity += chunk.capacity();
+        sealed.chunks.push_back(chunk);
+    }
+
+    fn last(&self) -> &Vec<u8> {
         match &self.form {
             Form::Resp(bytes) => bytes,
             Form::Other(writer) => writer.written(),
@@ -81,75 +152,154 @@ impl Outbox {
         }
     }
 
+    /// The position at which the first chunk begins.
+    fn front(&self) -> u64 {
+        self.start - self.sealed.as_ref().map_or(0, |sealed| sealed.len)
+    }
+
+    /// What is to be sent, in order, in pieces that are not empty.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let skipped = (self.sent - self.front()) as usize;
+        let sealed = self.sealed.iter().flat_map(|sealed| &sealed.chunks);
+        let mut skip = Some(skipped);
+        let pieces = sealed.chain([self.last()]);
+        pieces.map(move |chunk| &chunk[skip.take().unwrap_or(0)..]).filter(|it| !it.is_empty())
+    }
+
     /// What is to be sent next.
     pub fn pending(&self) -> &[u8] {
-        &self.bytes()[self.sent..]
+        self.pieces().next().unwrap_or_default()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sent == self.bytes().len()
+        self.sent == self.position()
     }
 
     /// Bytes that wait to be sent.
-    pub fn len(&self) -> usize {
-        self.bytes().len() - self.sent
+    pub fn len(&self) -> u64 {
+        self.position() - self.sent
     }
 
     /// Bytes of memory held.
     pub fn capacity(&self) -> usize {
-        self.bytes().capacity()
+        self.last().capacity() + self.sealed().1
+    }
+
+    fn sealed(&self) -> (usize, usize) {
+        self.sealed.as_ref().map_or((0, 0), |sealed| (sealed.chunks.len(), sealed.capacity))
+    }
+
+    /// What waits, as Redis tells it apart.
+    pub fn usage(&self) -> Usage {
+        let (chunks, chunk_bytes) = self.sealed();
+        let (last, capacity) = (self.last().len(), self.last().capacity());
+        if last > CHUNK_BYTES {
+            return Usage {
+                chunks: chunks + 1,
+                chunk_bytes: chunk_bytes + capacity,
+                ..Usage::default()
+            };
+        }
+        let sent = self.sent.saturating_sub(self.start) as usize;
+        Usage { chunks, chunk_bytes, last: last - sent, last_capacity: capacity }
     }
 
     /// The socket took `count` bytes from the front.
     pub fn consume(&mut self, count: usize) {
-        let sent = self.sent + count;
+        self.sent += count as u64;
+        self.free_sent_chunks();
+        if self.sealed.is_some() {
+            return;
+        }
+        let sent = (self.sent - self.start) as usize;
         let bytes = self.buffer();
         let (len, capacity) = (bytes.len(), bytes.capacity());
-        self.sent = if sent == len {
-            if capacity > KEPT_BYTES_MAX {
+        if sent == len {
+            if capacity > CHUNK_BYTES {
                 *bytes = Vec::new();
             } else {
                 bytes.clear();
             }
-            0
-        } else if sent > KEPT_BYTES_MAX && sent > len / 2 {
+            self.start = self.sent;
+        } else if sent > CHUNK_BYTES && sent > len / 2 {
             // Amortised: what moves is smaller than what was sent since the last move.
             bytes.drain(..sent);
-            0
-        } else {
-            sent
-        };
+            self.start = self.sent;
+        }
+    }
+
+    fn free_sent_chunks(&mut self) {
+        while let Some(sealed) = &mut self.sealed {
+            let Some(front) = sealed.chunks.front() else {
+                self.sealed = None;
+                return;
+            };
+            if self.start - sealed.len + front.len() as u64 > self.sent {
+                return;
+            }
+            sealed.len -= front.len() as u64;
+            sealed.capacity -= front.capacity();
+            sealed.chunks.pop_front();
+        }
     }
 
     /// All that waits, for a transport that sends it whole. Nothing may have been sent in part.
     pub fn take(&mut self) -> Vec<u8> {
-        debug_assert_eq!(self.sent, 0, "a transport sends in parts, or whole");
-        std::mem::take(self.buffer())
+        debug_assert_eq!(self.sent, self.front(), "a transport sends in parts, or whole");
+        let last = std::mem::take(self.buffer());
+        self.start += last.len() as u64;
+        self.sent = self.start;
+        match self.sealed.take() {
+            None => last,
+            Some(sealed) => {
+                let mut all = Vec::with_capacity(sealed.len as usize + last.len());
+                sealed.chunks.iter().chain([&last]).for_each(|chunk| all.extend_from_slice(chunk));
+                all
+            }
+        }
     }
 
     /// Where the next answer would begin; `truncate` takes back what was written since.
-    pub fn position(&self) -> usize {
-        self.bytes().len()
+    pub fn position(&self) -> u64 {
+        self.start + self.last().len() as u64
     }
 
-    pub fn truncate(&mut self, position: usize) {
+    /// Takes back what was written since `position`, which was the end of a whole answer or of a
+    /// part of the one under way.
+    pub fn truncate(&mut self, position: u64) {
+        debug_assert!(position >= self.start, "a sealed chunk is only read");
+        let len = (position - self.start) as usize;
         match &mut self.form {
-            Form::Resp(bytes) => bytes.truncate(position),
-            Form::Other(writer) => writer.rollback(position),
+            Form::Resp(bytes) => bytes.truncate(len),
+            Form::Other(writer) => writer.rollback(len),
         }
+    }
+
+    /// Throws away what waits.
+    pub fn clear(&mut self) {
+        self.truncate(self.start);
+        self.sealed = None;
+        self.sent = self.start;
+        *self.buffer() = Vec::new();
     }
 }
 
 /// Shows what waits.
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Outbox").field(&self.pending().escape_ascii().to_string()).finish()
+        let pieces = self.pieces().map(|piece| piece.escape_ascii().to_string());
+        f.debug_tuple("Outbox").field(&pieces.collect::<String>()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::rng::Rng;
+
+    fn pending(outbox: &Outbox) -> Vec<u8> {
+        outbox.pieces().flatten().copied().collect()
+    }
 
     #[test]
     fn bytes_leave_from_the_front() {
@@ -165,9 +315,86 @@ mod tests {
     #[test]
     fn a_slow_reader_does_not_pin_what_was_sent() {
         let mut outbox = Outbox::new(Protocol::Resp2);
+        for _ in 0..1000 {
+            outbox.reply().bulk(&[b'x'; 1000]);
+        }
+        let whole = outbox.capacity();
+        assert!(whole < 1_250_000, "{whole} bytes for a million");
+        outbox.consume(600_000);
+        assert!(outbox.capacity() < whole / 2, "{} bytes", outbox.capacity());
+        assert_eq!(outbox.len(), 1000 * 1009 - 600_000);
+    }
+
+    #[test]
+    fn a_long_answer_is_given_back_half_by_half() {
+        let mut outbox = Outbox::new(Protocol::Resp2);
         outbox.raw(&[b'x'; 100_000]);
         outbox.consume(60_000);
-        assert_eq!(outbox.position(), 40_000);
+        assert_eq!(outbox.position(), 100_000);
         assert_eq!(outbox.len(), 40_000);
+        assert_eq!(outbox.last().len(), 40_000);
+    }
+
+    #[test]
+    fn an_answer_that_is_taken_back_leaves_the_chunks_before_it() {
+        let mut outbox = Outbox::new(Protocol::Resp2);
+        outbox.raw(&[b'x'; 2 * CHUNK_BYTES]);
+        outbox.reply().int(1);
+        let position = outbox.position();
+        outbox.reply().bulk(&[b'y'; CHUNK_BYTES]);
+        outbox.truncate(position);
+        outbox.reply().int(2);
+        assert!(pending(&outbox).ends_with(b"x:1\r\n:2\r\n"));
+        outbox.clear();
+        assert_eq!((outbox.len(), outbox.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn an_answer_that_grows_too_long_ends() {
+        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut reply = outbox.reply_within(1000);
+        reply.array(usize::MAX >> 1);
+        let mut count = 0;
+        while !reply.is_over() {
+            reply.bulk(b"0123456789");
+            count += 1;
+        }
+        assert!((55..65).contains(&count), "{count}");
+        assert!(outbox.len() < 1100);
+    }
+
+    /// Chunks against one long buffer.
+    #[test]
+    fn whatever_is_written_and_sent_comes_out_in_order() {
+        let mut rng = Rng::from_seed(7);
+        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut expect: Vec<u8> = Vec::new();
+        for step in 0..20_000_u64 {
+            match rng.below(4) {
+                0 | 1 => {
+                    let most = if rng.below(50) == 0 { 60_000 } else { 500 };
+                    let text = vec![step as u8; rng.below(most)];
+                    outbox.raw(&text);
+                    expect.extend_from_slice(&text);
+                }
+                2 => {
+                    let position = outbox.position();
+                    outbox.reply().bulk(&[b'z'; 300]);
+                    outbox.truncate(position);
+                }
+                _ => {
+                    let count = rng.below(outbox.pending().len() + 1);
+                    let sent: Vec<u8> = expect.drain(..count).collect();
+                    assert_eq!(outbox.pending()[..count], sent);
+                    outbox.consume(count);
+                }
+            }
+            assert_eq!(outbox.len(), expect.len() as u64);
+            if expect.len() > 300_000 {
+                assert_eq!(outbox.take(), expect);
+                expect.clear();
+            }
+        }
+        assert_eq!(pending(&outbox), expect);
     }
 }

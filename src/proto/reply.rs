@@ -55,12 +55,18 @@ pub trait Visitor {
     fn mark(&mut self) -> usize;
     /// Takes back what was written since.
     fn rollback(&mut self, mark: usize);
+    /// Whether what is still to come would not be kept: who makes up values without an end asks.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// Appends values to the caller's answer. Nothing is built first, nothing is parsed back.
 pub struct Reply<'a> {
     out: Out<'a>,
     protocol: Protocol,
+    /// The buffer's length beyond which the reply is lost.
+    len_max: usize,
 }
 
 enum Out<'a> {
@@ -80,11 +86,37 @@ pub struct Mark(usize);
 
 impl<'a> Reply<'a> {
     pub fn bytes(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Self { out: Out::Bytes(out), protocol }
+        Self::bytes_within(out, protocol, u64::MAX)
+    }
+
+    /// Once the reply is longer than `bytes_max`, what is still written goes nowhere, and `is_over`
+    /// says so. What has been written stays.
+    pub fn bytes_within(out: &'a mut Vec<u8>, protocol: Protocol, bytes_max: u64) -> Self {
+        let len_max = (out.len() as u64).saturating_add(bytes_max) as usize;
+        Self { out: Out::Bytes(out), protocol, len_max }
     }
 
     pub fn visit(visitor: &'a mut dyn Visitor, protocol: Protocol) -> Self {
-        Self { out: Out::Visit(visitor), protocol }
+        Self { out: Out::Visit(visitor), protocol, len_max: usize::MAX }
+    }
+
+    /// Whether the reply has outgrown what its reader is given, so that nobody will see it: a loop
+    /// that makes up values without an end may stop.
+    pub fn is_over(&self) -> bool {
+        match &self.out {
+            Out::Bytes(out) => out.len() > self.len_max,
+            Out::Visit(visitor) => visitor.is_full(),
+        }
+    }
+
+    /// Ends the reply if it is over: before each value that a long one may consist of.
+    #[inline]
+    fn look_at_length(&mut self) {
+        if let Out::Bytes(out) = &self.out
+            && out.len() > self.len_max
+        {
+            self.out = Out::Visit(Box::leak(Box::new(Nowhere)));
+        }
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -127,6 +159,7 @@ impl<'a> Reply<'a> {
     }
 
     pub fn int(&mut self, value: i64) {
+        self.look_at_length();
         match &mut self.out {
             Out::Bytes(out) => header(out, b':', value),
             Out::Visit(visitor) => visitor.integer(value),
@@ -144,6 +177,7 @@ impl<'a> Reply<'a> {
     }
 
     pub fn bulk(&mut self, bytes: &[u8]) {
+        self.look_at_length();
         match &mut self.out {
             Out::Bytes(out) => bulk(out, bytes),
             Out::Visit(visitor) => visitor.bulk(bytes),
@@ -164,6 +198,7 @@ impl<'a> Reply<'a> {
 
     /// `$-1` in RESP2, `_` in RESP3.
     pub fn null(&mut self) {
+        self.look_at_length();
         match &mut self.out {
             Out::Bytes(out) => out.extend_from_slice(match self.protocol {
                 Protocol::Resp2 => b"$-1\r\n",
@@ -186,6 +221,7 @@ impl<'a> Reply<'a> {
 
     /// A bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
+        self.look_at_length();
         let text = number::format_double(value);
         match (self.protocol, &mut self.out) {
             (Protocol::Resp2, _) => self.bulk(&text),
@@ -232,6 +268,7 @@ impl<'a> Reply<'a> {
 
     /// Announces `count` elements.
     pub fn array(&mut self, count: usize) {
+        self.look_at_length();
         match &mut self.out {
             Out::Bytes(out) => header(out, b'*', count as i64),
             Out::Visit(visitor) => visitor.array(count),
@@ -240,6 +277,7 @@ impl<'a> Reply<'a> {
 
     /// RESP2 has no maps: `pairs` travel as an array twice as long. Only this function knows.
     pub fn map(&mut self, pairs: usize) {
+        self.look_at_length();
         match (self.protocol, &mut self.out) {
             (Protocol::Resp2, _) => self.array(pairs * 2),
             (Protocol::Resp3, Out::Bytes(out)) => header(out, b'%', pairs as i64),
@@ -304,6 +342,29 @@ impl<'a> Reply<'a> {
         for text in texts {
             self.bulk(text.as_ref());
         }
+    }
+}
+
+/// Where a reply goes that is over. It takes no memory, so that one may be leaked for each.
+struct Nowhere;
+
+impl Visitor for Nowhere {
+    fn status(&mut self, _: &[u8]) {}
+    fn error(&mut self, _: &[u8]) {}
+    fn integer(&mut self, _: i64) {}
+    fn bulk(&mut self, _: &[u8]) {}
+    fn null(&mut self) {}
+    fn array(&mut self, _: usize) {}
+    fn open(&mut self) -> usize {
+        0
+    }
+    fn close(&mut self, _: usize, _: usize) {}
+    fn mark(&mut self) -> usize {
+        0
+    }
+    fn rollback(&mut self, _: usize) {}
+    fn is_full(&self) -> bool {
+        true
     }
 }
 

@@ -184,6 +184,16 @@ impl Parser {
         end
     }
 
+    /// Bytes at the front of the input that need no second look.
+    pub fn parsed_len(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes of the words of a request of which a part has come.
+    pub fn words_len(&self) -> usize {
+        self.spans.iter().map(|(start, end)| end - start).sum()
+    }
+
     /// Whether the next look begins anew anyway, so that the parser may serve somebody else.
     pub fn is_between(&self) -> bool {
         self.missing == 0

@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -70,6 +70,25 @@ impl Writer {
         }
     }
 
+    /// Writes as many pieces as one call takes.
+    pub fn try_write_all<'a>(
+        &self,
+        mut pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
+        let first = pieces.next().unwrap_or_default();
+        let Some(second) = pieces.next() else { return self.try_write(first) };
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        for piece in [first, second].into_iter().chain(pieces).take(SLICES_MAX) {
+            slices[count] = IoSlice::new(piece);
+            count += 1;
+        }
+        match self {
+            Writer::Tcp(writer) => writer.try_write_vectored(&slices[..count]),
+            Writer::Unix(writer) => writer.try_write_vectored(&slices[..count]),
+        }
+    }
+
     /// Wakes the connection's task alone, and needs no memory for that, unlike `writable`.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -85,6 +104,9 @@ impl Writer {
         }
     }
 }
+
+/// Pieces of an outbox, of some 16 KB each, that are written at once: what a socket takes.
+const SLICES_MAX: usize = 16;
 
 /// All connections, by client.
 pub type Connections = Rc<RefCell<HashMap<ClientId, Rc<Connection>, CountedUp>>>;

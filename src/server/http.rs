@@ -351,10 +351,10 @@ impl Call {
     }
 
     /// Puts an error in the place of a reply that is too large. True if it was.
-    fn cut_off(&self, start: usize) -> bool {
+    fn cut_off(&self, start: u64) -> bool {
         let max = self.server.engine.borrow().config.http_max_request_size;
         self.server.with_outbox(self.id, |outbox| {
-            let len = outbox.position() - start;
+            let len = (outbox.position() - start) as usize;
             let is_cut = len > max;
             if is_cut {
                 outbox.truncate(start);

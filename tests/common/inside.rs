@@ -90,12 +90,7 @@ impl InsideServer {
             while self.engine.next_dirty().is_some() {}
             self.engine.take_runnable();
             for client in self.clients.values_mut().filter(|client| !client.is_closed) {
-                let outbox = self.engine.outbox(client.id).expect("an open client has an outbox");
-                client.output.extend_from_slice(outbox.pending());
-                let count = outbox.len();
-                if count > 0 {
-                    self.engine.sent(client.id, count);
-                }
+                client.output.append(&mut self.engine.take_output(client.id));
                 if self.engine.state(client.id) == State::Closing {
                     self.engine.disconnect(client.id, self.now);
                     client.is_closed = true;

@@ -190,10 +190,7 @@ impl World {
     /// Reads replies, of which only a suspended script may leave a half.
     fn flush(&mut self, at: usize) {
         let client = &mut self.clients[at];
-        let Some(outbox) = self.engine.outbox(client.id) else { return };
-        client.output.extend_from_slice(outbox.pending());
-        let count = outbox.len();
-        self.engine.sent(client.id, count);
+        client.output.append(&mut self.engine.take_output(client.id));
         while let Some((_, len)) = Reply::decode(&client.output) {
             client.output.drain(..len);
         }
