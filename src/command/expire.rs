@@ -1,6 +1,7 @@
 //! Times to live: when a key goes, and how long that is from now.
 
 use super::prelude::*;
+use crate::proto::args::is_keyword;
 use crate::util::number;
 use Moment::{Ex, ExAt, Px, PxAt};
 
@@ -33,7 +34,7 @@ pub(super) enum Moment {
 impl Moment {
     pub fn of_word(word: &[u8]) -> Option<Self> {
         let words = [("ex", Ex), ("px", Px), ("exat", ExAt), ("pxat", PxAt)];
-        let is_it = |(name, _): &&(&str, Self)| word.eq_ignore_ascii_case(name.as_bytes());
+        let is_it = |(name, _): &&(&str, Self)| is_keyword(word, name);
         words.iter().find(is_it).map(|(_, moment)| *moment)
     }
 

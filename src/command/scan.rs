@@ -3,6 +3,7 @@
 
 use super::prelude::*;
 use crate::engine::keyspace::Entry;
+use crate::proto::args::is_keyword;
 use crate::util::glob::{self, Case};
 use crate::util::number;
 use std::ops::Deref;
@@ -60,7 +61,7 @@ impl<'a> Options<'a> {
     }
 
     fn admits_type(&self, name: &str) -> bool {
-        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()))
+        self.type_name.is_none_or(|wanted| is_keyword(wanted, name))
     }
 }
 

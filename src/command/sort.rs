@@ -193,13 +193,15 @@ fn ordered(cx: &mut Ctx, elements: Vec<Element>, options: &Options) -> Result<Ve
     Ok(weighed.into_iter().map(|(_, element)| element).collect())
 }
 
-/// As `strtod` reads it: blanks may lead, a NUL ends it, and an empty text is 0.
+/// As `strtod` reads it: blanks may lead, a NUL ends it, and an empty text is 0. It reports what is
+/// too small for all of a double's digits, and here that is refused.
 fn parse_weight(text: &[u8]) -> Result<f64> {
     let text = number::before_nul(text);
     if text.is_empty() {
         return Ok(0.0);
     }
     number::parse_f64(number::skip_spaces(text))
+        .filter(|weight| !weight.is_subnormal())
         .ok_or_else(|| Error::new("ERR One or more scores can't be converted into double"))
 }
 

@@ -226,14 +226,10 @@ impl Zset {
                 let entries = entries.iter().map(|entry| (entry.key.hash(), entry));
                 table::scan_few(cursor, count, entries, &mut show)
             }
-            Order::Tree(it) => {
-                // One place of the table may lead to several members.
-                let places = count.min(self.len()) * it.leaves.len() / self.len().max(1);
-                it.leaves.scan(cursor, places, &mut |led| {
-                    let entries = it.tree.entries(led.leaf()).iter();
-                    entries.filter(|entry| led.is_for(entry.key)).for_each(&mut show);
-                })
-            }
+            Order::Tree(it) => it.leaves.scan(cursor, count, &mut |led| {
+                let entries = it.tree.entries(led.leaf()).iter();
+                entries.filter(|entry| led.is_for(entry.key)).for_each(&mut show);
+            }),
         }
     }
 
@@ -688,10 +684,14 @@ mod tests {
             let (mut seen, mut cursor, mut calls) = (HashSet::new(), 0, 0);
             loop {
                 calls += 1;
+                let before = seen.len();
                 cursor = zset.scan(cursor, 10, &mut |member, _| _ = seen.insert(member.to_vec()));
                 if cursor == 0 {
                     break;
                 }
+                // Whoever is seen has not been seen before, but for the one that comes again.
+                let page = seen.len() - before;
+                assert!((9..=13).contains(&page), "{page}");
                 // Whoever is visited leaves, others change their score and come.
                 if calls % 3 == 0 {
                     seen.iter().for_each(|member| _ = zset.remove(member));

@@ -1,5 +1,7 @@
 //! Where a command's keys stand among its words, and what becomes of them.
 
+use crate::proto::args::is_keyword;
+
 /// What a command does to a key: the flags of COMMAND's key specifications.
 /// <https://redis.io/docs/latest/develop/reference/key-specs/>
 pub mod access {
@@ -256,7 +258,7 @@ impl Spec {
         match self.begin {
             Begin::At(index) => (index < words.len()).then_some(index),
             Begin::Behind(keyword, from) => {
-                let is_it = |&at: &usize| words[at].eq_ignore_ascii_case(keyword.as_bytes());
+                let is_it = |&at: &usize| is_keyword(words[at], keyword);
                 let place = if from >= 0 {
                     (from as usize..words.len()).find(is_it)
                 } else {
@@ -265,7 +267,7 @@ impl Spec {
                 place.map(|at| at + 1).filter(|&at| at < words.len())
             }
             Begin::Option(keyword) => {
-                let is_it = |word: &&[u8]| word.eq_ignore_ascii_case(keyword.as_bytes());
+                let is_it = |word: &&[u8]| is_keyword(word, keyword);
                 let before_last = words.split_last()?.1;
                 before_last.iter().rposition(is_it).filter(|&at| at > 1).map(|at| at + 1)
             }

@@ -11,6 +11,12 @@ pub struct Args<'a> {
     at: usize,
 }
 
+/// Whether a word is a keyword, in any case. For Redis a NUL ends it.
+pub fn is_keyword(word: &[u8], keyword: &str) -> bool {
+    let (word, rest) = word.split_at(word.len().min(keyword.len()));
+    word.eq_ignore_ascii_case(keyword.as_bytes()) && matches!(rest, [] | [0, ..])
+}
+
 impl<'a> Args<'a> {
     pub fn new(words: &'a [&'a [u8]]) -> Self {
         Self { words, at: 1 }
@@ -70,12 +76,9 @@ impl<'a> Args<'a> {
         number::parse_f64(self.word()?).ok_or(Error::NotFloat)
     }
 
-    /// Reads the next word if it is `keyword` in any case. For Redis a word ends at a NUL here.
+    /// Reads the next word if it is `keyword`.
     pub fn accept(&mut self, keyword: &str) -> bool {
-        let accepted = self.peek().is_some_and(|word| {
-            let (word, rest) = word.split_at(word.len().min(keyword.len()));
-            word.eq_ignore_ascii_case(keyword.as_bytes()) && matches!(rest, [] | [0, ..])
-        });
+        let accepted = self.peek().is_some_and(|word| is_keyword(word, keyword));
         self.at += usize::from(accepted);
         accepted
     }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::command::list::clamp;
+use crate::data::item::Item;
 use std::ops::{Bound, Range};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,8 +236,11 @@ pub(super) fn zrangestore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Re
         if matches!(query.bounds, Bounds::Ranks(..)) {
             stored.expect(ranks.len(), 0, &limits);
         }
-        for (member, score) in zset.range(ranks) {
-            stored.insert(&member, score, &limits);
+        // In the order of the answer, since where it outgrows a listpack decides on zeros' signs.
+        let mut store = |(member, score): (Item, f64)| _ = stored.insert(&member, score, &limits);
+        match query.order {
+            Order::Ascending => zset.range(ranks).for_each(&mut store),
+            Order::Descending => zset.range(ranks).rev().for_each(&mut store),
         }
     }
     store(cx, target, stored, "zrangestore", reply);
