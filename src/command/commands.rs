@@ -48,7 +48,7 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 /// By `get` or `client|list`.
-fn find(cx: &Ctx, name: &[u8]) -> Option<Found> {
+pub(super) fn find(cx: &Ctx, name: &[u8]) -> Option<Found> {
     let table = &cx.engine.table;
     match name.iter().position(|&byte| byte == b'|') {
         Some(bar) => table.find_subcommand(table.find(&name[..bar])?, &name[bar + 1..]),

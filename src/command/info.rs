@@ -41,6 +41,7 @@ const SECTIONS: &[Section] = &[
     section("Modules", |_, _| {}),
     asked_for("Commandstats", command_stats),
     section("Errorstats", error_stats),
+    asked_for("Latencystats", latency_stats),
     section("Cluster", |_, text| text.field("cluster_enabled", 0)),
     section("Keyspace", keyspace),
 ];
@@ -88,9 +89,17 @@ fn server(engine: &mut Engine, text: &mut Text) {
     let uptime_s = (now.mono_us - engine.started.mono_us) / 1_000_000;
     text.field("redis_version", REDIS_VERSION);
     text.field("toril_version", TORIL_VERSION);
+    // It is built from no repository of Redis's, and by no gcc: Redis's words for that.
+    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_dirty", 0);
+    text.field("redis_build_id", "0000000000000000");
     text.field("redis_mode", "standalone");
     text.field("os", facts.os());
     text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", "POSIX clock_gettime");
+    text.field("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
+    text.field("atomicvar_api", "c11-builtin");
+    text.field("gcc_version", "0.0.0");
     text.field("process_id", facts.process_id());
     text.field("process_supervised", "no");
     text.field("run_id", &engine.run_id);
@@ -104,6 +113,13 @@ fn server(engine: &mut Engine, text: &mut Text) {
     text.field("executable", facts.executable());
     text.field("config_file", facts.config_file());
     text.field("io_threads_active", 0);
+    if facts.tcp_port() != 0 {
+        let binds: String = engine.config.bind.iter().map(|it| format!(",bind={it}")).collect();
+        text.field("listener0", format_args!("name=tcp{binds},port={}", facts.tcp_port()));
+    }
+    if let Some(path) = &engine.config.unixsocket {
+        text.field("listener1", format_args!("name=unix,bind={path}"));
+    }
 }
 
 fn clients(engine: &mut Engine, text: &mut Text) {
@@ -141,9 +157,11 @@ fn memory(engine: &mut Engine, text: &mut Text) {
     text.field("allocator_allocated", usage.allocated);
     text.field("allocator_active", usage.resident);
     text.field("allocator_resident", usage.resident);
+    text.field("allocator_muzzy", 0);
     text.bytes("total_system_memory", engine.facts.memory().total);
-    text.bytes("used_memory_lua", usage.lua);
+    text.field("used_memory_lua", usage.lua);
     text.field("used_memory_vm_eval", usage.lua);
+    text.field("used_memory_lua_human", human(usage.lua));
     text.field("used_memory_scripts_eval", usage.scripts);
     let scripts = engine.scripting.loaded().map_or(0, |lua| lua.script_count());
     text.field("number_of_cached_scripts", scripts);
@@ -153,6 +171,14 @@ fn memory(engine: &mut Engine, text: &mut Text) {
     text.bytes("used_memory_scripts", usage.scripts);
     text.bytes("maxmemory", engine.config.maxmemory);
     text.field("maxmemory_policy", engine.config.maxmemory_policy.word());
+    // The allocator is asked for all that the process holds: what it keeps free is what there is
+    // to know.
+    text.field("allocator_frag_ratio", format_args!("{:.2}", usage.fragmentation()));
+    text.field("allocator_frag_bytes", usage.fragmentation_bytes());
+    text.field("allocator_rss_ratio", "1.00");
+    text.field("allocator_rss_bytes", 0);
+    text.field("rss_overhead_ratio", "1.00");
+    text.field("rss_overhead_bytes", 0);
     text.field("mem_fragmentation_ratio", format_args!("{:.2}", usage.fragmentation()));
     text.field("mem_fragmentation_bytes", usage.fragmentation_bytes());
     text.nothing(&["mem_not_counted_for_evict", "mem_replication_backlog"]);
@@ -160,11 +186,15 @@ fn memory(engine: &mut Engine, text: &mut Text) {
     text.field("mem_clients_normal", usage.clients);
     text.nothing(&["mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", ALLOCATOR);
+    text.field("mem_overhead_db_hashtable_rehashing", 0);
     text.nothing(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
 }
 
 fn persistence(engine: &mut Engine, text: &mut Text) {
     text.nothing(&["loading", "async_loading"]);
+    text.nothing(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    text.field("current_fork_perc", "0.00");
+    text.nothing(&["current_save_keys_processed", "current_save_keys_total"]);
     text.field("rdb_changes_since_last_save", engine.keyspace.ledger.changes);
     text.field("rdb_bgsave_in_progress", 0);
     text.field("rdb_last_save_time", engine.started.wall_ms / 1000);
@@ -172,6 +202,7 @@ fn persistence(engine: &mut Engine, text: &mut Text) {
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
     text.nothing(&["rdb_saves", "rdb_last_cow_size"]);
+    text.nothing(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     text.nothing(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     text.field("aof_last_rewrite_time_sec", -1);
     text.field("aof_current_rewrite_time_sec", -1);
@@ -183,7 +214,7 @@ fn persistence(engine: &mut Engine, text: &mut Text) {
 
 fn stats(engine: &mut Engine, text: &mut Text) {
     let (stats, keyspace) = (&engine.stats, &engine.keyspace);
-    let [commands, bytes_in, bytes_out] = stats.per_second();
+    let [commands, bytes_in, bytes_out, turns, turns_us] = stats.per_second();
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     text.field("total_connections_received", stats.connections);
     text.field("total_commands_processed", stats.commands);
@@ -213,13 +244,23 @@ fn stats(engine: &mut Engine, text: &mut Text) {
     text.nothing(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     text.nothing(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
     text.nothing(&["active_defrag_key_hits", "active_defrag_key_misses"]);
+    text.nothing(&["total_active_defrag_time", "current_active_defrag_time"]);
     text.nothing(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", stats.error_count);
     text.field("dump_payload_sanitizations", 0);
+    text.field("total_reads_processed", stats.reads);
+    text.field("total_writes_processed", stats.writes);
     text.nothing(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     text.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
+    text.nothing(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    text.field("eventloop_cycles", stats.turns);
+    text.field("eventloop_duration_sum", stats.turns_us);
+    let commands_us: u64 = stats.calls.iter().map(|calls| calls.micros).sum();
+    text.field("eventloop_duration_cmd_sum", commands_us);
+    text.field("instantaneous_eventloop_cycles_per_sec", turns);
+    text.field("instantaneous_eventloop_duration_usec", turns_us / turns.max(1));
     text.nothing(&["acl_access_denied_auth", "acl_access_denied_cmd"]);
     text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);
 }
@@ -244,11 +285,13 @@ fn cpu(engine: &mut Engine, text: &mut Text) {
     text.field("used_cpu_user", seconds(times.user_us));
     text.field("used_cpu_sys_children", seconds(0));
     text.field("used_cpu_user_children", seconds(0));
+    text.field("used_cpu_sys_main_thread", seconds(times.thread_system_us));
+    text.field("used_cpu_user_main_thread", seconds(times.thread_user_us));
 }
 
 fn command_stats(engine: &mut Engine, text: &mut Text) {
     for found in engine.table.all() {
-        let it = engine.stats.calls[found.index];
+        let it = &engine.stats.calls[found.index];
         if it.calls == 0 && it.rejected == 0 {
             continue;
         }
@@ -259,6 +302,22 @@ fn command_stats(engine: &mut Engine, text: &mut Text) {
                 "calls={},usec={},usec_per_call={micros_per_call:.2},rejected_calls={},failed_calls={}",
                 it.calls, it.micros, it.rejected, it.failed
             ),
+        );
+    }
+}
+
+fn latency_stats(engine: &mut Engine, text: &mut Text) {
+    let percentiles = &engine.config.latency_percentiles;
+    let is_kept = engine.config.latency_tracking;
+    for found in engine.table.all().filter(|_| is_kept) {
+        let Some(latency) = &engine.stats.calls[found.index].latency else { continue };
+        let shown = percentiles.iter().map(|percentile| {
+            let nanos = latency.percentile_nanos(percentile.parse().unwrap_or_default());
+            format!("p{percentile}={:.3}", nanos as f64 / 1000.0)
+        });
+        text.field(
+            format_args!("latency_percentiles_usec_{}", found.full_name()),
+            shown.collect::<Vec<_>>().join(","),
         );
     }
 }

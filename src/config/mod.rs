@@ -72,6 +72,10 @@ pub struct Config {
     /// Negative switches the log off, 0 logs every command.
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: usize,
+    /// Whether the times of each command are kept.
+    pub latency_tracking: bool,
+    /// Those that INFO shows, as numbers in text.
+    pub latency_percentiles: Vec<String>,
     /// 0 switches the monitor off.
     pub latency_monitor_threshold_ms: u64,
     /// In the order of `ClientClass`.
@@ -166,6 +170,8 @@ impl Default for Config {
             busy_reply_threshold_ms: 5_000,
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,
+            latency_tracking: true,
+            latency_percentiles: ["50", "99", "99.9"].map(String::from).into(),
             latency_monitor_threshold_ms: 0,
             client_output_buffer_limits: [
                 OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 },

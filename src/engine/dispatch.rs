@@ -338,6 +338,9 @@ impl Engine {
         let calls = &mut self.stats.calls[found.index];
         calls.calls += 1;
         calls.micros += micros;
+        if self.config.latency_tracking {
+            calls.latency.get_or_insert_default().record(micros);
+        }
         self.log_if_slow(id, found, words, micros);
     }
 

@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-/// CPU time of the process, in microseconds.
+/// CPU time in microseconds: of the process, and of the thread that the engine runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuTimes {
     pub user_us: u64,
     pub system_us: u64,
+    pub thread_user_us: u64,
+    pub thread_system_us: u64,
 }
 
 /// Memory of the process and the machine, in bytes.

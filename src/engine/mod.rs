@@ -227,6 +227,7 @@ impl Engine {
             return Ran { state: self.state(id), is_postponed: true };
         }
         self.start_lap();
+        self.stats.reads += 1;
         request(self);
         self.settle();
         self.end_turn();
@@ -352,6 +353,7 @@ impl Engine {
     /// The socket took this many bytes of a client's outbox.
     pub fn sent(&mut self, id: ClientId, count: usize) {
         self.stats.bytes_out += count as u64;
+        self.stats.writes += 1;
         let now_us = self.keyspace.now.mono_us;
         if let Some(client) = self.clients.get_mut(id) {
             client.active_us = now_us;
@@ -366,6 +368,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(id) else { return Vec::new() };
         let output = client.outbox.take();
         client.bytes_out += output.len() as u64;
+        self.stats.writes += 1;
         self.stats.bytes_out += output.len() as u64;
         output
     }

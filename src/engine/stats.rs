@@ -1,10 +1,11 @@
 //! What INFO, SLOWLOG and LATENCY tell of the past.
 
 use crate::proto::Error;
+use crate::util::histogram::Histogram;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The calls of one command.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Calls {
     pub calls: u64,
     pub micros: u64,
@@ -12,6 +13,8 @@ pub struct Calls {
     pub rejected: u64,
     /// Ran and answered an error.
     pub failed: u64,
+    /// How long each took; None before the first. Those of scripts are not timed.
+    pub latency: Option<Box<Histogram>>,
 }
 
 /// More codes of errors than this are not told apart: a script can make up any.
@@ -34,20 +37,27 @@ pub struct Stats {
     pub peak_allocated: u64,
     pub query_limit_disconnections: u64,
     pub output_limit_disconnections: u64,
+    /// Reads from clients that brought something, and writes that took something.
+    pub reads: u64,
+    pub writes: u64,
+    /// Turns of the server, and the microseconds that they took.
+    pub turns: u64,
+    pub turns_us: u64,
     rate: Rate,
 }
 
-/// Commands and bytes of the last whole second.
+/// What the last whole second has added to totals.
 #[derive(Debug, Default, Clone, Copy)]
 struct Rate {
     second: i64,
-    at_start: [u64; 3],
-    last: [u64; 3],
+    at_start: [u64; 5],
+    last: [u64; 5],
 }
 
 impl Stats {
     pub fn new(rows: usize) -> Self {
-        Self { calls: vec![Calls::default(); rows], ..Self::default() }
+        let calls = std::iter::repeat_with(Calls::default).take(rows).collect();
+        Self { calls, ..Self::default() }
     }
 
     pub fn count_error(&mut self, error: &Error) {
@@ -65,17 +75,17 @@ impl Stats {
         let second = wall_ms / 1000;
         let has_passed = second != self.rate.second;
         if has_passed {
-            let totals = [self.commands, self.bytes_in, self.bytes_out];
+            let totals = [self.commands, self.bytes_in, self.bytes_out, self.turns, self.turns_us];
             let elapsed = second - self.rate.second;
             let change = |at: usize| totals[at] - self.rate.at_start[at];
-            let last = if elapsed == 1 { [change(0), change(1), change(2)] } else { [0; 3] };
+            let last = if elapsed == 1 { std::array::from_fn(change) } else { [0; 5] };
             self.rate = Rate { second, at_start: totals, last };
         }
         has_passed
     }
 
-    /// Commands, bytes received and bytes sent in the last whole second.
-    pub fn per_second(&self) -> [u64; 3] {
+    /// Commands, bytes received, bytes sent, turns and their microseconds in the last whole second.
+    pub fn per_second(&self) -> [u64; 5] {
         self.rate.last
     }
 

@@ -250,7 +250,10 @@ fn receive(
         Poll::Pending => Poll::Pending,
         Poll::Ready(Err(problem)) => Poll::Ready(Err(problem)),
         Poll::Ready(Ok(())) if len == 0 => Poll::Ready(Ok(None)),
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(Some(feed_new(server, id, input, &scratch[..len])))),
+        Poll::Ready(Ok(())) => {
+            server.engine.borrow_mut().stats.reads += 1;
+            Poll::Ready(Ok(Some(feed_new(server, id, input, &scratch[..len]))))
+        }
     };
     server.scratch.set(scratch);
     received

@@ -34,14 +34,9 @@ impl Facts for ProcessFacts {
     }
 
     fn cpu(&self) -> CpuTimes {
-        // The 14th and 15th field of /proc/self/stat, in ticks of a hundredth of a second.
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let behind_name = stat.rsplit(')').next().unwrap_or_default();
-        let field = |at: usize| {
-            let text = behind_name.split_whitespace().nth(at);
-            text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default() * 10_000
-        };
-        CpuTimes { user_us: field(11), system_us: field(12) }
+        let (user_us, system_us) = cpu_times("/proc/self/stat");
+        let (thread_user_us, thread_system_us) = cpu_times("/proc/thread-self/stat");
+        CpuTimes { user_us, system_us, thread_user_us, thread_system_us }
     }
 
     fn entropy(&self) -> u64 {
@@ -99,6 +94,18 @@ impl Facts for ProcessFacts {
     fn files_max(&self) -> u64 {
         super::files::max()
     }
+}
+
+/// The 14th and 15th field of such a file, in ticks of a hundredth of a second; 0 where there is
+/// none.
+fn cpu_times(path: &str) -> (u64, u64) {
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let field = |at: usize| {
+        let text = behind_name.split_whitespace().nth(at);
+        text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default() * 10_000
+    };
+    (field(11), field(12))
 }
 
 #[cfg(target_os = "linux")]

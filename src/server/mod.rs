@@ -173,13 +173,16 @@ impl Server {
 
     /// One turn: what is due fires, `work` runs, and what came of both goes out.
     fn turn<T>(self: &Rc<Self>, work: impl FnOnce(&mut Engine, Now) -> T) -> T {
+        let now = self.now();
         let result = {
             let mut engine = self.engine.borrow_mut();
-            let now = self.now();
             engine.tick(now);
             work(&mut engine, now)
         };
         self.flush();
+        let stats = &mut self.engine.borrow_mut().stats;
+        stats.turns += 1;
+        stats.turns_us += clock::mono_us().saturating_sub(now.mono_us);
         result
     }
 

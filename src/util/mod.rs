@@ -8,6 +8,7 @@ pub mod extended;
 pub mod fetch;
 pub mod glob;
 pub mod hash;
+pub mod histogram;
 pub mod number;
 pub mod quote;
 pub mod rng;
