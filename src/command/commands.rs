@@ -228,7 +228,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         names.extend(cx.engine.table.all().filter(wanted).map(|found| found.full_name()));
     };
     match args.left() {
-        0 => collect(&|found| found.container.is_none()),
+        0 => collect(&|_| true),
         3 if args.accept("filterby") => {
             let (kind, value) = (args.key(), args.key());
             match &kind.to_ascii_lowercase()[..] {

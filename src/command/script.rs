@@ -15,7 +15,7 @@ pub const FAMILY: Family = Family::new(Category::Scripting, &[
     row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
     row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
     container("script", "2.6.0", &[
-        row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "YES|SYNC|NO", "Refused: there is no debugger for scripts."),
+        row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "<YES | SYNC | NO>", "Switches the debugger for scripts off; there is none to switch on."),
         row("exists", "2.6.0", AtLeast(3), Keys::none(), &[NoScript], exists, "sha1 [sha1 ...]", "Tells which scripts EVALSHA would find.").tips(&[ALL_SHARDS, AND]),
         row("flush",  "2.6.0", AtLeast(2), Keys::none(), &[NoScript], flush, "[ASYNC|SYNC]", "Forgets all scripts.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         help("5.0.0"),
@@ -99,6 +99,19 @@ fn kill(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-fn debug(_cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {
-    Err(Error::new("ERR toril has no debugger for scripts: try redis.log, or redis-server"))
+/// There is no debugger to switch on; to switch it off is no work. A session begins with nothing
+/// unsent, which in a transaction cannot be.
+fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    if cx.origin == Origin::Exec {
+        return Err(Error::new("ERR SCRIPT DEBUG must be called outside a pipeline"));
+    }
+    if args.accept("no") {
+        reply.ok();
+        return Ok(());
+    }
+    Err(Error::new(if args.accept("yes") || args.accept("sync") {
+        "ERR toril has no debugger for scripts: try redis.log, or redis-server"
+    } else {
+        "ERR Use SCRIPT DEBUG YES/SYNC/NO"
+    }))
 }

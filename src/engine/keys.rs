@@ -220,11 +220,12 @@ impl Keys {
         Some(self.accesses(words)?.into_iter().map(|(place, _)| place).collect())
     }
 
-    /// As `places`, each with what the command does to that key.
+    /// As `places`, each with what this request does to that key.
     pub fn accesses(&self, words: &[&[u8]]) -> Option<Vec<(usize, u16)>> {
         let mut places = Vec::new();
         for spec in self.specs().filter(|spec| spec.access & NOT_KEY == 0) {
             let Some(begin) = spec.begin(words) else { continue };
+            let access = spec.access_in(words);
             match spec.find {
                 Find::Range { last, step, limit } => {
                     let last = match last {
@@ -235,7 +236,7 @@ impl Keys {
                     if last >= words.len() || begin > last {
                         return None;
                     }
-                    places.extend((begin..=last).step_by(step).map(|at| (at, spec.access)));
+                    places.extend((begin..=last).step_by(step).map(|at| (at, access)));
                 }
                 Find::Counted { at, first, step } => {
                     let count = crate::util::number::parse_i64(words.get(begin + at)?)?;
@@ -244,9 +245,9 @@ impl Keys {
                     if count > words.len().saturating_sub(first).div_ceil(step) {
                         return None;
                     }
-                    places.extend((0..count).map(|key| (first + key * step, spec.access)));
+                    places.extend((0..count).map(|key| (first + key * step, access)));
                 }
-                Find::Unknown => places.push((begin, spec.access)),
+                Find::Unknown => places.push((begin, access)),
             }
         }
         Some(places)
@@ -254,6 +255,16 @@ impl Keys {
 }
 
 impl Spec {
+    /// What SET does depends on its options: it only looks at what it replaces to answer it.
+    fn access_in(&self, words: &[&[u8]]) -> u16 {
+        let answers = words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get"));
+        match self.access & VARIABLE != 0 {
+            false => self.access,
+            true if answers => RW | ACCESS | UPDATE,
+            true => OW | UPDATE,
+        }
+    }
+
     fn begin(&self, words: &[&[u8]]) -> Option<usize> {
         match self.begin {
             Begin::At(index) => (index < words.len()).then_some(index),
