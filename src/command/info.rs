@@ -109,7 +109,7 @@ fn server(engine: &mut Engine, text: &mut Text) {
     text.field("uptime_in_days", uptime_s / 86_400);
     text.field("hz", engine.config.hz);
     text.field("configured_hz", engine.config.hz);
-    text.field("lru_clock", (now.wall_ms / 1000) & 0xFF_FFFF);
+    text.field("lru_clock", (now.wall_ms / 1000) & LRU_CLOCK_MAX);
     text.field("executable", facts.executable());
     text.field("config_file", facts.config_file());
     text.field("io_threads_active", 0);
@@ -121,6 +121,9 @@ fn server(engine: &mut Engine, text: &mut Text) {
         text.field("listener1", format_args!("name=unix,bind={path}"));
     }
 }
+
+/// Redis has 24 bits for the second of an access.
+pub(super) const LRU_CLOCK_MAX: i64 = 0xFF_FFFF;
 
 fn clients(engine: &mut Engine, text: &mut Text) {
     let clients = &engine.clients;

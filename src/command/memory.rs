@@ -99,48 +99,74 @@ fn percentage(part: u64, whole: u64) -> f64 {
     part as f64 * 100.0 / whole.max(1) as f64
 }
 
+/// In Redis's order; what there is none of here is told as nothing.
 fn stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let usage = Usage::of(cx.engine);
-    let whole = [
-        ("peak.allocated", usage.peak as i64),
-        ("total.allocated", usage.allocated as i64),
-        ("startup.allocated", usage.startup as i64),
+    let tables: u64 = usage.databases.iter().map(|(_, bytes)| bytes).sum();
+    let bytes_per_key = usage.dataset().checked_div(usage.keys).unwrap_or(0);
+    let before = [
+        ("peak.allocated", usage.peak),
+        ("total.allocated", usage.allocated),
+        ("startup.allocated", usage.startup),
         ("replication.backlog", 0),
         ("clients.slaves", 0),
-        ("clients.normal", usage.clients as i64),
+        ("clients.normal", usage.clients),
         ("cluster.links", 0),
         ("aof.buffer", 0),
-        ("lua.caches", usage.scripts as i64),
+        ("lua.caches", usage.scripts),
         ("functions.caches", 0),
-        ("overhead.total", usage.overhead() as i64),
-        ("keys.count", usage.keys as i64),
-        ("keys.bytes-per-key", usage.dataset().checked_div(usage.keys).unwrap_or(0) as i64),
-        ("dataset.bytes", usage.dataset() as i64),
-        ("allocator.allocated", usage.allocated as i64),
-        ("allocator.resident", usage.resident as i64),
-        ("fragmentation.bytes", usage.fragmentation_bytes()),
     ];
-    let broken = [
-        ("dataset.percentage", usage.dataset_percentage()),
-        ("peak.percentage", usage.peak_percentage()),
-        ("fragmentation", usage.fragmentation()),
+    let behind = [
+        ("overhead.db.hashtable.lut", Figure::Whole(tables as i64)),
+        ("overhead.db.hashtable.rehashing", Figure::Whole(0)),
+        ("overhead.total", Figure::Whole(usage.overhead() as i64)),
+        ("db.dict.rehashing.count", Figure::Whole(0)),
+        ("keys.count", Figure::Whole(usage.keys as i64)),
+        ("keys.bytes-per-key", Figure::Whole(bytes_per_key as i64)),
+        ("dataset.bytes", Figure::Whole(usage.dataset() as i64)),
+        ("dataset.percentage", Figure::Broken(usage.dataset_percentage())),
+        ("peak.percentage", Figure::Broken(usage.peak_percentage())),
+        ("allocator.allocated", Figure::Whole(usage.allocated as i64)),
+        // As in INFO: the allocator is not told from the process around it.
+        ("allocator.active", Figure::Whole(usage.resident as i64)),
+        ("allocator.resident", Figure::Whole(usage.resident as i64)),
+        ("allocator.muzzy", Figure::Whole(0)),
+        ("allocator-fragmentation.ratio", Figure::Broken(usage.fragmentation())),
+        ("allocator-fragmentation.bytes", Figure::Whole(usage.fragmentation_bytes())),
+        ("allocator-rss.ratio", Figure::Broken(1.0)),
+        ("allocator-rss.bytes", Figure::Whole(0)),
+        ("rss-overhead.ratio", Figure::Broken(1.0)),
+        ("rss-overhead.bytes", Figure::Whole(0)),
+        ("fragmentation", Figure::Broken(usage.fragmentation())),
+        ("fragmentation.bytes", Figure::Whole(usage.fragmentation_bytes())),
     ];
-    reply.map(whole.len() + broken.len() + usage.databases.len());
-    for (name, value) in whole {
+    reply.map(before.len() + usage.databases.len() + behind.len());
+    for (name, value) in before {
         reply.bulk(name.as_bytes());
-        reply.int(value);
+        reply.int(value as i64);
     }
     for (db, bytes) in usage.databases {
         reply.bulk(format!("db.{db}").as_bytes());
-        reply.map(1);
+        reply.map(2);
         reply.bulk(b"overhead.hashtable.main");
         reply.int(bytes as i64);
+        // Times to live have no table of their own.
+        reply.bulk(b"overhead.hashtable.expires");
+        reply.int(0);
     }
-    for (name, value) in broken {
+    for (name, figure) in behind {
         reply.bulk(name.as_bytes());
-        reply.double(value);
+        match figure {
+            Figure::Whole(value) => reply.int(value),
+            Figure::Broken(value) => reply.double(value),
+        }
     }
     Ok(())
+}
+
+enum Figure {
+    Whole(i64),
+    Broken(f64),
 }
 
 /// Below this much memory nothing that could be measured means anything.

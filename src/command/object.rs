@@ -36,25 +36,34 @@ fn encoding(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     tell(cx, args, reply, |entry, reply| reply.bulk(entry.value.encoding().as_bytes()))
 }
 
+fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    let shares = shares_integers(cx);
+    tell(cx, args, reply, |entry, reply| reply.int(references(&entry.value, shares)))
+}
+
 /// Redis shares the integers below 10,000 among all keys, unless each is to know when it was used.
 /// (It decides so when a value is set; here what holds now decides.)
-fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+pub(super) fn shares_integers(cx: &Ctx) -> bool {
     let config = &cx.engine.config;
-    let shares = config.maxmemory == 0 || !config.maxmemory_policy.goes_by_usage();
-    tell(cx, args, reply, |entry, reply| {
-        let is_shared = match &entry.value {
-            Value::Str(string) => {
-                shares && string.encoding() == "int" && matches!(string.integer(), Some(0..10_000))
-            }
-            Value::List(_)
-            | Value::Hash(_)
-            | Value::Set(_)
-            | Value::Zset(_)
-            | Value::Stream(_)
-            | Value::Cold(_) => false,
-        };
-        reply.int(if is_shared { i64::from(i32::MAX) } else { 1 });
-    })
+    config.maxmemory == 0 || !config.maxmemory_policy.goes_by_usage()
+}
+
+/// How many keys Redis would say that a value belongs to.
+pub(super) fn references(value: &Value, shares_integers: bool) -> i64 {
+    let is_shared = match value {
+        Value::Str(string) => {
+            shares_integers
+                && string.encoding() == "int"
+                && matches!(string.integer(), Some(0..10_000))
+        }
+        Value::List(_)
+        | Value::Hash(_)
+        | Value::Set(_)
+        | Value::Zset(_)
+        | Value::Stream(_)
+        | Value::Cold(_) => false,
+    };
+    if is_shared { i32::MAX.into() } else { 1 }
 }
 
 fn idletime(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {

@@ -305,6 +305,27 @@ impl List {
         if self.body.is_quicklist { "quicklist" } else { "listpack" }
     }
 
+    /// The nodes of Redis's quicklist, had the elements been pushed one after the other.
+    pub fn nodes(&self, limits: &Limits) -> Nodes {
+        let (mut nodes, mut len, mut packed_bytes) = (Nodes { count: 0, bytes: 0 }, 0, 0);
+        for element in self.iter_from(0) {
+            let bytes = listpack::entry_bytes(&element);
+            if len == 0 || exceeds_node(len + 1, packed_bytes + bytes, limits) {
+                nodes.count += 1;
+                (len, packed_bytes) = (0, 0);
+                // An element that is too large for a node is one, unpacked.
+                if exceeds_node(1, bytes, limits) {
+                    nodes.bytes += element.len();
+                    continue;
+                }
+                nodes.bytes += listpack::EMPTY_BYTES;
+            }
+            (len, packed_bytes) = (len + 1, packed_bytes + bytes);
+            nodes.bytes += bytes;
+        }
+        nodes
+    }
+
     pub fn heap_size(&self) -> usize {
         let body = &*self.body;
         let chunks = (0..body.chunk_count()).map(|at| body.chunk(at).heap_size());
@@ -321,6 +342,13 @@ impl List {
         let index = if index < 0 { index.checked_add(len)? } else { index };
         (0..len).contains(&index).then_some(index as usize)
     }
+}
+
+/// What DEBUG OBJECT tells of a quicklist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    pub count: usize,
+    pub bytes: usize,
 }
 
 /// What a node of Redis's quicklist holds at most: entries, bytes.
@@ -631,6 +659,19 @@ mod tests {
 
     /// Recorded from Redis 7.4.1: a bound that was lowered is looked at when elements come, one
     /// that was raised when they go.
+    #[test]
+    fn nodes_are_those_that_redis_fills() {
+        // As DEBUG OBJECT of Redis 7.4.1 tells of them.
+        let check = |texts: Vec<String>, count: usize, bytes: usize| {
+            let mut list = List::new();
+            texts.iter().for_each(|text| list.push_back(text.as_bytes()));
+            assert_eq!(list.nodes(&Limits::default()), Nodes { count, bytes });
+        };
+        check(vec!["x".repeat(100); 200], 3, 20_621);
+        check((0..5000).map(|it| it.to_string()).collect(), 2, 15_790);
+        check(vec!["q".repeat(10_000)], 1, 10_000);
+    }
+
     #[test]
     fn bounds_that_change_are_looked_at_as_in_redis() {
         let low = &Limits { list_node_size: 3, ..Limits::default() };

@@ -1,5 +1,5 @@
-//! A histogram of spans in microseconds, precise to one part in 128, by the buckets in which Redis
-//! keeps nanoseconds: so percentiles come out as there.
+//! A histogram of spans in microseconds, precise to one part in 128, by the buckets in which an HDR
+//! histogram of two digits keeps nanoseconds: so percentiles come out as from one.
 //!
 //! Each microsecond below 132 has a count of its own, found without a search. Above that the spans
 //! from a power of two of nanoseconds to the next share 128 counts, which are made when the first
@@ -122,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_those_of_redis() {
-        // One span each: the p50 that INFO of Redis 7.4.1 shows for it.
+    fn percentiles_are_those_of_an_hdr_histogram() {
+        // One span each, so that all percentiles are the same.
         let check = |micros: u64, expect: u64| {
             let histogram = of([micros]);
             for percentile in [50.0, 99.9, 100.0] {
