@@ -114,6 +114,44 @@ fn the_kept_commands_are_those_of_redis() {
     assert_eq!(kept_commands(), commands);
 }
 
+/// Adds the complexity of each command of a COMMAND DOCS reply, and of those inside of them.
+fn add_complexities(reply: &Reply, complexities: &mut Commands) {
+    for command in items(reply).chunks(2) {
+        let fields = items(&command[1]).chunks(2).map(|pair| (text(&pair[0]), &pair[1]));
+        for (name, value) in fields {
+            match &*name {
+                "complexity" => {
+                    complexities.insert(text(&command[0]), text(value).replace(' ', ""));
+                }
+                "subcommands" => add_complexities(value, complexities),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Redis explains its letters; toril tells the figure alone.
+#[test]
+fn complexities_are_those_of_redis() {
+    let Some(program) = tcp::oracle("redis-7.4") else {
+        println!("redis-7.4 is missing: tests/oracles.sh installs it");
+        return;
+    };
+    let complexities_of = |program: &Path, target| {
+        let mut server = TcpServer::start(program, target, Dialect::Resp2);
+        let mut complexities = Commands::new();
+        add_complexities(&server.ask(&["COMMAND", "DOCS"]), &mut complexities);
+        complexities
+    };
+    let redis = complexities_of(&program, Target::Redis74);
+    let toril = complexities_of(Path::new(env!("CARGO_BIN_EXE_toril")), Target::Toril);
+    for (name, got) in &toril {
+        let wanted = redis.get(name);
+        let is_right = wanted.is_some_and(|it| !it.starts_with("O(") || it.starts_with(&**got));
+        assert!(is_right, "{name}: redis {wanted:?}, toril {got}");
+    }
+}
+
 /// What may be absent, or differ: a name, whether it differs, and whether the entry is of any use.
 struct Exception {
     name: String,

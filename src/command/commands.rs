@@ -1,5 +1,6 @@
 //! COMMAND: the table of commands, printed.
 
+use super::complexity;
 use super::prelude::*;
 use crate::engine::keys::Spec;
 use crate::engine::row::{ACL_CATEGORIES, Flag};
@@ -167,10 +168,15 @@ fn document(cx: &Ctx, found: Found, reply: &mut Reply) {
     let (row, group) = (found.row, found.category.group());
     let has_subcommands = !row.subcommands.is_empty();
     reply.bulk(found.full_name().as_bytes());
-    reply.map(3 + usize::from(has_subcommands));
+    let complexity = complexity::of(&found);
+    reply.map(3 + usize::from(complexity.is_some()) + usize::from(has_subcommands));
     for (name, text) in [("summary", row.summary), ("since", row.since), ("group", group)] {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
+    }
+    if let Some(complexity) = complexity {
+        reply.bulk(b"complexity");
+        reply.bulk(complexity.as_bytes());
     }
     if has_subcommands {
         reply.bulk(b"subcommands");
