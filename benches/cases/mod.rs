@@ -53,8 +53,7 @@ fn ask(engine: &mut Engine, id: ClientId, bytes: &[u8]) -> Vec<u8> {
 fn feed(engine: &mut Engine, id: ClientId, bytes: &[u8]) {
     engine.feed(id, bytes, NOW);
     let outbox = engine.outbox(id).expect("it is connected");
-    let len = outbox.pending().len();
-    black_box(outbox.pending());
+    let len = black_box(outbox.pending()).len();
     outbox.consume(len);
     while engine.next_dirty().is_some() {}
 }

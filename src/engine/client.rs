@@ -188,8 +188,12 @@ impl Client {
     }
 
     /// Channels, patterns and shard channels that it listens to.
+    #[inline]
     pub fn subscriptions(&self) -> usize {
-        Kind::ALL.iter().map(|&kind| self.names(kind).len()).sum()
+        match &self.subscriptions {
+            None => 0,
+            Some(_) => Kind::ALL.iter().map(|&kind| self.names(kind).len()).sum(),
+        }
     }
 
     /// Whether the answer to the request under way is to be sent.

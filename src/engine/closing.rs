@@ -5,7 +5,7 @@ use super::client::{Client, ClientId, Peer, State, Transport};
 use super::effect::Effect;
 use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
-use crate::config::{ClientClass, OutputLimit};
+use crate::config::{ClientClass, MemoryShare, OutputLimit};
 use crate::proto::Error;
 
 /// How often idle clients are looked for.
@@ -82,7 +82,7 @@ impl Engine {
     /// Whether more waits than a client may send ahead, in its input and in MULTI; then the client
     /// ends. As in Redis, words that have come whole do not count: a request may have many.
     pub(super) fn is_input_over_limit(&mut self, id: ClientId, input_len: usize) -> bool {
-        let client = &mut self.clients[id];
+        let Some(client) = self.clients.get_mut(id) else { return false };
         let parsed = client.parser.as_ref().map_or(0, |parser| parser.parsed_len());
         let waiting = input_len.saturating_sub(parsed) + client.transaction.size();
         let is_over = waiting > self.config.client_query_buffer_limit;
@@ -98,6 +98,7 @@ impl Engine {
     }
 
     /// How much may wait for a client; None if it has no limit.
+    #[inline]
     fn output_limit(&self, client: &Client) -> Option<OutputLimit> {
         let class = match client.subscriptions() {
             // What a request over HTTP did is answered, come what may: another would do it again.
@@ -110,8 +111,9 @@ impl Engine {
     }
 
     /// Bytes that a client's next reply may have, behind so many that wait.
-    pub(super) fn output_room(&self, id: ClientId, waiting: u64) -> u64 {
-        match self.output_limit(&self.clients[id]) {
+    #[inline]
+    pub(super) fn output_room(&self, client: &Client, waiting: u64) -> u64 {
+        match self.output_limit(client) {
             Some(limit) if limit.hard_bytes > 0 => limit.hard_bytes.saturating_sub(waiting),
             _ => self.reply_bytes_max,
         }
@@ -166,13 +168,20 @@ impl Engine {
 
     /// Weighs a client that has taken or freed memory; if all are too heavy together, closes the
     /// heaviest until they are not. Costs nothing unless `maxmemory-clients` is set.
+    #[inline]
     pub(super) fn weigh(&mut self, id: ClientId) {
-        let limit = self.config.maxmemory_clients.bytes(self.config.maxmemory);
-        if limit == 0 {
-            return;
+        if self.config.maxmemory_clients != MemoryShare::Bytes(0) {
+            self.weigh_one(id);
         }
+    }
+
+    #[cold]
+    fn weigh_one(&mut self, id: ClientId) {
         self.clients.weigh(id);
-        self.close_heaviest(limit);
+        let limit = self.config.maxmemory_clients.bytes(self.config.maxmemory);
+        if limit > 0 {
+            self.close_heaviest(limit);
+        }
     }
 
     /// Weighs all clients: `maxmemory-clients` was changed, and who came before was not weighed.

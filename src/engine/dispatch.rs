@@ -218,7 +218,7 @@ impl Engine {
         let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
         client.outbox.protocol = outbox.protocol;
         let start = outbox.position();
-        let room = self.output_room(id, outbox.len());
+        let room = self.output_room(&self.clients[id], outbox.len());
         let before = self.current.replace(id);
         let mut reply = outbox.reply_within(room);
         let result = run(self, &mut db, &mut reply);

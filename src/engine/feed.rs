@@ -18,14 +18,13 @@ impl Engine {
             return Fed { used: 0, state: self.state(id), has_more: true };
         }
         let gone = Fed { used: 0, state: State::Closing, has_more: false };
-        let Some(client) = self.clients.get_mut(id) else { return gone };
-        client.query_len = input.len();
         if input.len() > self.config.client_query_buffer_limit
             && self.is_input_over_limit(id, input.len())
         {
             return gone;
         }
         let Some(client) = self.clients.get_mut(id) else { return gone };
+        client.query_len = input.len();
         let kept = client.parser.take().or_else(|| self.parser.take());
         let mut parser = kept.unwrap_or_default();
         let (used, has_more) = self.feed_requests(id, input, &mut parser);

@@ -166,9 +166,17 @@ impl Outbox {
         pieces.map(move |chunk| &chunk[skip.take().unwrap_or(0)..]).filter(|it| !it.is_empty())
     }
 
+    /// Whether `pending` is all that is to be sent, as nearly always.
+    pub fn is_one_piece(&self) -> bool {
+        self.sealed.is_none()
+    }
+
     /// What is to be sent next.
     pub fn pending(&self) -> &[u8] {
-        self.pieces().next().unwrap_or_default()
+        match self.is_one_piece() {
+            true => &self.last()[(self.sent - self.start) as usize..],
+            false => self.pieces().next().unwrap_or_default(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {

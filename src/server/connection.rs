@@ -3,6 +3,7 @@
 use super::Server;
 use crate::engine::Fed;
 use crate::engine::client::{ClientId, Peer, State};
+use crate::proto::Outbox;
 use crate::util::hash::CountedUp;
 use bytes::{Buf, BytesMut};
 use std::cell::{Cell, RefCell};
@@ -70,17 +71,15 @@ impl Writer {
         }
     }
 
-    /// Writes as many pieces as one call takes.
-    pub fn try_write_all<'a>(
-        &self,
-        mut pieces: impl Iterator<Item = &'a [u8]>,
-    ) -> io::Result<usize> {
-        let first = pieces.next().unwrap_or_default();
-        let Some(second) = pieces.next() else { return self.try_write(first) };
+    /// Writes as much of an outbox as one call takes.
+    pub fn try_send(&self, outbox: &Outbox) -> io::Result<usize> {
+        if outbox.is_one_piece() {
+            return self.try_write(outbox.pending());
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
-        for piece in [first, second].into_iter().chain(pieces).take(SLICES_MAX) {
-            slices[count] = IoSlice::new(piece);
+        for (slice, piece) in slices.iter_mut().zip(outbox.pieces()) {
+            *slice = IoSlice::new(piece);
             count += 1;
         }
         match self {

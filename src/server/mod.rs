@@ -226,7 +226,7 @@ impl Server {
             return;
         }
         while let Some(outbox) = engine.outbox(id).filter(|outbox| !outbox.is_empty()) {
-            match connection.writer.try_write_all(outbox.pieces()) {
+            match connection.writer.try_send(outbox) {
                 Ok(count) => engine.sent(id, count),
                 Err(problem) if problem.kind() == std::io::ErrorKind::WouldBlock => {
                     connection.wake.call();
