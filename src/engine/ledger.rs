@@ -109,6 +109,10 @@ impl Ledger {
             clients.retain(|&other| other != client);
             if clients.is_empty() {
                 self.watched.remove(&place);
+                // Room for the most keys that were ever watched is not kept for good.
+                if self.watched.is_empty() {
+                    self.watched = HashMap::new();
+                }
             }
         }
     }

@@ -85,8 +85,11 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// An empty batch that keeps the memory under a new lifetime.
+    /// An empty batch that keeps the memory under a new lifetime, if it is not much.
     pub fn recycle<'b>(mut self) -> Batch<'b> {
+        if self.words.capacity() > KEPT_WORDS_MAX {
+            return Batch::default();
+        }
         self.words.clear();
         self.ends.clear();
         // Collecting in place keeps the allocation; there is no element to convert.
@@ -143,7 +146,8 @@ pub struct Parser {
     inline: Option<Vec<u8>>,
 }
 
-/// A parser's list of words larger than this is given back.
+/// A list of words larger than this is given back once the request has been dealt with: one of a
+/// million would hold 32 MB for good.
 const KEPT_WORDS_MAX: usize = 1024;
 
 impl Parser {
@@ -180,6 +184,7 @@ impl Parser {
             let text = self.inline.as_deref().unwrap_or(input);
             batch.words.extend(self.spans.iter().map(|&(start, end)| &text[start..end]));
             batch.ends.push((batch.words.len(), len));
+            trim(&mut self.spans);
         }
         end
     }
@@ -225,9 +230,7 @@ impl Parser {
 
     fn reset(&mut self) {
         self.spans.clear();
-        if self.spans.capacity() > KEPT_WORDS_MAX {
-            self.spans = Vec::new();
-        }
+        trim(&mut self.spans);
         self.at = 0;
         self.bulk = None;
         self.inline = None;
@@ -307,6 +310,13 @@ impl Parser {
         self.spans = spans;
         self.inline = Some(bytes);
         Parsed::Request(end + 1)
+    }
+}
+
+/// Gives a large list back: what it said is needed no more.
+fn trim(spans: &mut Vec<(usize, usize)>) {
+    if spans.capacity() > KEPT_WORDS_MAX {
+        *spans = Vec::new();
     }
 }
 
