@@ -89,8 +89,10 @@ impl Buckets {
         capacity_of(self.buckets.len())
     }
 
-    pub fn heap_size(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
+    pub const BUCKET_SIZE: usize = size_of::<Bucket>();
+
+    pub fn bucket_count(&self) -> usize {
+        self.buckets.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
@@ -259,9 +261,9 @@ mod tests {
         let odd = buckets.extract(|entry| entry.index % 2 == 1);
         assert!(odd.iter().all(|entry| entry.index % 2 == 1) && odd.len() == 500);
         assert!(buckets.iter().all(|entry| entry.index % 2 == 0) && buckets.len() == 500);
-        assert_eq!(buckets.heap_size(), odd.heap_size());
+        assert_eq!(buckets.bucket_count(), odd.bucket_count());
         buckets.shrink_to(0);
         assert_eq!(buckets.len(), 500);
-        assert_eq!(Buckets::default().heap_size(), 0);
+        assert_eq!(Buckets::default().bucket_count(), 0);
     }
 }

@@ -117,7 +117,16 @@ impl<T> Slab<T> {
 
     /// Bytes held for slots, full or empty.
     pub fn heap_size(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Slot<T>>()).sum()
+        let slots = match &self.chunks[..] {
+            [only] => only.capacity(),
+            chunks => chunks.len() * CHUNK,
+        };
+        slots * size_of::<Slot<T>>() + self.chunks.capacity() * size_of::<Vec<Slot<T>>>()
+    }
+
+    /// Bytes held that no value takes.
+    pub fn spare_bytes(&self) -> usize {
+        self.heap_size() - self.len * size_of::<Slot<T>>()
     }
 
     fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {

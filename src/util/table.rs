@@ -29,6 +29,8 @@ const TAG_BITS: u32 = u32::BITS;
 pub struct Table {
     /// The number of top bits of a tag that choose a place in the directory.
     depth: u32,
+    /// Of all segments.
+    bucket_count: u32,
     /// Empty until the first entry comes, then 2^depth indices of segments.
     directory: Vec<u32>,
     segments: Vec<Segment>,
@@ -46,7 +48,14 @@ struct Segment {
 
 impl Table {
     pub const fn new() -> Self {
-        Self { depth: 0, directory: Vec::new(), segments: Vec::new(), vacant: Vec::new(), len: 0 }
+        Self {
+            depth: 0,
+            bucket_count: 0,
+            directory: Vec::new(),
+            segments: Vec::new(),
+            vacant: Vec::new(),
+            len: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -91,7 +100,10 @@ impl Table {
             self.split(entry.tag);
             at = self.segment_index(entry.tag);
         }
-        self.segments[at].entries.insert(entry);
+        let entries = &mut self.segments[at].entries;
+        let before = entries.bucket_count();
+        entries.insert(entry);
+        self.bucket_count += (entries.bucket_count() - before) as u32;
         self.len += 1;
     }
 
@@ -113,7 +125,9 @@ impl Table {
         } else if len <= MERGED_LEN_MAX && segment.depth > 0 {
             self.merge(tag);
         } else if len < segment.entries.capacity() / 8 {
+            let before = segment.entries.bucket_count();
             segment.entries.shrink_to(2 * len);
+            self.bucket_count -= (before - segment.entries.bucket_count()) as u32;
         }
         true
     }
@@ -205,10 +219,14 @@ impl Table {
 
     pub fn heap_size(&self) -> usize {
         let indices = self.directory.capacity() + self.vacant.capacity();
-        let entries = self.segments.iter().map(|segment| segment.entries.heap_size());
         indices * size_of::<u32>()
             + self.segments.capacity() * size_of::<Segment>()
-            + entries.sum::<usize>()
+            + self.bucket_count as usize * Buckets::BUCKET_SIZE
+    }
+
+    /// Bytes held that no entry takes.
+    pub fn spare_bytes(&self) -> usize {
+        self.heap_size() - self.len * size_of::<Entry>()
     }
 
     fn segment(&self, tag: u32) -> Option<&Segment> {
@@ -230,7 +248,10 @@ impl Table {
         }
 
         let is_high = |entry: Entry| place(entry.tag, depth) & 1 == 1;
-        let high = Segment { depth, entries: self.segments[low].entries.extract(is_high) };
+        let entries = &mut self.segments[low].entries;
+        self.bucket_count -= entries.bucket_count() as u32;
+        let high = Segment { depth, entries: entries.extract(is_high) };
+        self.bucket_count += (entries.bucket_count() + high.entries.bucket_count()) as u32;
 
         let at = match self.vacant.pop() {
             Some(at) => {
@@ -258,9 +279,12 @@ impl Table {
             }
             let other = std::mem::take(&mut self.segments[neighbour as usize]);
             let segment = &mut self.segments[at];
+            let before = segment.entries.bucket_count() + other.entries.bucket_count();
+            self.bucket_count -= before as u32;
             segment.depth -= 1;
             other.entries.iter().for_each(|entry| segment.entries.insert(entry));
             segment.entries.shrink_to(MERGED_LEN_MAX);
+            self.bucket_count += segment.entries.bucket_count() as u32;
             self.vacant.push(neighbour);
             self.point(neighbour_place, depth, at as u32);
         }
@@ -319,6 +343,8 @@ mod tests {
 
     fn check_shape(table: &Table, model: &Model) {
         assert_eq!(table.len(), model.len());
+        let buckets = table.segments.iter().map(|segment| segment.entries.bucket_count());
+        assert_eq!(table.bucket_count as usize, buckets.sum::<usize>());
         let indices: BTreeSet<u32> = table.iter().collect();
         assert!(indices.iter().eq(model.keys()));
         assert_eq!(table.directory.len(), if model.is_empty() { 0 } else { 1 << table.depth });

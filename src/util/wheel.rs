@@ -101,6 +101,11 @@ impl<T: Copy> Wheel<T> {
         self.len == 0
     }
 
+    /// Bytes held that no timer takes.
+    pub fn spare_bytes(&self) -> usize {
+        self.timers.heap_size() - self.len * Self::TIMER_SIZE
+    }
+
     /// A deadline that has passed is due at once.
     pub fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
         let deadline = deadline.min(NEVER - 1);
