@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::program::{Running, ask, ask_all, until};
+use common::program::{PATIENCE, Running, ask, ask_all, until};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 
 /// A figure of INFO.
 fn info(server: &Running, field: &str) -> usize {
@@ -26,7 +28,8 @@ fn set(server: &Running, key: &str, value: &str) {
 
 fn shorten(server: &Running, policy: &str, bytes: usize) {
     ask(server.port, &format!("CONFIG SET maxmemory-policy {policy}"));
-    let maxmemory = info(server, "used_memory") - bytes;
+    let counted = info(server, "used_memory") - info(server, "mem_not_counted_for_evict");
+    let maxmemory = counted - bytes;
     assert_eq!(ask(server.port, &format!("CONFIG SET maxmemory {maxmemory}")), "+OK");
 }
 
@@ -56,6 +59,77 @@ fn a_command_that_cannot_make_all_the_room_goes_on_all_the_same() {
     // Nothing that may go is left.
     shorten(&server, "volatile-lru", 100_000);
     assert!(ask(server.port, "SET new a").starts_with("-OOM "));
+}
+
+#[test]
+fn transactions_evict_before_they_begin_and_not_between_their_commands() {
+    const KEYS: usize = 150;
+    let server = Running::start(&[]);
+    fill(&server, "before:", 300, 1_000, "");
+    shorten(&server, "allkeys-random", 10_000);
+    let mut requests = "MULTI\r\n".to_owned();
+    (0..KEYS).for_each(|at| requests += &format!("SET key:{at} {}\r\n", "x".repeat(1_000)));
+    (0..KEYS).for_each(|at| requests += &format!("EXISTS key:{at}\r\n"));
+    let answer = ask_all(server.port, &(requests + "EXEC"));
+    let (queued, ran) = answer.split_once(&format!("*{}\r\n", 2 * KEYS)).expect("EXEC ran");
+    assert!(!queued.contains("-OOM"));
+    assert_eq!(ran, "+OK\r\n".repeat(KEYS) + &":1\r\n".repeat(KEYS) + "+OK\r\n");
+    // What was too much goes then.
+    until("eviction", || info(&server, "evicted_keys") > 100);
+}
+
+#[test]
+fn what_is_to_go_goes_although_nobody_asks() {
+    let server = Running::start(&[]);
+    ask(server.port, "CONFIG SET notify-keyspace-events Ee maxmemory-policy allkeys-random");
+    fill(&server, "key:", 1_000, 10, "");
+    let mut listener = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    listener.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    listener.write_all(b"SUBSCRIBE __keyevent@0__:evicted\r\n").expect("it is read");
+    let mut heard = BufReader::new(listener).lines().map(|line| line.expect("it goes on"));
+    heard.find(|line| line == ":1");
+    assert_eq!(ask(server.port, "CONFIG SET maxmemory 1"), "+OK");
+    assert_eq!(heard.filter(|line| line == "message").take(1_000).count(), 1_000);
+}
+
+#[test]
+fn tables_that_grow_are_no_reason_to_evict_or_to_refuse() {
+    const HEADROOM: usize = 100 * 1024;
+    for policy in ["volatile-lru", "volatile-lfu", "volatile-ttl", "volatile-random"] {
+        // The tables grow at different moments.
+        for lasting in [900, 1_020, 5_000] {
+            let server = Running::start(&[]);
+            fill(&server, "lasting:", lasting, 10, "");
+            fill(&server, "passing:", 20, 10, ", 'EX', 1000");
+            let maxmemory = info(&server, "used_memory") + HEADROOM;
+            ask(
+                server.port,
+                &format!("CONFIG SET maxmemory-policy {policy} maxmemory {maxmemory}"),
+            );
+            let requests: Vec<_> = (0..1_024).map(|at| format!("SETEX key:{at} 1000 x")).collect();
+            let answers = ask_all(server.port, &requests.join("\r\n"));
+            assert_eq!(answers, "+OK\r\n".repeat(requests.len() + 1));
+            let evicted = info(&server, "evicted_keys");
+            assert!(evicted < 100, "{policy}, {lasting}: {evicted}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_command_is_not_remembered() {
+    let server = Running::start(&[]);
+    let before = info(&server, "used_memory");
+    let numbers = |count: usize| (0..count).map(|at| format!(" {at}")).collect::<String>();
+    for request in ["SADD key", "RPUSH key", "MGET", "DEL", "MSET"] {
+        // As an array: a line may not be so long.
+        let words: Vec<_> = (request.to_owned() + &numbers(200_000))
+            .split(' ')
+            .map(|word| format!("${}\r\n{word}\r\n", word.len()))
+            .collect();
+        ask(server.port, &format!("*{}\r\n{}", words.len(), words.concat().trim_end()));
+        assert_eq!(ask(server.port, "FLUSHALL"), "+OK");
+    }
+    until("memory to be freed", || info(&server, "used_memory") < before + 300_000);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::connection::set_name;
 use super::prelude::*;
 use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
 use crate::engine::effect::Effect;
+use crate::engine::pause::PauseOwner;
 use crate::engine::pubsub::Kind;
 use crate::util::number;
 
@@ -118,13 +119,13 @@ fn pause(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
     let span = Timeout::millis(span, cx.now_ms())?;
-    cx.engine.pause_clients(span.micros(), only_writes);
+    cx.engine.pause(PauseOwner::Clients, span.micros(), only_writes);
     reply.ok();
     Ok(())
 }
 
 fn unpause(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.engine.unpause_clients();
+    cx.engine.unpause(PauseOwner::Clients);
     reply.ok();
     Ok(())
 }

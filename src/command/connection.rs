@@ -77,6 +77,7 @@ fn authenticate(cx: &mut Ctx, user: &[u8], password: &[u8]) -> Result {
         None => true,
     };
     if user != b"default" || !is_right {
+        cx.engine.stats.denied_logins += 1;
         return Err(Error::WrongPass);
     }
     if let Some(client) = cx.caller() {

@@ -17,25 +17,33 @@ fn dbsize(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn flushall(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    refuse_all_but_sync(args)?;
+    let is_lazy = is_lazy(cx, args)?;
     for db in 0..cx.engine.keyspace.databases() {
-        cx.engine.keyspace.flush(db);
+        flush(cx, db, is_lazy);
     }
     reply.ok();
     Ok(())
 }
 
 fn flushdb(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    refuse_all_but_sync(args)?;
-    cx.engine.keyspace.flush(cx.db);
+    let is_lazy = is_lazy(cx, args)?;
+    flush(cx, cx.db, is_lazy);
     reply.ok();
     Ok(())
 }
 
-/// All is freed at once, whichever of the two was asked for.
-fn refuse_all_but_sync(mut args: Args) -> Result {
-    let _ = args.accept("async") || args.accept("sync");
-    args.end()
+/// Whether Redis would free in the background. Here all is freed at once, whatever was asked for.
+fn is_lazy(cx: &Ctx, mut args: Args) -> Result<bool> {
+    let is_async = args.accept("async");
+    let _ = is_async || args.accept("sync");
+    args.end()?;
+    // A client that asked for SYNC waits for it; a transaction or a script does it itself.
+    Ok(is_async || cx.may_block())
+}
+
+fn flush(cx: &mut Ctx, db: usize, is_lazy: bool) {
+    let count = cx.engine.keyspace.flush(db) as u64;
+    cx.engine.stats.lazily_freed += if is_lazy { count } else { 0 };
 }
 
 fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {

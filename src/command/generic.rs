@@ -17,7 +17,7 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("renamenx",  "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).with(access::OW | access::INSERT)), &[Write, Fast], renamenx, "key newkey", "Gives a value another name, which must be free."),
     row("touch",     "3.2.1", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      touch,     "key [key ...]", "Counts those keys that exist, which counts as an access to them.").tips(&[MULTI_SHARD, SUM]),
     row("type",      "1.0.0", Exactly(2), Keys::one(1).inspects(),      &[Read, Fast],      type_name, "key",           "Tells of what type a value is."),
-    row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     del,       "key [key ...]", "Deletes keys: the same as DEL.").tips(&[MULTI_SHARD, SUM]),
+    row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     unlink,    "key [key ...]", "Deletes keys: the same as DEL.").tips(&[MULTI_SHARD, SUM]),
     row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits for replicas, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
     row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
 ]);
@@ -26,6 +26,18 @@ fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let deleted = args.filter(|key| cx.remove(key, "del")).count();
     reply.count(deleted);
     Ok(())
+}
+
+/// Redis frees what is removed in this way in the background if it is more than this, and counts
+/// that. Here only what is much larger is freed later, however it was removed.
+const LAZY_PIECES_MIN: usize = 65;
+
+fn unlink(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    for key in args.rest() {
+        let is_lazy = cx.peek(key).is_some_and(|entry| entry.value.pieces() >= LAZY_PIECES_MIN);
+        cx.engine.stats.lazily_freed += u64::from(is_lazy);
+    }
+    del(cx, args, reply)
 }
 
 /// A key that is named twice counts twice.

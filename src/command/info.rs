@@ -137,7 +137,7 @@ fn clients(engine: &mut Engine, text: &mut Text) {
     text.field("maxclients", engine.config.maxclients);
     text.field("client_recent_max_input_buffer", longest_input);
     text.field("client_recent_max_output_buffer", longest_output);
-    text.field("blocked_clients", count(|client| client.is_blocked()));
+    text.field("blocked_clients", count(|client| client.is_blocked() || client.is_held()));
     text.field("tracking_clients", 0);
     text.field("pubsub_clients", count(|client| client.subscriptions() > 0));
     text.field("watching_clients", count(|client| !client.transaction.watched.is_empty()));
@@ -184,13 +184,16 @@ fn memory(engine: &mut Engine, text: &mut Text) {
     text.field("rss_overhead_bytes", 0);
     text.field("mem_fragmentation_ratio", format_args!("{:.2}", usage.fragmentation()));
     text.field("mem_fragmentation_bytes", usage.fragmentation_bytes());
-    text.nothing(&["mem_not_counted_for_evict", "mem_replication_backlog"]);
-    text.nothing(&["mem_total_replication_buffers", "mem_clients_slaves"]);
+    text.field("mem_not_counted_for_evict", engine.keyspace.spare_bytes());
+    text.nothing(&["mem_replication_backlog", "mem_total_replication_buffers"]);
+    text.field("mem_clients_slaves", 0);
     text.field("mem_clients_normal", usage.clients);
     text.nothing(&["mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", ALLOCATOR);
     text.field("mem_overhead_db_hashtable_rehashing", 0);
-    text.nothing(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+    text.field("active_defrag_running", 0);
+    text.field("lazyfree_pending_objects", engine.keyspace.doomed_count());
+    text.field("lazyfreed_objects", engine.stats.lazily_freed);
 }
 
 fn persistence(engine: &mut Engine, text: &mut Text) {
@@ -264,7 +267,8 @@ fn stats(engine: &mut Engine, text: &mut Text) {
     text.field("eventloop_duration_cmd_sum", commands_us);
     text.field("instantaneous_eventloop_cycles_per_sec", turns);
     text.field("instantaneous_eventloop_duration_usec", turns_us / turns.max(1));
-    text.nothing(&["acl_access_denied_auth", "acl_access_denied_cmd"]);
+    text.field("acl_access_denied_auth", stats.denied_logins);
+    text.field("acl_access_denied_cmd", stats.denied_commands);
     text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);
 }
 

@@ -10,9 +10,9 @@ const READS: Keys = Keys::counted(2).reads();
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Scripting, &[
-    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
+    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
     row("eval_ro",    "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], eval_ro, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that may not write."),
-    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
+    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
     row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
     container("script", "2.6.0", &[
         row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "<YES | SYNC | NO>", "Switches the debugger for scripts off; there is none to switch on."),

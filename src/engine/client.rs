@@ -102,7 +102,7 @@ pub enum Parked {
     Keys(Box<Park>),
     /// For the server's answer to an effect.
     Effect,
-    /// Until CLIENT PAUSE ends; its request has not been consumed.
+    /// Until a pause ends; its request has not been consumed.
     Pause,
 }
 
@@ -203,6 +203,11 @@ impl Client {
 
     pub fn is_blocked(&self) -> bool {
         matches!(self.parked, Some(Parked::Keys(_)))
+    }
+
+    /// Whether a pause holds its request back.
+    pub fn is_held(&self) -> bool {
+        matches!(self.parked, Some(Parked::Pause))
     }
 
     /// Seconds since it came; `now_us` is the monotonic clock.

@@ -1,10 +1,10 @@
 //! A request's way: the checklist that admits or refuses it, and the call itself.
 
+use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
-use super::row::{Flag, Flags};
+use super::row::{Category, Flag, Flags};
 use super::table::Found;
-use super::{Engine, Pause};
 use crate::config;
 use crate::proto::{Args, Error, Protocol, Reply, Result};
 use crate::util::quote;
@@ -42,8 +42,8 @@ impl Engine {
         };
         match self.admit(id, found, &args) {
             Ok(Admission::Run) => self.run_request(id, found, args),
-            Ok(Admission::Queue) => self.enqueue(id, args),
-            Ok(Admission::Postpone) => self.park_for_pause(id),
+            Ok(Admission::Queue) => self.enqueue(id, found, args),
+            Ok(Admission::Postpone) => self.hold(id),
             Err(error) => {
                 self.stats.calls[found.index].rejected += 1;
                 if found.row.name == "exec" {
@@ -78,10 +78,12 @@ impl Engine {
         if flags.has(Flag::NoMulti) && client.transaction.is_open() {
             return Err(Error::NotInMulti);
         }
-        client.rights.check(found)?;
-        if self.config.maxmemory > 0 && self.script.is_none() {
-            let fits = self.evict_to_fit();
-            if !fits && (flags.has(Flag::DenyOom) || is_queued) {
+        client.rights.check(found).inspect_err(|_| self.stats.denied_commands += 1)?;
+        // What is found here holds for all that the request runs: nothing is evicted between the
+        // commands of an EXEC or a script, which would lose what the ones before have written.
+        if self.script.is_none() {
+            self.is_memory_short = self.config.maxmemory > 0 && !self.evict_to_fit();
+            if self.is_memory_short && self.flags_of(id, found, args).has(Flag::DenyOom) {
                 return Err(Error::OutOfMemory);
             }
             client = &self.clients[id];
@@ -103,7 +105,8 @@ impl Engine {
         if client.is_monitor && touches_keys(flags) {
             return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
-        if self.pause.is_some_and(|pause| self.pause_holds(pause, id, found)) {
+        // Nothing is let through under ALL, CLIENT UNPAUSE neither: only time ends it, as in Redis.
+        if self.pauses.all.is_some_and(|pause| pause.holds(self.flags_of(id, found, args))) {
             return Ok(Admission::Postpone);
         }
         Ok(if is_queued { Admission::Queue } else { Admission::Run })
@@ -129,23 +132,16 @@ impl Engine {
         }
     }
 
-    fn pause_holds(&self, pause: Pause, id: ClientId, found: Found) -> bool {
+    /// What a request does: EXEC what is queued, and a script what it declares.
+    pub(super) fn flags_of(&self, id: ClientId, found: Found, args: &Args) -> Flags {
         let flags = found.row.flags;
-        let is_exec = found.row.name == "exec" && found.container.is_none();
-        let writes = if is_exec {
-            self.clients[id].transaction.queue.iter().flatten().any(|args| {
-                let words = args.words();
-                let found = self.table.resolve(&Args::new(&words));
-                found.is_ok_and(|found| {
-                    found.row.flags.has(Flag::Write) || found.row.flags.has(Flag::MayReplicate)
-                })
-            })
-        } else {
-            flags.has(Flag::Write) || flags.has(Flag::MayReplicate)
-        };
-        // Redis lets CLIENT UNPAUSE through; anything else would lock everybody out.
-        let unpauses = found.container.is_some_and(|container| container.name == "client");
-        !unpauses && (!pause.only_writes || writes)
+        match found.category {
+            Category::Transaction if found.row.name == "exec" => {
+                flags.union(self.clients[id].transaction.flags)
+            }
+            Category::Scripting => self.flags_of_script(found, args).unwrap_or(flags),
+            _ => flags,
+        }
     }
 
     /// Answers a request with an error; inside MULTI, EXEC will abort.

@@ -1,18 +1,34 @@
 //! `maxmemory`: which keys go when memory is short.
+//!
+//! Room in the tables of keys that nothing has taken yet does not count: they grow by many keys at
+//! once, and what must go for that would be many keys as well, or, where too few may go, every
+//! write would be refused, although evicting has left room.
 
-use super::Engine;
 use super::keyspace::{Entry, Keyspace};
+use super::time::mono_tick;
+use super::{Alarm, Engine};
 use crate::config::{EventClasses, Policy};
 
-/// At most so many keys go before one command, so that lowering `maxmemory` cannot stop the world.
+/// At most so many keys go at once, so that lowering `maxmemory` cannot stop the world. The others
+/// go as time goes by.
 const EVICTIONS_MAX: usize = 64;
 
 impl Engine {
-    /// Makes room up to `maxmemory` as the policy allows, or goes on at the next command. False if
-    /// memory is short and there is nothing to evict.
+    /// Makes room up to `maxmemory` as the policy allows, or goes on later. False if memory is
+    /// short and there is nothing to evict.
+    #[inline]
     pub(super) fn evict_to_fit(&mut self) -> bool {
+        self.facts.allocated_bytes() <= self.config.maxmemory || self.evict()
+    }
+
+    #[cold]
+    fn evict(&mut self) -> bool {
+        if self.pauses.all.is_some() {
+            return true;
+        }
         for _ in 0..EVICTIONS_MAX {
-            if self.facts.allocated_bytes() <= self.config.maxmemory {
+            let spare = self.keyspace.spare_bytes() as u64;
+            if self.facts.allocated_bytes().saturating_sub(spare) <= self.config.maxmemory {
                 return true;
             }
             if self.keyspace.has_doomed() {
@@ -27,7 +43,24 @@ impl Engine {
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;
         }
+        self.evict_later();
         true
+    }
+
+    /// Lets keys go although nobody may send a command.
+    pub(super) fn evict_later(&mut self) {
+        if !std::mem::replace(&mut self.is_evicting, true) {
+            let soon = mono_tick(self.keyspace.now.mono_us) + 1;
+            self.alarms.insert(soon, Alarm::Eviction);
+        }
+    }
+
+    /// Goes on where a command has left off.
+    pub(super) fn go_on_evicting(&mut self) {
+        self.is_evicting = false;
+        if self.config.maxmemory > 0 {
+            self.evict_to_fit();
+        }
     }
 
     /// The worst of a few keys picked at random: in each database, or of those that have a TTL.

@@ -69,7 +69,7 @@ impl Engine {
                             break;
                         }
                         self.request(id, Args::new(words));
-                        if self.is_postponed(id) {
+                        if self.is_held(id) {
                             break;
                         }
                         used += len;

@@ -17,7 +17,7 @@ use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
-use crate::util::slab::Slab;
+use crate::util::slab::{CHUNK, Slab};
 use crate::util::table::Table;
 use crate::util::wheel::{TimerId, Wheel};
 use crate::util::zstd::Zstd;
@@ -82,7 +82,15 @@ impl Db {
     pub fn overhead(&self) -> usize {
         self.table.heap_size() + self.entries.heap_size()
     }
+
+    /// Those of them that nothing has taken yet.
+    fn spare_bytes(&self) -> usize {
+        self.table.spare_bytes() + self.entries.spare_bytes()
+    }
 }
+
+/// So many keys are picked that are over, and kept, before none is said to be found.
+const KEPT_SEEN_MAX: usize = 100;
 
 /// So many pieces of a value are freed at a time: 0.1 ms.
 const PIECES_MAX: usize = 4_096;
@@ -120,8 +128,12 @@ pub struct Keyspace {
     pub touching: bool,
     /// Whether accesses are counted: only for a policy that goes by their frequency.
     pub counting: bool,
+    /// Nothing expires for now; what is over is absent all the same.
+    pub keeps_keys: bool,
     /// Large values that were removed, and are freed piece by piece.
     doomed: Vec<Value>,
+    /// Places of many keys that have all gone, freed likewise.
+    vacated: Vec<Slab<Entry>>,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
     /// Values frozen and thawed since start.
@@ -148,7 +160,9 @@ impl Keyspace {
             misses: 0,
             touching: true,
             counting: false,
+            keeps_keys: false,
             doomed: Vec::new(),
+            vacated: Vec::new(),
             zstd: None,
             frozen_count: 0,
             thawed_count: 0,
@@ -162,6 +176,11 @@ impl Keyspace {
 
     pub fn databases(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// Bytes of memory of the tables that nothing has taken yet. Costs a look at each database.
+    pub fn spare_bytes(&self) -> usize {
+        self.dbs.iter().map(Db::spare_bytes).sum::<usize>() + self.wheel.spare_bytes()
     }
 
     /// Keys in all databases.
@@ -185,10 +204,26 @@ impl Keyspace {
         let inner = &self.dbs[self.numbers[db]];
         let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
         if self.is_over(&inner.entries[index]) {
-            self.expire(db, index);
+            if !self.keeps_keys {
+                self.expire(db, index);
+            }
             return None;
         }
         Some(index)
+    }
+
+    /// A key whose time has come, but which is kept for now.
+    #[cold]
+    fn find_over(&self, db: usize, key: &[u8]) -> Option<u32> {
+        let inner = self.db(db);
+        let hash = self.hasher.hash(key);
+        let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
+        self.is_over(&inner.entries[index]).then_some(index)
+    }
+
+    /// Whether a key is absent because its time has come, although it is kept for now.
+    pub fn is_kept(&self, db: usize, key: &[u8]) -> bool {
+        self.keeps_keys && self.find_over(db, key).is_some()
     }
 
     /// Brings what commands with these arguments, keys first, will read into the cache: step by
@@ -404,7 +439,12 @@ impl Keyspace {
     /// Whether `free_some` has something to do.
     #[inline]
     pub fn has_doomed(&self) -> bool {
-        !self.doomed.is_empty()
+        !self.doomed.is_empty() || !self.vacated.is_empty()
+    }
+
+    /// Removed values that are not freed yet.
+    pub fn doomed_count(&self) -> usize {
+        self.doomed.len()
     }
 
     /// Frees some of what was removed.
@@ -414,6 +454,11 @@ impl Keyspace {
             value.crumble(PIECES_MAX);
             if value.pieces() == 0 {
                 self.doomed.pop();
+            }
+        } else if let Some(places) = self.vacated.last_mut() {
+            (0..PIECES_MAX / CHUNK).for_each(|_| places.drop_chunk());
+            if places.end() == 0 {
+                self.vacated.pop();
             }
         }
     }
@@ -433,16 +478,23 @@ impl Keyspace {
         self.ledger.event(EventClasses::NEW, "new", new_db, new_key);
     }
 
-    /// A key picked at random. One whose time has come is removed on the way.
+    /// A key picked at random. One whose time has come is removed on the way; where such are kept,
+    /// none is found if there are too many of them.
     pub fn random(&mut self, db: usize) -> Option<&Entry> {
-        loop {
+        let mut kept_seen = 0;
+        while kept_seen < KEPT_SEEN_MAX {
             let inner = &self.dbs[self.numbers[db]];
             let index = inner.table.random(&mut self.rng)?;
             if !self.is_over(&inner.entries[index]) {
                 return Some(self.entry(db, index));
             }
-            self.expire(db, index);
+            if self.keeps_keys {
+                kept_seen += 1;
+            } else {
+                self.expire(db, index);
+            }
         }
+        None
     }
 
     /// Picks a key that has a TTL at random, with its database's number.
@@ -497,6 +549,9 @@ impl Keyspace {
 
     /// Removes the keys whose time has come, at most `budget`; returns how many.
     pub fn expire_due(&mut self, budget: usize) -> usize {
+        if self.keeps_keys {
+            return 0;
+        }
         let mut due = Vec::new();
         self.wheel.expire(self.now.wall_ms.max(0) as u64, budget, &mut |key| due.push(key));
         for &KeyRef { db, index } in &due {
@@ -507,9 +562,10 @@ impl Keyspace {
         due.len()
     }
 
-    /// When the next key's time comes.
+    /// When the next key is to expire.
     pub fn next_expiry_ms(&self) -> Option<i64> {
-        self.wheel.next_deadline().map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))
+        let next = self.wheel.next_deadline().filter(|_| !self.keeps_keys);
+        next.map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))
     }
 
     /// Removes every key of a database without events; returns how many there were.
@@ -560,7 +616,13 @@ impl Keyspace {
         &mut self.dbs[inner].entries[index]
     }
 
+    /// No key of that name exists; one that is kept although its time has come makes room.
     fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
+        if self.keeps_keys
+            && let Some(index) = self.find_over(db, key)
+        {
+            self.expire(db, index);
+        }
         let hash = self.hasher.hash(key);
         let key = Key::new(key, &mut self.prefixes);
         let entry = Entry { key, value, timer: None, usage: Usage::new(self.now) };
@@ -575,6 +637,9 @@ impl Keyspace {
         let inner = &mut self.dbs[self.numbers[db]];
         let entry = inner.entries.remove(index);
         inner.table.remove(self.hasher.hash(&entry.key.text()), index);
+        if inner.entries.is_empty() && inner.entries.end() > CHUNK as u32 {
+            self.vacated.push(std::mem::take(&mut inner.entries));
+        }
         entry
     }
 
@@ -658,5 +723,40 @@ mod tests {
         keyspace.now.wall_ms = 11;
         assert_eq!(keyspace.expire_due(usize::MAX), 1);
         assert_eq!(steps(&mut keyspace), 2 * LEN.div_ceil(PIECES_MAX));
+    }
+
+    #[test]
+    fn places_of_keys_that_have_all_gone_are_freed() {
+        let mut keyspace = keyspace();
+        let keys: Vec<String> = (0..LEN).map(|at| format!("key {at}")).collect();
+        for _ in 0..2 {
+            for key in &keys {
+                keyspace.put(0, key.as_bytes(), Str::of_bytes(b"text").wrap(), false);
+            }
+            assert!(keys.iter().all(|key| keyspace.remove(0, key.as_bytes())));
+            assert_eq!(keyspace.spare_bytes(), 0);
+            assert_eq!(steps(&mut keyspace), LEN.div_ceil(PIECES_MAX));
+        }
+    }
+
+    /// Redis ends with an assertion where an EXEC that pauses writes goes on to write such a key.
+    #[test]
+    fn what_is_over_but_kept_is_absent_and_gives_way() {
+        let mut keyspace = keyspace();
+        for key in [b"put", b"new", b"old"] {
+            keyspace.put(0, key, Str::of_bytes(b"before").wrap(), false);
+            keyspace.set_expiry(0, key, Some(10));
+        }
+        keyspace.now.wall_ms = 11;
+        keyspace.keeps_keys = true;
+        assert_eq!((keyspace.expire_due(usize::MAX), keyspace.next_expiry_ms()), (0, None));
+        assert!(keyspace.read(0, b"old").is_none() && keyspace.is_kept(0, b"old"));
+        assert!(keyspace.random(0).is_none() && !keyspace.remove(0, b"old"));
+        keyspace.put(0, b"put", hash(1), false);
+        drop(keyspace.edit_or_create::<Set>(0, b"new").unwrap());
+        assert_eq!((keyspace.len(), keyspace.expired_count), (2, 2));
+        keyspace.keeps_keys = false;
+        assert_eq!((keyspace.expire_due(usize::MAX), keyspace.len()), (1, 1));
+        assert!(keyspace.read(0, b"put").is_some() && !keyspace.is_kept(0, b"old"));
     }
 }

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod keyspace;
 pub mod ledger;
 pub mod parking;
+pub mod pause;
 pub mod pubsub;
 pub mod rest;
 pub mod rights;
@@ -44,11 +45,12 @@ use compaction::Compaction;
 use effect::{Effect, Outcome};
 use facts::Facts;
 use keyspace::Keyspace;
+use pause::Pauses;
 use pubsub::PubSub;
 use script::Scripting;
 use stats::{SlowLog, Stats};
 use table::Table;
-use time::{Deadline, MONO_TICK_US, Now, mono_tick};
+use time::{Deadline, MONO_TICK_US, Now};
 
 pub use context::{Ctx, Empty, Origin, Timeout, Wait};
 pub use waiters::On;
@@ -58,7 +60,7 @@ pub use waiters::On;
 enum Alarm {
     /// A blocked client's deadline.
     Client(ClientId),
-    /// The end of CLIENT PAUSE.
+    /// The end of a pause.
     Pause,
     /// Time to look for clients that have been idle for too long.
     IdleClients,
@@ -66,6 +68,8 @@ enum Alarm {
     Compaction,
     /// A client may not have more waiting than its soft limit any longer.
     SoftLimit(ClientId),
+    /// Time to evict more, whether or not somebody sends a command.
+    Eviction,
 }
 
 /// What a look at a client's input came to.
@@ -86,13 +90,6 @@ pub struct Ran {
     pub is_postponed: bool,
 }
 
-/// CLIENT PAUSE under way.
-#[derive(Clone, Copy, Debug)]
-pub struct Pause {
-    pub until_us: u64,
-    pub only_writes: bool,
-}
-
 pub struct Engine {
     pub table: Table,
     pub config: Config,
@@ -105,7 +102,12 @@ pub struct Engine {
     pub scripting: Scripting,
     /// The script under way, if one has been started and has not ended.
     pub script: Option<script::Running>,
-    pub pause: Option<Pause>,
+    /// When the request under way was admitted, more was in use than `maxmemory`, and nothing was
+    /// left to evict.
+    is_memory_short: bool,
+    /// More keys are to go as time goes by.
+    is_evicting: bool,
+    pub pauses: Pauses,
     pub compaction: Compaction,
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
@@ -116,7 +118,6 @@ pub struct Engine {
     lap_us: u64,
     /// None but in a test of the tests.
     pub fault: Option<parking::Fault>,
-    paused_clients: Vec<ClientId>,
     /// For the next client whose request begins.
     parser: Option<Box<Parser>>,
     /// Memory for the requests that `feed` finds; empty between its calls.
@@ -154,14 +155,15 @@ impl Engine {
             facts,
             scripting: Scripting::default(),
             script: None,
-            pause: None,
+            is_memory_short: false,
+            is_evicting: false,
+            pauses: Pauses::default(),
             compaction: Compaction::default(),
             run_id,
             started: now,
             startup_allocated,
             lap_us: 0,
             fault: None,
-            paused_clients: Vec::new(),
             parser: None,
             batch: Batch::default(),
             alarms: Wheel::new(now.mono_us / MONO_TICK_US),
@@ -231,7 +233,7 @@ impl Engine {
         request(self);
         self.settle();
         self.end_turn();
-        Ran { state: self.state(id), is_postponed: self.is_postponed(id) }
+        Ran { state: self.state(id), is_postponed: self.is_held(id) }
     }
 
     /// A busy server, too, frees what was removed.
@@ -273,11 +275,8 @@ impl Engine {
         for alarm in due {
             match alarm {
                 Alarm::Client(id) => self.time_out(id),
-                Alarm::Pause => {
-                    if self.pause.is_some_and(|pause| pause.until_us <= now.mono_us) {
-                        self.end_pause();
-                    }
-                }
+                Alarm::Pause => self.settle_pauses(),
+                Alarm::Eviction => self.go_on_evicting(),
                 Alarm::IdleClients => self.close_idle_clients(),
                 Alarm::Compaction => self.begin_pass(),
                 Alarm::SoftLimit(id) => self.check_output_limit(id),
@@ -380,25 +379,6 @@ impl Engine {
         }
     }
 
-    /// Holds requests back for a while.
-    pub fn pause_clients(&mut self, span_us: u64, only_writes: bool) {
-        let until_us = self.keyspace.now.mono_us.saturating_add(span_us);
-        // A pause under way is only made longer and stricter, as in Redis.
-        let pause = match self.pause {
-            Some(old) => Pause {
-                until_us: until_us.max(old.until_us),
-                only_writes: only_writes && old.only_writes,
-            },
-            None => Pause { until_us, only_writes },
-        };
-        self.pause = Some(pause);
-        self.alarms.insert(mono_tick(pause.until_us), Alarm::Pause);
-    }
-
-    pub fn unpause_clients(&mut self) {
-        self.end_pause();
-    }
-
     /// Sends bytes that answer no request: behind the reply if its request is running.
     pub fn push(&mut self, id: ClientId, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else { return };
@@ -494,13 +474,5 @@ impl Engine {
         let allocated = self.facts.allocated_bytes();
         self.stats.peak_allocated = self.stats.peak_allocated.max(allocated);
         allocated
-    }
-
-    fn is_postponed(&self, id: ClientId) -> bool {
-        self.pause.is_some()
-            && self
-                .clients
-                .get(id)
-                .is_some_and(|client| matches!(client.parked, Some(Parked::Pause)))
     }
 }

@@ -37,11 +37,6 @@ impl Engine {
         client.state = State::Parked;
     }
 
-    pub(super) fn park_for_pause(&mut self, id: ClientId) {
-        self.paused_clients.push(id);
-        self.park(id, Parked::Pause);
-    }
-
     /// Ends a client's wait without an answer; what it was waiting for is returned.
     pub(super) fn unpark(&mut self, id: ClientId) -> Option<Parked> {
         let client = self.clients.get_mut(id)?;
@@ -102,7 +97,7 @@ impl Engine {
             while let Some((place, id, on)) = self.next_waiter(db, &key, after) {
                 let is_last = Some(place) == last;
                 let Some(entry) = self.keyspace.peek(db, &key) else { break };
-                if !serves(&entry.value, on) {
+                if !serves(&entry.value, on) || self.holds_waiter(id) {
                     after = Some(place);
                 } else if self.facts.has_hung_up(id) {
                     // Its connection ends as soon as the server reads that.
@@ -161,17 +156,6 @@ impl Engine {
         let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
         self.account(id, found, &words, park.micros);
         found
-    }
-
-    /// CLIENT PAUSE is over: postponed requests are fed again.
-    pub(super) fn end_pause(&mut self) {
-        self.pause = None;
-        for id in std::mem::take(&mut self.paused_clients) {
-            let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
-            if matches!(parked, Some(Parked::Pause)) {
-                self.unpark(id);
-            }
-        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Engine {
             }
             engine.clients[id].outbox.truncate(start);
             engine.request(id, Args::new(&exec));
-            if engine.is_postponed(id) {
+            if engine.is_held(id) {
                 engine.clients[id].transaction.close();
             }
         })
@@ -48,7 +48,7 @@ impl Engine {
     /// Whether a transaction goes well so far: nothing was refused, or put off by CLIENT PAUSE.
     fn is_queueing(&self, id: ClientId) -> bool {
         let transaction = &self.clients[id].transaction;
-        transaction.is_open() && !transaction.is_refused && !self.is_postponed(id)
+        transaction.is_open() && !transaction.is_refused && !self.is_held(id)
     }
 
     /// Refuses what is unknown and what needs a connection, in Upstash's words.

@@ -75,7 +75,7 @@ flags! {
 }
 
 /// A set of flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u32);
 
 impl Flags {
@@ -90,6 +90,21 @@ impl Flags {
 
     pub const fn has(self, flag: Flag) -> bool {
         self.0 & flag as u32 != 0
+    }
+
+    /// The same set with this flag, or without it.
+    pub const fn with(self, flag: Flag, is_there: bool) -> Self {
+        let others = self.0 & !(flag as u32);
+        Self(if is_there { others | flag as u32 } else { others })
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether others must hear of it: replicas, and whoever waits for writes to cease.
+    pub const fn may_write(self) -> bool {
+        self.has(Flag::Write) || self.has(Flag::MayReplicate)
     }
 }
 

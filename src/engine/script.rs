@@ -10,11 +10,11 @@ use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::rights::Rights;
-use super::row::Flag;
+use super::row::{Flag, Flags};
 use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
-use crate::lua::{Commands, Lua, Outcome, Script, Sha, Verdict};
+use crate::lua::{self, Commands, Lua, Outcome, Script, Sha, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
@@ -36,7 +36,9 @@ pub struct Running {
     rights: Rights,
     /// EVAL_RO, or the flag `no-writes`.
     is_read_only: bool,
-    /// Memory was short when it began, and it has not said `allow-oom`.
+    /// Memory was short when the request that runs it was admitted, and it has not said
+    /// `allow-oom`: it may not begin to write by taking more. What has begun is let finish, since
+    /// half of it may be worse than none: a job would be in neither of two lists.
     is_out_of_memory: bool,
     /// The journal's length at the beginning.
     journal_position: usize,
@@ -80,7 +82,7 @@ impl Ctx<'_> {
         let engine = &mut *self.engine;
         let flags = script.flags;
         let is_out_of_memory =
-            engine.config.maxmemory > 0 && !flags.allow_oom && !engine.evict_to_fit();
+            engine.is_memory_short && engine.config.maxmemory > 0 && !flags.allow_oom;
         if flags.declared && !flags.no_writes && is_out_of_memory {
             return Err(Error::new(
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > \
@@ -121,6 +123,20 @@ impl Ctx<'_> {
 }
 
 impl Engine {
+    /// What a command does that runs a script which declares that; None if it does not.
+    pub(super) fn flags_of_script(&self, found: Found, args: &Args) -> Option<Flags> {
+        let word = args.all().get(1)?;
+        let declared = match found.row.name {
+            "eval" | "eval_ro" => lua::Flags::declared_by(word)?,
+            "evalsha" | "evalsha_ro" => self.scripting.loaded()?.flags(&Sha::parse(word)?)?,
+            _ => return None,
+        };
+        let takes_memory = !declared.no_writes && !declared.allow_oom;
+        let flags = found.row.flags.with(Flag::MayReplicate, false);
+        let flags = flags.with(Flag::Write, !declared.no_writes);
+        Some(flags.with(Flag::DenyOom, takes_memory).with(Flag::Stale, declared.allow_stale))
+    }
+
     /// Whether a script has run for longer than `busy-reply-threshold`.
     pub fn is_busy(&self) -> bool {
         self.script.as_ref().is_some_and(|script| script.is_busy)
@@ -234,17 +250,18 @@ impl Host<'_> {
             return Err(Error::ScriptNotAllowed);
         }
         let script = self.script();
-        script.rights.check_in_script(found)?;
+        if let Err(error) = script.rights.check_in_script(found) {
+            self.engine.stats.denied_commands += 1;
+            return Err(error);
+        }
         let is_write = row.flags.has(Flag::Write);
         if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
             return Err(Error::ScriptReadOnly);
         }
-        if is_write {
-            if script.is_out_of_memory && row.flags.has(Flag::DenyOom) {
-                return Err(Error::OutOfMemory);
-            }
-            script.has_written = true;
+        if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
+            return Err(Error::OutOfMemory);
         }
+        script.has_written |= is_write;
         Ok(())
     }
 }

@@ -27,6 +27,7 @@ impl Engine {
         }
         if changed.iter().any(|row| row.name.starts_with("maxmemory")) {
             self.weigh_all();
+            self.evict_later();
         }
         self.ask(Effect::Reconfigure);
         Ok(())

@@ -34,6 +34,11 @@ pub struct Stats {
     pub bytes_out: u64,
     pub evicted: u64,
     pub evicted_clients: u64,
+    /// Values that were handed over to be freed later, and keys of databases that were flushed.
+    pub lazily_freed: u64,
+    /// Wrong passwords, and commands that a caller may not run. RESETSTAT leaves them alone.
+    pub denied_logins: u64,
+    pub denied_commands: u64,
     pub peak_allocated: u64,
     pub query_limit_disconnections: u64,
     pub output_limit_disconnections: u64,
@@ -92,8 +97,13 @@ impl Stats {
     /// What CONFIG RESETSTAT forgets.
     pub fn reset(&mut self) {
         let rate = Rate { second: self.rate.second, ..Rate::default() };
-        let peak_allocated = self.peak_allocated;
-        *self = Self { rate, peak_allocated, ..Self::new(self.calls.len()) };
+        *self = Self {
+            rate,
+            peak_allocated: self.peak_allocated,
+            denied_logins: self.denied_logins,
+            denied_commands: self.denied_commands,
+            ..Self::new(self.calls.len())
+        };
     }
 }
 

@@ -7,8 +7,9 @@ use super::Engine;
 use super::client::{ClientId, State, Transport};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
-use super::row::Flag;
-use crate::proto::{Args, Error, OwnedArgs, Reply};
+use super::row::Flags;
+use super::table::Found;
+use crate::proto::{Args, OwnedArgs, Reply};
 
 #[derive(Debug, Default)]
 pub struct Transaction {
@@ -16,6 +17,8 @@ pub struct Transaction {
     pub queue: Option<Vec<OwnedArgs>>,
     /// Bytes of the queued requests.
     queue_size: usize,
+    /// What any of the queued requests does.
+    pub flags: Flags,
     /// A request was refused: EXEC will abort.
     pub is_refused: bool,
     /// Watched keys with their database.
@@ -42,6 +45,7 @@ impl Transaction {
     /// Outside of MULTI, whatever was queued or refused.
     pub fn close(&mut self) {
         (self.queue, self.queue_size, self.is_refused) = (None, 0, false);
+        self.flags = Flags::default();
     }
 
     fn push(&mut self, request: OwnedArgs) {
@@ -80,8 +84,13 @@ impl Ctx<'_> {
 
     /// Whether a watched key was changed, or its time has come.
     pub fn is_watch_broken(&mut self) -> bool {
-        for (db, key) in self.transaction().watched.clone() {
-            self.engine.keyspace.peek(db, &key);
+        let watched = self.transaction().watched.clone();
+        let keyspace = &mut self.engine.keyspace;
+        if watched.iter().any(|(db, key)| keyspace.is_kept(*db, key)) {
+            return true;
+        }
+        for (db, key) in watched {
+            keyspace.peek(db, &key);
         }
         let is_broken = self.engine.keyspace.ledger.broken.contains(&self.client);
         is_broken || self.transaction().is_broken
@@ -98,8 +107,10 @@ impl Ctx<'_> {
 
 impl Engine {
     /// Keeps a request for EXEC. What is kept counts as input that waits, and has its limit.
-    pub(super) fn enqueue(&mut self, id: ClientId, args: Args) {
+    pub(super) fn enqueue(&mut self, id: ClientId, found: Found, args: Args) {
+        let flags = self.flags_of(id, found, &args);
         let client = &mut self.clients[id];
+        client.transaction.flags = client.transaction.flags.union(flags);
         client.transaction.push(OwnedArgs::new(args.all()));
         // A request over HTTP has come whole, and was measured before it is run.
         if client.peer.transport != Transport::Http && self.is_input_over_limit(id, 0) {
@@ -125,13 +136,6 @@ impl Engine {
             let Ok(found) = self.table.resolve(&args) else {
                 unreachable!("what is unknown is not queued")
             };
-            if self.config.maxmemory > 0
-                && found.row.flags.has(Flag::DenyOom)
-                && !self.evict_to_fit()
-            {
-                reply.error(&Error::OutOfMemory);
-                continue;
-            }
             match self.call(id, found, args, Origin::Exec, db, reply) {
                 Called::Done(Ok(())) => {}
                 Called::Done(Err(error)) => reply.error(&error),

@@ -94,6 +94,13 @@ pub struct Flags {
     pub allow_cross_slot_keys: bool,
 }
 
+impl Flags {
+    /// What a script's source declares; None if it does not, or wrongly.
+    pub fn declared_by(source: &[u8]) -> Option<Self> {
+        shebang(source).ok().map(|(flags, _)| flags).filter(|flags| flags.declared)
+    }
+}
+
 /// A compiled script. It stays usable while somebody holds it, also after it left the cache.
 #[derive(Debug)]
 pub struct Script {

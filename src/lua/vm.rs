@@ -10,7 +10,7 @@ use super::heap::{self, Heap};
 use super::push::Frame;
 use super::random::Random;
 use super::sandbox;
-use super::script::{self, Script, Sha};
+use super::script::{self, Flags, Script, Sha};
 use super::stack::{Stack, api};
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply, Result};
@@ -237,6 +237,11 @@ impl Lua {
 
     pub fn contains(&self, sha: &Sha) -> bool {
         self.scripts.contains_key(sha)
+    }
+
+    /// What a cached script declares.
+    pub fn flags(&self, sha: &Sha) -> Option<Flags> {
+        self.scripts.get(sha).map(|script| script.flags).filter(|flags| flags.declared)
     }
 
     /// Finds or compiles what EVAL was given. It may be evicted when many others came after it.

@@ -1,0 +1,165 @@
+//! Pauses: requests are held back for a while, those that write or all of them.
+//!
+//! Each owner has a pause of its own, which nobody else ends; what is held back is the strictest of
+//! those that last. Meanwhile keys stay as they are but for what an EXEC or a script does that was
+//! under way: none expires or is evicted, and no waiter is served whose request writes. A key whose
+//! time has come is absent for readers all the same.
+
+use super::client::{Client, ClientId, Parked};
+use super::row::Flags;
+use super::time::mono_tick;
+use super::{Alarm, Engine};
+use crate::proto::Args;
+
+/// On whose behalf requests are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseOwner {
+    /// CLIENT PAUSE.
+    Clients,
+    /// Another server is about to take over.
+    HandOver,
+    /// A disk that is too slow for what is written.
+    Disk,
+}
+
+const OWNERS: usize = PauseOwner::Disk as usize + 1;
+
+/// What is held back, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    pub until_us: u64,
+    pub only_writes: bool,
+}
+
+impl Pause {
+    fn and(self, other: Self) -> Self {
+        Self {
+            until_us: self.until_us.max(other.until_us),
+            only_writes: self.only_writes && other.only_writes,
+        }
+    }
+
+    pub(super) fn holds(self, flags: Flags) -> bool {
+        !self.only_writes || flags.may_write()
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Pauses {
+    by_owner: [Option<Pause>; OWNERS],
+    /// What they come to.
+    pub all: Option<Pause>,
+    /// Clients whose requests are held back, in order.
+    held: Vec<ClientId>,
+}
+
+impl Engine {
+    /// Holds requests back for a while. An owner's pause that lasts is only made longer and
+    /// stricter, as in Redis.
+    pub fn pause(&mut self, owner: PauseOwner, span_us: u64, only_writes: bool) {
+        let until_us = self.keyspace.now.mono_us.saturating_add(span_us);
+        let pause = Pause { until_us, only_writes };
+        let mine = &mut self.pauses.by_owner[owner as usize];
+        *mine = Some(mine.map_or(pause, |old| old.and(pause)));
+        self.alarms.insert(mono_tick(until_us), Alarm::Pause);
+        self.settle_pauses();
+    }
+
+    /// Ends an owner's pause; those of others last.
+    pub fn unpause(&mut self, owner: PauseOwner) {
+        self.pauses.by_owner[owner as usize] = None;
+        self.settle_pauses();
+    }
+
+    /// Ends the pauses whose time is up. If less is held back now, requests go on; some may be held
+    /// back again.
+    pub(super) fn settle_pauses(&mut self) {
+        let now_us = self.keyspace.now.mono_us;
+        let pauses = &mut self.pauses;
+        for pause in &mut pauses.by_owner {
+            *pause = pause.filter(|pause| pause.until_us > now_us);
+        }
+        let all = pauses.by_owner.iter().flatten().copied().reduce(Pause::and);
+        let before = std::mem::replace(&mut pauses.all, all);
+        self.keyspace.keeps_keys = all.is_some();
+        let goes_on = |before: Pause| all.is_none_or(|all| all.only_writes && !before.only_writes);
+        if before.is_some_and(goes_on) {
+            self.let_go();
+        }
+    }
+
+    /// Lets held requests be fed again, and waiters be served.
+    fn let_go(&mut self) {
+        for id in std::mem::take(&mut self.pauses.held) {
+            if self.clients.get(id).is_some_and(Client::is_held) {
+                self.unpark(id);
+            }
+        }
+        if self.pauses.all.is_none() {
+            self.evict_later();
+        }
+        let waiters = &mut self.keyspace.ledger.waiters;
+        for db in 0..self.config.databases {
+            for key in waiters.keys_of(db) {
+                waiters.signal(db, &key);
+            }
+        }
+    }
+
+    /// Parks a client; its request has not been consumed.
+    pub(super) fn hold(&mut self, id: ClientId) {
+        self.pauses.held.push(id);
+        self.park(id, Parked::Pause);
+    }
+
+    /// Whether a pause holds a client's request back.
+    pub(super) fn is_held(&self, id: ClientId) -> bool {
+        self.pauses.all.is_some() && self.clients.get(id).is_some_and(|client| client.is_held())
+    }
+
+    /// Whether a pause keeps a waiter from being served.
+    pub(super) fn holds_waiter(&self, id: ClientId) -> bool {
+        let Some(pause) = self.pauses.all else { return false };
+        let Some(Parked::Keys(park)) = &self.clients[id].parked else { return false };
+        let words = park.again.words();
+        let found = self.table.resolve(&Args::new(&words));
+        found.is_ok_and(|found| pause.holds(found.row.flags))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::facts::FixedFacts;
+    use crate::engine::table::Table;
+    use crate::engine::time::Now;
+    use PauseOwner::{Clients, Disk, HandOver};
+
+    const SECOND_US: u64 = 1_000_000;
+
+    /// What is held back, until when and whether only writes, after pauses that begin at once, some
+    /// seconds, and CLIENT UNPAUSE.
+    fn check(pauses: &[(PauseOwner, u64, bool)], seconds: u64, expect: Option<(u64, bool)>) {
+        let facts = Box::new(FixedFacts::default());
+        let mut engine = Engine::new(Table::new(&[]), Default::default(), facts, Now::default());
+        for &(owner, span_s, only_writes) in pauses {
+            engine.pause(owner, span_s * SECOND_US, only_writes);
+        }
+        engine.tick(Now { mono_us: seconds * SECOND_US, ..Now::default() });
+        engine.unpause(Clients);
+        let left = engine.pauses.all.map(|all| (all.until_us / SECOND_US, all.only_writes));
+        assert_eq!(left, expect, "{pauses:?}, {seconds} s");
+        assert_eq!(engine.keyspace.keeps_keys, expect.is_some());
+    }
+
+    #[test]
+    fn each_owner_ends_its_own_pause() {
+        check(&[(Clients, 10, false)], 0, None);
+        check(&[(HandOver, 10, true)], 0, Some((10, true)));
+        check(&[(Clients, 20, false), (HandOver, 10, true)], 0, Some((10, true)));
+        check(&[(Disk, 5, false), (HandOver, 10, true)], 0, Some((10, false)));
+        check(&[(Disk, 5, false), (HandOver, 10, true)], 5, Some((10, true)));
+        check(&[(Disk, 5, false), (HandOver, 10, true)], 10, None);
+        check(&[(Disk, 10, true), (Disk, 5, false)], 6, Some((10, false)));
+    }
+}
