@@ -5,7 +5,6 @@ use super::listen::Ports;
 use crate::engine::client::ClientId;
 use crate::engine::facts::{CpuTimes, Facts, Memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::Read;
 
 pub struct ProcessFacts {
     ports: Ports,
@@ -40,12 +39,7 @@ impl Facts for ProcessFacts {
     }
 
     fn entropy(&self) -> u64 {
-        let mut bytes = [0; 8];
-        let read = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
-        if let Err(problem) = read {
-            panic!("the system gives no random bytes: {problem}");
-        }
-        u64::from_ne_bytes(bytes)
+        getrandom::u64().expect("a kernel without random numbers is none that we know")
     }
 
     fn has_hung_up(&self, client: ClientId) -> bool {
