@@ -6,6 +6,7 @@ use common::program::{PATIENCE, Running, ask, ask_all, toril, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -160,4 +161,71 @@ fn a_daemon_is_ready_when_its_starter_ends() {
     assert!(test_kill_process(pid).is_ok(), "it does not run");
     kill_process(pid, Signal::TERM).expect("it runs");
     until("the daemon's end", || !std::fs::exists(&pid_file).expect("the folder is there"));
+}
+
+/// `dir` is where the files of its settings lie, not where the process goes: it may be a guest.
+#[test]
+fn it_stays_in_the_directory_that_it_was_started_in() {
+    let folder = format!("{}/its-dir", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&folder).expect("the folder for tests can be written");
+    let log = format!("{folder}/log");
+    let _ = std::fs::remove_file(&log);
+    let server = Running::start(&["--dir", &folder, "--pidfile", "pid", "--unixsocket", "socket"]);
+    let is_there = |name: &str| std::fs::exists(format!("{folder}/{name}")).expect("it is a path");
+    let mut stream = UnixStream::connect(format!("{folder}/socket")).expect("it listens");
+    stream.write_all(b"CONFIG GET dir\r\nQUIT\r\n").expect("it reads");
+    let mut told = String::new();
+    stream.read_to_string(&mut told).expect("it is UTF-8");
+    assert!(told.contains(&folder), "{told}");
+    #[cfg(target_os = "linux")]
+    assert_eq!(
+        std::fs::read_link(format!("/proc/{}/cwd", server.child.id())).ok(),
+        std::env::current_dir().ok()
+    );
+    assert!(is_there("pid") && is_there("socket"), "they lie elsewhere");
+    server.stop();
+    assert!(!is_there("pid") && !is_there("socket"), "they were left behind");
+    let args = ["--dir", &folder, "--logfile", "log", "--bind", "256.0.0.0"];
+    assert_eq!(toril(&args).output().expect("the program starts").status.code(), Some(1));
+    assert!(is_there("log"), "it lies elsewhere");
+}
+
+/// The file of a Unix socket may be another server's, or no socket's.
+#[test]
+fn a_unix_socket_takes_nobodys_place() {
+    let path = format!("{}/its-socket", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_file(&path);
+    let refused = |why: &str| {
+        let mut command = toril(&["--port", "0", "--unixsocket", &path]);
+        let output = command.output().expect("the program starts");
+        let text = String::from_utf8(output.stdout).expect("it is UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{why}: {text}");
+        assert!(text.contains("Address already in use"), "{why}: {text}");
+    };
+    let ping = || {
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        stream.write_all(b"PING\r\n").expect("it reads");
+        let mut pong = [0; 7];
+        stream.read_exact(&mut pong).expect("it answers");
+    };
+    std::fs::write(&path, "a letter").expect("the folder for tests can be written");
+    refused("a file");
+    assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("a letter"));
+    std::fs::remove_file(&path).expect("it is there");
+
+    let first = Running::start(&["--unixsocket", &path]);
+    refused("a server");
+    ping();
+    // Whoever stops leaves what is another's by now.
+    std::fs::remove_file(&path).expect("it is there");
+    let mut second = Running::start(&["--unixsocket", &path]);
+    first.stop();
+    ping();
+    // Nobody listens to what a server that was killed leaves.
+    second.child.kill().expect("it runs");
+    second.end();
+    let third = Running::start(&["--unixsocket", &path]);
+    ping();
+    third.stop();
+    assert!(!std::fs::exists(&path).expect("it is a path"), "it was left behind");
 }

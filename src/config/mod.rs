@@ -17,6 +17,7 @@ mod table;
 mod value;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
@@ -137,6 +138,14 @@ impl MemoryShare {
 pub struct SavePoint {
     pub seconds: u64,
     pub changes: u64,
+}
+
+impl Config {
+    /// Where a file of this name is: in `dir`, unless the name says otherwise. The process stays in
+    /// the directory that it was started in, which may be somebody else's to choose.
+    pub fn place(&self, name: &str) -> PathBuf {
+        Path::new(&self.dir).join(name)
+    }
 }
 
 impl Default for Config {

@@ -75,7 +75,7 @@ pub static ROWS: &[Row] = &[
     // The process and what it tells.
     row("daemonize",                          YesNo,                      field!(daemonize),                       AtStart, Served, "goes into the background once ready"),
     row("pidfile",                            Text,                       field!(pidfile),                         AtStart, Served, "file to write the process id to"),
-    row("dir",                                Text,                       field!(dir),                             Guarded, Served, "working directory"),
+    row("dir",                                Text,                       field!(dir),                             Guarded, Served, "directory of the files that other settings name"),
     row("loglevel",                           Choice(LogLevel::WORDS),    field!(loglevel),                        Live,    Served, "debug, verbose, notice, warning or nothing"),
     row("logfile",                            Text,                       field!(logfile),                         AtStart, Served, "file to log to; empty: standard output"),
     row("disable-thp",                        YesNo,                      field!(disable_thp),                     AtStart, Served, "no transparent huge pages: less memory a key"),

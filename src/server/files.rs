@@ -1,7 +1,20 @@
-//! The limit of open files: every client's socket is one.
+//! Files: how many may be open, as every client's socket is one, and the directory they lie in.
 
 use crate::config::{Config, RESERVED_FILES};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The directory that `name` names seen from another one, absolute and without detours; an error
+/// says in the system's words why it is none.
+pub fn directory(from: &Path, name: &str) -> io::Result<String> {
+    // Without a name there is nothing, as in Redis.
+    let path = if name.is_empty() { PathBuf::new() } else { from.join(name) };
+    let path = std::fs::canonicalize(path)?;
+    // Also asks whether it may be entered.
+    std::fs::metadata(path.join("."))?;
+    Ok(path.to_string_lossy().into_owned())
+}
 
 /// How many files the process may have open, if it asks for it.
 pub fn max() -> u64 {

@@ -5,11 +5,14 @@ use super::connection::{self, Stream};
 use super::http;
 use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
 use crate::engine::client::{Peer, Transport};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::borrow::Cow;
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -18,7 +21,27 @@ use tokio::task::JoinHandle;
 pub struct Listeners {
     tcp: Vec<TcpListener>,
     http: Vec<TcpListener>,
-    unix: Option<(UnixListener, String)>,
+    unix: Option<(UnixListener, SocketFile)>,
+}
+
+/// The file that stands for a Unix socket, which others may have replaced since it was made.
+struct SocketFile {
+    path: PathBuf,
+    /// The file system and the file in it.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        std::fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()))
+    }
+
+    /// Removes the file, unless it is another server's by now.
+    fn remove(&self) {
+        if self.identity.is_some() && Self::identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// The ports that are listened on.
@@ -35,10 +58,15 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
     if let Some(port) = config.http_port {
         listeners.http = open_all(config, port, "http-port")?;
     }
-    if let Some(path) = &config.unixsocket {
-        let listener = open_unix(path, config.unixsocketperm)
-            .map_err(|problem| format!("Could not create the Unix socket {path}: {problem}"))?;
-        listeners.unix = Some((listener, path.clone()));
+    if let Some(name) = &config.unixsocket {
+        let opened = open_unix(config.place(name), config.unixsocketperm);
+        listeners.unix = Some(opened.map_err(|problem| match problem.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "Could not create the Unix socket {name}: bind: Address already in use\nAnother \
+                 server or a file has that name. Choose another with --unixsocket."
+            ),
+            _ => format!("Could not create the Unix socket {name}: {problem}"),
+        })?);
     }
     // Beside a Unix socket port 0 means no TCP, as in Redis.
     if config.port != 0 || config.unixsocket.is_none() {
@@ -114,18 +142,32 @@ fn open_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn open_unix(path: &str, mode: Option<u32>) -> io::Result<UnixListener> {
-    // As Redis does: a socket that an earlier run left behind is replaced.
-    match std::fs::remove_file(path) {
-        Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),
-        _ => {}
+fn open_unix(path: PathBuf, mode: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
+    // A socket that an earlier run left behind is replaced; whatever else is there stays.
+    if is_left_behind(&path) {
+        std::fs::remove_file(&path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    if let Some(mode) = mode {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    let listener = UnixListener::bind(&path)?;
+    let file = SocketFile { identity: SocketFile::identity(&path), path };
+    if let Some(mode) = mode
+        && let Err(problem) = std::fs::set_permissions(&file.path, Permissions::from_mode(mode))
+    {
+        file.remove();
+        return Err(problem);
     }
-    Ok(listener)
+    Ok((listener, file))
+}
+
+/// Whether a file is a socket that nobody listens to any more.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    // Who listens and has no time refuses otherwise, and is not waited for.
+    let knock = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    is_socket && knock().is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 impl Listeners {
@@ -147,15 +189,15 @@ impl Listeners {
         for address in &addresses {
             tracing::info!("Listening on {address}");
         }
-        if let Some((_, path)) = &self.unix {
-            tracing::info!("Listening on the Unix socket {path}");
+        if let Some((_, file)) = &self.unix {
+            tracing::info!("Listening on the Unix socket {}", file.path.display());
         }
         let password = if config.requirepass.is_some() { ", password: '...'" } else { "" };
         let connection = match (addresses.first(), &self.unix) {
             (Some(address), _) => {
                 format!("host: '{}', port: {}{password}", reachable(address).ip(), address.port())
             }
-            (None, Some((_, path))) => format!("path: '{path}'{password}"),
+            (None, Some((_, file))) => format!("path: '{}'{password}", file.path.display()),
             (None, None) => unreachable!("there is something to listen on"),
         };
         tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
@@ -190,18 +232,19 @@ impl Listeners {
                 }
             }));
         }
-        let mut socket_path = None;
-        if let Some((listener, path)) = self.unix {
+        let mut socket_file = None;
+        if let Some((listener, file)) = self.unix {
             let server = server.clone();
-            socket_path = Some(path.clone());
+            let name = server.engine.borrow().config.unixsocket.clone().unwrap_or_default();
+            socket_file = Some(file);
             tasks.push(tokio::task::spawn_local(async move {
                 loop {
                     match listener.accept().await {
                         Ok((stream, _)) => {
                             let peer = Peer {
                                 transport: Transport::Unix,
-                                addr: format!("{path}:0"),
-                                laddr: format!("{path}:0"),
+                                addr: format!("{name}:0"),
+                                laddr: format!("{name}:0"),
                                 fd: stream.as_raw_fd(),
                                 is_loopback: true,
                             };
@@ -213,7 +256,7 @@ impl Listeners {
                 }
             }));
         }
-        Accepting { tasks, socket_path }
+        Accepting { tasks, socket_file }
     }
 }
 
@@ -230,7 +273,7 @@ fn reachable(address: &SocketAddr) -> SocketAddr {
 /// The tasks that accept connections.
 pub struct Accepting {
     tasks: Vec<JoinHandle<()>>,
-    socket_path: Option<String>,
+    socket_file: Option<SocketFile>,
 }
 
 impl Accepting {
@@ -239,8 +282,8 @@ impl Accepting {
         for task in self.tasks {
             task.abort();
         }
-        if let Some(path) = self.socket_path {
-            let _ = std::fs::remove_file(path);
+        if let Some(file) = self.socket_file {
+            file.remove();
         }
     }
 }

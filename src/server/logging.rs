@@ -28,7 +28,8 @@ pub fn start(config: &Config) -> Result<Log, String> {
     let sink: Box<dyn Write + Send> = if config.logfile.is_empty() {
         Box::new(io::stdout())
     } else {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&config.logfile);
+        let path = config.place(&config.logfile);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         Box::new(file.map_err(|problem| {
             format!("The log file {} cannot be opened: {problem}", config.logfile)
         })?)

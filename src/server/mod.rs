@@ -31,7 +31,7 @@ use clock::Clock;
 use connection::{Connection, Connections, Sending};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,11 +81,8 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
     if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
         return Err("http-readonly-token is also the token that may write: choose two".into());
     }
-    let dir = &config.dir;
-    std::env::set_current_dir(dir).map_err(|problem| format!("The directory {dir}: {problem}"))?;
-    if let Ok(path) = std::env::current_dir() {
-        config.dir = path.to_string_lossy().into_owned();
-    }
+    config.dir = files::directory(Path::new(""), &config.dir)
+        .map_err(|problem| format!("The directory {}: {problem}", config.dir))?;
     // A huge page counts as a whole although a tenth of it may be used. As in Redis, where the
     // system has no say in it the server runs on.
     #[cfg(target_os = "linux")]
@@ -107,7 +104,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     let stop = Arc::new(signals::Stop::default());
     signals::watch(stop.clone()).map_err(|problem| format!("Signals: {problem}"))?;
     let listeners = listen::open(&config)?;
-    let pid_file = config.pidfile.as_deref().map(PidFile::write);
+    let pid_file = config.pidfile.as_deref().map(|name| PidFile::write(config.place(name)));
     if let Some(Err(problem)) = &pid_file {
         warnings.push(problem.clone());
     }
@@ -150,12 +147,10 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
 struct PidFile(PathBuf);
 
 impl PidFile {
-    fn write(path: &str) -> Result<Self, String> {
-        // Absolute, should the working directory ever change.
-        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
-        match std::fs::write(&whole, format!("{}\n", std::process::id())) {
-            Ok(()) => Ok(Self(whole)),
-            Err(problem) => Err(format!("Failed to write PID file {path}: {problem}")),
+    fn write(path: PathBuf) -> Result<Self, String> {
+        match std::fs::write(&path, format!("{}\n", std::process::id())) {
+            Ok(()) => Ok(Self(path)),
+            Err(problem) => Err(format!("Failed to write PID file {}: {problem}", path.display())),
         }
     }
 }
