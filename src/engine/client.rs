@@ -140,6 +140,8 @@ pub struct Client {
     pub query_len: usize,
     /// It left while its script was running, which ends first.
     pub is_gone: bool,
+    /// It came over HTTP and has shown no token yet.
+    pub is_stranger: bool,
     pub is_dirty: bool,
     pub is_runnable: bool,
     /// Bytes received and sent, for CLIENT LIST.
@@ -178,6 +180,7 @@ impl Client {
             last_command: None,
             query_len: 0,
             is_gone: false,
+            is_stranger: false,
             is_dirty: false,
             is_runnable: false,
             bytes_in: 0,
@@ -261,6 +264,8 @@ pub struct Clients {
     pub dirty: Vec<ClientId>,
     /// Clients whose further requests can run although no input arrives for them.
     pub runnable: Vec<ClientId>,
+    /// How many have shown no token over HTTP.
+    pub strangers: usize,
     /// Bytes of memory that those take which `maxmemory-clients` may close, as last weighed.
     pub weight: usize,
 }
@@ -290,7 +295,15 @@ impl Clients {
         self.vacant.push(place);
         let client = self.all[place].take()?;
         self.weight -= client.weight;
+        self.strangers -= usize::from(client.is_stranger);
         Some(client)
+    }
+
+    /// Counts a client among the strangers, or no longer.
+    pub fn mark_stranger(&mut self, id: ClientId, is_stranger: bool) {
+        let Some(client) = self.get_mut(id) else { return };
+        let was_stranger = std::mem::replace(&mut client.is_stranger, is_stranger);
+        self.strangers = self.strangers - usize::from(was_stranger) + usize::from(is_stranger);
     }
 
     /// Looks anew how much memory a client takes.

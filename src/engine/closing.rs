@@ -24,6 +24,11 @@ impl Engine {
         if self.clients.len() >= self.config.maxclients {
             return Some("ERR max number of clients reached");
         }
+        // Whoever wants to keep others out needs a token for more than half of the places.
+        let strangers_max = self.config.maxclients.div_ceil(2);
+        if peer.transport == Transport::Http && self.clients.strangers >= strangers_max {
+            return Some("ERR max number of clients that have shown no token reached");
+        }
         let is_open = self.config.requirepass.is_none() && self.config.protected_mode;
         (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
     }
@@ -114,17 +119,20 @@ impl Engine {
     #[inline]
     pub(super) fn output_room(&self, client: &Client, waiting: u64) -> u64 {
         match self.output_limit(client) {
+            None => self.config.http_max_request_size as u64,
             Some(limit) if limit.hard_bytes > 0 => limit.hard_bytes.saturating_sub(waiting),
             _ => self.reply_bytes_max,
         }
     }
 
     /// A reply has outgrown its room, and its end was not written. The client is closed if its
-    /// output limit is why; else there is an error in the reply's place.
+    /// output limit is why; else there is an error in the reply's place. Over HTTP the server puts
+    /// one there, which knows where the whole answer began.
     #[cold]
     pub(super) fn end_long_reply(&mut self, id: ClientId, start: u64, len: u64) {
         let client = &self.clients[id];
-        if self.output_limit(client).is_some_and(|limit| limit.hard_bytes > 0) {
+        let Some(limit) = self.output_limit(client) else { return };
+        if limit.hard_bytes > 0 {
             let waiting = client.outbox.len().max(len);
             return self.close_for_output(id, waiting);
         }

@@ -40,7 +40,7 @@ use crate::proto::request::{Batch, Parser};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
-use client::{ClientId, Clients, Parked, Peer, State};
+use client::{ClientId, Clients, Parked, Peer, State, Transport};
 use compaction::Compaction;
 use effect::{Effect, Outcome};
 use facts::Facts;
@@ -184,7 +184,9 @@ impl Engine {
     pub fn connect(&mut self, peer: Peer, now: Now) -> ClientId {
         self.set_now(now);
         let refusal = self.refusal(&peer);
+        let is_stranger = peer.transport == Transport::Http && refusal.is_none();
         let id = self.clients.add(peer, now);
+        self.clients.mark_stranger(id, is_stranger);
         // Who came before a password was set stays, as in Redis.
         self.clients[id].is_authenticated = self.config.requirepass.is_none();
         self.stats.connections += 1;

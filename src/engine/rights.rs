@@ -25,6 +25,7 @@ impl Engine {
         if let Some(client) = self.clients.get_mut(id) {
             (client.is_authenticated, client.rights) = (true, rights);
         }
+        self.clients.mark_stranger(id, false);
     }
 }
 

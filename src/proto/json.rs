@@ -23,6 +23,8 @@ pub struct Json {
     out: Vec<u8>,
     style: JsonStyle,
     open: Vec<Level>,
+    /// The buffer's length beyond which nothing is kept: the answer is lost, and need not be JSON.
+    len_max: usize,
 }
 
 /// An array under way.
@@ -40,7 +42,8 @@ const USUAL_BYTES: usize = 128;
 
 impl Json {
     pub fn new(style: JsonStyle) -> Self {
-        Self { out: Vec::with_capacity(USUAL_BYTES), style, open: Vec::new() }
+        let out = Vec::with_capacity(USUAL_BYTES);
+        Self { out, style, open: Vec::new(), len_max: usize::MAX }
     }
 
     fn is_enveloped(&self) -> bool {
@@ -88,6 +91,9 @@ impl Json {
     }
 
     fn plain(&mut self, text: &[u8]) {
+        if self.is_full() {
+            return;
+        }
         let start = self.begin(RESULT);
         self.out.extend_from_slice(text);
         self.end(start);
@@ -124,6 +130,10 @@ impl Writer for Json {
     fn is_between(&self) -> bool {
         false
     }
+
+    fn bound(&mut self, len_max: usize) {
+        self.len_max = len_max;
+    }
 }
 
 impl Visitor for Json {
@@ -135,6 +145,9 @@ impl Visitor for Json {
     }
 
     fn error(&mut self, text: &[u8]) {
+        if self.is_full() {
+            return;
+        }
         let is_whole = self.open.is_empty() && !self.is_enveloped();
         let start = self.begin(ERROR);
         quoted(text, &mut self.out);
@@ -149,6 +162,9 @@ impl Visitor for Json {
     }
 
     fn bulk(&mut self, bytes: &[u8]) {
+        if self.is_full() {
+            return;
+        }
         let start = self.begin(RESULT);
         self.string(bytes);
         self.end(start);
@@ -159,6 +175,9 @@ impl Visitor for Json {
     }
 
     fn array(&mut self, count: usize) {
+        if self.is_full() {
+            return;
+        }
         let start = self.begin(RESULT);
         self.out.push(b'[');
         if count == 0 {
@@ -175,11 +194,18 @@ impl Visitor for Json {
     }
 
     fn close(&mut self, slot: usize, _count: usize) {
+        if self.is_full() {
+            return;
+        }
         debug_assert_eq!(self.open.len(), slot, "an array is closed while another is open in it");
         if let Some(level) = self.open.pop() {
             self.out.push(b']');
             self.end(level.start);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() > self.len_max
     }
 
     fn mark(&mut self) -> usize {
@@ -277,6 +303,33 @@ mod tests {
             reply.int(3);
         };
         check(PLAIN, late, r#"{"result":[[1,2],3]}"#);
+    }
+
+    /// Not more than it may hold and one value; and it can be used again once that is taken back.
+    #[test]
+    fn an_answer_that_is_too_long_takes_no_memory() {
+        let mut outbox = Outbox::json(EXEC);
+        outbox.raw(b"[");
+        let start = outbox.position();
+        for round in 0..3 {
+            outbox.bound(1000);
+            outbox.reply().array(1000);
+            for _ in 0..1000 {
+                let mut reply = outbox.reply();
+                reply.array(2);
+                reply.bulk(&[b'x'; 100]);
+                let slot = reply.array_later();
+                reply.int(1);
+                reply.error_text("ERR no");
+                reply.close(slot, 2);
+            }
+            assert!((1001..1200).contains(&outbox.position()), "round {round}: {outbox:?}");
+            outbox.truncate(start);
+        }
+        outbox.bound(1000);
+        outbox.reply().array(1);
+        outbox.reply().int(1);
+        assert_eq!(outbox.take(), br#"[[{"result":1}]"#);
     }
 
     #[test]

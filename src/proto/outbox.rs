@@ -43,6 +43,8 @@ pub trait Writer: Visitor {
     fn buffer(&mut self) -> &mut Vec<u8>;
     /// Whether it keeps no place in its buffer, which then may be taken away.
     fn is_between(&self) -> bool;
+    /// Keeps nothing more once its buffer is longer than this.
+    fn bound(&mut self, _len_max: usize) {}
 }
 
 /// Chunks ahead of the last, oldest first.
@@ -99,6 +101,15 @@ impl Outbox {
         match &mut self.form {
             Form::Resp(bytes) => Reply::bytes_within(bytes, self.protocol, bytes_max),
             Form::Other(writer) => Reply::visit(&mut **writer, self.protocol),
+        }
+    }
+
+    /// Lets what is written from here on, in however many parts, grow beyond `bytes_max` by one
+    /// value at most. What is lost shows in the length. RESP has its bound reply by reply.
+    pub fn bound(&mut self, bytes_max: usize) {
+        if let Form::Other(writer) = &mut self.form {
+            let len = writer.written().len();
+            writer.bound(len.saturating_add(bytes_max));
         }
     }
 

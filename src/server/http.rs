@@ -36,7 +36,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Interval};
+use tokio::time::{Instant, Interval, Sleep};
 
 const ENCODING: HeaderName = HeaderName::from_static("upstash-encoding");
 const RESPONSE_FORMAT: HeaderName = HeaderName::from_static("upstash-response-format");
@@ -51,13 +51,18 @@ pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
     // A connection that ends for whatever reason ends here alone.
     let _ = Rc::new(call).serve(reader).await;
     server.leave(id);
-    if !connection.is_broken.get() {
+    if !connection.is_broken.get() && server.lingering.get() < LINGERING_MAX {
+        server.lingering.set(server.lingering.get() + 1);
         let _ = tokio::time::timeout(LINGER_MAX, linger(connection.tcp())).await;
+        server.lingering.set(server.lingering.get() - 1);
     }
 }
 
 /// Who is answered while still sending has this long to finish.
 const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// So many at a time: they are no clients any more, and `maxclients` does not count them.
+const LINGERING_MAX: usize = config::RESERVED_FILES / 2;
 
 /// Reads what is still sent to a connection that is over. A socket that is closed with something
 /// unread is reset, and the answer may be lost with it.
@@ -91,6 +96,10 @@ struct Call {
 #[derive(Default)]
 struct Exchange {
     phase: Cell<Phase>,
+    /// How long the caller may send nothing; None where it need not send.
+    patience: Cell<Option<Duration>>,
+    /// When that begins; None where nobody has looked since it began.
+    silent_since: Cell<Option<Instant>>,
     /// What hyper has said on its own: the request was no HTTP, or its head was too long.
     withheld: RefCell<Vec<u8>>,
 }
@@ -105,16 +114,63 @@ enum Phase {
     Ending,
 }
 
+/// From a request's first byte, its whole head may take this long, however it drips.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// A body may take any time, but not without a byte of it for so long.
+const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+impl Exchange {
+    /// The caller has begun to owe bytes, or some have come, or it owes none.
+    fn expect(&self, patience: Option<Duration>) {
+        self.patience.set(patience);
+        self.silent_since.set(None);
+    }
+
+    /// Bytes have come. Between requests the first of them begins a head.
+    fn received(&self) {
+        match (self.phase.get(), self.patience.get()) {
+            (Phase::Idle, None) => self.expect(Some(HEAD_MAX)),
+            (Phase::Idle, Some(_)) => {}
+            (_, patience) => self.expect(patience),
+        }
+    }
+
+    /// Ends when the caller owes bytes for too long. The clock is read and a timer set only for
+    /// those whose bytes have not come at once.
+    fn poll_patience(&self, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(patience) = self.patience.get() else {
+            *timer = None;
+            return Poll::Pending;
+        };
+        if self.silent_since.get().is_none() {
+            let now = Instant::now();
+            self.silent_since.set(Some(now));
+            *timer = Some(Box::pin(tokio::time::sleep_until(now + patience)));
+        }
+        timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
 impl Call {
     async fn serve(self: Rc<Self>, reader: Reader) -> io::Result<()> {
         if self.state() == State::Closing {
             return self.refuse().await;
         }
+        let mut timer = None;
         tokio::select! {
             biased;
             () = self.ended() => Ok(()),
             served = self.clone().converse(reader) => served,
+            // Behind the conversation, which may have changed what is waited for.
+            () = poll_fn(|cx| self.exchange.poll_patience(&mut timer, cx)) => self.give_up(),
         }
+    }
+
+    /// Tells a caller who sends nothing, as far as its socket takes it.
+    fn give_up(&self) -> io::Result<()> {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        self.connection.writer.try_write(&bare(status, &self.problem(status))).map(drop)
     }
 
     /// Waits until the client is to be gone. Each wake passes here first, so that nothing runs for
@@ -214,6 +270,12 @@ impl Call {
                 config::HTTP_HEADERS_MAX
             ),
             StatusCode::HTTP_VERSION_NOT_SUPPORTED => "ERR only HTTP/1.1 is spoken here".into(),
+            StatusCode::REQUEST_TIMEOUT => format!(
+                "ERR the request did not come: its head has {} s, and its body may not rest for \
+                 {} s",
+                HEAD_MAX.as_secs(),
+                BODY_SILENCE_MAX.as_secs()
+            ),
             _ => format!(
                 "ERR this is not HTTP/1.1. Redis clients are served on {}.",
                 self.resp_place()
@@ -224,10 +286,10 @@ impl Call {
     /// Answers one request.
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Answer> {
         self.exchange.phase.set(Phase::Answering);
+        self.exchange.expect(None);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let given = match *request.method() {
-            _ if lacks_host(&request) => Given::refusal(wrong("ERR no Host header".into())),
-            Method::OPTIONS => Given::preflight(request.headers()),
+            Method::OPTIONS if check_host(&request).is_ok() => Given::preflight(request.headers()),
             _ => self.given(request).await.unwrap_or_else(Given::refusal),
         };
         let body = Answer { content: given.content, exchange: self.exchange.clone() };
@@ -246,6 +308,7 @@ impl Call {
 
     /// From the checks to the commands. Nothing is read or run before the token is known.
     async fn given(self: &Rc<Self>, request: Request<Incoming>) -> Result<Given, Refusal> {
+        check_host(&request)?;
         let (head, body) = request.into_parts();
         let (path, query) = (head.uri.path(), head.uri.query());
         if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::PUT) {
@@ -262,7 +325,10 @@ impl Call {
             return Ok(self.open_stream(&words).await);
         }
         let form = Form::read(&head.headers, route == Route::MultiExec)?;
-        let body = self.read(body).await?;
+        self.exchange.expect((!body.is_end_stream()).then_some(BODY_SILENCE_MAX));
+        let body = self.read(body).await;
+        self.exchange.expect(None);
+        let body = body?;
         self.server.with_outbox(self.id, |outbox| *outbox = form.outbox());
         let is_cut = match route {
             Route::Pipeline => {
@@ -342,12 +408,28 @@ impl Call {
         if len > max { Err(oversized(max, len)) } else { Ok(()) }
     }
 
+    /// Whether another reply may follow those of a pipeline that have been written.
+    fn check_room(&self) -> Result<(), String> {
+        let max = self.server.engine.borrow().config.http_max_request_size;
+        let len = self.server.with_outbox(self.id, |outbox| outbox.len()) as usize;
+        if len > max { Err(oversized(max, len)) } else { Ok(()) }
+    }
+
     /// Runs one command. True if its reply was too large and an error stands in its place.
     async fn command(&self, words: &[Cow<'_, [u8]>]) -> bool {
-        let start = self.server.with_outbox(self.id, |outbox| outbox.position());
+        let start = self.begin_reply();
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         self.run(|engine, now| engine.run_rest(self.id, Args::new(&words), now)).await;
         self.cut_off(start)
+    }
+
+    /// Where a reply begins that grows no further once it is too large.
+    fn begin_reply(&self) -> u64 {
+        let max = self.server.engine.borrow().config.http_max_request_size;
+        self.server.with_outbox(self.id, |outbox| {
+            outbox.bound(max);
+            outbox.position()
+        })
     }
 
     /// Puts an error in the place of a reply that is too large. True if it was.
@@ -358,13 +440,15 @@ impl Call {
             let is_cut = len > max;
             if is_cut {
                 outbox.truncate(start);
+                outbox.bound(usize::MAX);
                 outbox.reply().error_text(oversized(max, len));
             }
             is_cut
         })
     }
 
-    /// Runs commands one after another; those of others may come between.
+    /// Runs commands one after another; those of others may come between. Once the replies are too
+    /// large together, no more are run.
     async fn pipeline(&self, commands: &[Command<'_>], form: Form) {
         let between = |outbox: &mut Outbox, text: &[u8]| {
             if form != Form::Resp2 {
@@ -378,6 +462,7 @@ impl Call {
                 self.server.with_outbox(self.id, |outbox| between(outbox, b","));
             }
             let checked = command.as_ref().map_err(Clone::clone);
+            let checked = self.check_room().and(checked);
             match checked.and_then(|words| self.check_size(words).map(|()| words)) {
                 Ok(words) => drop(self.command(words).await),
                 Err(problem) => {
@@ -403,7 +488,7 @@ impl Call {
             requests.push(command.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
         }
         let requests: Vec<Args> = requests.iter().map(|words| Args::new(words)).collect();
-        let start = self.server.with_outbox(self.id, |outbox| outbox.position());
+        let start = self.begin_reply();
         self.run(|engine, now| engine.run_transaction(self.id, &requests, now)).await;
         self.cut_off(start);
         Ok(())
@@ -514,9 +599,14 @@ fn error_json(text: &str) -> Vec<u8> {
     outbox.take()
 }
 
-/// HTTP/1.1 asks for it, HTTP/1.0 does not.
-fn lacks_host(request: &Request<Incoming>) -> bool {
-    request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST)
+/// HTTP/1.1 asks for one `Host`, HTTP/1.0 does not. Of two, a server on the way may have believed
+/// either.
+fn check_host(request: &Request<Incoming>) -> Result<(), Refusal> {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => Err(wrong("ERR no Host header".into())),
+        0 | 1 => Ok(()),
+        _ => Err(wrong("ERR more than one Host header".into())),
+    }
 }
 
 /// Whether an answer is an error as a whole, in JSON or RESP.
@@ -701,7 +791,12 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(cx, buffer)
+        let len = buffer.filled().len();
+        let polled = Pin::new(&mut self.reader).poll_read(cx, buffer);
+        if buffer.filled().len() > len {
+            self.call.exchange.received();
+        }
+        polled
     }
 }
 

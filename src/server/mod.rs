@@ -43,6 +43,8 @@ pub struct Server {
     /// Where input is read to; taken while it is used.
     scratch: Cell<Vec<u8>>,
     connections: Connections,
+    /// Connections over HTTP that are over, but are still read for a moment.
+    lingering: Cell<usize>,
     log: logging::Log,
     /// Opens HTTP where neither http-token nor requirepass is given.
     made_token: Secret,
@@ -121,6 +123,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
         clock,
         scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
         connections,
+        lingering: Cell::new(0),
         log,
         made_token,
         timer: timer::Alarm::default(),

@@ -1,7 +1,7 @@
 //! How much a caller may send and ask for, how slowly, and beside how many others.
 
 use super::common::http::{TOKEN, request};
-use super::common::program::{Running, ask, until};
+use super::common::program::{Running, ask, ask_all, until};
 use super::{error, error_in};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +43,52 @@ fn a_reply_has_a_size() {
     assert_eq!(status, 400);
     assert!(error_in(&body).starts_with("ERR max request size exceeded. Limit: 1000"), "{body}");
     assert_eq!(http.post("/", r#"["get","n"]"#), (200, r#"{"result":"1"}"#.into()));
+}
+
+/// What is too large is not built first: neither a transaction's reply nor a pipeline's.
+#[test]
+fn replies_stop_at_their_limit_as_they_grow() {
+    let server = Running::with_http(&["--http-max-request-size", "1mb"]);
+    let mut http = server.http();
+    ask(server.port, &format!("SET big {}", "x".repeat(100_000)));
+    let lines = "return {redis.call('lrange','l',0,-1)}";
+    ask(server.port, "EVAL \"for i=1,100 do redis.call('rpush','l',('x'):rep(9e4)) end\" 0");
+    let gets = vec![r#"["get","big"]"#; 9998].join(",");
+    let commands = format!(r#"[["incr","n"],{gets},["incr","n"]]"#);
+    let told = "ERR max request size exceeded. Limit: 1048576, Actual: ";
+    let peak = || {
+        let facts = ask_all(server.port, "INFO memory");
+        let peak = facts.lines().find_map(|line| line.strip_prefix("used_memory_peak:"));
+        peak.and_then(|bytes| bytes.parse::<usize>().ok()).expect("it is a number")
+    };
+    let before = peak();
+
+    let (status, body) = http.post("/multi-exec", &commands);
+    assert_eq!(status, 400);
+    assert!(error_in(&body).starts_with(told), "{body:.200}");
+    // It ran whole, as without the limit.
+    assert_eq!(http.post("/", r#"["get","n"]"#), (200, r#"{"result":"2"}"#.into()));
+
+    for resp2 in [false, true] {
+        let format: &[_] = if resp2 { &[("upstash-response-format", "resp2")] } else { &[] };
+        let answer = http.ask("POST", "/pipeline", format, commands.as_bytes());
+        assert_eq!(answer.status, 200);
+        let text = answer.text();
+        assert!(text.len() < 3 << 20, "{} bytes", text.len());
+        let (whole, cut) = (text.matches(&"x".repeat(100_000)).count(), text.matches(told).count());
+        assert_eq!(whole + cut, 10_000 - 1);
+        assert!((9..=11).contains(&whole), "{whole} replies were sent");
+    }
+    // What comes behind was not run.
+    assert_eq!(http.post("/", r#"["get","n"]"#), (200, r#"{"result":"4"}"#.into()));
+
+    for command in [r#"["lrange","l","0","-1"]"#.into(), format!(r#"["eval","{lines}","0"]"#)] {
+        let (status, body) = http.post("/", &command);
+        assert_eq!(status, 200);
+        assert!(error_in(&body).starts_with(told), "{body:.200}");
+    }
+    let grown = peak() - before;
+    assert!(grown < 24 << 20, "{grown} bytes for replies of 1 MB");
 }
 
 #[test]
@@ -167,6 +213,83 @@ fn idle_callers_are_closed_and_waiting_ones_are_not() {
     }
     // It has waited for longer than that, and is answered all the same.
     assert_eq!(held.receive().expect("it is no idler").text(), r#"{"result":1}"#);
+}
+
+/// A head has its time from its first byte on, a body may not rest for long. Who asks for nothing
+/// owes nothing: idle callers and listeners stay.
+#[test]
+fn requests_that_do_not_come_are_given_up() {
+    let server = Running::with_http(&["--maxclients", "100"]);
+    let mut idle = server.http();
+    idle.post("/", r#"["ping"]"#);
+    let silent = server.http();
+    let mut listener = server.http();
+    listener.begin("POST", "/subscribe/chat", &[], b"");
+    let start = Instant::now();
+    let [mut resting, mut dripping, mut body, mut late] = [(); 4].map(|()| server.http());
+    resting.send(b"POST / HTTP/1.1\r\n");
+    // Also behind a whole request on the same connection.
+    late.post("/", r#"["ping"]"#);
+    late.send(b"P");
+    let begun = request("POST", "/", &[BEARER, ("content-length", "1000")], b"");
+    body.send(&begun);
+    let mut slow = server.http();
+    slow.send(&begun);
+    let mut dripped = 0;
+    while start.elapsed() < Duration::from_secs(9) {
+        dripping.send(&request("POST", "/", &[BEARER], b"")[dripped..][..1]);
+        dripped += 1;
+        thread::sleep(Duration::from_millis(500));
+    }
+    let told =
+        "ERR the request did not come: its head has 10 s, and its body may not rest for 30 s";
+    for http in [&mut resting, &mut dripping, &mut late] {
+        let answer = http.receive().expect("it is told");
+        assert_eq!((answer.status, answer.text()), (408, &*error(told)));
+        assert!(http.receive().is_none(), "the connection ends");
+        let took = start.elapsed();
+        assert!((9..15).contains(&took.as_secs()), "{took:?}");
+    }
+    thread::sleep(Duration::from_secs(20).saturating_sub(start.elapsed()));
+    slow.send(b" ");
+    thread::sleep(Duration::from_secs(29).saturating_sub(start.elapsed()));
+    let answer = body.receive().expect("it is told");
+    assert_eq!((answer.status, answer.text()), (408, &*error(told)));
+    assert!((29..35).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+
+    let rest = format!("{:999}", r#"["incr","slow"]"#);
+    slow.send(rest.as_bytes());
+    assert_eq!(slow.receive().expect("it was never silent").text(), r#"{"result":1}"#);
+    assert_eq!(idle.post("/", r#"["ping"]"#), (200, r#"{"result":"PONG"}"#.into()));
+    assert_eq!(ask(server.port, "PUBLISH chat hi"), ":1");
+    drop(silent);
+}
+
+/// Whoever has no token keeps out no more than half of those who have one, or speak RESP.
+#[test]
+fn strangers_take_half_of_the_places() {
+    let server = Running::with_http(&["--maxclients", "10"]);
+    let mut known: Vec<_> = (0..3).map(|_| server.http()).collect();
+    for http in &mut known {
+        http.post("/", r#"["ping"]"#);
+    }
+    let mut strangers: Vec<_> = (0..5).map(|_| server.http()).collect();
+    // A wrong token is none.
+    strangers[0].send(&request("GET", "/ping", &[("authorization", "Bearer wrong")], b""));
+    assert_eq!(strangers[0].receive().expect("it is told").status, 401);
+    until("the refusal", || {
+        let mut http = server.http();
+        http.begin("GET", "/ping", &[], b"");
+        let answer = http.receive().expect("it is told");
+        let told = "ERR max number of clients that have shown no token reached";
+        answer.status == 503 && answer.text() == error(told)
+    });
+    assert_eq!(ask(server.port, "PING"), "+PONG");
+    // One that shows its token leaves its place to another.
+    assert_eq!(strangers[1].post("/", r#"["ping"]"#).0, 200);
+    assert_eq!(server.http().post("/", r#"["ping"]"#).0, 200);
+    drop(strangers);
+    assert_eq!(known[0].post("/", r#"["ping"]"#).0, 200);
 }
 
 #[test]
