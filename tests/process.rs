@@ -4,8 +4,8 @@ mod common;
 
 use common::program::{PATIENCE, Running, ask, ask_all, toril, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -228,4 +228,164 @@ fn a_unix_socket_takes_nobodys_place() {
     ping();
     third.stop();
     assert!(!std::fs::exists(&path).expect("it is a path"), "it was left behind");
+}
+
+/// Where it listens may change while it runs, and whoever is connected stays. What cannot be had
+/// changes nothing: Redis's errors, and its order of blame.
+#[test]
+fn listeners_move_while_it_runs() {
+    let server = Running::start(&["--bind", "127.0.0.1"]);
+    let port = server.port;
+    let mut talk = Talk::new(port);
+    let is_open = |host: &str, port: u16| TcpStream::connect((host, port)).is_ok();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("there is a port");
+    let taken = (taken.local_addr().expect("it is bound").port(), taken);
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr());
+    let free = free.expect("there is a port").port();
+    let failed = |name: &str, reason: &str| {
+        format!("-ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+    };
+    let no_port = failed("port", "Unable to listen on this port. Check server logs.");
+    let no_address = failed("bind", "Failed to bind to specified addresses.");
+
+    // The port that the system chose stays when addresses change.
+    assert_eq!(talk.ask("CONFIG SET bind '127.0.0.1 127.0.0.2 -192.0.2.1'"), "+OK");
+    assert!(is_open("127.0.0.1", port) && is_open("127.0.0.2", port));
+    for addresses in ["192.0.2.1", "127.0.0.1 127.0.0.1", "nowhere"] {
+        assert_eq!(talk.ask(&format!("CONFIG SET bind '{addresses}'")), no_address);
+        assert!(is_open("127.0.0.1", port) && is_open("127.0.0.2", port), "{addresses}");
+    }
+    let told = talk.ask("CONFIG SET bind '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17'");
+    assert_eq!(told, failed("bind", "Too many bind addresses specified."));
+    assert_eq!(talk.ask("CONFIG SET bind *"), "+OK");
+    assert!(is_open("127.0.0.3", port));
+    assert_eq!(talk.ask("CONFIG SET bind 127.0.0.1"), "+OK");
+    assert!(is_open("127.0.0.1", port) && !is_open("127.0.0.2", port));
+
+    let set = format!("CONFIG SET timeout 5 port {}", taken.0);
+    assert_eq!(talk.ask(&set), no_port);
+    assert_eq!(
+        talk.ask(&format!("CONFIG SET bind '127.0.0.1 127.0.0.2' port {}", taken.0)),
+        no_address
+    );
+    let stays = [
+        "*6",
+        "$4",
+        "bind",
+        "$9",
+        "127.0.0.1",
+        "$4",
+        "port",
+        "$1",
+        "0",
+        "$7",
+        "timeout",
+        "$1",
+        "0",
+    ];
+    assert_eq!(talk.ask_lines("CONFIG GET bind port timeout", stays.len()), stays);
+    assert!(is_open("127.0.0.1", port) && !is_open("127.0.0.2", port));
+
+    assert_eq!(talk.ask(&format!("CONFIG SET port {free} timeout 7")), "+OK");
+    assert!(is_open("127.0.0.1", free) && !is_open("127.0.0.1", port));
+    let told = talk.ask_lines("MULTI\r\nCONFIG SET port 0\r\nCONFIG GET port timeout\r\nEXEC", 13);
+    let expect = [
+        "+OK", "+QUEUED", "+QUEUED", "*2", "+OK", "*4", "$4", "port", "$1", "0", "$7", "timeout",
+        "$1",
+    ];
+    assert_eq!(told, expect);
+    assert_eq!(talk.ask_lines("PING", 2), ["7", "+PONG"]);
+    assert!(!is_open("127.0.0.1", free));
+    assert_eq!(talk.ask(&format!("MULTI\r\nCONFIG SET port {}\r\nEXEC", taken.0)), "+OK");
+    assert_eq!(talk.ask_lines("PING", 4), ["+QUEUED", "*1", no_port.as_str(), "+PONG"]);
+    assert_eq!(talk.ask(&format!("CONFIG SET port {free}")), "+OK");
+    assert!(ask_all(free, "INFO server").contains(&format!("\r\ntcp_port:{free}\r\n")));
+    let rest = server.stop();
+    assert!(
+        rest.contains(&format!("127.0.0.1:{}: bind: Address already in use", taken.0)),
+        "{rest}"
+    );
+}
+
+/// A connection that is kept.
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    fn new(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
+        Self(BufReader::new(stream))
+    }
+
+    /// The next line after an inline request.
+    fn ask(&mut self, request: &str) -> String {
+        self.ask_lines(request, 1).remove(0)
+    }
+
+    fn ask_lines(&mut self, request: &str, count: usize) -> Vec<String> {
+        self.0.get_mut().write_all(format!("{request}\r\n").as_bytes()).expect("it reads");
+        let mut lines = self.0.by_ref().lines();
+        (0..count).map(|_| lines.next().expect("it answers").expect("it is UTF-8")).collect()
+    }
+}
+
+/// Who may, chooses where files lie while it runs.
+#[test]
+fn the_directory_changes_where_that_is_allowed() {
+    let folder = format!("{}/chosen", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(format!("{folder}/inside")).expect("the folder can be written");
+    std::fs::write(format!("{folder}/file"), "").expect("the folder can be written");
+    let folder = std::fs::canonicalize(folder).expect("it is there");
+    let folder = folder.to_str().expect("it is UTF-8");
+    let failed = |reason: &str| {
+        format!("-ERR CONFIG SET failed (possibly related to argument 'dir') - {reason}")
+    };
+    let server = Running::start(&["--dir", folder]);
+    let told = ask(server.port, "CONFIG SET dir /");
+    assert_eq!(told, failed("can't set protected config"));
+    server.stop();
+    let server = Running::start(&["--dir", folder, "--enable-protected-configs", "local"]);
+    let mut talk = Talk::new(server.port);
+    for (name, reason) in [
+        ("/no/such", "No such file or directory"),
+        ("''", "No such file or directory"),
+        ("file", "Not a directory"),
+        (&"x".repeat(300), "File name too long"),
+    ] {
+        assert_eq!(talk.ask(&format!("CONFIG SET timeout 5 dir {name}")), failed(reason));
+    }
+    for (name, expect) in [("inside", "/inside"), (".", "/inside"), ("../inside//..", "")] {
+        assert_eq!(talk.ask(&format!("CONFIG SET dir {name} dbfilename a.rdb")), "+OK");
+        let expect = format!("{folder}{expect}");
+        assert_eq!(talk.ask_lines("CONFIG GET dir", 5)[4], expect);
+    }
+    assert_eq!(
+        talk.ask_lines("CONFIG GET dbfilename timeout", 9)[4..],
+        ["a.rdb", "$7", "timeout", "$1", "0"]
+    );
+    server.stop();
+}
+
+/// Also in a transaction, whose other commands and waiters are another matter: the transcripts.
+#[test]
+fn debug_sleep_is_timed() {
+    let server = Running::start(&["--enable-debug-command", "yes"]);
+    let mut talk = Talk::new(server.port);
+    let start = Instant::now();
+    assert_eq!(talk.ask("DEBUG SLEEP 0.2"), "+OK");
+    let lines = talk.ask_lines("MULTI\r\nDEBUG SLEEP 0.1\r\nPING\r\nEXEC\r\nSLOWLOG LEN", 7);
+    assert_eq!(lines, ["+OK", "+QUEUED", "+QUEUED", "*2", "+OK", "+PONG", ":2"]);
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    let facts = ask_all(server.port, "INFO commandstats");
+    let usec = |command: &str| {
+        let start = format!("cmdstat_{command}:calls=");
+        let line = facts.lines().find_map(|line| line.strip_prefix(&start)).expect("it ran");
+        let (calls, rest) = line.split_once(",usec=").expect("it is timed");
+        let micros = rest.split(',').next().and_then(|text| text.parse::<u64>().ok());
+        (calls.to_owned(), micros.expect("it is a number"))
+    };
+    let (debug, exec) = (usec("debug"), usec("exec"));
+    assert!(debug.0 == "2" && (300_000..5_000_000).contains(&debug.1), "{debug:?}");
+    assert!(exec.0 == "1" && (100_000..5_000_000).contains(&exec.1), "{exec:?}");
+    server.stop();
 }

@@ -221,13 +221,16 @@ impl World {
     /// Lets a request come to its end; None if it can only be ended with the server.
     fn finish(&mut self) -> Option<()> {
         for slice in 0.. {
-            for effect in self.engine.take_effects() {
+            // What follows in a transaction may ask for another.
+            let mut effects = self.engine.take_effects();
+            while let Some(effect) = effects.pop() {
                 let outcome = match effect {
-                    Effect::Sleep { .. } => Outcome::Done,
+                    Effect::Sleep { .. } | Effect::Listen { .. } => Outcome::Done,
                     Effect::Shutdown { client: Some(_) } => Outcome::Failed("ERR not now".into()),
                     _ => continue,
                 };
                 self.engine.answer(self.caller, outcome, self.now);
+                effects.extend(self.engine.take_effects());
             }
             match self.engine.state(self.caller) {
                 State::Ready => break,

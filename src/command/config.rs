@@ -40,9 +40,7 @@ fn get(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn set(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let (pairs, []) = args.rest().as_chunks::<2>() else { return Err(Error::Syntax) };
     let settings: Vec<(&[u8], &[u8])> = pairs.iter().map(|&[name, value]| (name, value)).collect();
-    cx.engine.configure(&settings).map_err(|error| Error::new(error.text()))?;
-    reply.ok();
-    Ok(())
+    cx.configure(&settings, args, reply)
 }
 
 fn resetstat(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

@@ -31,7 +31,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
             let micros = (seconds * 1e6) as u64;
             cx.engine.ask(Effect::Sleep { client: cx.client, micros });
-            cx.await_effect(reply);
+            cx.await_effect(args);
             Ok(())
         }
         // Sent, but not counted as one.

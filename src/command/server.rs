@@ -68,7 +68,7 @@ fn save(_cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
     Err(Error::new(NOT_PERSISTED))
 }
 
-fn shutdown(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
     let (mut saves, mut saves_not, mut aborts) = (false, false, false);
     for word in args {
         match &word.to_ascii_lowercase()[..] {
@@ -91,7 +91,7 @@ fn shutdown(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
         return Err(Error::new(NOT_PERSISTED));
     }
     cx.engine.ask(Effect::Shutdown { client: Some(cx.client) });
-    cx.await_effect(reply);
+    cx.await_effect(args);
     Ok(())
 }
 

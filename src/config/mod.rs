@@ -25,7 +25,7 @@ pub use choice::{EventClasses, LogLevel, Policy, Protected};
 pub use help::{help, version_line};
 pub use lines::{ConfigError, Include};
 pub use secret::Secret;
-pub use table::{Change, Row, Serving, SetError};
+pub use table::{Change, Row, Serving, SetError, World};
 use value::Value;
 
 /// The version of Redis that clients are told, and choose their commands by.
@@ -85,6 +85,8 @@ pub struct Config {
     pub proto_max_bulk_len: usize,
     pub enable_debug_command: Protected,
     pub enable_module_command: Protected,
+    /// Who may change `dir` and `dbfilename`.
+    pub enable_protected_configs: Protected,
     pub disable_thp: bool,
     /// Only reported: timers fire when they are due, not when a cron looks.
     pub hz: u32,
@@ -191,6 +193,7 @@ impl Default for Config {
             proto_max_bulk_len: 512 * 1024 * 1024,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
+            enable_protected_configs: Protected::No,
             disable_thp: true,
             hz: 10,
             loglevel: LogLevel::Notice,

@@ -1,8 +1,8 @@
 //! The settings: one row each, with the names, bounds and defaults of Redis 7.4. A served setting's
 //! row ends in what it does, any other in why it has no effect.
 //!
-//! Absent are the hooks of Redis's own test suite (`key-load-delay`, `watchdog-period` and their
-//! like), which CONFIG GET does not list there either.
+//! What Redis's own tests turn (`key-load-delay` and its like) is hidden: as there, CONFIG GET
+//! tells it to who knows its name, and no pattern matches it.
 
 use super::stored::Stored;
 use super::table::{Change::*, Directive, Place, Place::Kept, Row, Serving::*, directive, row};
@@ -22,7 +22,6 @@ const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
 const ACCEPT: &str = "waiting connections are accepted as they come";
 const CLUSTER: &str = "there is no cluster yet";
-const DIR: &str = "the working directory stays as it was at the start";
 const DISK: &str = "nothing is written to disk yet";
 const EVICTION: &str = "eviction has no finer controls yet";
 const FREED: &str = "large values are freed piece by piece in any case";
@@ -54,8 +53,8 @@ macro_rules! field {
 #[rustfmt::skip]
 pub static ROWS: &[Row] = &[
     // Where clients connect.
-    row("port",                               Integer(0, PORT),           field!(port),                            AtStart, Served, "TCP port. 0: any free port, or with a unixsocket no TCP"),
-    row("bind",                               Addresses,                  field!(bind),                            AtStart, Served, "addresses to listen on; one with - before it may be missing"),
+    row("port",                               Integer(0, PORT),           field!(port),                            Live,    Served, "TCP port. 0: any free port, or with a unixsocket no TCP"),
+    row("bind",                               Addresses,                  field!(bind),                            Live,    Served, "addresses to listen on; one with - before it may be missing"),
     row("unixsocket",                         Text,                       field!(unixsocket),                      AtStart, Served, "path of a Unix socket to listen on as well"),
     row("unixsocketperm",                     Mode(0, 0o777),             field!(unixsocketperm),                  AtStart, Served, "mode of the Unix socket, such as 700"),
     row("protected-mode",                     YesNo,                      field!(protected_mode),                  Live,    Served, "with no password, answers other machines with a refusal only"),
@@ -75,7 +74,7 @@ pub static ROWS: &[Row] = &[
     // The process and what it tells.
     row("daemonize",                          YesNo,                      field!(daemonize),                       AtStart, Served, "goes into the background once ready"),
     row("pidfile",                            Text,                       field!(pidfile),                         AtStart, Served, "file to write the process id to"),
-    row("dir",                                Text,                       field!(dir),                             Guarded, Served, "directory of the files that other settings name"),
+    row("dir",                                Directory,                  field!(dir),                             Guarded, Served, "directory of the files that other settings name"),
     row("loglevel",                           Choice(LogLevel::WORDS),    field!(loglevel),                        Live,    Served, "debug, verbose, notice, warning or nothing"),
     row("logfile",                            Text,                       field!(logfile),                         AtStart, Served, "file to log to; empty: standard output"),
     row("disable-thp",                        YesNo,                      field!(disable_thp),                     AtStart, Served, "no transparent huge pages: less memory a key"),
@@ -113,7 +112,7 @@ pub static ROWS: &[Row] = &[
     // What clients may do.
     row("enable-debug-command",               Choice(Protected::WORDS),   field!(enable_debug_command),            AtStart, Served, "who may run DEBUG: no, yes or local"),
     row("enable-module-command",              Choice(Protected::WORDS),   field!(enable_module_command),           AtStart, Served, "who may run MODULE: no, yes or local"),
-    row("enable-protected-configs",           Choice(Protected::WORDS),   Kept("no"),                              AtStart, Known,  DIR),
+    row("enable-protected-configs",           Choice(Protected::WORDS),   field!(enable_protected_configs),        AtStart, Served, "who may change dir and dbfilename: no, yes or local"),
     row("client-output-buffer-limit",         OutputLimits,               field!(client_output_buffer_limits),     Live,    Served, "class, hard and soft limit, seconds past the soft one"),
     row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unread input that a client may have, with what MULTI has queued"),
     row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),
@@ -165,7 +164,12 @@ pub static ROWS: &[Row] = &[
 
     // Snapshots and the append-only file.
     row("save",                               SavePoints,                 field!(save),                            Live,    Known,  DISK),
-    row("dbfilename",                         Text,                       Kept("dump.rdb"),                        Guarded, Known,  DISK),
+    row("key-load-delay",                     Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  DISK).hidden(),
+    row("rdb-key-save-delay",                 Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  DISK).hidden(),
+    row("loading-process-events-interval-bytes", Integer(1024, INT),      Kept("2097152"),                         Live,    Known,  DISK).hidden(),
+    row("use-exit-on-panic",                  YesNo,                      Kept("no"),                              Live,    Known,  PROCESS).hidden(),
+    row("watchdog-period",                    Integer(0, INT),            Kept("0"),                               Live,    Known,  TIMERS).hidden(),
+    row("dbfilename",                         FileName,                   Kept("dump.rdb"),                        Guarded, Known,  DISK),
     row("rdbcompression",                     YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
     row("rdbchecksum",                        YesNo,                      Kept("yes"),                             AtStart, Known,  DISK),
     row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  DISK),

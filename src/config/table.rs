@@ -8,6 +8,8 @@ pub struct Row {
     pub name: &'static str,
     /// What older versions of Redis called it, or empty. Both names are alive.
     pub alias: &'static str,
+    /// Told to who knows its name, and not listed.
+    pub is_hidden: bool,
     pub(super) kind: Kind,
     pub(super) place: Place,
     pub change: Change,
@@ -20,7 +22,7 @@ pub struct Row {
 pub enum Change {
     Live,
     AtStart,
-    /// Never: a client could have files written elsewhere.
+    /// Where `enable-protected-configs` allows it: a client can have files written elsewhere.
     Guarded,
 }
 
@@ -55,7 +57,7 @@ pub(super) const fn row(
     serving: Serving,
     about: &'static str,
 ) -> Row {
-    Row { name, alias: "", kind, place, change, serving, about }
+    Row { name, alias: "", is_hidden: false, kind, place, change, serving, about }
 }
 
 pub(super) const fn directive(
@@ -69,6 +71,11 @@ pub(super) const fn directive(
 impl Row {
     pub(super) const fn alias(mut self, alias: &'static str) -> Self {
         self.alias = alias;
+        self
+    }
+
+    pub(super) const fn hidden(mut self) -> Self {
+        self.is_hidden = true;
         self
     }
 
@@ -109,6 +116,14 @@ impl Row {
         Ok(())
     }
 
+    /// Replaces the name of a directory by its whole path.
+    fn find_directory(&self, config: &mut Config, from: &str, world: &World) -> Result<(), String> {
+        if let Kind::Directory = self.kind {
+            config.dir = (world.directory)(from, &config.dir)?;
+        }
+        Ok(())
+    }
+
     /// Why a server with this value must not run.
     pub(super) fn refusal(&self, config: &Config) -> Option<String> {
         let default = self.text(&Config::default());
@@ -124,6 +139,14 @@ impl Directive {
     pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
         DIRECTIVES.iter().find(|it| it.name.as_bytes().eq_ignore_ascii_case(name))
     }
+}
+
+/// What CONFIG SET asks about who calls it, and where.
+pub struct World<'w> {
+    /// Whether the caller may change what is `Guarded`.
+    pub allows_guarded: bool,
+    /// The directory that a name means, seen from another one; or why there is none.
+    pub directory: &'w dyn Fn(&str, &str) -> Result<String, String>,
 }
 
 /// Why CONFIG SET changed nothing.
@@ -159,9 +182,9 @@ impl SetError {
 }
 
 impl Config {
-    /// All settings as CONFIG GET lists them: each under its name and again under its alias.
+    /// The settings that CONFIG GET lists: each under its name and again under its alias.
     pub fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-        ROWS.iter().flat_map(move |row| {
+        ROWS.iter().filter(|row| !row.is_hidden).flat_map(move |row| {
             let names = [row.name, row.alias].into_iter().filter(|name| !name.is_empty());
             names.map(move |name| (name, row.text(self)))
         })
@@ -174,7 +197,11 @@ impl Config {
 
     /// CONFIG SET: changes all of these settings or none, and returns those that now differ.
     /// Whether names are right is asked of all of them before the first value is read.
-    pub fn set_many(&mut self, settings: &[(&[u8], &[u8])]) -> Result<Vec<&'static Row>, SetError> {
+    pub fn set_many(
+        &mut self,
+        settings: &[(&[u8], &[u8])],
+        world: &World,
+    ) -> Result<Vec<&'static Row>, SetError> {
         let mut rows: Vec<&'static Row> = Vec::with_capacity(settings.len());
         for (name, _) in settings {
             let row = Row::find(name).ok_or_else(|| SetError::unknown(name))?;
@@ -184,9 +211,9 @@ impl Config {
             });
             let reason = match row.change {
                 Change::AtStart => Some("can't set immutable config"),
-                Change::Guarded => Some("can't set protected config"),
-                Change::Live if is_repeated => Some("duplicate parameter"),
-                Change::Live => None,
+                Change::Guarded if !world.allows_guarded => Some("can't set protected config"),
+                _ if is_repeated => Some("duplicate parameter"),
+                _ => None,
             };
             if let Some(reason) = reason {
                 return Err(SetError::failed(name, reason));
@@ -196,6 +223,7 @@ impl Config {
         let mut changed = self.clone();
         for (row, (name, value)) in rows.iter().zip(settings) {
             row.set(&mut changed, &[value])
+                .and_then(|()| row.find_directory(&mut changed, &self.dir, world))
                 .and_then(|()| row.refusal(&changed).map_or(Ok(()), Err))
                 .map_err(|reason| SetError::failed(name, reason))?;
         }
@@ -258,6 +286,15 @@ mod tests {
         }
     }
 
+    /// There is one directory, `/there`, and any caller may change where files lie.
+    const WORLD: World = World {
+        allows_guarded: true,
+        directory: &|from, name| match format!("{from}>{name}").as_str() {
+            ".>/there" => Ok("/there".into()),
+            other => Err(format!("no {other}")),
+        },
+    };
+
     /// Sets pairs of words, and prints what changed or why nothing did.
     fn check(settings: &str, expect: &str) {
         let words: Vec<&[u8]> = settings.split('|').map(str::as_bytes).collect();
@@ -265,7 +302,7 @@ mod tests {
             words.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let mut config = Config::default();
         let before: Vec<_> = config.rows().collect();
-        let found = match config.set_many(&settings) {
+        let found = match config.set_many(&settings, &WORLD) {
             Ok(rows) => {
                 let text =
                     |row: &&Row| format!("{} {}", row.name, row.text(&config).escape_ascii());
@@ -300,7 +337,15 @@ mod tests {
         };
         check("timeout|1|maxmemory|x", &failed("maxmemory", "argument must be a memory value"));
         check("timeout|x|databases|1", &failed("databases", "can't set immutable config"));
-        check("dir|/", &failed("dir", "can't set protected config"));
+        check("dir|/there\0x", "dir /there");
+        check("timeout|1|dir|x|maxmemory|x", &failed("dir", "no .>x"));
+        check("dbfilename|a", "dbfilename a");
+        let reason = "dbfilename can't be a path, just a filename";
+        check("dbfilename|a/b", &failed("dbfilename", reason));
+        let outsider = World { allows_guarded: false, ..WORLD };
+        let error = Config::default().set_many(&[(b"dir", b"/there")], &outsider).err();
+        let text = failed("dir", "can't set protected config").into_bytes();
+        assert_eq!(error.map(|error| error.text()), Some(text));
         check("timeout|1|TIMEOUT|2", &failed("TIMEOUT", "duplicate parameter"));
         check("appendonly|no", "");
         let reason = "only 'no' can be served: nothing is written to disk yet";
@@ -311,13 +356,16 @@ mod tests {
     fn passwords_are_set_whole_and_shown_to_config_get_alone() {
         let mut config = Config::default();
         let password = b"a \xff\0b";
-        let changed = config.set_many(&[(b"requirepass", password)]).expect("any bytes will do");
+        let changed =
+            config.set_many(&[(b"requirepass", password)], &WORLD).expect("any bytes will do");
         assert!(changed[0].is_secret());
         assert_eq!(config.get(b"RequirePass").as_deref(), Some(&password[..]));
         assert!(config.requirepass.as_ref().is_some_and(|secret| secret.admits(password)));
-        config.set_many(&[(b"requirepass", b"geheim"), (b"masterauth", b"geheim")]).expect("words");
+        config
+            .set_many(&[(b"requirepass", b"geheim"), (b"masterauth", b"geheim")], &WORLD)
+            .expect("words");
         assert!(!format!("{config:?}").contains("geheim"));
-        config.set_many(&[(b"requirepass", b"")]).expect("an empty password takes it away");
+        config.set_many(&[(b"requirepass", b"")], &WORLD).expect("an empty password takes it away");
         assert!(config.requirepass.is_none());
     }
 }

@@ -25,6 +25,9 @@ pub enum Kind {
     Mode(i128, i128),
     Choice(&'static [&'static str]),
     Text,
+    /// The name of a directory, which is looked for when it is set.
+    Directory,
+    FileName,
     /// Text that no log, no error and no MONITOR shows.
     Secret,
     /// As `Secret`, and CONFIG GET does not show it either.
@@ -140,6 +143,11 @@ impl Kind {
                 Some(classes) => Ok(Value::Events(classes)),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             },
+            Self::FileName if word.contains('/') => {
+                Err("dbfilename can't be a path, just a filename".into())
+            }
+            // What follows a NUL is no part of a name.
+            Self::Directory => Ok(Value::Text(word.split('\0').next().unwrap_or_default().into())),
             _ => Ok(Value::Text(word.into())),
         }
     }

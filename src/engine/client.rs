@@ -1,6 +1,7 @@
 //! What the engine knows of a client.
 
 use super::context::Empty;
+use super::effect::Errand;
 use super::pubsub::{Kind, Subscriptions};
 use super::rights::Rights;
 use super::table::Found;
@@ -101,7 +102,7 @@ pub enum Parked {
     /// For a key.
     Keys(Box<Park>),
     /// For the server's answer to an effect.
-    Effect,
+    Effect(Box<Errand>),
     /// Until a pause ends; its request has not been consumed.
     Pause,
 }

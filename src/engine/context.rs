@@ -206,16 +206,6 @@ impl Ctx<'_> {
         self.parked = Some(Parked::Keys(Box::new(park)));
     }
 
-    /// Parks the client until the server has answered the effect that was asked for. In a
-    /// transaction the answer is one of an array's, and good: the server carries out what it was
-    /// asked before it sends the array.
-    pub fn await_effect(&mut self, reply: &mut Reply) {
-        match self.may_block() {
-            true => self.parked = Some(Parked::Effect),
-            false => reply.ok(),
-        }
-    }
-
     /// Whether the user may run a command on these keys. ACL users come later: one user, who may.
     pub fn is_allowed(&self) -> bool {
         true

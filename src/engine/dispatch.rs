@@ -5,7 +5,7 @@ use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
 use super::row::{Category, Flag, Flags};
 use super::table::Found;
-use crate::config;
+use crate::config::{self, Protected};
 use crate::proto::{Args, Error, Protocol, Reply, Result};
 use crate::util::quote;
 use std::panic::AssertUnwindSafe;
@@ -120,12 +120,15 @@ impl Engine {
     }
 
     fn allows_protected(&self, command: &str, id: ClientId) -> bool {
-        use crate::config::Protected;
         let setting = match command {
             "debug" => self.config.enable_debug_command,
             _ => self.config.enable_module_command,
         };
-        match setting {
+        self.allows(setting, id)
+    }
+
+    pub(super) fn allows(&self, who: Protected, id: ClientId) -> bool {
+        match who {
             Protected::Yes => true,
             Protected::Local => self.clients[id].peer.is_loopback,
             Protected::No => false,
@@ -182,7 +185,8 @@ impl Engine {
                 self.park(id, parked);
                 self.release_pushes(id);
             }
-            Called::Running => self.clients[id].state = State::Running,
+            Called::Running if self.halted.is_none() => self.clients[id].state = State::Running,
+            Called::Running => {}
         }
     }
 
@@ -317,6 +321,7 @@ impl Engine {
             match &mut parked {
                 // Who waits is counted and logged when the wait has ended.
                 Some(Parked::Keys(park)) => park.micros = micros,
+                Some(Parked::Effect(_)) => {}
                 _ if !is_first_run => {}
                 _ => self.account(id, found, args.all(), micros),
             }

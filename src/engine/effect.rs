@@ -1,6 +1,12 @@
-//! What the engine asks of the world. The client that asked is parked until the server answers.
+//! What the engine asks of the world. The client that asked is parked until the server answers; in
+//! a transaction the rest of it waits as well, and the server does nothing else meanwhile.
 
-use super::client::ClientId;
+use super::Engine;
+use super::client::{ClientId, Parked, State};
+use super::context::Ctx;
+use super::time::Now;
+use crate::config::Config;
+use crate::proto::{Args, Error, OwnedArgs};
 
 /// An errand for the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +17,9 @@ pub enum Effect {
     Shutdown { client: Option<ClientId> },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.
     Close { client: ClientId },
+    /// Listens on these addresses and this port instead, or goes on as before and gives `refusal`
+    /// as its reason.
+    Listen { client: ClientId, bind: Vec<String>, port: u16, refusal: String },
     /// Settings changed, perhaps some that the server has taken from the configuration at start.
     Reconfigure,
 }
@@ -21,4 +30,85 @@ pub enum Outcome {
     Done,
     /// The error that the client gets.
     Failed(String),
+}
+
+/// What a parked client has asked for.
+#[derive(Debug)]
+pub struct Errand {
+    /// The stopwatch when the request began: it is counted and logged once it is answered.
+    started_us: u64,
+    request: OwnedArgs,
+    /// What is in force from then on, if all goes well.
+    config: Option<Config>,
+}
+
+impl Ctx<'_> {
+    /// Parks the client until the server has answered the effect that was asked for. What an EXEC
+    /// has still to run waits as well.
+    pub fn await_effect(&mut self, args: Args) {
+        self.await_with(args, None);
+    }
+
+    /// As `await_effect`; the settings are in force when it has gone well.
+    pub fn await_config(&mut self, args: Args, config: Config) {
+        self.await_with(args, Some(config));
+    }
+
+    fn await_with(&mut self, args: Args, config: Option<Config>) {
+        let request = OwnedArgs::new(args.all());
+        let errand = Errand { started_us: self.engine.lap_us, request, config };
+        self.parked = Some(Parked::Effect(errand.into()));
+    }
+}
+
+impl Engine {
+    /// The server's answer to an effect: the client that asked goes on. In an EXEC the time has
+    /// stood still, however long the effect took.
+    pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
+        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
+        if !matches!(parked, Some(Parked::Effect(_))) {
+            return;
+        }
+        let in_exec = self.halted.take().is_some();
+        if !in_exec {
+            self.set_now(now);
+        }
+        let Some(Parked::Effect(errand)) = self.unpark(id) else { return };
+        self.account_for_errand(id, &errand, &outcome, in_exec);
+        if let (Outcome::Done, Some(config)) = (&outcome, errand.config) {
+            self.adopt(config);
+        }
+        if in_exec {
+            self.clients[id].state = State::Running;
+        }
+        self.on_outbox(id, |engine, db, reply| {
+            match outcome {
+                Outcome::Done => reply.ok(),
+                Outcome::Failed(text) => reply.error_text(&text),
+            }
+            engine.end_exec_part(id, db, reply);
+        });
+        self.end_part(id, now);
+    }
+
+    fn account_for_errand(
+        &mut self,
+        id: ClientId,
+        errand: &Errand,
+        outcome: &Outcome,
+        in_exec: bool,
+    ) {
+        let words = errand.request.words();
+        let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
+        if let Outcome::Failed(text) = outcome {
+            self.stats.calls[found.index].failed += 1;
+            self.stats.count_error(&Error::new(text.clone()));
+        }
+        self.lap_us = self.facts.stopwatch_us();
+        let micros = self.lap_us - errand.started_us;
+        self.account(id, found, &words, micros);
+        if in_exec && let Ok(exec) = self.table.resolve(&Args::new(&[b"exec"])) {
+            self.stats.calls[exec.index].micros += micros;
+        }
+    }
 }

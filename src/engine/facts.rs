@@ -42,6 +42,9 @@ pub trait Facts {
     fn tcp_port(&self) -> u16;
     /// The port of HTTP, if that is served.
     fn http_port(&self) -> Option<u16>;
+    /// The directory that a name means, seen from another one; or in the system's words why there
+    /// is none.
+    fn directory(&self, from: &str, name: &str) -> Result<String, String>;
     /// How many files the process may have open at most, if it asks for it.
     fn files_max(&self) -> u64;
 }
@@ -98,6 +101,10 @@ impl Facts for FixedFacts {
     }
     fn http_port(&self) -> Option<u16> {
         None
+    }
+    fn directory(&self, from: &str, name: &str) -> Result<String, String> {
+        let path = std::path::Path::new(from).join(name);
+        Ok(path.to_string_lossy().into_owned())
     }
     fn files_max(&self) -> u64 {
         1 << 20

@@ -13,8 +13,7 @@ impl Engine {
     /// turn's budget is spent.
     pub fn feed(&mut self, id: ClientId, input: &[u8], now: Now) -> Fed {
         self.set_now(now);
-        if self.script.is_some() && !self.is_busy() {
-            // Nobody comes between the slices of a script until it is known to be busy.
+        if self.is_closed() {
             return Fed { used: 0, state: self.state(id), has_more: true };
         }
         let gone = Fed { used: 0, state: State::Closing, has_more: false };

@@ -40,9 +40,9 @@ use crate::proto::request::{Batch, Parser};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use crate::util::wheel::{TimerId, Wheel};
-use client::{ClientId, Clients, Parked, Peer, State, Transport};
+use client::{ClientId, Clients, Peer, State, Transport};
 use compaction::Compaction;
-use effect::{Effect, Outcome};
+use effect::Effect;
 use facts::Facts;
 use keyspace::Keyspace;
 use pause::Pauses;
@@ -114,6 +114,8 @@ pub struct Engine {
     pub started: Now,
     /// Bytes that were allocated before the first client came.
     pub startup_allocated: u64,
+    /// In whose EXEC an effect is waited for: nobody else comes before its end.
+    halted: Option<ClientId>,
     /// The stopwatch when the command before the running one ended.
     lap_us: u64,
     /// None but in a test of the tests.
@@ -162,6 +164,7 @@ impl Engine {
             run_id,
             started: now,
             startup_allocated,
+            halted: None,
             lap_us: 0,
             fault: None,
             parser: None,
@@ -202,7 +205,7 @@ impl Engine {
     pub fn disconnect(&mut self, id: ClientId, now: Now) {
         self.set_now(now);
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.state == State::Running {
+        if client.state == State::Running || self.halted == Some(id) {
             client.is_gone = true;
             return;
         }
@@ -211,6 +214,12 @@ impl Engine {
         self.unsubscribe_all(id);
         self.unwatch(id);
         self.clients.remove(id);
+    }
+
+    /// Nobody comes between the slices of a script until it is known to be busy, nor between the
+    /// commands of an EXEC.
+    fn is_closed(&self) -> bool {
+        self.script.is_some() && !self.is_busy() || self.halted.is_some()
     }
 
     fn start_lap(&mut self) -> u64 {
@@ -226,8 +235,7 @@ impl Engine {
     /// Runs what `request` does in a client's name, unless it is to be done later.
     fn run_with(&mut self, id: ClientId, now: Now, request: impl FnOnce(&mut Self)) -> Ran {
         self.set_now(now);
-        if self.script.is_some() && !self.is_busy() {
-            // As in `feed`.
+        if self.is_closed() {
             return Ran { state: self.state(id), is_postponed: true };
         }
         self.start_lap();
@@ -265,7 +273,7 @@ impl Engine {
     /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause.
     pub fn tick(&mut self, now: Now) {
         self.set_now(now);
-        if self.script.is_some() {
+        if self.script.is_some() || self.halted.is_some() {
             return;
         }
         self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
@@ -293,21 +301,6 @@ impl Engine {
             wall_ms: self.keyspace.next_expiry_ms(),
             mono_us: self.alarms.next_deadline().map(|tick| tick * MONO_TICK_US),
         }
-    }
-
-    /// The server's answer to an effect: the client that asked goes on.
-    pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
-        self.set_now(now);
-        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
-        if !matches!(parked, Some(Parked::Effect)) {
-            return;
-        }
-        self.unpark(id);
-        self.answer_with(id, |reply| match outcome {
-            Outcome::Done => reply.ok(),
-            Outcome::Failed(text) => reply.error_text(&text),
-        });
-        self.settle();
     }
 
     /// What a client is still to be sent.
@@ -422,7 +415,7 @@ impl Engine {
     /// What follows each command: broken transactions, keyspace events, parked clients.
     #[inline]
     fn settle(&mut self) {
-        if self.keyspace.ledger.has_news() {
+        if self.keyspace.ledger.has_news() && self.halted.is_none() {
             self.settle_news();
         }
     }

@@ -165,21 +165,25 @@ impl Engine {
             if let Err(error) = engine.finish_script(reply) {
                 reply.error(&error);
             }
-            if engine.continue_exec(id, db, reply) && engine.state(id) == State::Running {
-                engine.clients[id].state = State::Ready;
-            }
+            engine.end_exec_part(id, db, reply);
         });
-        self.set_now(now);
+        self.end_part(id, now)
+    }
+
+    /// What follows a part of a request that had to wait, if it was the last.
+    pub(super) fn end_part(&mut self, id: ClientId, now: Now) -> State {
         let state = self.state(id);
-        if state != State::Running {
-            self.stir(id, now);
-            self.release_pushes(id);
-            self.clients.mark_runnable(id);
-            self.settle();
-            if self.clients[id].is_gone {
-                self.disconnect(id, now);
-                return State::Closing;
-            }
+        if state == State::Running || self.halted.is_some() {
+            return state;
+        }
+        self.set_now(now);
+        self.stir(id, now);
+        self.release_pushes(id);
+        self.clients.mark_runnable(id);
+        self.settle();
+        if self.clients[id].is_gone {
+            self.disconnect(id, now);
+            return State::Closing;
         }
         state
     }

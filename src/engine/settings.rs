@@ -1,14 +1,53 @@
 //! CONFIG SET: settings that change while the server runs.
 
-use super::Engine;
+use super::client::ClientId;
 use super::effect::Effect;
-use crate::config::{RESERVED_FILES, SetError};
+use super::{Engine, context::Ctx};
+use crate::config::{Config, RESERVED_FILES, SetError, World};
+use crate::proto::{Args, Error, Reply, Result};
+
+impl Ctx<'_> {
+    /// Changes all of these settings or none, and lets the changes take effect. Where to listen is
+    /// for the server to try first.
+    pub fn configure(
+        &mut self,
+        settings: &[(&[u8], &[u8])],
+        args: Args,
+        reply: &mut Reply,
+    ) -> Result {
+        let changed = self.engine.changed_config(self.client, settings);
+        let (config, refusal) = changed.map_err(|error| Error::new(error.text()))?;
+        match refusal {
+            None => {
+                self.engine.adopt(config);
+                reply.ok();
+            }
+            Some(refusal) => {
+                let refusal = String::from_utf8_lossy(&refusal.text()).into_owned();
+                let (bind, port) = (config.bind.clone(), config.port);
+                let client = self.client;
+                self.engine.ask(Effect::Listen { client, bind, port, refusal });
+                self.await_config(args, config);
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Engine {
-    /// Changes all of these settings or none, and lets the changes take effect.
-    pub fn configure(&mut self, settings: &[(&[u8], &[u8])]) -> Result<(), SetError> {
+    /// What would be in force after a change; and if it moves where the server listens, what to
+    /// say if it cannot.
+    fn changed_config(
+        &self,
+        id: ClientId,
+        settings: &[(&[u8], &[u8])],
+    ) -> std::result::Result<(Config, Option<SetError>), SetError> {
         let mut config = self.config.clone();
-        let changed = config.set_many(settings)?;
+        let world = World {
+            allows_guarded: self.allows(self.config.enable_protected_configs, id),
+            directory: &|from, name| self.facts.directory(from, name),
+        };
+        let changed = config.set_many(settings, &world)?;
         if changed.iter().any(|row| row.name == "maxclients") {
             let clients_max = self.facts.files_max().saturating_sub(RESERVED_FILES as u64);
             if config.maxclients as u64 > clients_max {
@@ -19,17 +58,32 @@ impl Engine {
                 return Err(SetError::failed(b"maxclients", reason));
             }
         }
+        // As in Redis, what was named first is told to be why.
+        let refusal = changed.iter().find_map(|row| {
+            let reason = match row.name {
+                "bind" => "Failed to bind to specified addresses.",
+                "port" => "Unable to listen on this port. Check server logs.",
+                _ => return None,
+            };
+            Some(SetError::failed(row.name.as_bytes(), reason))
+        });
+        Ok((config, refusal))
+    }
+
+    /// Puts other settings in force.
+    pub(super) fn adopt(&mut self, config: Config) {
+        let clients_limit = |config: &Config| config.maxmemory_clients.bytes(config.maxmemory);
+        let clients_limit_before = clients_limit(&self.config);
         self.config = config;
         self.keyspace.ledger.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }
-        if changed.iter().any(|row| row.name.starts_with("maxmemory")) {
+        if clients_limit(&self.config) != clients_limit_before {
             self.weigh_all();
             self.evict_later();
         }
         self.ask(Effect::Reconfigure);
-        Ok(())
     }
 }

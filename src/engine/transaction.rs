@@ -4,7 +4,7 @@
 //! goes on when the script has ended.
 
 use super::Engine;
-use super::client::{ClientId, State, Transport};
+use super::client::{ClientId, Parked, State, Transport};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::row::Flags;
@@ -119,7 +119,15 @@ impl Engine {
         self.answer_with(id, |reply| reply.status("QUEUED"));
     }
 
-    /// Runs what is left of an EXEC. False if a script in it was suspended.
+    /// Goes on with the EXEC, if there is one, in which a script or an effect has ended.
+    pub(super) fn end_exec_part(&mut self, id: ClientId, db: &mut usize, reply: &mut Reply) {
+        if self.continue_exec(id, db, reply) && self.state(id) == State::Running {
+            self.clients[id].state = State::Ready;
+        }
+    }
+
+    /// Runs what is left of an EXEC. False if a script in it was suspended, or an effect is waited
+    /// for.
     pub(super) fn continue_exec(
         &mut self,
         id: ClientId,
@@ -140,7 +148,12 @@ impl Engine {
                 Called::Done(Ok(())) => {}
                 Called::Done(Err(error)) => reply.error(&error),
                 Called::Running => return false,
-                Called::Parked(_) => unreachable!("nothing waits in EXEC: see `may_block`"),
+                Called::Parked(parked @ Parked::Effect(_)) => {
+                    self.park(id, parked);
+                    self.halted = Some(id);
+                    return false;
+                }
+                Called::Parked(_) => unreachable!("nothing else waits in EXEC: see `may_block`"),
             }
         }
         true

@@ -5,14 +5,17 @@ use super::listen::Ports;
 use crate::engine::client::ClientId;
 use crate::engine::facts::{CpuTimes, Facts, Memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
 
 pub struct ProcessFacts {
-    ports: Ports,
+    ports: Rc<Cell<Ports>>,
     connections: Connections,
 }
 
 impl ProcessFacts {
-    pub fn new(ports: Ports, connections: Connections) -> Self {
+    pub fn new(ports: Rc<Cell<Ports>>, connections: Connections) -> Self {
         Self { ports, connections }
     }
 }
@@ -78,11 +81,19 @@ impl Facts for ProcessFacts {
     }
 
     fn tcp_port(&self) -> u16 {
-        self.ports.tcp
+        self.ports.get().tcp
     }
 
     fn http_port(&self) -> Option<u16> {
-        self.ports.http
+        self.ports.get().http
+    }
+
+    fn directory(&self, from: &str, name: &str) -> Result<String, String> {
+        super::files::directory(Path::new(from), name).map_err(|problem| {
+            // In the words of the C library, which come without the number.
+            let text = problem.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        })
     }
 
     fn files_max(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Listeners: TCP on each bound address, and the Unix socket.
+//! Listeners: TCP on each bound address, and the Unix socket. CONFIG SET moves the former.
 
 use super::Server;
 use super::connection::{self, Stream};
@@ -7,21 +7,45 @@ use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
 use crate::engine::client::{Peer, Transport};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
+/// All that is listened to.
 pub struct Listeners {
-    tcp: Vec<TcpListener>,
-    http: Vec<TcpListener>,
-    unix: Option<(UnixListener, SocketFile)>,
+    tcp: Vec<Door>,
+    http: Vec<Door>,
+    unix: Option<UnixDoor>,
+    ports: Rc<Cell<Ports>>,
+    /// The port that the system chose because `port` was 0 at the start. It stays when `bind` is
+    /// changed.
+    chosen: u16,
+}
+
+/// One address and port. Dropped, it is closed at once.
+struct Door {
+    address: String,
+    port: u16,
+    listener: Rc<RefCell<Option<TcpListener>>>,
+    /// None until it accepts.
+    task: Option<JoinHandle<()>>,
+}
+
+struct UnixDoor {
+    /// None once it accepts.
+    listener: Option<UnixListener>,
+    file: SocketFile,
+    task: Option<JoinHandle<()>>,
 }
 
 /// The file that stands for a Unix socket, which others may have replaced since it was made.
@@ -54,66 +78,156 @@ pub struct Ports {
 
 /// Opens what the configuration asks for, or says why it cannot, and what to do.
 pub fn open(config: &Config) -> Result<Listeners, String> {
-    let mut listeners = Listeners { tcp: Vec::new(), http: Vec::new(), unix: None };
+    let (mut tcp, mut http, mut unix) = (Vec::new(), Vec::new(), None);
+    let backlog = config.tcp_backlog;
     if let Some(port) = config.http_port {
-        listeners.http = open_all(config, port, "http-port")?;
+        http = open_all(&config.bind, port, backlog, "http-port", &mut Vec::new())?;
     }
     if let Some(name) = &config.unixsocket {
         let opened = open_unix(config.place(name), config.unixsocketperm);
-        listeners.unix = Some(opened.map_err(|problem| match problem.kind() {
+        let (listener, file) = opened.map_err(|problem| match problem.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "Could not create the Unix socket {name}: bind: Address already in use\nAnother \
                  server or a file has that name. Choose another with --unixsocket."
             ),
             _ => format!("Could not create the Unix socket {name}: {problem}"),
-        })?);
+        })?;
+        unix = Some(UnixDoor { listener: Some(listener), file, task: None });
     }
     // Beside a Unix socket port 0 means no TCP, as in Redis.
     if config.port != 0 || config.unixsocket.is_none() {
-        listeners.tcp = open_all(config, config.port, "port")?;
+        tcp = open_all(&config.bind, config.port, backlog, "port", &mut Vec::new())?;
     }
-    if listeners.tcp.is_empty() && listeners.unix.is_none() {
+    if tcp.is_empty() && unix.is_none() {
         return Err("Nothing to listen on: set bind and port, or unixsocket.".into());
     }
-    Ok(listeners)
+    let port_of = |doors: &[Door]| doors.first().map(|door| door.port);
+    let ports = Ports { tcp: port_of(&tcp).unwrap_or(0), http: port_of(&http) };
+    let chosen = if config.port == 0 { ports.tcp } else { 0 };
+    Ok(Listeners { tcp, http, unix, ports: Rc::new(Cell::new(ports)), chosen })
 }
 
-/// Listens to one port on every bound address; `setting` is what chose it.
-fn open_all(config: &Config, mut port: u16, setting: &str) -> Result<Vec<TcpListener>, String> {
-    let mut listeners = Vec::new();
-    for bind in &config.bind {
-        let (address, is_optional) = match bind.strip_prefix('-') {
+/// Listens to one port on every bound address; `setting` is what chose it. What is in `spare` need
+/// not be opened; if something cannot be, all that is open comes to lie there.
+fn open_all(
+    bind: &[String],
+    mut port: u16,
+    backlog: u32,
+    setting: &str,
+    spare: &mut Vec<Door>,
+) -> Result<Vec<Door>, String> {
+    let mut doors: Vec<Door> = Vec::new();
+    for name in bind {
+        let (address, is_optional) = match name.strip_prefix('-') {
             Some(address) => (address, true),
-            None => (bind.as_str(), false),
+            None => (name.as_str(), false),
         };
-        match open_tcp(address, port, config.tcp_backlog) {
-            Ok(listener) => {
+        let problem = match Door::take_or_open(address, port, backlog, spare) {
+            Ok(door) => {
                 // A port that the system chose holds for the addresses that follow.
-                port = port_of(&listener).unwrap_or(port);
-                listeners.push(listener);
+                port = door.port;
+                doors.push(door);
+                continue;
             }
-            Err(problem) if is_optional && problem.kind() == io::ErrorKind::AddrNotAvailable => {}
-            Err(problem) if is_optional && is_unsupported(&problem) => {}
-            Err(problem) if problem.kind() == io::ErrorKind::AddrInUse => {
-                return Err(format!(
-                    "Could not create server TCP listening socket {address}:{port}: bind: Address \
-                     already in use\nAnother server has that port. Choose another with --{setting} \
-                     {other}, or any free one with --{setting} 0.",
-                    other = port.wrapping_add(1).max(1024)
-                ));
+            Err(problem) => problem,
+        };
+        let text = match problem.kind() {
+            io::ErrorKind::AddrNotAvailable if is_optional => continue,
+            _ if is_optional && is_unsupported(&problem) => continue,
+            io::ErrorKind::AddrInUse => format!(
+                "Could not create server TCP listening socket {address}:{port}: bind: Address \
+                 already in use\nAnother server has that port. Choose another with --{setting} \
+                 {other}, or any free one with --{setting} 0.",
+                other = port.wrapping_add(1).max(1024)
+            ),
+            _ => {
+                format!("Could not create server TCP listening socket {address}:{port}: {problem}")
             }
-            Err(problem) => {
-                return Err(format!(
-                    "Could not create server TCP listening socket {address}:{port}: {problem}"
-                ));
+        };
+        spare.append(&mut doors);
+        return Err(text);
+    }
+    Ok(doors)
+}
+
+impl Door {
+    fn is_at(&self, address: &str, port: u16) -> bool {
+        self.address == address && self.port == port
+    }
+
+    fn take_or_open(
+        address: &str,
+        port: u16,
+        backlog: u32,
+        spare: &mut Vec<Door>,
+    ) -> io::Result<Self> {
+        if let Some(at) = spare.iter().position(|door| door.is_at(address, port)) {
+            return Ok(spare.swap_remove(at));
+        }
+        let listener = open_tcp(address, port, backlog)?;
+        let port = listener.local_addr()?.port();
+        let listener = Rc::new(RefCell::new(Some(listener)));
+        Ok(Self { address: address.into(), port, listener, task: None })
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.borrow().as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Accepts from now on.
+    fn accept(&mut self, server: &Rc<Server>, transport: Transport) {
+        if self.task.is_some() {
+            return;
+        }
+        let (server, listener) = (server.clone(), self.listener.clone());
+        self.task = Some(tokio::task::spawn_local(async move {
+            loop {
+                let accepted = poll_fn(|cx| match &*listener.borrow() {
+                    Some(listener) => listener.poll_accept(cx).map(Some),
+                    None => Poll::Ready(None),
+                });
+                match accepted.await {
+                    Some(Ok((stream, addr))) => accept_tcp(&server, stream, addr, transport),
+                    Some(Err(problem)) => rest_after(problem).await,
+                    None => break,
+                }
             }
+        }));
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // The task that is aborted may live on for a while, and would hold the port.
+        self.listener.take();
+        if let Some(task) = self.task.take() {
+            task.abort();
         }
     }
-    Ok(listeners)
 }
 
-fn port_of(listener: &TcpListener) -> Option<u16> {
-    listener.local_addr().ok().map(|local| local.port())
+/// Has doors where they are wanted, and no others. Those that are wanted and open stay as they are.
+fn change(doors: &mut Vec<Door>, bind: &[String], port: u16, backlog: u32) -> Result<(), String> {
+    let is_wanted = |door: &Door| {
+        bind.iter().any(|name| door.is_at(name.strip_prefix('-').unwrap_or(name), port))
+    };
+    // Those that go are closed first: all addresses of a machine take in each of them.
+    doors.retain(is_wanted);
+    let mut spare = std::mem::take(doors);
+    let opened = open_all(bind, port, backlog, "port", &mut spare);
+    opened.map(|opened| *doors = opened).inspect_err(|_| doors.append(&mut spare))
+}
+
+/// Has doors where they were before.
+fn restore(doors: &mut Vec<Door>, places: &[(String, u16)], backlog: u32) {
+    doors.retain(|door| places.iter().any(|(address, port)| door.is_at(address, *port)));
+    let mut spare = std::mem::take(doors);
+    for (address, port) in places {
+        match Door::take_or_open(address, *port, backlog, &mut spare) {
+            Ok(door) => doors.push(door),
+            Err(problem) => tracing::warn!("{address}:{port} is lost: {problem}"),
+        }
+    }
 }
 
 fn is_unsupported(problem: &io::Error) -> bool {
@@ -171,11 +285,44 @@ fn is_left_behind(path: &Path) -> bool {
 }
 
 impl Listeners {
-    pub fn ports(&self) -> Ports {
-        Ports {
-            tcp: self.tcp.first().and_then(port_of).unwrap_or(0),
-            http: self.http.first().and_then(port_of),
+    /// The ports, whatever becomes of them.
+    pub fn ports(&self) -> Rc<Cell<Ports>> {
+        self.ports.clone()
+    }
+
+    /// Listens on these addresses and this port, over HTTP on its own, or says why it cannot and
+    /// goes on as before. Whoever is connected stays.
+    pub fn change(
+        &mut self,
+        server: &Rc<Server>,
+        bind: &[String],
+        port: u16,
+    ) -> Result<(), String> {
+        let (old_port, backlog) = {
+            let config = &server.engine.borrow().config;
+            (config.port, config.tcp_backlog)
+        };
+        let mut ports = self.ports.get();
+        // 0 was a choice at the start, and switches TCP off now, as in Redis.
+        ports.tcp = if old_port == 0 && port == 0 { self.chosen } else { port };
+        let places = |doors: &[Door]| {
+            doors.iter().map(|door| (door.address.clone(), door.port)).collect::<Vec<_>>()
+        };
+        let (tcp, http) = (places(&self.tcp), places(&self.http));
+        let addresses = if ports.tcp == 0 { &[][..] } else { bind };
+        let changed = change(&mut self.tcp, addresses, ports.tcp, backlog).and_then(|()| {
+            let port = ports.http;
+            port.map_or(Ok(()), |port| change(&mut self.http, bind, port, backlog))
+        });
+        match &changed {
+            Ok(()) => self.ports.set(ports),
+            Err(_) => {
+                restore(&mut self.tcp, &tcp, backlog);
+                restore(&mut self.http, &http, backlog);
+            }
         }
+        self.accept(server);
+        changed
     }
 
     /// Says what this is, where it listens, and how to use it. Tools wait for the last line.
@@ -184,24 +331,23 @@ impl Listeners {
         tracing::info!(
             "toril {TORIL_VERSION}, an in-memory queue server for clients of Redis {REDIS_VERSION}"
         );
-        let addresses: Vec<SocketAddr> =
-            self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let addresses: Vec<SocketAddr> = self.tcp.iter().filter_map(Door::local_addr).collect();
         for address in &addresses {
             tracing::info!("Listening on {address}");
         }
-        if let Some((_, file)) = &self.unix {
-            tracing::info!("Listening on the Unix socket {}", file.path.display());
+        if let Some(door) = &self.unix {
+            tracing::info!("Listening on the Unix socket {}", door.file.path.display());
         }
         let password = if config.requirepass.is_some() { ", password: '...'" } else { "" };
         let connection = match (addresses.first(), &self.unix) {
             (Some(address), _) => {
                 format!("host: '{}', port: {}{password}", reachable(address).ip(), address.port())
             }
-            (None, Some((_, file))) => format!("path: '{}'{password}", file.path.display()),
+            (None, Some(door)) => format!("path: '{}'{password}", door.file.path.display()),
             (None, None) => unreachable!("there is something to listen on"),
         };
         tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
-        if let Some(address) = self.http.first().and_then(|it| it.local_addr().ok()) {
+        if let Some(address) = self.http.first().and_then(Door::local_addr) {
             let token = match (&config.http_token, &config.requirepass) {
                 (Some(_), _) => Cow::from("<your http-token>"),
                 (None, Some(_)) => Cow::from("<your requirepass>"),
@@ -216,47 +362,42 @@ impl Listeners {
         tracing::info!("Ready to accept connections");
     }
 
-    /// Accepts from now on; the tasks run until they are aborted.
-    pub fn accept(self, server: &Rc<Server>) -> Accepting {
-        let mut tasks = Vec::new();
-        let resp = self.tcp.into_iter().map(|listener| (listener, Transport::Tcp));
-        let http = self.http.into_iter().map(|listener| (listener, Transport::Http));
-        for (listener, transport) in resp.chain(http) {
-            let server = server.clone();
-            tasks.push(tokio::task::spawn_local(async move {
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, addr)) => accept_tcp(&server, stream, addr, transport),
-                        Err(problem) => rest_after(problem).await,
+    /// Accepts from now on.
+    pub fn accept(&mut self, server: &Rc<Server>) {
+        self.tcp.iter_mut().for_each(|door| door.accept(server, Transport::Tcp));
+        self.http.iter_mut().for_each(|door| door.accept(server, Transport::Http));
+        let Some(door) = &mut self.unix else { return };
+        let Some(listener) = door.listener.take() else { return };
+        let server = server.clone();
+        let name = server.engine.borrow().config.unixsocket.clone().unwrap_or_default();
+        door.task = Some(tokio::task::spawn_local(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let peer = Peer {
+                            transport: Transport::Unix,
+                            addr: format!("{name}:0"),
+                            laddr: format!("{name}:0"),
+                            fd: stream.as_raw_fd(),
+                            is_loopback: true,
+                        };
+                        let run = connection::run(server.clone(), Stream::Unix(stream), peer);
+                        tokio::task::spawn_local(run);
                     }
+                    Err(problem) => rest_after(problem).await,
                 }
-            }));
+            }
+        }));
+    }
+
+    /// Accepts no more, and removes the Unix socket's file.
+    pub fn stop(&mut self) {
+        self.tcp.clear();
+        self.http.clear();
+        if let Some(door) = self.unix.take() {
+            door.task.inspect(JoinHandle::abort);
+            door.file.remove();
         }
-        let mut socket_file = None;
-        if let Some((listener, file)) = self.unix {
-            let server = server.clone();
-            let name = server.engine.borrow().config.unixsocket.clone().unwrap_or_default();
-            socket_file = Some(file);
-            tasks.push(tokio::task::spawn_local(async move {
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => {
-                            let peer = Peer {
-                                transport: Transport::Unix,
-                                addr: format!("{name}:0"),
-                                laddr: format!("{name}:0"),
-                                fd: stream.as_raw_fd(),
-                                is_loopback: true,
-                            };
-                            let run = connection::run(server.clone(), Stream::Unix(stream), peer);
-                            tokio::task::spawn_local(run);
-                        }
-                        Err(problem) => rest_after(problem).await,
-                    }
-                }
-            }));
-        }
-        Accepting { tasks, socket_file }
     }
 }
 
@@ -268,24 +409,6 @@ fn reachable(address: &SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     SocketAddr::new(ip, address.port())
-}
-
-/// The tasks that accept connections.
-pub struct Accepting {
-    tasks: Vec<JoinHandle<()>>,
-    socket_file: Option<SocketFile>,
-}
-
-impl Accepting {
-    /// Accepts no more, and removes the Unix socket's file.
-    pub fn stop(self) {
-        for task in self.tasks {
-            task.abort();
-        }
-        if let Some(file) = self.socket_file {
-            file.remove();
-        }
-    }
 }
 
 fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, transport: Transport) {

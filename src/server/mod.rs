@@ -39,6 +39,7 @@ use std::sync::Arc;
 /// What all tasks share.
 pub struct Server {
     engine: RefCell<Engine>,
+    listeners: RefCell<listen::Listeners>,
     clock: Clock,
     /// Where input is read to; taken while it is used.
     scratch: Cell<Vec<u8>>,
@@ -119,6 +120,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     listeners.announce(&engine.config, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
+        listeners: RefCell::new(listeners),
         engine: RefCell::new(engine),
         clock,
         scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
@@ -136,11 +138,11 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     if is_daemon {
         daemon::let_go();
     }
-    let accepting = listeners.accept(&server);
+    server.listeners.borrow_mut().accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
     tokio::task::spawn_local(idle::run(server.clone()));
     server.stop.wanted().await;
-    accepting.stop();
+    server.listeners.borrow_mut().stop();
     drop(pid_file);
     tracing::warn!("toril is now ready to exit, bye bye...");
     Ok(())
@@ -247,7 +249,20 @@ impl Server {
             Effect::Sleep { client, micros } => {
                 // The whole server stands still: that is what DEBUG SLEEP is for.
                 std::thread::sleep(std::time::Duration::from_micros(micros));
-                self.engine.borrow_mut().answer(client, Outcome::Done, self.now());
+                self.answer(client, Outcome::Done);
+            }
+            Effect::Listen { client, bind, port, refusal } => {
+                let changed = self.listeners.borrow_mut().change(self, &bind, port);
+                self.answer(
+                    client,
+                    changed.map_or_else(
+                        |problem| {
+                            tracing::warn!("{}", problem.lines().next().unwrap_or_default());
+                            Outcome::Failed(refusal)
+                        },
+                        |()| Outcome::Done,
+                    ),
+                );
             }
             Effect::Shutdown { .. } => {
                 tracing::warn!("User requested shutdown...");
@@ -265,6 +280,14 @@ impl Server {
                 // What the system allows was asked before the setting was changed.
                 files::raise(&mut engine.config);
             }
+        }
+    }
+
+    /// Lets the client of an effect go on; in an EXEC that may be a script, which takes its time.
+    fn answer(self: &Rc<Self>, client: ClientId, outcome: Outcome) {
+        self.engine.borrow_mut().answer(client, outcome, self.now());
+        if self.engine.borrow().state(client) == State::Running {
+            tokio::task::spawn_local(self.clone().run_script(client));
         }
     }
 }

@@ -119,6 +119,9 @@ impl InsideServer {
                     self.engine.disconnect(client, self.now);
                 }
             }
+            Effect::Listen { client, .. } => {
+                self.engine.answer(client, Outcome::Done, self.now);
+            }
             Effect::Reconfigure => {}
         }
     }
