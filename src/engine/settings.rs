@@ -72,15 +72,18 @@ impl Engine {
 
     /// Puts other settings in force.
     pub(super) fn adopt(&mut self, config: Config) {
-        let clients_limit = |config: &Config| config.maxmemory_clients.bytes(config.maxmemory);
-        let clients_limit_before = clients_limit(&self.config);
+        let memory = |config: &Config| {
+            let clients = config.maxmemory_clients.bytes(config.maxmemory);
+            (config.maxmemory, config.maxmemory_policy, clients)
+        };
+        let memory_before = memory(&self.config);
         self.config = config;
         self.keyspace.ledger.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }
-        if clients_limit(&self.config) != clients_limit_before {
+        if memory(&self.config) != memory_before {
             self.weigh_all();
             self.evict_later();
         }
