@@ -359,8 +359,17 @@ impl Engine {
 
     /// All that a client is still to be sent, for a transport that sends it whole.
     pub fn take_output(&mut self, id: ClientId) -> Vec<u8> {
+        self.take_from(id, Outbox::take)
+    }
+
+    /// The first part of it, for one that sends what comes as long as it comes.
+    pub fn take_chunk(&mut self, id: ClientId) -> Vec<u8> {
+        self.take_from(id, Outbox::take_chunk)
+    }
+
+    fn take_from(&mut self, id: ClientId, take: fn(&mut Outbox) -> Vec<u8>) -> Vec<u8> {
         let Some(client) = self.clients.get_mut(id) else { return Vec::new() };
-        let output = client.outbox.take();
+        let output = take(&mut client.outbox);
         client.bytes_out += output.len() as u64;
         self.stats.writes += 1;
         self.stats.bytes_out += output.len() as u64;

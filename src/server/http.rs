@@ -730,7 +730,7 @@ impl Body for Answer {
             Content::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Content::Whole(bytes) => std::mem::take(bytes),
             Content::Events { call, keep_alive } => {
-                let output = call.server.take_output(call.id);
+                let output = call.server.engine.borrow_mut().take_chunk(call.id);
                 if output.is_empty() {
                     if call.has_left(cx) {
                         return Poll::Ready(None);
