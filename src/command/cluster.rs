@@ -4,6 +4,7 @@ use super::prelude::*;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Cluster, &[
+    row("asking",    "3.0.0", Exactly(1), Keys::none(), &[Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
     container("cluster", "3.0.0", &[
         row("addslots",         "3.0.0", AtLeast(3), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "slot [slot ...]", "Refused: there is no cluster."),
         row("addslotsrange",    "7.0.0", AtLeast(4), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "start-slot end-slot [start-slot end-slot ...]", "Refused: there is no cluster."),
@@ -28,18 +29,13 @@ pub const FAMILY: Family = Family::new(Category::Cluster, &[
         row("reset",            "3.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Stale], disabled, "[HARD | SOFT]", "Refused: there is no cluster."),
         row("saveconfig",       "3.0.0", Exactly(2), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "", "Refused: there is no cluster."),
         row("set-config-epoch", "3.0.0", Exactly(3), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "config-epoch", "Refused: there is no cluster."),
-        row("setslot",          "3.0.0", AtLeast(4), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "slot <IMPORTING importing | MIGRATING migrating | NODE node | STABLE>", "Refused: there is no cluster."),
+        row("setslot",          "3.0.0", AtLeast(4), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>", "Refused: there is no cluster."),
         row("shards",           "7.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
         row("slaves",           "3.0.0", Exactly(3), Keys::none(), &[Admin, Stale], disabled, "node-id", "Refused: there is no cluster.").tips(&[VARIES]),
         row("slots",            "3.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
     ], "Tells about the cluster that this server is not."),
-]);
-
-#[rustfmt::skip]
-pub const MODES: Family = Family::new(Category::Connection, &[
-    row("asking",    "3.0.0", Exactly(1), Keys::none(), &[Fast], disabled, "", "Refused: there is no cluster."),
-    row("readonly",  "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster."),
-    row("readwrite", "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster."),
+    row("readonly",  "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
+    row("readwrite", "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
 ]);
 
 fn disabled(_cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {

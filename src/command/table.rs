@@ -35,7 +35,6 @@ pub const FAMILIES: &[&Family] = &[
     &string::FAMILY,
     &transaction::FAMILY,
     &zset::FAMILY,
-    &cluster::MODES,
 ];
 
 /// The table that an engine is given.

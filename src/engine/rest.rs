@@ -77,6 +77,8 @@ fn needs_connection(found: Found, args: &Args) -> bool {
     let (name, flags) = (found.row.name, found.row.flags);
     match found.category {
         Category::Connection => !matches!(name, "ping" | "echo"),
+        // READONLY and its like, but not CLUSTER.
+        Category::Cluster => !found.row.is_container(),
         Category::Transaction => true,
         Category::Pubsub => flags.has(Flag::NoScript),
         // The names of streams follow the options, and may be any.
