@@ -152,6 +152,77 @@ fn complexities_are_those_of_redis() {
     }
 }
 
+/// Adds the fields of each command of a COMMAND DOCS reply, and of those inside of them.
+fn add_docs(reply: &Reply, docs: &mut BTreeMap<String, BTreeMap<String, Reply>>) {
+    for command in items(reply).chunks(2) {
+        let fields = items(&command[1]).chunks(2);
+        let fields: BTreeMap<String, Reply> =
+            fields.map(|pair| (text(&pair[0]), pair[1].clone())).collect();
+        if let Some(inner) = fields.get("subcommands") {
+            add_docs(inner, docs);
+        }
+        docs.insert(text(&command[0]), fields);
+    }
+}
+
+/// A reply in one line, by which two can be compared.
+fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Array(items) => {
+            let items: Vec<String> = items.iter().map(shown).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Reply::Simple(bytes) => format!("+{}", String::from_utf8_lossy(bytes)),
+        Reply::Integer(number) => format!(":{number}"),
+        other => panic!("nothing that COMMAND DOCS tells: {other:?}"),
+    }
+}
+
+/// The versions of a history: toril tells what came with them in words of its own.
+fn versions(history: &Reply) -> Vec<String> {
+    items(history).iter().map(|change| text(&items(change)[0])).collect()
+}
+
+/// The command that a text names; what it quotes behind that are options.
+fn first_quoted(reply: &Reply) -> Option<String> {
+    text(reply).split('`').nth(1).map(str::to_owned)
+}
+
+#[test]
+fn arguments_and_history_are_those_of_redis() {
+    let Some(program) = tcp::oracle("redis-7.4") else {
+        println!("redis-7.4 is missing: tests/oracles.sh installs it");
+        return;
+    };
+    let docs_of = |program: &Path, target| {
+        let mut server = TcpServer::start(program, target, Dialect::Resp2);
+        let mut docs = BTreeMap::new();
+        add_docs(&server.ask(&["COMMAND", "DOCS"]), &mut docs);
+        docs
+    };
+    let redis = docs_of(&program, Target::Redis74);
+    let toril = docs_of(Path::new(env!("CARGO_BIN_EXE_toril")), Target::Toril);
+    let mut complaints = Vec::new();
+    for (command, got) in &toril {
+        let Some(wanted) = redis.get(command) else { continue };
+        let mut compare = |field: &str, told: &dyn Fn(&Reply) -> String| {
+            let [wanted, got] = [wanted, got].map(|fields| fields.get(field).map(told));
+            if wanted != got {
+                complaints.push(format!("{command} {field}\n  redis {wanted:?}\n  toril {got:?}"));
+            }
+        };
+        compare("arguments", &shown);
+        compare("deprecated_since", &text);
+        compare("doc_flags", &text);
+        compare("group", &text);
+        compare("history", &|reply| versions(reply).join(" "));
+        compare("replaced_by", &|reply| format!("{:?}", first_quoted(reply)));
+        compare("since", &text);
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
 /// What may be absent, or differ: a name, whether it differs, and whether the entry is of any use.
 struct Exception {
     name: String,

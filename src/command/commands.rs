@@ -1,7 +1,7 @@
 //! COMMAND: the table of commands, printed.
 
-use super::complexity;
 use super::prelude::*;
+use super::{arguments, complexity, history};
 use crate::engine::keys::Spec;
 use crate::engine::row::{ACL_CATEGORIES, Flag};
 use crate::engine::table::Found;
@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family::new(Category::Introspection, &[
         row("getkeysandflags", "7.0.0",  AtLeast(3), Keys::none(), &[Loading, Stale], getkeysandflags, "command [arg [arg ...]]", "Lists the keys of a request and what becomes of them."),
         help("5.0.0"),
         row("info",            "2.8.13", AtLeast(2), Keys::none(), &[Loading, Stale], info, "[command-name [command-name ...]]", "Tells everything about some commands.").tips(&[ORDER_VARIES]),
-        row("list",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], list, "[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]", "Lists the names of commands.").tips(&[ORDER_VARIES]),
+        row("list",            "7.0.0",  AtLeast(2), Keys::none(), &[Loading, Stale], list, "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]", "Lists the names of commands.").tips(&[ORDER_VARIES]),
     ]),
 ]);
 
@@ -165,24 +165,60 @@ fn docs(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn document(cx: &Ctx, found: Found, reply: &mut Reply) {
-    let (row, group) = (found.row, found.category.group());
-    let has_subcommands = !row.subcommands.is_empty();
+    let row = found.row;
+    let changes = history::of(&found);
+    let arguments = arguments::of(&found);
+    let doc_flag = history::doc_flag(&found);
+    let (since, instead) = history::deprecation(&found).unzip();
+    let texts = [
+        ("summary", Some(row.summary)),
+        ("since", Some(row.since)),
+        ("group", Some(found.category.group())),
+        ("complexity", complexity::of(&found)),
+    ];
+    let replacement = [("deprecated_since", since), ("replaced_by", instead)];
+    let told = texts.iter().chain(&replacement).filter(|(_, text)| text.is_some()).count();
+    let others = [
+        doc_flag.is_some(),
+        !changes.is_empty(),
+        !arguments.is_empty(),
+        !row.subcommands.is_empty(),
+    ];
     reply.bulk(found.full_name().as_bytes());
-    let complexity = complexity::of(&found);
-    reply.map(3 + usize::from(complexity.is_some()) + usize::from(has_subcommands));
-    for (name, text) in [("summary", row.summary), ("since", row.since), ("group", group)] {
-        reply.bulk(name.as_bytes());
-        reply.bulk(text.as_bytes());
+    reply.map(told + others.into_iter().filter(|is_told| *is_told).count());
+
+    tell(&texts, reply);
+    if let Some(flag) = doc_flag {
+        reply.bulk(b"doc_flags");
+        statuses(vec![flag], reply);
     }
-    if let Some(complexity) = complexity {
-        reply.bulk(b"complexity");
-        reply.bulk(complexity.as_bytes());
+    tell(&replacement, reply);
+    if !changes.is_empty() {
+        reply.bulk(b"history");
+        reply.set(changes.len());
+        for (version, text) in changes {
+            reply.bulks(&[version, text]);
+        }
     }
-    if has_subcommands {
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        arguments::describe(&arguments, reply);
+    }
+    if !row.subcommands.is_empty() {
         reply.bulk(b"subcommands");
         reply.map(row.subcommands.len());
         for sub in cx.engine.table.subcommands(found) {
             document(cx, sub, reply);
+        }
+    }
+}
+
+/// The fields that have a text.
+fn tell(texts: &[(&str, Option<&str>)], reply: &mut Reply) {
+    for (name, text) in texts {
+        if let Some(text) = text {
+            reply.bulk(name.as_bytes());
+            reply.bulk(text.as_bytes());
         }
     }
 }

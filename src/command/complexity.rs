@@ -4,10 +4,13 @@
 
 use crate::engine::table::Found;
 
+const SUBCOMMAND: &str = "Depends on the subcommand";
+
 /// All but those that take the same time whatever there is.
 const GROWING: &[(&str, &[&str])] = &[
     ("Depends on the memory in use", &["memory|malloc-stats", "memory|purge"]),
     ("Depends on the script", &["eval", "eval_ro", "evalsha", "evalsha_ro"]),
+    (SUBCOMMAND, &["debug"]),
     ("Depends on what was queued", &["exec"]),
     ("O(1), with a count O(N)", &["spop", "srandmember"]),
     ("O(K) + O(M*log(N))", &["bzmpop", "zmpop"]),
@@ -148,7 +151,7 @@ pub fn of(found: &Found) -> Option<&'static str> {
         return None;
     }
     if found.row.is_container() {
-        return Some("Depends on the subcommand");
+        return Some(SUBCOMMAND);
     }
     let told = GROWING.iter().find(|(_, names)| names.contains(&&*name));
     Some(told.map_or("O(1)", |(complexity, _)| complexity))

@@ -8,7 +8,7 @@ use crate::engine::effect::Effect;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
-    row("debug", "1.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale, Protected], debug, "ERROR message | OBJECT key | SLEEP seconds | HELP", "Stops the server for a while, or looks into a key."),
+    row("debug", "1.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale, Protected], debug, "", "Stops the server for a while, or looks into a key."),
 ]);
 
 const HELP: &[&str] = &[

@@ -1,6 +1,7 @@
 //! The commands: one file a family, each a table of rows, then the handlers.
 
 pub mod acl;
+pub mod arguments;
 pub mod client;
 pub mod cluster;
 pub mod commands;
@@ -12,6 +13,7 @@ pub mod debug;
 pub mod expire;
 pub mod generic;
 pub mod hash;
+pub mod history;
 pub mod info;
 pub mod latency;
 pub mod lcs;

@@ -13,8 +13,8 @@ const SORTED: &[Category] = &[Category::List, Category::Set, Category::Zset];
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
-    row("sort",    "1.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS).and(Keys::option("store").overwrites()), &[Write, DenyOom, Dangerous], sort, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA] [STORE destination]", "Sorts the elements of a value, and perhaps keeps the result.").acl_families(SORTED),
-    row("sort_ro", "7.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS), &[Read, Dangerous], sort_ro, "key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC | DESC] [ALPHA]", "Sorts the elements of a value.").acl_families(SORTED),
+    row("sort",    "1.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS).and(Keys::option("store").overwrites()), &[Write, DenyOom, Dangerous], sort, "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE destination]", "Sorts the elements of a value, and perhaps keeps the result.").acl_families(SORTED),
+    row("sort_ro", "7.0.0", AtLeast(2), Keys::one(1).reads().and(PATTERNS), &[Read, Dangerous], sort_ro, "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]", "Sorts the elements of a value.").acl_families(SORTED),
 ]);
 
 type Element = Box<[u8]>;

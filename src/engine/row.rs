@@ -182,6 +182,7 @@ pub struct Row {
     pub subcommands: &'static [Row],
     pub keys: Keys,
     pub since: &'static str,
+    /// What follows its name, from which COMMAND DOCS has the arguments: see command/arguments.rs.
     pub syntax: &'static str,
     pub summary: &'static str,
     /// The families whose ACL categories it belongs to, where they are not its own's.
