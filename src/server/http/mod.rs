@@ -6,6 +6,9 @@
 //! the end of CLIENT PAUSE, or of its script) and a stream look at the engine again. docs/http.md
 //! says what is served.
 
+mod answer;
+mod wire;
+
 use super::Server;
 use super::connection::{Connection, Reader, Sending, Stream};
 use crate::config::{self, Secret};
@@ -14,18 +17,18 @@ use crate::engine::rights::Rights;
 use crate::engine::time::Now;
 use crate::engine::{Engine, Ran};
 use crate::proto::rest::{self, Command, Route};
-use crate::proto::{Args, JsonStyle, Outbox};
+use crate::proto::{Args, Outbox};
+use answer::*;
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -34,13 +37,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Interval, Sleep};
-
-const ENCODING: HeaderName = HeaderName::from_static("upstash-encoding");
-const RESPONSE_FORMAT: HeaderName = HeaderName::from_static("upstash-response-format");
-const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
+use tokio::time::Instant;
+use wire::{BODY_SILENCE_MAX, Exchange, HEAD_MAX, Io, Phase};
 
 /// Serves a connection until either side ends it.
 pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
@@ -90,66 +90,6 @@ struct Call {
     connection: Rc<Connection>,
     id: ClientId,
     exchange: Rc<Exchange>,
-}
-
-/// How far a request and its answer have come.
-#[derive(Default)]
-struct Exchange {
-    phase: Cell<Phase>,
-    /// How long the caller may send nothing; None where it need not send.
-    patience: Cell<Option<Duration>>,
-    /// When that begins; None where nobody has looked since it began.
-    silent_since: Cell<Option<Instant>>,
-    /// What hyper has said on its own: the request was no HTTP, or its head was too long.
-    withheld: RefCell<Vec<u8>>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
-    /// Between requests: what hyper writes now is its own.
-    #[default]
-    Idle,
-    Answering,
-    /// The answer's last byte is in hyper's buffer.
-    Ending,
-}
-
-/// From a request's first byte, its whole head may take this long, however it drips.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-
-/// A body may take any time, but not without a byte of it for so long.
-const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
-
-impl Exchange {
-    /// The caller has begun to owe bytes, or some have come, or it owes none.
-    fn expect(&self, patience: Option<Duration>) {
-        self.patience.set(patience);
-        self.silent_since.set(None);
-    }
-
-    /// Bytes have come. Between requests the first of them begins a head.
-    fn received(&self) {
-        match (self.phase.get(), self.patience.get()) {
-            (Phase::Idle, None) => self.expect(Some(HEAD_MAX)),
-            (Phase::Idle, Some(_)) => {}
-            (_, patience) => self.expect(patience),
-        }
-    }
-
-    /// Ends when the caller owes bytes for too long. The clock is read and a timer set only for
-    /// those whose bytes have not come at once.
-    fn poll_patience(&self, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(patience) = self.patience.get() else {
-            *timer = None;
-            return Poll::Pending;
-        };
-        if self.silent_since.get().is_none() {
-            let now = Instant::now();
-            self.silent_since.set(Some(now));
-            *timer = Some(Box::pin(tokio::time::sleep_until(now + patience)));
-        }
-        timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
-    }
 }
 
 impl Call {
@@ -546,296 +486,6 @@ impl Call {
         let token = HeaderValue::try_from(token).expect("digits are a header's value");
         given.headers.insert(SYNC_TOKEN, token);
         given
-    }
-}
-
-/// A stream that is silent for longer is taken for dead: by proxies after a minute, by Node's fetch
-/// after 300 s.
-const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(15);
-const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
-
-const JSON: &str = "application/json";
-
-fn oversized(max: usize, len: usize) -> String {
-    format!("ERR max request size exceeded. Limit: {max}, Actual: {len}")
-}
-
-/// Why a request is not run.
-struct Refusal {
-    status: StatusCode,
-    text: String,
-}
-
-/// It makes no sense.
-fn wrong(text: String) -> Refusal {
-    Refusal { status: StatusCode::BAD_REQUEST, text }
-}
-
-fn too_large(text: String) -> Refusal {
-    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, text }
-}
-
-fn unauthorized() -> Refusal {
-    let text = "WRONGPASS invalid or missing auth token. toril prints its token when it starts, \
-                unless http-token or requirepass gives it";
-    Refusal { status: StatusCode::UNAUTHORIZED, text: text.into() }
-}
-
-/// A whole answer for who never came as far as hyper, or whom hyper could not understand.
-fn bare(status: StatusCode, text: &str) -> Vec<u8> {
-    let body = error_json(text);
-    let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    answer
-}
-
-fn error_json(text: &str) -> Vec<u8> {
-    let mut outbox = Outbox::json(JsonStyle::default());
-    outbox.reply().error_text(text);
-    outbox.take()
-}
-
-/// HTTP/1.1 asks for one `Host`, HTTP/1.0 does not. Of two, a server on the way may have believed
-/// either.
-fn check_host(request: &Request<Incoming>) -> Result<(), Refusal> {
-    match request.headers().get_all(header::HOST).iter().count() {
-        0 if request.version() == Version::HTTP_11 => Err(wrong("ERR no Host header".into())),
-        0 | 1 => Ok(()),
-        _ => Err(wrong("ERR more than one Host header".into())),
-    }
-}
-
-/// Whether an answer is an error as a whole, in JSON or RESP.
-fn is_error(output: &[u8]) -> bool {
-    output.starts_with(b"{\"error\"") || output.starts_with(b"-")
-}
-
-/// The status of an answer that hyper gave on its own.
-fn status_of(answer: &[u8]) -> Option<StatusCode> {
-    let code = answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    StatusCode::from_bytes(code).ok()
-}
-
-/// How a caller wants replies.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json(JsonStyle),
-    Resp2,
-}
-
-impl Form {
-    fn read(headers: &HeaderMap, transaction: bool) -> Result<Self, Refusal> {
-        let value = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-        let base64 = match value(ENCODING) {
-            None => false,
-            Some(b"base64") => true,
-            Some(other) => return Err(unknown(ENCODING, other, "base64")),
-        };
-        match value(RESPONSE_FORMAT) {
-            Some(b"resp2") if base64 => Err(wrong(format!(
-                "ERR {RESPONSE_FORMAT}: resp2 and {ENCODING}: base64 exclude each other"
-            ))),
-            Some(b"resp2") if !transaction => Ok(Self::Resp2),
-            None | Some(b"resp2" | b"json") => Ok(Self::Json(JsonStyle { base64, transaction })),
-            Some(other) => Err(unknown(RESPONSE_FORMAT, other, "resp2")),
-        }
-    }
-
-    fn outbox(self) -> Outbox {
-        match self {
-            Form::Json(style) => Outbox::json(style),
-            Form::Resp2 => Outbox::default(),
-        }
-    }
-
-    fn media_type(self) -> &'static str {
-        match self {
-            Form::Json(_) => JSON,
-            Form::Resp2 => "application/octet-stream",
-        }
-    }
-}
-
-fn unknown(name: HeaderName, value: &[u8], known: &str) -> Refusal {
-    wrong(format!("ERR {name} takes '{known}', not '{}'", value.escape_ascii()))
-}
-
-/// Room for those that hyper adds as well.
-const ANSWER_HEADERS_MAX: usize = 8;
-
-/// What a request is given for an answer.
-struct Given {
-    status: StatusCode,
-    headers: HeaderMap,
-    content: Content,
-}
-
-impl Given {
-    fn new(status: StatusCode, body: Bytes) -> Self {
-        let headers = HeaderMap::with_capacity(ANSWER_HEADERS_MAX);
-        Self { status, headers, content: Content::Whole(body) }
-    }
-
-    /// What a browser hears when it asks whether a page may ask.
-    fn preflight(asked: &HeaderMap) -> Self {
-        let mut given = Self::new(StatusCode::OK, Bytes::new())
-            .with(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, OPTIONS")
-            .with(header::ACCESS_CONTROL_MAX_AGE, "86400");
-        // A star would not cover `authorization`. Without the token nothing can be done anyway.
-        if let Some(asked) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-            given.headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        }
-        given
-    }
-
-    fn refusal(refusal: Refusal) -> Self {
-        let body = error_json(&refusal.text);
-        Self::new(refusal.status, body.into()).with(header::CONTENT_TYPE, JSON)
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
-    }
-}
-
-/// A response's body.
-struct Answer {
-    content: Content,
-    exchange: Rc<Exchange>,
-}
-
-enum Content {
-    /// Empty once it is sent.
-    Whole(Bytes),
-    Events {
-        call: Rc<Call>,
-        keep_alive: Interval,
-    },
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Content::Whole(bytes) => std::mem::take(bytes),
-            Content::Events { call, keep_alive } => {
-                let output = call.server.engine.borrow_mut().take_chunk(call.id);
-                if output.is_empty() {
-                    if call.has_left(cx) {
-                        return Poll::Ready(None);
-                    }
-                    ready!(keep_alive.poll_tick(cx));
-                    Bytes::from_static(KEEP_ALIVE)
-                } else {
-                    keep_alive.reset();
-                    output.into()
-                }
-            }
-        };
-        Poll::Ready(Some(Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Events { .. } => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.exchange.phase.set(Phase::Ending);
-    }
-}
-
-impl Call {
-    /// Whether the listener to a stream has closed its side: hyper does not look while it writes.
-    /// Whatever else comes from it, such as its request's body, means nothing.
-    fn has_left(&self, cx: &mut Context<'_>) -> bool {
-        loop {
-            match discard(self.connection.tcp(), cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false) | Err(_)) => return true,
-            }
-        }
-    }
-}
-
-/// The socket as hyper sees it. What hyper writes on its own is kept from the caller, who gets it
-/// as JSON.
-struct Io {
-    reader: Reader,
-    call: Rc<Call>,
-}
-
-impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let len = buffer.filled().len();
-        let polled = Pin::new(&mut self.reader).poll_read(cx, buffer);
-        if buffer.filled().len() > len {
-            self.call.exchange.received();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let Call { server, connection, id, exchange } = &*self.call;
-        if exchange.phase.get() == Phase::Idle {
-            exchange.withheld.borrow_mut().extend_from_slice(bytes);
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        loop {
-            match connection.writer.try_write(bytes) {
-                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(connection.tcp().poll_write_ready(cx))?;
-                }
-                written => {
-                    server.engine.borrow_mut().stir(*id, server.now());
-                    return Poll::Ready(written);
-                }
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when its own buffer is empty.
-        let phase = &self.call.exchange.phase;
-        if phase.get() == Phase::Ending {
-            phase.set(Phase::Idle);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The answer that stands in for hyper's own is still to be written.
-        Poll::Ready(Ok(()))
     }
 }
 
