@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer};
+use toril::engine::client::{ClientId, Peer, State};
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
@@ -163,6 +163,15 @@ fn a_reply_longer_than_half_of_the_memory_is_an_error() {
         assert_eq!(answer(&mut engine, id, request), text, "{request}");
     }
     assert_eq!(answer(&mut engine, id, "PING"), "+PONG\r\n");
+    // Of an array that has begun there is no way back to an error.
+    let exec =
+        "MULTI\r\nEVAL \"for i = 1, 1e6 do end return 1\" 0\r\nSRANDMEMBER s -999999\r\nEXEC";
+    let other = engine.connect(Peer::inside(), NOW);
+    let text = answer(&mut engine, other, exec);
+    assert_eq!(text, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n");
+    while engine.resume(other, NOW) == State::Running {}
+    assert_eq!(engine.state(other), State::Closing);
+    assert_eq!(engine.take_output(other), b"");
     // What a script throws away is not made.
     let text = answer(&mut engine, id, "EVAL \"redis.call('srandmember','s',-2^40)return 1\" 0");
     assert_eq!(text, ":1\r\n");

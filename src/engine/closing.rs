@@ -126,13 +126,14 @@ impl Engine {
     }
 
     /// A reply has outgrown its room, and its end was not written. The client is closed if its
-    /// output limit is why; else there is an error in the reply's place. Over HTTP the server puts
-    /// one there, which knows where the whole answer began.
+    /// output limit is why, or if only a part of it is at hand, of what EXEC answers while a
+    /// script in it is suspended. Else there is an error in the reply's place. Over HTTP the server
+    /// puts one there, which knows where the whole answer began.
     #[cold]
-    pub(super) fn end_long_reply(&mut self, id: ClientId, start: u64, len: u64) {
+    pub(super) fn end_long_reply(&mut self, id: ClientId, start: u64, len: u64, is_part: bool) {
         let client = &self.clients[id];
         let Some(limit) = self.output_limit(client) else { return };
-        if limit.hard_bytes > 0 {
+        if limit.hard_bytes > 0 || is_part || client.transaction.exec.is_some() {
             let waiting = client.outbox.len().max(len);
             return self.close_for_output(id, waiting);
         }

@@ -217,6 +217,8 @@ impl Engine {
         let client = &mut self.clients[id];
         let (mut db, mut outbox) = (client.db, std::mem::take(&mut client.outbox));
         client.outbox.protocol = outbox.protocol;
+        // EXEC's reply comes in parts where a script in it was suspended.
+        let is_part = client.state == State::Running;
         let start = outbox.position();
         let room = self.output_room(&self.clients[id], outbox.len());
         let before = self.current.replace(id);
@@ -232,7 +234,7 @@ impl Engine {
         }
         (client.db, client.outbox) = (db, outbox);
         if len > room {
-            self.end_long_reply(id, start, len);
+            self.end_long_reply(id, start, len, is_part);
         }
         result
     }
