@@ -1,22 +1,16 @@
 """Memory gets short while a task is at work, with kombu and Celery: what is done is acknowledged.
 
-TORIL_HOST and TORIL_PORT name the server, which is this file's alone. Each test shortens its memory.
+The server is this file's alone. Each test shortens its memory.
 """
-
-import os
-import time
-import uuid
 
 import celery
 import celery.contrib.testing.worker
 import kombu
 import pytest
 import redis
+from support import HOST, PATIENCE_S, PORT, name, until
 
-HOST = os.environ.get("TORIL_HOST", "127.0.0.1")
-PORT = int(os.environ.get("TORIL_PORT", "6379"))
 URL = f"redis://{HOST}:{PORT}/0"
-PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -26,19 +20,6 @@ def client():
         client.flushall()
         yield client
         client.config_set("maxmemory", 0)
-
-
-@pytest.fixture
-def name():
-    return f"queue-{uuid.uuid4()}"
-
-
-def until(question):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.005)
-    return answer
 
 
 def test_kombu_acknowledges_what_it_has_received(client, name):

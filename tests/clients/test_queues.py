@@ -1,43 +1,25 @@
 """Queues as Python programs build them: by hand on redis-py, with RQ, with Celery.
 
-TORIL_HOST and TORIL_PORT name the server. Each test works on keys of its own.
+Each test works on keys of its own.
 """
 
 import json
 import multiprocessing
-import os
 import threading
 import time
-import uuid
 
 import celery
 import celery.contrib.testing.worker
 import pytest
 import redis
 import rq
-
-HOST = os.environ.get("TORIL_HOST", "127.0.0.1")
-PORT = int(os.environ.get("TORIL_PORT", "6379"))
-PATIENCE_S = 20
+from support import HOST, PATIENCE_S, PORT, name, until
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
 def client(request):
     with redis.Redis(HOST, PORT, protocol=request.param, decode_responses=True) as client:
         yield client
-
-
-@pytest.fixture
-def name():
-    return f"queue-{uuid.uuid4()}"
-
-
-def until(question):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (answer := question()):
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.005)
-    return answer
 
 
 def in_threads(*bodies):
