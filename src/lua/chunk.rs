@@ -167,6 +167,7 @@ pub(super) struct Opcode;
 
 impl Opcode {
     pub const MOVE: u32 = 0;
+    pub const LOADBOOL: u32 = 2;
     pub const LOADNIL: u32 = 3;
     pub const GETUPVAL: u32 = 4;
     pub const GETGLOBAL: u32 = 5;
@@ -177,6 +178,7 @@ impl Opcode {
     pub const SELF: u32 = 11;
     pub const CONCAT: u32 = 21;
     pub const JMP: u32 = 22;
+    pub const EQ: u32 = 23;
     pub const TESTSET: u32 = 27;
     pub const CALL: u32 = 28;
     pub const TAILCALL: u32 = 29;

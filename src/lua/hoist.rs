@@ -128,7 +128,9 @@ impl Definition {
 
 fn definitions(main: &Function<'_>) -> Vec<Definition> {
     let mut found: Vec<Definition> = Vec::new();
-    let rounds = loops(main);
+    let last = main.code.len() - 1;
+    let lasting: Vec<&Local> = main.locals.iter().filter(|local| local.to >= last).collect();
+    let jumps = jumps(main);
     for (at, instruction) in main.instructions() {
         let register = instruction.a();
         let end = match instruction.opcode() {
@@ -156,20 +158,46 @@ fn definitions(main: &Function<'_>) -> Vec<Definition> {
             }
             _ => continue,
         };
-        let is_repeated = rounds.iter().any(|&(from, to)| (from..=to).contains(&at));
-        if !is_repeated && is_variable(main, register, end) && !is_assigned(main, register, end) {
+        // There are few that last, and of all others none needs another look.
+        let is_constant = lasting.iter().any(|local| local.from == end)
+            && is_variable(main, register, end)
+            && !jumps.iter().any(|jump| jump.repeats(at) || jump.lands_behind(at, end))
+            && !is_assigned(main, register, end);
+        if is_constant {
             found.push(Definition { at, end, register });
         }
     }
     found
 }
 
-/// Where jumps lead back: from there to the jump, code may run again.
-fn loops(main: &Function<'_>) -> Vec<(usize, usize)> {
-    let jumps = main.instructions().filter_map(|(at, instruction)| {
-        let is_jump = matches!(instruction.opcode(), Opcode::JMP | Opcode::FORLOOP);
-        let target = at as i64 + 1 + instruction.distance();
-        (is_jump && target <= at as i64).then(|| (usize::try_from(target).unwrap_or(0), at))
+/// Where code goes on elsewhere than at the next instruction.
+struct Jump {
+    from: usize,
+    to: usize,
+}
+
+impl Jump {
+    /// Whether it leads back over an instruction, which may run again then.
+    fn repeats(&self, at: usize) -> bool {
+        (self.to..=self.from).contains(&at)
+    }
+
+    /// Whether it comes into a definition, or to where it has just ended, from elsewhere. Then
+    /// something else may have given the variable its value: `local f = x and redis.call`.
+    fn lands_behind(&self, at: usize, end: usize) -> bool {
+        (at + 1..=end).contains(&self.to)
+    }
+}
+
+fn jumps(main: &Function<'_>) -> Vec<Jump> {
+    let jumps = main.instructions().filter_map(|(from, instruction)| {
+        let distance = match instruction.opcode() {
+            Opcode::JMP | Opcode::FORLOOP | Opcode::FORPREP => instruction.distance(),
+            Opcode::EQ..=Opcode::TESTSET | Opcode::TFORLOOP => 1,
+            Opcode::LOADBOOL if instruction.c() != 0 => 1,
+            _ => return None,
+        };
+        Some(Jump { from, to: usize::try_from(from as i64 + 1 + distance).unwrap_or(0) })
     });
     jumps.collect()
 }
@@ -254,6 +282,9 @@ mod tests {
             ),
             ("local function f(n) if n > 0 then return f(n - 1) end end f(3)", 1),
             ("local x = KEYS[1] local function f() return 1 end return f() .. x", 1),
+            ("local x = KEYS[1] or 1 local function f() return 1 end return f() .. x", 1),
+            ("local x = KEYS[1] == 1 local f = redis.call local g = function() f() end g()", 1),
+            ("if KEYS[1] then local function f() return 1 end return f() end", 1),
             ("local function f() return function() return 1 end end return f()()", 1),
             ("if #KEYS == 0 then return 1 end local function f() return 2 end return f()", 1),
         ] {
@@ -285,8 +316,48 @@ mod tests {
             "local function f() return 1 end getfenv()['set' .. 'fenv'](f, {}) return f()",
             "local function f() return 1 end _G['set' .. 'fenv'](f, {}) return f()",
             "local function f() return 1 end x = f return f()",
+            // Others may have written the variable before.
+            "local c = ARGV[1] and redis.call local function f() return c end return f()",
+            "local c = ARGV[1] or redis.call local function f() return c end return f()",
+            "local c = ARGV[1] and redis.pcall or redis.call local function f() return c end return f()",
+            "local f = ARGV[1] and function() return 1 end return f",
+            "local f = ARGV[1] == 'x' or function() return 1 end return f",
+            "local f = ARGV[1] ~= 'x' and function() return 1 end or function() return 2 end return f",
+            "local f = not ARGV[1] and (ARGV[2] or function() return 1 end) return f",
+            // As fuzzing has it done to compare with.
+            "do local _ = '_G' end local function f() return 1 end return f()",
         ] {
             assert_eq!(hoisted(source), 0, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_an_and_or_an_or_decides_is_decided_at_each_run() {
+        for (source, without, with) in [
+            (
+                "local w = ARGV[1] and redis.call
+                local function f() if w then return 'call' end return 'none' end return f()",
+                r"$4\r\nnone\r\n",
+                r"$4\r\ncall\r\n",
+            ),
+            (
+                "local level = tonumber(ARGV[1]) or redis.LOG_WARNING
+                local function f() return level end return f()",
+                r":3\r\n",
+                r":1\r\n",
+            ),
+            (
+                "local f = ARGV[1] ~= '1' and function() return 1 end or function() return 2 end
+                local function g() return f() end return g()",
+                r":1\r\n",
+                r":2\r\n",
+            ),
+        ] {
+            let mut lua = Lua::new(1 << 24);
+            for _ in 0..2 {
+                assert_eq!(vm::tests::run_once(&mut lua, source, &[]), without, "{source}");
+                assert_eq!(vm::tests::run_once(&mut lua, source, &[b"1"]), with, "{source}");
+            }
         }
     }
 
