@@ -6,6 +6,7 @@
 use super::stack::{Kind, Stack, api};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{c_int, c_uint, c_void};
+use std::ptr::null;
 
 /// A value: on the stack, or in the array of a table.
 #[repr(C)]
@@ -258,6 +259,28 @@ impl Stack {
         }
     }
 
+    /// Whether the table at `index` is laid out as when it was made for `len` elements and nothing
+    /// else: what was put beside them since, and taken away, would still decide the order of
+    /// `pairs` and the border that `#` finds.
+    pub fn is_array_of(self, index: c_int, len: usize) -> bool {
+        let no_nodes = self.vm().no_nodes.get();
+        // SAFETY: the table lives while it is on the stack.
+        self.slot(index).and_then(Slot::table).is_some_and(|table| unsafe {
+            (*table).array_len as usize == len
+                && (*table).nodes.cast() == no_nodes
+                && (*table).metatable.is_null()
+        })
+    }
+
+    /// What the table at `index` has beside its array. All tables that have nothing there share
+    /// one node.
+    fn nodes(self, index: c_int) -> *const c_void {
+        // SAFETY: the table lives while it is on the stack.
+        self.slot(index)
+            .and_then(Slot::table)
+            .map_or(null(), |table| unsafe { (*table).nodes.cast() })
+    }
+
     /// Whether the table at `index` has nothing but its array.
     pub fn is_array(self, index: c_int) -> bool {
         // SAFETY: the table lives while it is on the stack, and has one node at least.
@@ -284,6 +307,8 @@ pub(super) fn check(lua: Stack) {
             && lua.array_slot(3, 2).and_then(Slot::number) == Some(7.0)
             && lua.array_slot(3, 3).is_none()
             && lua.is_array(3)
+            && lua.is_array_of(3, 2)
+            && !lua.is_array_of(3, 1)
             && lua.has_room(1)
             && !lua.has_room(1_000_000);
         lua.push_slot(Slot::of_boolean(is_known));
@@ -311,6 +336,14 @@ pub(super) fn check(lua: Stack) {
         api!(lua_settop(lua, -3));
         seen
     };
+    api!(lua_createtable(lua, 0, 0));
+    api!(lua_createtable(lua, 0, 1));
+    lua.vm().no_nodes.set(lua.nodes(-2));
+    assert!(
+        lua.is_array_of(-2, 0) && !lua.is_array_of(-1, 0),
+        "tables of Lua lie otherwise than expected"
+    );
+    api!(lua_settop(lua, -3));
     let mut context = std::ptr::null_mut();
     api!(lua_getallocf(lua, &mut context));
     let is_known =

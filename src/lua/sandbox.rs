@@ -250,36 +250,21 @@ pub(super) fn set_words(lua: Stack, kept: &Cell<c_int>, name: &str, words: &[&[u
     words.iter().map(|word| word.len()).sum()
 }
 
-/// Makes the table on top hold `words` and nothing else, if it holds as many strings from 1 on.
+/// Makes the table on top hold `words` and nothing else, if it still is what was made for as many.
 fn refill(lua: Stack, words: &[&[u8]]) -> bool {
-    if lua.kind(-1) != Kind::Table {
-        return false;
-    }
-    if api!(lua_getmetatable(lua, -1)) != 0 {
-        lua.pop(1);
+    if !lua.is_array_of(-1, words.len()) {
         return false;
     }
     for (position, &word) in (1..).zip(words) {
         lua.get_index(-1, position);
-        let is_string = lua.kind(-1) == Kind::String;
-        let is_same = is_string && lua.bytes(-1) == Some(word);
+        let is_same = lua.kind(-1) == Kind::String && lua.bytes(-1) == Some(word);
         lua.pop(1);
-        if !is_string {
-            return false;
-        }
         if !is_same {
             lua.push_bytes(word);
             lua.set_index(-2, position);
         }
     }
-    // The elements are in the array part, which `next` walks first: nothing may follow them.
-    match words.len() {
-        0 => lua.push_nil(),
-        count => lua.push_number(count as f64),
-    }
-    let has_more = lua.next(-2);
-    lua.pop(if has_more { 2 } else { 0 });
-    !has_more
+    true
 }
 
 /// Lets go of `KEYS` and `ARGV`, which were too large to keep.

@@ -95,6 +95,8 @@ pub(super) struct Vm {
     pub globals: OnceCell<c_int>,
     /// The registry's key of what scripts see as it.
     pub guard: OnceCell<c_int>,
+    /// What tables point to that hold nothing beside their array.
+    pub no_nodes: Cell<*const c_void>,
     /// Values in the string that is being built.
     pub encoded: Cell<usize>,
     /// Buffers, each taken while used.
@@ -121,6 +123,7 @@ impl Vm {
             panic: Cell::new(None),
             globals: OnceCell::new(),
             guard: OnceCell::new(),
+            no_nodes: Cell::new(ptr::null()),
             encoded: Cell::new(0),
             scratch: Cell::default(),
             words: Cell::default(),
@@ -625,6 +628,28 @@ pub(super) mod tests {
             assert_eq!(run(&mut lua, &source, words, Protocol::Resp2, false), expect);
         }
         assert_eq!(run(&mut lua, "return #ARGV + #KEYS", &[], Protocol::Resp2, false), r":0\r\n");
+    }
+
+    #[test]
+    fn words_are_laid_out_anew_after_a_script_has_put_something_beside_them() {
+        for spoil in [
+            "for i = 1, 15 do KEYS['x' .. i] = 1 end
+             for i = 1, 15 do if i ~= 4 then KEYS['x' .. i] = nil end end",
+            "for i = 1, 15 do KEYS['x' .. i] = 1 end for i = 1, 15 do KEYS['x' .. i] = nil end",
+            "KEYS[7] = 1 KEYS[7] = nil",
+            "KEYS.x4 = 1 KEYS.x4 = nil",
+            "KEYS[1] = nil KEYS.y = 1 KEYS.y = nil",
+        ] {
+            // How many fields a table has room for shows in where `#` finds its border.
+            let show = "local answer = tostring(KEYS.x4) for i = 2, 6 do KEYS[i] = i end \
+                KEYS[3] = nil KEYS[5] = nil answer = answer .. #KEYS \
+                for k in pairs(KEYS) do answer = answer .. k end for i = 2, 6 do KEYS[i] = nil end";
+            let source = format!("{show} {spoil} KEYS[1] = KEYS[1] or 'a' return answer");
+            let mut lua = Lua::new(MEMORY_BYTES_MAX);
+            let first = run(&mut lua, &source, &[b"a"], Protocol::Resp2, false);
+            let second = run(&mut lua, &source, &[b"a"], Protocol::Resp2, false);
+            assert_eq!(first, second, "{spoil}");
+        }
     }
 
     #[test]
