@@ -118,8 +118,6 @@ pub struct Script {
     pub(super) words: [Cell<c_int>; 2],
     /// When it was last used, counted in uses of any script.
     pub(super) used: Cell<u64>,
-    /// Loaded by SCRIPT LOAD, so it stays.
-    pub(super) is_pinned: Cell<bool>,
 }
 
 /// Compiles `source`; the function goes into the registry.
@@ -143,7 +141,6 @@ pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
         function: lua.keep(),
         words: [Cell::new(ffi::LUA_NOREF), Cell::new(ffi::LUA_NOREF)],
         used: Cell::new(0),
-        is_pinned: Cell::new(false),
     })
 }
 

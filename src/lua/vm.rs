@@ -202,6 +202,8 @@ pub struct Lua {
     vm: Box<Vm>,
     memory_bytes_max: usize,
     scripts: HashMap<Sha, Rc<Script>, ahash::RandomState>,
+    /// Those of them that came by EVAL alone, in no order.
+    evictable: Vec<Rc<Script>>,
     source_bytes: usize,
     uses: u64,
     evicted: u64,
@@ -221,6 +223,7 @@ impl Lua {
             vm: Vm::new(memory_bytes_max),
             memory_bytes_max,
             scripts: HashMap::default(),
+            evictable: Vec::new(),
             source_bytes: 0,
             uses: 0,
             evicted: 0,
@@ -250,16 +253,22 @@ impl Lua {
     /// Finds or compiles what EVAL was given. It may be evicted when many others came after it.
     pub fn eval(&mut self, source: &[u8]) -> Result<Rc<Script>> {
         let sha = Sha::of(source);
-        match self.find(&sha) {
-            Some(script) => Ok(script),
-            None => self.add(source, sha),
+        if let Some(script) = self.find(&sha) {
+            return Ok(script);
         }
+        let script = self.add(source, sha)?;
+        self.evictable.push(script.clone());
+        if self.evictable.len() > EVAL_SCRIPTS_MAX {
+            self.evict();
+        }
+        Ok(script)
     }
 
     /// Finds or compiles what SCRIPT LOAD was given. It stays until `flush`.
     pub fn load(&mut self, source: &[u8]) -> Result<Rc<Script>> {
-        let script = self.eval(source)?;
-        script.is_pinned.set(true);
+        let sha = Sha::of(source);
+        let Some(script) = self.find(&sha) else { return self.add(source, sha) };
+        self.evictable.retain(|other| !Rc::ptr_eq(other, &script));
         Ok(script)
     }
 
@@ -270,21 +279,16 @@ impl Lua {
         script.used.set(self.uses);
         self.source_bytes += script.source_size;
         self.scripts.insert(sha, script.clone());
-        self.evict();
         Ok(script)
     }
 
+    /// Lets go of the script by EVAL that was not used for longest.
     fn evict(&mut self) {
-        if self.scripts.len() <= EVAL_SCRIPTS_MAX {
-            return;
-        }
-        let evictable = self.scripts.values().filter(|script| !script.is_pinned.get());
-        if evictable.clone().count() <= EVAL_SCRIPTS_MAX {
-            return;
-        }
-        let Some(oldest) = evictable.min_by_key(|script| script.used.get()).cloned() else {
+        let places = 0..self.evictable.len();
+        let Some(place) = places.min_by_key(|&place| self.evictable[place].used.get()) else {
             return;
         };
+        let oldest = self.evictable.swap_remove(place);
         self.scripts.remove(&oldest.sha);
         self.source_bytes -= oldest.source_size;
         self.evicted += 1;
@@ -851,6 +855,12 @@ pub(super) mod tests {
         }
         assert!(lua.contains(&pinned) && !lua.contains(&first));
         assert_eq!((lua.script_count(), lua.evicted_count()), (EVAL_SCRIPTS_MAX + 1, 1));
+        // One that came by EVAL stays once it is loaded, and makes room for another.
+        let second = lua.load(b"return 1").unwrap().sha;
+        lua.eval(b"return 'a'").unwrap();
+        assert_eq!(lua.evicted_count(), 1);
+        lua.eval(b"return 'b'").unwrap();
+        assert!(lua.contains(&second) && !lua.contains(&Sha::of(b"return 2")));
         lua.flush();
         assert_eq!((lua.script_count(), lua.source_bytes()), (0, 0));
     }
