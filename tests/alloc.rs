@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const NOW: Now = Now { wall_ms: 1_790_000_000_000, mono_us: 1_000_000 };
+const NOW: Now = Now::new(1_790_000_000_000, 1_000_000);
 
 /// Runs before which buffers may still grow.
 const WARM_UP_RUNS: usize = 64;

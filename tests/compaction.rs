@@ -26,7 +26,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let now = Now { wall_ms: 1_790_000_000_000, mono_us: 0 };
+        let now = Now::new(1_790_000_000_000, 0);
         let facts = Box::new(FixedFacts::default());
         let mut engine = Engine::new(table(), Config::default(), facts, now);
         let client = engine.connect(Peer::inside(), now);

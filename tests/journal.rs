@@ -13,7 +13,7 @@ const NOW_MS: i64 = 1_000_000;
 
 /// Makes requests of an empty server and returns what the last one left in the journal.
 fn journaled(requests: &[&str]) -> Vec<String> {
-    let now = Now { wall_ms: NOW_MS, mono_us: 0 };
+    let now = Now::new(NOW_MS, 0);
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
     let client = engine.connect(Peer::inside(), now);
     engine.keyspace.ledger.journal.listen();

@@ -14,7 +14,7 @@ use toril::engine::client::{ClientId, Peer, State};
 use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
-const NOW: Now = Now { wall_ms: 1_790_000_000_000, mono_us: 0 };
+const NOW: Now = Now::new(1_790_000_000_000, 0);
 
 fn engine(facts: FixedFacts) -> Engine {
     Engine::new(table(), Config::default(), Box::new(facts), NOW)

@@ -40,7 +40,7 @@ const LONG: &str =
 
 /// The moment at which a seed begins. For the replica it stays: keys end there when the journal
 /// says so, and no sooner.
-const REPLICA_NOW: Now = Now { wall_ms: 1_790_000_000_000, mono_us: 5_000_000 };
+const REPLICA_NOW: Now = Now::new(1_790_000_000_000, 5_000_000);
 
 /// What a reply of a request means for the elements in it.
 #[derive(Clone, Copy, Debug, PartialEq)]

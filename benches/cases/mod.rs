@@ -26,7 +26,7 @@ pub fn all(measure: &mut dyn Measure) {
     sorted_sets(measure);
 }
 
-const NOW: Now = Now { wall_ms: 1_790_000_000_000, mono_us: 1_000_000 };
+const NOW: Now = Now::new(1_790_000_000_000, 1_000_000);
 
 fn request(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();

@@ -144,7 +144,7 @@ struct World {
 
 impl World {
     fn new(rights: Rights) -> Self {
-        let now = Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 };
+        let now = Now::new(1_800_000_000_000, 1_000_000);
         let mut config = Config::default();
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
         let mut engine = Engine::new(table(), config, Box::new(FixedFacts::default()), now);

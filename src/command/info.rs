@@ -104,7 +104,7 @@ fn server(engine: &mut Engine, text: &mut Text) {
     text.field("process_supervised", "no");
     text.field("run_id", &engine.run_id);
     text.field("tcp_port", facts.tcp_port());
-    text.field("server_time_usec", now.wall_ms * 1000);
+    text.field("server_time_usec", now.wall_us());
     text.field("uptime_in_seconds", uptime_s);
     text.field("uptime_in_days", uptime_s / 86_400);
     text.field("hz", engine.config.hz);

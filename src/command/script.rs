@@ -115,3 +115,71 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         "ERR Use SCRIPT DEBUG YES/SYNC/NO"
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::table::table;
+    use crate::config::Config;
+    use crate::engine::Engine;
+    use crate::engine::client::{Peer, State};
+    use crate::engine::facts::FixedFacts;
+    use crate::engine::time::Now;
+    use crate::proto::Args;
+
+    /// How long a slice of a script takes.
+    const SLICE_US: u64 = 1000;
+
+    /// Makes requests of an empty server, and returns what the last one answers.
+    fn ask(requests: &[&[&str]]) -> String {
+        let mut now = Now { wall_ms: 1_800_000_000_123, rest_us: 456, mono_us: 1_000_000 };
+        let facts = FixedFacts { look_us: SLICE_US, ..FixedFacts::default() };
+        let mut engine = Engine::new(table(), Config::default(), Box::new(facts), now);
+        let client = engine.connect(Peer::inside(), now);
+        let mut answer = String::new();
+        for request in requests {
+            let words: Vec<&[u8]> = request.iter().map(|word| word.as_bytes()).collect();
+            let mut state = engine.run(client, Args::new(&words), now).state;
+            while state == State::Running {
+                now.mono_us += SLICE_US;
+                now.wall_ms += SLICE_US as i64 / 1000;
+                state = engine.resume(client, now);
+            }
+            answer = engine.take_output(client).escape_ascii().to_string();
+        }
+        answer
+    }
+
+    const SPIN: &str = "for i = 1, 950000 do end";
+
+    #[test]
+    fn every_slice_of_a_script_counts() {
+        let slow = ["CONFIG", "SET", "slowlog-log-slower-than", "5000"];
+        let eval = ["EVAL", SPIN, "0"];
+        let stats = ask(&[&eval, &["INFO", "commandstats"]]);
+        assert!(stats.contains("cmdstat_eval:calls=1,usec=10000,"), "{stats}");
+        let log = ask(&[&slow, &eval, &["SLOWLOG", "GET"]]);
+        assert!(log.starts_with(r"*1\r\n*6\r\n:0\r\n:1800000000\r\n:10000\r\n*3\r\n"), "{log}");
+        assert!(log.contains(SPIN), "{log}");
+
+        // Its transaction takes as long as all that is in it.
+        let queue: [&[&str]; 6] =
+            [&["MULTI"], &["PING"], &eval, &["PING"], &["EVAL", SPIN, "0"], &["EXEC"]];
+        let stats = ask(&[&queue[..], &[&["INFO", "commandstats"]]].concat());
+        assert!(stats.contains("cmdstat_eval:calls=2,usec=20000,"), "{stats}");
+        assert!(stats.contains("cmdstat_exec:calls=1,usec=23000,"), "{stats}");
+        let log = ask(&[&[&slow[..]], &queue[..], &[&["SLOWLOG", "LEN"]]].concat());
+        assert_eq!(log, r":2\r\n");
+    }
+
+    #[test]
+    fn the_time_has_microseconds() {
+        let time = |micros: u32| format!(r"*2\r\n$10\r\n1800000000\r\n$6\r\n{micros}\r\n");
+        assert_eq!(ask(&[&["TIME"]]), time(123_456));
+        assert!(ask(&[&["MONITOR"], &["PING"]]).contains("+1800000000.123456 "));
+        // Nine slices later, of which the last three found the script busy.
+        let spin = format!("local a = redis.call('TIME') {SPIN} return redis.call('TIME')");
+        let busy = ["CONFIG", "SET", "busy-reply-threshold", "6"];
+        assert_eq!(ask(&[&["EVAL", &spin, "0"]]), time(123_456));
+        assert_eq!(ask(&[&busy, &["EVAL", &spin, "0"]]), time(132_456));
+    }
+}

@@ -24,12 +24,12 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
     row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
 ]);
 
-/// The clock is read in milliseconds, once a turn.
+/// The clock is read once a turn.
 fn time(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let now_ms = cx.now_ms();
+    let now_us = cx.engine.time().wall_us();
     reply.array(2);
-    reply.bulk_int(now_ms / 1000);
-    reply.bulk_int(now_ms % 1000 * 1000);
+    reply.bulk_int(now_us / 1_000_000);
+    reply.bulk_int(now_us % 1_000_000);
     Ok(())
 }
 

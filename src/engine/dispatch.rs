@@ -4,6 +4,7 @@ use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
 use super::row::{Category, Flag, Flags};
+use super::stats::{HeldCall, abridge};
 use super::table::Found;
 use crate::config::{self, Protected};
 use crate::proto::{Args, Error, Protocol, Reply, Result};
@@ -324,6 +325,8 @@ impl Engine {
                 // Who waits is counted and logged when the wait has ended.
                 Some(Parked::Keys(park)) => park.micros = micros,
                 Some(Parked::Effect(_)) => {}
+                // So is who runs on: the other slices count as well.
+                _ if is_running => self.hold_call(id, found, args.all(), micros),
                 _ if !is_first_run => {}
                 _ => self.account(id, found, args.all(), micros),
             }
@@ -337,6 +340,13 @@ impl Engine {
 
     /// Counts a command that has run, and logs it if it was slow.
     pub(super) fn account(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
+        self.count_call(found, micros);
+        if self.is_slow(found, micros) {
+            self.log_slow(id, micros, abridge(&without_secrets(words)));
+        }
+    }
+
+    fn count_call(&mut self, found: Found, micros: u64) {
         self.stats.commands += 1;
         let calls = &mut self.stats.calls[found.index];
         calls.calls += 1;
@@ -344,23 +354,42 @@ impl Engine {
         if self.config.latency_tracking {
             calls.latency.get_or_insert_default().record(micros);
         }
-        self.log_if_slow(id, found, words, micros);
     }
 
-    fn log_if_slow(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
-        let threshold = self.config.slowlog_log_slower_than_us;
-        if threshold < 0
-            || micros < threshold as u64
-            || found.row.flags.has(Flag::SkipSlowlog)
-            || self.config.slowlog_max_len == 0
-        {
-            return;
+    fn hold_call(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
+        let words = abridge(&without_secrets(words));
+        let call = Some(HeldCall { found, words, micros, since_us: self.lap_us });
+        // First who runs the script, then the transaction around.
+        match (&mut self.script, &mut self.clients[id].transaction.exec) {
+            (Some(script), _) if script.call.is_none() => script.call = call,
+            (_, Some(exec)) => exec.call = call,
+            _ => {}
         }
+    }
+
+    /// Ends what was held up, as `call` ends others.
+    pub(super) fn end_held_call(&mut self, id: ClientId, mut call: HeldCall) {
+        call.pause(self.lap_us);
+        self.count_call(call.found, call.micros);
+        if self.is_slow(call.found, call.micros) {
+            self.log_slow(id, call.micros, call.words);
+        }
+    }
+
+    fn is_slow(&self, found: Found, micros: u64) -> bool {
+        let threshold = self.config.slowlog_log_slower_than_us;
+        threshold >= 0
+            && micros >= threshold as u64
+            && !found.row.flags.has(Flag::SkipSlowlog)
+            && self.config.slowlog_max_len > 0
+    }
+
+    /// `words` are abridged.
+    fn log_slow(&mut self, id: ClientId, micros: u64, words: Vec<Vec<u8>>) {
         let Some(client) = self.clients.get(id) else { return };
         let (addr, name) = (client.peer.addr.clone(), client.name.to_vec());
-        let time_s = self.keyspace.now.wall_ms / 1000;
+        let time_s = self.time().wall_ms / 1000;
         let len_max = self.config.slowlog_max_len;
-        let words = &without_secrets(words);
         self.slowlog.add(words, micros, time_s, addr, name, len_max);
     }
 
@@ -372,8 +401,8 @@ impl Engine {
         words: &[&[u8]],
         origin: Origin,
     ) {
-        let now_ms = self.keyspace.now.wall_ms;
-        let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
+        let now_us = self.time().wall_us();
+        let (seconds, micros) = (now_us / 1_000_000, now_us % 1_000_000);
         let who = match origin {
             Origin::Script => "lua".to_owned(),
             _ => self.clients.get(id).map(|client| client.peer.addr.clone()).unwrap_or_default(),

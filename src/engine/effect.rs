@@ -74,7 +74,7 @@ impl Engine {
             self.set_now(now);
         }
         let Some(Parked::Effect(errand)) = self.unpark(id) else { return };
-        self.account_for_errand(id, &errand, &outcome, in_exec);
+        self.account_for_errand(id, &errand, &outcome);
         if let (Outcome::Done, Some(config)) = (&outcome, errand.config) {
             self.adopt(config);
         }
@@ -88,16 +88,12 @@ impl Engine {
             }
             engine.end_exec_part(id, db, reply);
         });
+        self.pause_held_calls(id);
         self.end_part(id, now);
     }
 
-    fn account_for_errand(
-        &mut self,
-        id: ClientId,
-        errand: &Errand,
-        outcome: &Outcome,
-        in_exec: bool,
-    ) {
+    /// An EXEC around it counts the time itself.
+    fn account_for_errand(&mut self, id: ClientId, errand: &Errand, outcome: &Outcome) {
         let words = errand.request.words();
         let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
         if let Outcome::Failed(text) = outcome {
@@ -107,8 +103,5 @@ impl Engine {
         self.lap_us = self.facts.stopwatch_us();
         let micros = self.lap_us - errand.started_us;
         self.account(id, found, &words, micros);
-        if in_exec && let Ok(exec) = self.table.resolve(&Args::new(&[b"exec"])) {
-            self.stats.calls[exec.index].micros += micros;
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine may know of the world without doing anything in it. Tests give fixed answers.
 
 use super::client::ClientId;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -57,11 +57,20 @@ pub struct FixedFacts {
     pub total_memory: u64,
     /// Clients that have left without the engine's knowledge.
     pub hung_up: Rc<RefCell<HashSet<ClientId>>>,
+    /// What the stopwatch shows, and how much more at each look.
+    pub stopwatch_us: Cell<u64>,
+    pub look_us: u64,
 }
 
 impl Default for FixedFacts {
     fn default() -> Self {
-        Self { seed: 0, total_memory: 8 << 30, hung_up: Rc::default() }
+        Self {
+            seed: 0,
+            total_memory: 8 << 30,
+            hung_up: Rc::default(),
+            stopwatch_us: Cell::new(0),
+            look_us: 0,
+        }
     }
 }
 
@@ -82,7 +91,8 @@ impl Facts for FixedFacts {
         self.hung_up.borrow().contains(&client)
     }
     fn stopwatch_us(&self) -> u64 {
-        0
+        self.stopwatch_us.update(|shown| shown + self.look_us);
+        self.stopwatch_us.get()
     }
     fn process_id(&self) -> u32 {
         1

@@ -11,6 +11,7 @@ use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::rights::Rights;
 use super::row::{Flag, Flags};
+use super::stats::HeldCall;
 use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
@@ -28,6 +29,10 @@ pub struct Running {
     /// The database that the script uses; its SELECT does not move its caller.
     db: usize,
     started_us: u64,
+    /// When the slice began, once the script is busy: the keyspace's time stands still.
+    slice_began: Option<Now>,
+    /// The command that runs it, once it was suspended.
+    pub(super) call: Option<HeldCall>,
     /// It has run for longer than `busy-reply-threshold`.
     is_busy: bool,
     is_killed: bool,
@@ -99,6 +104,8 @@ impl Ctx<'_> {
             index: self.index,
             db: self.db,
             started_us: engine.keyspace.now.mono_us,
+            slice_began: None,
+            call: None,
             is_busy: false,
             is_killed: false,
             has_written: false,
@@ -142,6 +149,12 @@ impl Engine {
         self.script.as_ref().is_some_and(|script| script.is_busy)
     }
 
+    /// What a clock on the wall shows: to a busy script too, which may wait for a time to come.
+    pub fn time(&self) -> Now {
+        let slice_began = self.script.as_ref().and_then(|script| script.slice_began);
+        slice_began.unwrap_or(self.keyspace.now)
+    }
+
     /// Goes on with a client's suspended script for one slice, and with the EXEC around it.
     pub fn resume(&mut self, id: ClientId, now: Now) -> State {
         self.stats.advance(now.wall_ms);
@@ -157,8 +170,15 @@ impl Engine {
                 script.sha
             );
         }
+        if script.is_busy {
+            script.slice_began = Some(now);
+        }
         let verdict = if script.is_killed { Verdict::Kill } else { Verdict::GoOn };
+        let slice_us = self.start_lap();
+        self.held_calls(id).for_each(|call| call.since_us = slice_us);
         if self.with_lua(|lua, host| lua.resume(verdict, host)) == Outcome::Suspended {
+            self.start_lap();
+            self.pause_held_calls(id);
             return State::Running;
         }
         self.on_outbox(id, |engine, db, reply| {
@@ -167,6 +187,7 @@ impl Engine {
             }
             engine.end_exec_part(id, db, reply);
         });
+        self.pause_held_calls(id);
         self.end_part(id, now)
     }
 
@@ -186,6 +207,19 @@ impl Engine {
             return State::Closing;
         }
         state
+    }
+
+    /// Counts what a part of a client's request took, which ended at the last look at the stopwatch.
+    pub(super) fn pause_held_calls(&mut self, id: ClientId) {
+        let end_us = self.lap_us;
+        self.held_calls(id).for_each(|call| call.pause(end_us));
+    }
+
+    /// The calls that end with a client's script: EVAL and the EXEC around it.
+    fn held_calls(&mut self, id: ClientId) -> impl Iterator<Item = &mut HeldCall> {
+        let exec = self.clients.get_mut(id).and_then(|client| client.transaction.exec.as_mut());
+        let exec = exec.and_then(|exec| exec.call.as_mut());
+        self.script.as_mut().and_then(|script| script.call.as_mut()).into_iter().chain(exec)
     }
 
     /// SCRIPT KILL.
@@ -230,6 +264,10 @@ impl Engine {
             }
         });
         self.stats.calls[script.index].failed += u64::from(has_failed);
+        if let Some(call) = script.call {
+            self.start_lap();
+            self.end_held_call(script.client, call);
+        }
         result
     }
 }

@@ -1,5 +1,6 @@
 //! What INFO, SLOWLOG and LATENCY tell of the past.
 
+use super::table::Found;
 use crate::proto::Error;
 use crate::util::histogram::Histogram;
 use std::collections::{BTreeMap, VecDeque};
@@ -107,6 +108,26 @@ impl Stats {
     }
 }
 
+/// A call that a suspended script holds up: of the command that runs it, or of the EXEC around.
+#[derive(Debug)]
+pub struct HeldCall {
+    pub found: Found,
+    /// Abridged.
+    pub words: Vec<Vec<u8>>,
+    /// What its slices took so far, ...
+    pub micros: u64,
+    /// ... and the stopwatch when the one under way began.
+    pub since_us: u64,
+}
+
+impl HeldCall {
+    /// Ends a slice.
+    pub fn pause(&mut self, now_us: u64) {
+        self.micros += now_us - self.since_us;
+        self.since_us = now_us;
+    }
+}
+
 /// One slow command.
 #[derive(Debug, Clone)]
 pub struct SlowEntry {
@@ -130,9 +151,10 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
+    /// `args` are abridged.
     pub fn add(
         &mut self,
-        words: &[&[u8]],
+        args: Vec<Vec<u8>>,
         micros: u64,
         time_s: i64,
         client_addr: String,
@@ -141,14 +163,13 @@ impl SlowLog {
     ) {
         let id = self.next_id;
         self.next_id += 1;
-        let args = abridge(words);
         self.entries.push_front(SlowEntry { id, time_s, micros, args, client_addr, client_name });
         self.entries.truncate(len_max);
     }
 }
 
 /// The first words of a request, each cut, with a remark on what is missing.
-fn abridge(words: &[&[u8]]) -> Vec<Vec<u8>> {
+pub fn abridge(words: &[&[u8]]) -> Vec<Vec<u8>> {
     let kept = if words.len() > SLOW_WORDS_MAX { SLOW_WORDS_MAX - 1 } else { words.len() };
     let mut args: Vec<Vec<u8>> = words[..kept]
         .iter()

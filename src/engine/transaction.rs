@@ -8,6 +8,7 @@ use super::client::{ClientId, Parked, State, Transport};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::row::Flags;
+use super::stats::HeldCall;
 use super::table::Found;
 use crate::proto::{Args, OwnedArgs, Reply};
 
@@ -35,6 +36,8 @@ pub struct Exec {
     queue: std::vec::IntoIter<OwnedArgs>,
     /// The journal's length at the beginning: what came since is one transaction.
     journal_position: usize,
+    /// The EXEC itself, once a script in it was suspended.
+    pub(super) call: Option<HeldCall>,
 }
 
 impl Transaction {
@@ -99,7 +102,7 @@ impl Ctx<'_> {
     /// Runs a transaction's requests; the array that their replies fill has been announced.
     pub fn execute(&mut self, queue: Vec<OwnedArgs>, reply: &mut Reply) {
         let journal_position = self.engine.keyspace.ledger.journal.position();
-        let exec = Exec { queue: queue.into_iter(), journal_position };
+        let exec = Exec { queue: queue.into_iter(), journal_position, call: None };
         self.transaction().exec = Some(exec.into());
         self.is_running = !self.engine.continue_exec(self.client, &mut self.db, reply);
     }
@@ -162,6 +165,9 @@ impl Engine {
     fn end_exec(&mut self, id: ClientId, db: usize) {
         if let Some(exec) = self.clients[id].transaction.exec.take() {
             self.keyspace.ledger.journal.bracket(exec.journal_position, db);
+            if let Some(call) = exec.call {
+                self.end_held_call(id, call);
+            }
         }
         let client = &mut self.clients[id];
         if client.state == State::Running {

@@ -16,7 +16,8 @@ impl Clock {
     pub fn now(&self) -> Now {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
         let wall_ms = tv_sec.max(0) * 1_000 + tv_nsec / 1_000_000;
-        Now { wall_ms, mono_us: mono_us() - self.start_us }
+        let rest_us = (tv_nsec / 1_000 % 1_000) as u32;
+        Now { wall_ms, rest_us, mono_us: mono_us() - self.start_us }
     }
 }
 

@@ -16,7 +16,7 @@ use toril::engine::facts::FixedFacts;
 use toril::engine::time::{Deadline, Now};
 
 /// Some moment; what matters is that it is always the same.
-const START: Now = Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 };
+const START: Now = Now::new(1_800_000_000_000, 1_000_000);
 
 /// A script that is suspended goes on this often before others have their turn: enough for one that
 /// ends, and little enough for one that does not.
@@ -136,7 +136,7 @@ fn start() -> Engine {
 
 fn later(now: Now, micros: u64) -> Now {
     let mono_us = now.mono_us + micros;
-    Now { wall_ms: START.wall_ms + ((mono_us - START.mono_us) / 1000) as i64, mono_us }
+    Now::new(START.wall_ms + ((mono_us - START.mono_us) / 1000) as i64, mono_us)
 }
 
 /// How long until the deadline; a deadline that is past is due at once.

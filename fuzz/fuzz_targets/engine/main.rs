@@ -79,7 +79,7 @@ struct Client {
 
 impl World {
     fn new() -> Self {
-        let now = Now { wall_ms: 1_800_000_000_000, mono_us: 1_000_000 };
+        let now = Now::new(1_800_000_000_000, 1_000_000);
         let facts = FixedFacts::default();
         let mut config = Config::default();
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
