@@ -54,14 +54,21 @@ fn a_second_signal_ends_it_although_it_is_busy() {
 /// A script leaves nobody a turn until it is known to be busy; a signal is noticed before that.
 #[test]
 fn signals_end_it_although_a_script_runs() {
-    for script in ["EVAL \"while true do end\" 0", "MULTI\r\nEVAL \"while true do end\" 0\r\nEXEC"]
-    {
+    for script in [
+        "EVAL \"while true do end\" 0",
+        "MULTI\r\nEVAL \"while true do end\" 0\r\nEXEC",
+        // A hundred thousand instructions of these take minutes.
+        "EVAL \"while true do string.rep('x', 1e8) end\" 0",
+        "EVAL \"local s = string.rep('x', 1e8) while true do local t = s .. s end\" 0",
+    ] {
         let server = Running::start(&["--busy-reply-threshold", "100000"]);
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
-        stream.write_all(format!("PING\r\n{script}\r\n").as_bytes()).expect("it reads");
+        // The answer would wait for the script's first slice.
+        stream.write_all(b"PING\r\n").expect("it reads");
         let mut pong = [0; 7];
         stream.read_exact(&mut pong).expect("it answers");
-        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(format!("{script}\r\n").as_bytes()).expect("it reads");
+        std::thread::sleep(Duration::from_millis(100));
         let started = Instant::now();
         server.signal(Signal::TERM);
         assert_eq!(server.end().1, Some(0));

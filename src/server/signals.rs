@@ -1,17 +1,24 @@
-//! SIGTERM and SIGINT end the process cleanly, a second one at once; SIGHUP is ignored.
+//! SIGTERM and SIGINT end the process cleanly, a second one at once, and so does a server that
+//! does not notice the first; SIGHUP is ignored.
 //!
 //! They are awaited on a thread of their own, because the server's may be busy: a script, or DEBUG
 //! SLEEP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+
+/// How long the server has to notice that it is to stop. A script is interrupted after so many
+/// instructions, and an instruction may take its time: `string.rep('x', 1e8)`.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 /// That the process is to end: awaited by the server, and looked at by who lets nobody else run.
 #[derive(Default)]
 pub struct Stop {
     is_wanted: AtomicBool,
+    is_noticed: AtomicBool,
     wanted: Notify,
 }
 
@@ -25,14 +32,17 @@ impl Stop {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
+    /// For the server alone, which then takes the time that it needs.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
+        self.is_noticed.store(true, Ordering::Relaxed);
     }
 }
 
 /// Wants `stop` at the first signal.
 pub fn watch(stop: Arc<Stop>) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     // Before the server goes on, so that no signal finds the process unprepared.
     let signals = {
         let _inside = runtime.enter();
@@ -57,5 +67,14 @@ async fn wait((mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Sign
             std::process::exit(0);
         }
         stop.want();
+        let is_another = tokio::select! {
+            () = tokio::time::sleep(PATIENCE) => false,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        if is_another || !stop.is_noticed.load(Ordering::Relaxed) {
+            // Nothing here outlives the process.
+            std::process::exit(0);
+        }
     }
 }
