@@ -166,7 +166,11 @@ impl Writer<'_, '_> {
         } else if self.field("double", Kind::Number) {
             self.reply.double(lua.number(-1).unwrap_or_default());
         } else if self.field("big_number", Kind::String) {
-            self.reply.big_number(lua.bytes(-1).unwrap_or_default());
+            // One line, as RESP3 has it, in RESP2 too.
+            let text = lua.bytes(-1).unwrap_or_default();
+            let line =
+                text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
+            self.reply.big_number(&line.collect::<Vec<_>>());
         } else if self.verbatim() {
         } else if self.field("map", Kind::Table) {
             self.reply.map(self.count());

@@ -7,8 +7,8 @@
 //! script whose code assigns to no global runs in the true table of globals, where reads are
 //! direct.
 //!
-//! Absent, though Redis has them: `newproxy` (its `__gc` would run Lua in the middle of a push),
-//! `string.dump`, compiled chunks, and Redis's own `__redis__err__handler`.
+//! Absent, though Redis has them: `newproxy` (its `__gc` would run Lua in the middle of a push)
+//! and Redis's own `__redis__err__handler`. No compiled chunk can be loaded, as in Redis.
 //!
 //! The functions here are plain C functions: they hold nothing with a destructor, so they may
 //! raise.
@@ -131,8 +131,6 @@ pub(super) fn install(lua: Stack) {
                 ],
             ),
             "string" => {
-                lua.push_nil();
-                lua.set_field(-2, "dump");
                 add(lua, [("rep", c_function(repeat))]);
                 guard_string_metatable(lua);
             }

@@ -589,6 +589,12 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_big_number_is_one_line_in_both_protocols() {
+        check(r"return {big_number = '1\r\n2'}", r"$4\r\n1  2\r\n");
+        check_resp3(r"return {big_number = '1\r\n2'}", r"(1  2\r\n");
+    }
+
+    #[test]
     fn a_reply_too_deep_is_taken_back_whole() {
         let nest = "local t = {} for _ = 1, 2000 do t = {1, t} end return t";
         check(nest, "ERR reached lua stack limit");
