@@ -1,0 +1,115 @@
+//! Scripts whose functions are made once (src/lua/hoist.rs) beside the same scripts without that.
+//!
+//! The input's bytes make a program. It runs some times, with other words each time: as it is, on a
+//! machine that keeps it, and with a line that makes the machine leave it alone, as a new script
+//! each time. Commands, log and answer must be the same, errors with their lines included.
+
+#![no_main]
+
+mod program;
+
+use libfuzzer_sys::fuzz_target;
+use toril::config::LogLevel;
+use toril::lua::{Commands, Lua, Outcome, Sha, Verdict};
+use toril::proto::{Args, Error, Protocol, Reply, Result};
+
+const MEMORY_BYTES_MAX: usize = 256 << 20;
+
+/// In the same line as the program's first words. A script that could reach functions' environments
+/// has none of them made once.
+const PLAIN: &str = "do local _ = '_G' end ";
+
+/// So often functions of a program are called, in a run.
+const STEPS_MAX: usize = 200;
+
+/// What takes longer is not compared: how many instructions there are in a slice is nobody's
+/// promise.
+const SLICES_MAX: usize = 20;
+
+/// `KEYS` and `ARGV` of the runs. What the first run has left must not show in the last.
+const RUNS: [(&[&[u8]], &[&[u8]]); 4] =
+    [(&[], &[]), (&[b"k"], &[b"1"]), (&[], &[b"a", b"2", b"c"]), (&[], &[])];
+
+fuzz_target!(|data: &[u8]| {
+    let source = program::program(data);
+    // New ones for each input: what is left behind would have the fuzzer look for leaks each time.
+    let [mut hoisting, mut plain] = std::array::from_fn(|_| Lua::new(MEMORY_BYTES_MAX));
+    for (run, (keys, argv)) in RUNS.iter().enumerate() {
+        let found = observe(&mut hoisting, &source, keys, argv);
+        let expect = observe(&mut plain, &format!("{PLAIN}{source} --{run}"), keys, argv);
+        if let (Some(found), Some(expect)) = (found, expect) {
+            assert!(found == expect, "{source}\n--- run {run}: {expect:#?}\n--- but {found:#?}");
+        }
+    }
+});
+
+/// What a run shows, or none if it takes too long.
+fn observe(lua: &mut Lua, source: &str, keys: &[&[u8]], argv: &[&[u8]]) -> Option<Vec<String>> {
+    let mut host = Host::default();
+    let script = match lua.eval(source.as_bytes()) {
+        Ok(script) => script,
+        Err(error) => return Some(vec![error.to_string()]),
+    };
+    let mut outcome = lua.start(script, keys, argv, &mut host);
+    let mut slices = 0;
+    while outcome == Outcome::Suspended {
+        slices += 1;
+        let verdict = if slices > SLICES_MAX { Verdict::Kill } else { Verdict::GoOn };
+        outcome = lua.resume(verdict, &mut host);
+    }
+    let mut answer = Vec::new();
+    let mut reply = Reply::bytes(&mut answer, Protocol::Resp3);
+    let error = lua.finish(&mut reply, &mut |_, _| {}).err();
+    if slices > SLICES_MAX {
+        return None;
+    }
+    host.seen.push(answer.escape_ascii().to_string());
+    host.seen.extend(error.map(|error| error.to_string()));
+    let sha = Sha::of(source.as_bytes()).to_string();
+    Some(host.seen.iter().map(|seen| seen.replace(&sha, "(sha)")).collect())
+}
+
+/// Remembers what reaches it.
+#[derive(Default)]
+struct Host {
+    seen: Vec<String>,
+    steps: usize,
+}
+
+impl Commands for Host {
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result {
+        let words = args.all();
+        if words[0] == b"step" {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return Err(Error::new("ERR too many steps"));
+            }
+        } else {
+            self.seen.push(words.iter().map(|word| format!("{} ", word.escape_ascii())).collect());
+        }
+        match words[0] {
+            b"step" | b"note" => reply.ok(),
+            b"a" => reply.bulks(words),
+            _ => return Err(Error::ScriptUnknownCommand),
+        }
+        Ok(())
+    }
+
+    fn acl_check(&mut self, _: Args<'_>) -> Option<bool> {
+        None
+    }
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        self.seen.push(format!("{level:?} {}", message.escape_ascii()));
+    }
+
+    fn log_level(&self) -> LogLevel {
+        LogLevel::Notice
+    }
+
+    fn clock_s(&self) -> f64 {
+        0.0
+    }
+
+    fn set_replication(&mut self, _: bool, _: bool) {}
+}
