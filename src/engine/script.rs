@@ -209,7 +209,7 @@ impl Engine {
         state
     }
 
-    /// Counts what a part of a client's request took, which ended at the last look at the stopwatch.
+    /// Counts what a part of a client's request took, up to the last look at the stopwatch.
     pub(super) fn pause_held_calls(&mut self, id: ClientId) {
         let end_us = self.lap_us;
         self.held_calls(id).for_each(|call| call.pause(end_us));

@@ -108,7 +108,7 @@ impl Stats {
     }
 }
 
-/// A call that a suspended script holds up: of the command that runs it, or of the EXEC around.
+/// A call that is held up: a script that was suspended, or the EXEC around a script or an effect.
 #[derive(Debug)]
 pub struct HeldCall {
     pub found: Found,

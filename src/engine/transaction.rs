@@ -36,7 +36,7 @@ pub struct Exec {
     queue: std::vec::IntoIter<OwnedArgs>,
     /// The journal's length at the beginning: what came since is one transaction.
     journal_position: usize,
-    /// The EXEC itself, once a script in it was suspended.
+    /// The EXEC itself, once a script or an effect held it up.
     pub(super) call: Option<HeldCall>,
 }
 
