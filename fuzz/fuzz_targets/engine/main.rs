@@ -173,7 +173,9 @@ impl World {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Sleep { client, .. } | Effect::Listen { client, .. } => self.engine.answer(client, Outcome::Done, self.now),
+            Effect::Sleep { client, .. } | Effect::Listen { client, .. } => {
+                self.engine.answer(client, Outcome::Done, self.now)
+            }
             Effect::Shutdown { client: Some(client) } => {
                 let outcome = Outcome::Failed("ERR Errors trying to SHUTDOWN".into());
                 self.engine.answer(client, outcome, self.now);
