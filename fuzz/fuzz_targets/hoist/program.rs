@@ -51,9 +51,10 @@ const BASE: [&str; 10] = [
 const WORDS: [&str; 8] =
     ["ARGV[1]", "ARGV[2]", "KEYS[1]", "#ARGV", "#KEYS", "ARGV[3]", "ARGV", "tonumber(ARGV[1])"];
 
+/// Those that raise errors, which end the program, come rarely.
 const BINARY: [&str; 16] = [
-    "and", "or", "and", "or", "and", "or", "and", "or", "and", "or", "==", "~=", "==", "..", "<",
-    "+",
+    "and", "or", "and", "or", "and", "or", "and", "or", "and", "or", "and", "or", "==", "~=", "==",
+    "..",
 ];
 
 /// Shows values of any kind without the addresses in them. It is itself a function of the script.
@@ -73,9 +74,10 @@ pub fn program(bytes: &[u8]) -> String {
         parts: 0,
     };
     writer.statements(END_OF_SCRIPT);
-    writer.out.push_str(" note(");
-    writer.expressions();
-    writer.out.push_str(") return ");
+    for name in NAMES.iter().filter(|name| writer.names.contains(name)) {
+        let _ = write!(writer.out, "note({name}) note(pcall({name}, 1)) ");
+    }
+    writer.out.push_str("return ");
     writer.expression();
     writer.out
 }
@@ -244,6 +246,14 @@ impl Writer<'_> {
                 self.push(" = ");
                 self.expressions();
             }
+            40..120 => {
+                self.push(" = ");
+                self.choice_of_values();
+                for _ in 1..count {
+                    self.push(", ");
+                    self.choice_of_values();
+                }
+            }
             _ => {
                 self.push(" = ");
                 self.expression();
@@ -254,6 +264,24 @@ impl Writer<'_> {
             }
         }
         self.names.extend(names);
+    }
+
+    /// What `and` and `or` choose from at each run: words, fields of the library, functions.
+    fn choice_of_values(&mut self) {
+        for _ in 0..self.next() % 3 {
+            let (word, operator) = (self.of(&WORDS), self.of(&BINARY[..2]));
+            let _ = write!(self.out, "{word} {operator} ");
+        }
+        match self.next() {
+            0..160 => {
+                let field = self.of(&LIBRARY);
+                self.push(field);
+            }
+            _ => {
+                self.push("function");
+                self.function_rest();
+            }
+        }
     }
 
     fn repeated(&mut self) {
@@ -307,14 +335,35 @@ impl Writer<'_> {
             parameters.push("...");
         }
         let _ = write!(self.out, "({}) redis.call('step') ", parameters.join(", "));
-        self.statements(END_OF_BLOCK);
-        if self.next() >= 60 {
-            self.push(" return ");
-            self.expressions();
+        match self.next() {
+            0..120 => self.short_body(),
+            form => {
+                self.statements(END_OF_BLOCK);
+                if form >= 150 {
+                    self.push(" return ");
+                    self.expressions();
+                }
+            }
         }
         self.push(" end");
         self.names.truncate(outside.0);
         (self.loops, self.is_vararg) = (outside.1, outside.2);
+    }
+
+    /// One variable's, so that the function may be one that is made once.
+    fn short_body(&mut self) {
+        let (name, word) = (self.name(), self.of(&WORDS));
+        let _ = match self.next() {
+            0..100 => write!(self.out, "return {name}"),
+            100..170 => write!(self.out, "return {name}({word})"),
+            170..190 => write!(self.out, "return function(...) return {name}, ... end"),
+            190..210 => write!(self.out, "return {name} == {word}"),
+            210..225 if !self.names.is_empty() => write!(self.out, "{name} = {word}"),
+            225..240 if !self.names.is_empty() => {
+                write!(self.out, "return function() {name} = {word} end")
+            }
+            _ => write!(self.out, "return {word}"),
+        };
     }
 
     fn arguments(&mut self) {
@@ -380,12 +429,12 @@ impl Writer<'_> {
                 self.push("function");
                 self.function_rest();
             }
-            215..219 => {
+            215..217 => {
                 let name = self.name();
                 self.push(name);
                 self.arguments();
             }
-            219..225 => {
+            217..225 => {
                 let name = self.name();
                 let _ = write!(self.out, "select(2, pcall({name}, ");
                 self.expressions();
@@ -421,8 +470,9 @@ impl Writer<'_> {
             }
             245..250 => {
                 let function = self.of(&BASE);
-                self.push(function);
-                self.arguments();
+                let _ = write!(self.out, "select(2, pcall({function}, ");
+                self.expressions();
+                self.push("))");
             }
             _ => {
                 self.push("redis.pcall('note', ");
