@@ -295,8 +295,11 @@ impl Engine {
         self.settle();
     }
 
-    /// When `tick` is next wanted.
+    /// When `tick` is next wanted. Not while a script is suspended, which it would leave alone.
     pub fn next_deadline(&self) -> Deadline {
+        if self.script.is_some() {
+            return Deadline::default();
+        }
         Deadline {
             wall_ms: self.keyspace.next_expiry_ms(),
             mono_us: self.alarms.next_deadline().map(|tick| tick * MONO_TICK_US),
