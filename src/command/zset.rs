@@ -213,6 +213,8 @@ fn add_to_score(
     reply: &mut Reply,
 ) -> Result {
     let mut zset = cx.edit_or_create::<Zset>(key)?;
+    let (members, limits) = zset.with_limits();
+    members.expect(1, 0, limits);
     let old = zset.score(member);
     let score = old.map_or(increment, |old| old + increment);
     if !options.permit(old, score) {
