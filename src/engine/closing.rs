@@ -163,13 +163,14 @@ impl Engine {
         if !is_over_hard && !is_over_soft && since.is_none() {
             return;
         }
-        let end_us = since.unwrap_or(now_us) + limit.soft_s * 1_000_000;
+        let span_us = limit.soft_s.saturating_mul(1_000_000);
+        let end_us = since.unwrap_or(now_us).saturating_add(span_us);
         if is_over_hard || (is_over_soft && since.is_some() && end_us < now_us) {
             return self.close_for_output(id, len);
         }
         if is_over_soft && since.is_none() {
             // In Redis, too, the time must be over.
-            self.alarms.insert(mono_tick(end_us + 1), Alarm::SoftLimit(id));
+            self.alarms.insert(mono_tick(end_us.saturating_add(1)), Alarm::SoftLimit(id));
         }
         let since = is_over_soft.then_some(since.unwrap_or(now_us));
         self.clients[id].over_soft_limit_since_us = since;
