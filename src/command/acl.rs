@@ -32,7 +32,7 @@ fn cat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let Some(category) = ACL_CATEGORIES.iter().find(is_wanted) else {
         return Err(Error::quoting("ERR Unknown category '", wanted, "'"));
     };
-    let found = cx.engine.table.all().filter(|found| found.is_in(category));
+    let found = cx.table().all().filter(|found| found.is_in(category));
     let names: Vec<String> = found.map(|found| found.full_name()).collect();
     reply.bulks(&names);
     Ok(())

@@ -5,8 +5,6 @@
 use super::connection::set_name;
 use super::prelude::*;
 use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
-use crate::engine::effect::Effect;
-use crate::engine::pause::PauseOwner;
 use crate::engine::pubsub::Kind;
 use crate::util::number;
 
@@ -119,13 +117,13 @@ fn pause(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
     };
     let span = Timeout::millis(span, cx.now_ms())?;
-    cx.engine.pause(PauseOwner::Clients, span.micros(), only_writes);
+    cx.pause(span.micros(), only_writes);
     reply.ok();
     Ok(())
 }
 
 fn unpause(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.engine.unpause(PauseOwner::Clients);
+    cx.unpause();
     reply.ok();
     Ok(())
 }
@@ -143,7 +141,7 @@ fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
     };
     let id = number::parse_i64(id).ok_or(Error::NotInteger)?;
-    reply.flag(cx.engine.unblock(ClientId(id as u64), error));
+    reply.flag(cx.unblock(ClientId(id as u64), error));
     Ok(())
 }
 
@@ -234,17 +232,10 @@ impl<'a> Filter<'a> {
 /// The others are gone at once; the caller goes when it has read the answer.
 fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let filter = Filter::parse(args, cx.client)?;
-    let (now, caller) = (cx.engine.keyspace.now, cx.client);
-    let mut doomed = cx.engine.clients.ids();
-    doomed.retain(|&id| filter.admits(&cx.engine.clients[id], now.mono_us));
-    for &id in &doomed {
-        if id == caller {
-            cx.engine.clients[id].state = State::Closing;
-        } else {
-            cx.engine.disconnect(id, now);
-            cx.engine.ask(Effect::Close { client: id });
-        }
-    }
+    let now_us = cx.now().mono_us;
+    let admitted = cx.clients().iter().filter(|client| filter.admits(client, now_us));
+    let doomed: Vec<ClientId> = admitted.map(|client| client.id).collect();
+    doomed.iter().for_each(|&id| cx.close(id));
     match (args.left(), doomed.len()) {
         (1, 0) => return Err(Error::new("ERR No such client")),
         (1, _) => reply.ok(),
@@ -256,7 +247,7 @@ fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let mut text = Vec::new();
     let words_len = len_of(&args);
-    let (now_us, db) = (cx.engine.keyspace.now.mono_us, cx.db);
+    let (now_us, db) = (cx.now().mono_us, cx.db);
     if let Some(client) = cx.caller() {
         describe(client, db, words_len, now_us, &mut text);
     }
@@ -271,12 +262,12 @@ fn len_of(args: &Args) -> usize {
 
 fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let words_len = len_of(&args);
-    let mut ids = cx.engine.clients.ids();
+    let mut ids = cx.clients().ids();
     match args.left() {
         0 => {}
         2 if args.accept("type") => {
             let of_type = Type::parse(args.key())?;
-            ids.retain(|&id| Type::of(&cx.engine.clients[id]) == of_type);
+            ids.retain(|&id| Type::of(&cx.clients()[id]) == of_type);
         }
         2.. if args.accept("id") => {
             ids.clear();
@@ -290,9 +281,9 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     let mut text = Vec::new();
     for id in ids {
-        if let Some(client) = cx.engine.clients.get(id) {
+        if let Some(client) = cx.clients().get(id) {
             let (db, words_len) = if id == cx.client { (cx.db, words_len) } else { (client.db, 0) };
-            describe(client, db, words_len, cx.engine.keyspace.now.mono_us, &mut text);
+            describe(client, db, words_len, cx.now().mono_us, &mut text);
         }
     }
     reply.verbatim("txt", &text);

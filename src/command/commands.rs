@@ -21,7 +21,7 @@ pub const FAMILY: Family = Family::new(Category::Introspection, &[
 ]);
 
 fn command(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let commands: Vec<Found> = cx.engine.table.commands().collect();
+    let commands: Vec<Found> = cx.table().commands().collect();
     reply.array(commands.len());
     for found in commands {
         describe(cx, found, reply);
@@ -30,7 +30,7 @@ fn command(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn count(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.engine.table.commands().count());
+    reply.count(cx.table().commands().count());
     Ok(())
 }
 
@@ -50,7 +50,7 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 /// By `get` or `client|list`.
 pub(super) fn find(cx: &Ctx, name: &[u8]) -> Option<Found> {
-    let table = &cx.engine.table;
+    let table = cx.table();
     match name.iter().position(|&byte| byte == b'|') {
         Some(bar) => table.find_subcommand(table.find(&name[..bar])?, &name[bar + 1..]),
         None => table.find(name),
@@ -83,7 +83,7 @@ fn describe(cx: &Ctx, found: Found, reply: &mut Reply) {
     }
 
     reply.set(row.subcommands.len());
-    for sub in cx.engine.table.subcommands(found) {
+    for sub in cx.table().subcommands(found) {
         describe(cx, sub, reply);
     }
 }
@@ -154,7 +154,7 @@ fn access_names(access: u16) -> Vec<&'static str> {
 
 fn docs(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let found: Vec<Found> = match args.left() {
-        0 => cx.engine.table.commands().collect(),
+        0 => cx.table().commands().collect(),
         _ => args.filter_map(|name| find(cx, name)).collect(),
     };
     reply.map(found.len());
@@ -207,7 +207,7 @@ fn document(cx: &Ctx, found: Found, reply: &mut Reply) {
     if !row.subcommands.is_empty() {
         reply.bulk(b"subcommands");
         reply.map(row.subcommands.len());
-        for sub in cx.engine.table.subcommands(found) {
+        for sub in cx.table().subcommands(found) {
             document(cx, sub, reply);
         }
     }
@@ -246,7 +246,7 @@ fn getkeysandflags(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 /// The keys of a request with what becomes of each.
 fn keys_of<'a>(cx: &Ctx, words: &[&'a [u8]]) -> Result<Vec<(&'a [u8], u16)>> {
     let request = Args::new(words);
-    let found = cx.engine.table.resolve(&request);
+    let found = cx.table().resolve(&request);
     let row = found.map_err(|_| Error::new("ERR Invalid command specified"))?.row;
     let may_lack_keys = row.flags.has(Flag::NoMandatoryKeys);
     if row.keys.specs().all(|spec| spec.access & access::NOT_KEY != 0) {
@@ -267,7 +267,7 @@ fn keys_of<'a>(cx: &Ctx, words: &[&'a [u8]]) -> Result<Vec<(&'a [u8], u16)>> {
 fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut names: Vec<String> = Vec::new();
     let mut collect = |wanted: &dyn Fn(&Found) -> bool| {
-        names.extend(cx.engine.table.all().filter(wanted).map(|found| found.full_name()));
+        names.extend(cx.table().all().filter(wanted).map(|found| found.full_name()));
     };
     match args.left() {
         0 => collect(&|_| true),

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 ]);
 
 fn get(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let config = &cx.engine.config;
+    let config = cx.config();
     // Several patterns may match a setting; it is told once.
     let mut found: BTreeMap<&[u8], Vec<u8>> = BTreeMap::new();
     for pattern in args {
@@ -44,14 +44,13 @@ fn set(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn resetstat(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.engine.stats.reset();
-    cx.engine.keyspace.reset_counts();
+    cx.reset_stats();
     reply.ok();
     Ok(())
 }
 
 fn rewrite(cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {
-    Err(match cx.engine.facts.config_file() {
+    Err(match cx.server().facts.config_file() {
         file if file.is_empty() => Error::new("ERR The server is running without a config file"),
         file => Error::new(format!("ERR toril does not write to its config file: edit {file}")),
     })

@@ -59,7 +59,7 @@ fn auth(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         return Err(Error::Syntax);
     }
     let user = if args.len() == 3 { args.key() } else { b"default" };
-    if args.len() == 2 && cx.engine.config.requirepass.is_none() {
+    if args.len() == 2 && cx.config().requirepass.is_none() {
         return Err(Error::new(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
@@ -72,12 +72,12 @@ fn auth(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 /// There is one user, `default`; without a password every password is right, as in Redis.
 fn authenticate(cx: &mut Ctx, user: &[u8], password: &[u8]) -> Result {
-    let is_right = match &cx.engine.config.requirepass {
+    let is_right = match &cx.config().requirepass {
         Some(secret) => secret.admits(password),
         None => true,
     };
     if user != b"default" || !is_right {
-        cx.engine.stats.denied_logins += 1;
+        cx.count_denied_login();
         return Err(Error::WrongPass);
     }
     if let Some(client) = cx.caller() {
@@ -109,7 +109,7 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if let Some((user, password)) = login {
         authenticate(cx, user, password)?;
     }
-    let needs_auth = cx.engine.config.requirepass.is_some();
+    let needs_auth = cx.config().requirepass.is_some();
     if needs_auth && !cx.caller().is_some_and(|client| client.is_authenticated) {
         return Err(Error::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
@@ -154,15 +154,13 @@ pub(super) fn set_name(cx: &mut Ctx, name: &[u8]) -> Result {
 
 fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     cx.end_transaction();
-    cx.engine.unsubscribe_all(cx.client);
-    let id = cx.client;
-    cx.engine.clients.monitors.retain(|&other| other != id);
+    cx.unsubscribe_all();
+    cx.set_monitoring(false);
     cx.db = 0;
-    let has_no_password = cx.engine.config.requirepass.is_none();
+    let has_no_password = cx.config().requirepass.is_none();
     reply.set_protocol(Protocol::Resp2);
     if let Some(client) = cx.caller() {
         client.is_authenticated = has_no_password;
-        client.is_monitor = false;
         client.name = Box::default();
         client.no_evict = false;
         client.no_touch = false;

@@ -12,13 +12,13 @@ pub const FAMILY: Family = Family::new(Category::Database, &[
 ]);
 
 fn dbsize(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.engine.keyspace.db(cx.db).len());
+    reply.count(cx.keyspace().db(cx.db).len());
     Ok(())
 }
 
 fn flushall(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let is_lazy = is_lazy(cx, args)?;
-    for db in 0..cx.engine.keyspace.databases() {
+    for db in 0..cx.keyspace().databases() {
         flush(cx, db, is_lazy);
     }
     reply.ok();
@@ -42,8 +42,8 @@ fn is_lazy(cx: &Ctx, mut args: Args) -> Result<bool> {
 }
 
 fn flush(cx: &mut Ctx, db: usize, is_lazy: bool) {
-    let count = cx.engine.keyspace.flush(db) as u64;
-    cx.engine.stats.lazily_freed += if is_lazy { count } else { 0 };
+    let count = cx.flush(db);
+    cx.count_lazily_freed(if is_lazy { count } else { 0 });
 }
 
 fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
@@ -54,7 +54,7 @@ fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     };
     let (left, right) = (index("first")?, index("second")?);
     let (left, right) = (existing(cx, left)?, existing(cx, right)?);
-    cx.engine.keyspace.swap(left, right);
+    cx.swap(left, right);
     reply.ok();
     Ok(())
 }
@@ -69,6 +69,6 @@ pub(super) fn db_index(cx: &Ctx, word: &[u8]) -> Result<usize> {
 }
 
 fn existing(cx: &Ctx, index: i32) -> Result<usize> {
-    let databases = cx.engine.keyspace.databases();
+    let databases = cx.keyspace().databases();
     usize::try_from(index).ok().filter(|&db| db < databases).ok_or(Error::DbIndexOutOfRange)
 }

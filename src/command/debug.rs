@@ -30,8 +30,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             // As strtod reads them: what is no number is no time.
             let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
             let micros = (seconds * 1e6) as u64;
-            cx.engine.ask(Effect::Sleep { client: cx.client, micros });
-            cx.await_effect(args);
+            cx.await_effect(Effect::Sleep { client: cx.client, micros }, args);
             Ok(())
         }
         // Sent, but not counted as one.
@@ -53,8 +52,8 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 /// bytes of the value itself. The nodes of a quicklist are those that Redis would fill one after
 /// the other.
 fn object(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
-    let now = cx.engine.keyspace.now;
-    let limits = cx.engine.keyspace.limits.clone();
+    let now = cx.now();
+    let limits = cx.limits().clone();
     let shares = object::shares_integers(cx);
     let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
     let idle_s = entry.usage.idle_s(now);

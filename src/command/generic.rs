@@ -35,7 +35,7 @@ const LAZY_PIECES_MIN: usize = 65;
 fn unlink(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     for key in args.rest() {
         let is_lazy = cx.peek(key).is_some_and(|entry| entry.value.pieces() >= LAZY_PIECES_MIN);
-        cx.engine.stats.lazily_freed += u64::from(is_lazy);
+        cx.count_lazily_freed(usize::from(is_lazy));
     }
     del(cx, args, reply)
 }
@@ -49,9 +49,7 @@ fn exists(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 /// The one command that is an access even for a client that said NO-TOUCH.
 fn touch(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let before = std::mem::replace(&mut cx.engine.keyspace.touching, true);
-    let touched = args.filter(|key| cx.read_any(key).is_some()).count();
-    cx.engine.keyspace.touching = before;
+    let touched = args.filter(|key| cx.touch(key)).count();
     reply.count(touched);
     Ok(())
 }
@@ -64,7 +62,7 @@ fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 /// Keys whose time is up are passed over, not removed: the timer wheel is about to.
 fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let pattern = args.key();
-    let keyspace = &cx.engine.keyspace;
+    let keyspace = cx.keyspace();
     let is_wanted = |entry: &&Entry| admits(pattern, &entry.key.text()) && !keyspace.is_over(entry);
     let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
     reply.array(wanted.len());
@@ -73,7 +71,7 @@ fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn randomkey(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let picked = cx.engine.keyspace.random(cx.db);
+    let picked = cx.random_key();
     reply.bulk_or_null(picked.map(|entry| entry.key.text()).as_deref());
     Ok(())
 }
@@ -99,9 +97,8 @@ fn give_name(cx: &mut Ctx, mut args: Args, replaces: bool) -> Result<bool> {
     if key == name || (!replaces && cx.exists(name)) {
         return Ok(false);
     }
-    cx.engine.keyspace.rename((cx.db, key), (cx.db, name));
-    cx.engine.keyspace.left(cx.db, key, "rename_from");
-    cx.changed(name, EventClasses::GENERIC, "rename_to");
+    let place = (cx.db, name);
+    cx.rename(key, place, "rename_from", "rename_to");
     Ok(true)
 }
 
@@ -110,12 +107,9 @@ fn move_key(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if from == to {
         return Err(Error::SameObject);
     }
-    let keyspace = &mut cx.engine.keyspace;
-    let is_moved = keyspace.peek(from, key).is_some() && keyspace.peek(to, key).is_none();
+    let is_moved = cx.exists(key) && !cx.exists_in(to, key);
     if is_moved {
-        keyspace.rename((from, key), (to, key));
-        keyspace.left(from, key, "move_from");
-        keyspace.changed(to, key, EventClasses::GENERIC, "move_to");
+        cx.rename(key, (to, key), "move_from", "move_to");
     }
     reply.flag(is_moved);
     Ok(())
@@ -138,14 +132,10 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     let copy = cx.read_any(source).map(|entry| entry.value.clone());
     let expires_ms = cx.expires_ms(source);
-    let keyspace = &mut cx.engine.keyspace;
-    let copy = copy.filter(|_| replaces || keyspace.peek(db, target).is_none());
+    let copy = copy.filter(|_| replaces || !cx.exists_in(db, target));
     reply.flag(copy.is_some());
     if let Some(value) = copy {
-        keyspace.remove(db, target);
-        keyspace.put(db, target, value, false);
-        keyspace.set_expiry(db, target, expires_ms);
-        keyspace.changed(db, target, EventClasses::GENERIC, "copy_to");
+        cx.put_copy((db, target), value, expires_ms);
     }
     Ok(())
 }

@@ -19,14 +19,14 @@ struct Section {
     title: &'static str,
     /// Whether INFO shows it unasked.
     is_default: bool,
-    write: fn(&mut Engine, &mut Text),
+    write: fn(&Engine, &mut Text),
 }
 
-const fn section(title: &'static str, write: fn(&mut Engine, &mut Text)) -> Section {
+const fn section(title: &'static str, write: fn(&Engine, &mut Text)) -> Section {
     Section { title, is_default: true, write }
 }
 
-const fn asked_for(title: &'static str, write: fn(&mut Engine, &mut Text)) -> Section {
+const fn asked_for(title: &'static str, write: fn(&Engine, &mut Text)) -> Section {
     Section { title, is_default: false, write }
 }
 
@@ -70,6 +70,7 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let asked = |name: &str| args.clone().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
     let all = asked("all") || asked("everything");
     let default = args.left() == 0 || asked("default");
+    cx.note_peak();
     let mut text = Text(Vec::new());
     for section in SECTIONS {
         if all || asked(section.title) || (default && section.is_default) {
@@ -77,14 +78,14 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
                 text.0.extend_from_slice(b"\r\n");
             }
             let _ = write!(text.0, "# {}\r\n", section.title);
-            (section.write)(cx.engine, &mut text);
+            (section.write)(cx.server(), &mut text);
         }
     }
     reply.verbatim("txt", &text.0);
     Ok(())
 }
 
-fn server(engine: &mut Engine, text: &mut Text) {
+fn server(engine: &Engine, text: &mut Text) {
     let (now, facts) = (engine.keyspace.now, &engine.facts);
     let uptime_s = (now.mono_us - engine.started.mono_us) / 1_000_000;
     text.field("redis_version", REDIS_VERSION);
@@ -125,7 +126,7 @@ fn server(engine: &mut Engine, text: &mut Text) {
 /// Redis has 24 bits for the second of an access.
 pub(super) const LRU_CLOCK_MAX: i64 = 0xFF_FFFF;
 
-fn clients(engine: &mut Engine, text: &mut Text) {
+fn clients(engine: &Engine, text: &mut Text) {
     let clients = &engine.clients;
     let count = |is_counted: fn(&crate::engine::client::Client) -> bool| {
         clients.iter().filter(|client| is_counted(client)).count()
@@ -147,7 +148,7 @@ fn clients(engine: &mut Engine, text: &mut Text) {
     text.field("total_blocking_keys_on_nokey", 0);
 }
 
-fn memory(engine: &mut Engine, text: &mut Text) {
+fn memory(engine: &Engine, text: &mut Text) {
     let usage = Usage::of(engine);
     text.bytes("used_memory", usage.allocated);
     text.bytes("used_memory_rss", usage.resident);
@@ -196,7 +197,7 @@ fn memory(engine: &mut Engine, text: &mut Text) {
     text.field("lazyfreed_objects", engine.stats.lazily_freed);
 }
 
-fn persistence(engine: &mut Engine, text: &mut Text) {
+fn persistence(engine: &Engine, text: &mut Text) {
     text.nothing(&["loading", "async_loading"]);
     text.nothing(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     text.field("current_fork_perc", "0.00");
@@ -218,7 +219,7 @@ fn persistence(engine: &mut Engine, text: &mut Text) {
     text.nothing(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
 }
 
-fn stats(engine: &mut Engine, text: &mut Text) {
+fn stats(engine: &Engine, text: &mut Text) {
     let (stats, keyspace) = (&engine.stats, &engine.keyspace);
     let [commands, bytes_in, bytes_out, turns, turns_us] = stats.per_second();
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -272,7 +273,7 @@ fn stats(engine: &mut Engine, text: &mut Text) {
     text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);
 }
 
-fn replication(engine: &mut Engine, text: &mut Text) {
+fn replication(engine: &Engine, text: &mut Text) {
     text.field("role", "master");
     text.field("connected_slaves", 0);
     text.field("master_failover_state", "no-failover");
@@ -285,7 +286,7 @@ fn replication(engine: &mut Engine, text: &mut Text) {
     text.nothing(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
-fn cpu(engine: &mut Engine, text: &mut Text) {
+fn cpu(engine: &Engine, text: &mut Text) {
     let times = engine.facts.cpu();
     let seconds = |micros: u64| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.field("used_cpu_sys", seconds(times.system_us));
@@ -296,7 +297,7 @@ fn cpu(engine: &mut Engine, text: &mut Text) {
     text.field("used_cpu_user_main_thread", seconds(times.thread_user_us));
 }
 
-fn command_stats(engine: &mut Engine, text: &mut Text) {
+fn command_stats(engine: &Engine, text: &mut Text) {
     for found in engine.table.all() {
         let it = &engine.stats.calls[found.index];
         if it.calls == 0 && it.rejected == 0 {
@@ -313,7 +314,7 @@ fn command_stats(engine: &mut Engine, text: &mut Text) {
     }
 }
 
-fn latency_stats(engine: &mut Engine, text: &mut Text) {
+fn latency_stats(engine: &Engine, text: &mut Text) {
     let percentiles = &engine.config.latency_percentiles;
     let is_kept = engine.config.latency_tracking;
     for found in engine.table.all().filter(|_| is_kept) {
@@ -329,7 +330,7 @@ fn latency_stats(engine: &mut Engine, text: &mut Text) {
     }
 }
 
-fn error_stats(engine: &mut Engine, text: &mut Text) {
+fn error_stats(engine: &Engine, text: &mut Text) {
     for (code, count) in &engine.stats.errors {
         // A script may have made it up: what would end the field's name does not.
         let is_unsafe = |byte| matches!(byte, b'#' | b':');
@@ -339,7 +340,7 @@ fn error_stats(engine: &mut Engine, text: &mut Text) {
     }
 }
 
-fn keyspace(engine: &mut Engine, text: &mut Text) {
+fn keyspace(engine: &Engine, text: &mut Text) {
     for db in 0..engine.keyspace.databases() {
         let (keys, expires) = (engine.keyspace.db(db).len(), engine.keyspace.db(db).expiring);
         if keys > 0 {

@@ -22,7 +22,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 /// Of all commands, or of those named: a container stands for its subcommands. What has not run has
 /// none.
 fn histogram(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let table = &cx.engine.table;
+    let table = cx.table();
     let wanted: Vec<Found> = match args.left() {
         0 => table.all().collect(),
         _ => {
@@ -30,7 +30,7 @@ fn histogram(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
             named.flat_map(|found| [found].into_iter().chain(table.subcommands(found))).collect()
         }
     };
-    let calls = &cx.engine.stats.calls;
+    let calls = &cx.server().stats.calls;
     let kept =
         wanted.iter().filter_map(|found| Some((found, calls[found.index].latency.as_ref()?)));
     let kept: Vec<(&Found, &Histogram)> =

@@ -31,7 +31,7 @@ fn lcs(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         ));
     }
     let cells = (left.len() + 1).saturating_mul(right.len() + 1);
-    if cells.saturating_mul(size_of::<u32>()) > cx.engine.config.proto_max_bulk_len {
+    if cells.saturating_mul(size_of::<u32>()) > cx.config().proto_max_bulk_len {
         return Err(Error::new(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));

@@ -49,13 +49,18 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    pub fn of(engine: &mut Engine) -> Self {
-        let allocated = engine.note_peak();
+    fn now(cx: &mut Ctx) -> Self {
+        cx.note_peak();
+        Self::of(cx.server())
+    }
+
+    /// As it is, beside the peak as it was when somebody last looked.
+    pub fn of(engine: &Engine) -> Self {
         let keyspace = &engine.keyspace;
         let databases = (0..keyspace.databases()).filter(|&db| !keyspace.db(db).is_empty());
         let lua = engine.scripting.loaded();
         Self {
-            allocated,
+            allocated: engine.facts.allocated_bytes(),
             peak: engine.stats.peak_allocated,
             startup: engine.startup_allocated,
             resident: engine.facts.memory().resident,
@@ -101,7 +106,7 @@ fn percentage(part: u64, whole: u64) -> f64 {
 
 /// In Redis's order; what there is none of here is told as nothing.
 fn stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::of(cx.engine);
+    let usage = Usage::now(cx);
     let tables: u64 = usage.databases.iter().map(|(_, bytes)| bytes).sum();
     let bytes_per_key = usage.dataset().checked_div(usage.keys).unwrap_or(0);
     let before = [
@@ -173,7 +178,7 @@ enum Figure {
 const WORTH_A_LOOK_BYTES: u64 = 5 * 1024 * 1024;
 
 fn doctor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::of(cx.engine);
+    let usage = Usage::now(cx);
     let mut findings = Vec::new();
     if usage.peak > usage.allocated / 2 * 3 {
         findings.push("Once more than half as much again was in use: what was freed may be kept by the allocator for later.");
@@ -196,7 +201,7 @@ fn doctor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn malloc_stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::of(cx.engine);
+    let usage = Usage::now(cx);
     let text = format!(
         "allocator: {ALLOCATOR}\nallocated bytes: {}\nresident bytes: {}\n",
         usage.allocated, usage.resident

@@ -44,7 +44,7 @@ fn refcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 /// Redis shares the integers below 10,000 among all keys, unless each is to know when it was used.
 /// (It decides so when a value is set; here what holds now decides.)
 pub(super) fn shares_integers(cx: &Ctx) -> bool {
-    let config = &cx.engine.config;
+    let config = cx.config();
     config.maxmemory == 0 || !config.maxmemory_policy.goes_by_usage()
 }
 
@@ -67,8 +67,8 @@ pub(super) fn references(value: &Value, shares_integers: bool) -> i64 {
 }
 
 fn idletime(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let now = cx.engine.keyspace.now;
-    if cx.exists(args.all()[2]) && cx.engine.config.maxmemory_policy.is_lfu() {
+    let now = cx.now();
+    if cx.exists(args.all()[2]) && cx.config().maxmemory_policy.is_lfu() {
         return Err(Error::new(
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
              when switching between policies at runtime LRU and LFU data will take some time to \
@@ -79,8 +79,8 @@ fn idletime(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn freq(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let now = cx.engine.keyspace.now;
-    if cx.exists(args.all()[2]) && !cx.engine.config.maxmemory_policy.is_lfu() {
+    let now = cx.now();
+    if cx.exists(args.all()[2]) && !cx.config().maxmemory_policy.is_lfu() {
         return Err(Error::new(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
              note that when switching between policies at runtime LRU and LFU data will take \

@@ -53,7 +53,7 @@ fn sunsubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn join(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
     for name in args {
-        cx.engine.subscribe(cx.client, kind, name);
+        cx.subscribe(kind, name);
         tell(cx, reply, kind.subscribed(), kind, Some(name));
     }
     Ok(())
@@ -62,14 +62,14 @@ fn join(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
 fn leave(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
     if args.left() > 0 {
         for name in args {
-            cx.engine.unsubscribe(cx.client, kind, name);
+            cx.unsubscribe(kind, name);
             tell(cx, reply, kind.unsubscribed(), kind, Some(name));
         }
         return Ok(());
     }
     let names = cx.caller().map(|client| client.names(kind).clone()).unwrap_or_default();
     for name in &names {
-        cx.engine.unsubscribe(cx.client, kind, name);
+        cx.unsubscribe(kind, name);
         tell(cx, reply, kind.unsubscribed(), kind, Some(name));
     }
     if names.is_empty() {
@@ -99,16 +99,16 @@ fn tell(cx: &mut Ctx, reply: &mut Reply, what: &str, kind: Kind, name: Option<&[
     }
     let mut push = Vec::new();
     write(&mut Reply::bytes(&mut push, reply.protocol()));
-    cx.engine.push(cx.client, &push);
+    cx.push(&push);
 }
 
 fn publish(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.engine.publish(args.key(), args.key()));
+    reply.count(cx.publish(args.key(), args.key()));
     Ok(())
 }
 
 fn spublish(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.engine.publish_shard(args.key(), args.key()));
+    reply.count(cx.publish_shard(args.key(), args.key()));
     Ok(())
 }
 
@@ -125,7 +125,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply, kind: Kind) -> Result {
     if args.left() > 0 {
         return Err(Error::misused(args.all()[1], "PUBSUB"));
     }
-    let names = cx.engine.pubsub.of(kind).keys();
+    let names = cx.server().pubsub.of(kind).keys();
     let matches = |name: &[u8]| pattern.is_none_or(|it| glob::matches(it, name, Case::Sensitive));
     let names: Vec<&Box<[u8]>> = names.filter(|name| matches(name)).collect();
     reply.bulks(&names);
@@ -142,7 +142,7 @@ fn shardnumsub(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 /// An array of pairs in both protocols.
 fn count(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
-    let listeners = cx.engine.pubsub.of(kind);
+    let listeners = cx.server().pubsub.of(kind);
     reply.array(args.left() * 2);
     for name in args {
         reply.bulk(name);
@@ -152,6 +152,6 @@ fn count(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
 }
 
 fn numpat(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.engine.pubsub.patterns.len());
+    reply.count(cx.server().pubsub.patterns.len());
     Ok(())
 }

@@ -92,7 +92,7 @@ pub(super) fn announce(next: u64, count: usize, reply: &mut Reply) {
 fn scan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let cursor = cursor(&mut args)?;
     let options = Options::parse(args, Over::Keys)?;
-    let keyspace = &cx.engine.keyspace;
+    let keyspace = cx.keyspace();
     let is_wanted = |entry: &Entry| {
         options.admits(&entry.key.text())
             && options.admits_type(entry.value.type_name())

@@ -41,12 +41,12 @@ fn evalsha_ro(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn compile(cx: &mut Ctx, source: &[u8]) -> Result<Rc<Script>> {
-    cx.engine.scripting.lua().eval(source)
+    cx.lua().eval(source)
 }
 
 fn find(cx: &mut Ctx, sha: &[u8]) -> Result<Rc<Script>> {
     let sha = Sha::parse(sha).ok_or(Error::NoScript)?;
-    cx.engine.scripting.lua().find(&sha).ok_or(Error::NoScript)
+    cx.lua().find(&sha).ok_or(Error::NoScript)
 }
 
 fn run(
@@ -69,7 +69,7 @@ fn run(
 }
 
 fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let script = cx.engine.scripting.lua().load(args.key())?;
+    let script = cx.lua().load(args.key())?;
     reply.bulk(&script.sha.hex());
     Ok(())
 }
@@ -77,7 +77,7 @@ fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn exists(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     reply.array(args.left());
     for sha in args {
-        let lua = cx.engine.scripting.lua();
+        let lua = cx.lua();
         reply.flag(Sha::parse(sha).is_some_and(|sha| lua.contains(&sha)));
     }
     Ok(())
@@ -88,13 +88,13 @@ fn flush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if !is_known || args.left() > 0 {
         return Err(Error::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
     }
-    cx.engine.scripting.lua().flush();
+    cx.lua().flush();
     reply.ok();
     Ok(())
 }
 
 fn kill(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.engine.kill_script()?;
+    cx.kill_script()?;
     reply.ok();
     Ok(())
 }

@@ -26,7 +26,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 
 /// The clock is read once a turn.
 fn time(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let now_us = cx.engine.time().wall_us();
+    let now_us = cx.server().time().wall_us();
     reply.array(2);
     reply.bulk_int(now_us / 1_000_000);
     reply.bulk_int(now_us % 1_000_000);
@@ -55,7 +55,7 @@ fn replicaof(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn lastsave(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.int(cx.engine.started.wall_ms / 1000);
+    reply.int(cx.server().started.wall_ms / 1000);
     Ok(())
 }
 
@@ -90,8 +90,7 @@ fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
     if saves {
         return Err(Error::new(NOT_PERSISTED));
     }
-    cx.engine.ask(Effect::Shutdown { client: Some(cx.client) });
-    cx.await_effect(args);
+    cx.await_effect(Effect::Shutdown { client: Some(cx.client) }, args);
     Ok(())
 }
 
@@ -100,12 +99,7 @@ fn monitor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     if cx.origin == Origin::Exec {
         return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
     }
-    let id = cx.client;
-    if let Some(client) = cx.caller()
-        && !client.is_monitor
-    {
-        client.is_monitor = true;
-        cx.engine.clients.monitors.push(id);
+    if cx.set_monitoring(true) {
         reply.ok(); // A second MONITOR gets no answer, as in Redis.
     }
     Ok(())

@@ -259,7 +259,7 @@ fn store(
     reply: &mut Reply,
 ) -> Result {
     let target = args.key();
-    let limits = cx.engine.keyspace.limits.clone();
+    let limits = cx.limits().clone();
     let mut result = Set::new();
     for member in combine(&sets(cx, args.rest())?) {
         result.add(&member, &limits);

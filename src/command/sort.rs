@@ -150,9 +150,8 @@ fn store(cx: &mut Ctx, elements: &[Element], options: &Options, target: &[u8], r
     if list.is_empty() {
         cx.remove(target, "del");
     } else {
-        let len = list.len() as u64;
-        cx.put(target, list, "sortstore");
-        cx.engine.keyspace.ledger.changes += len - 1; // Each element counts.
+        let len = list.len();
+        cx.put_many(target, list, "sortstore", len);
     }
 }
 

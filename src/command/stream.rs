@@ -196,7 +196,7 @@ fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     /// Of all texts of an entry.
     const ENTRY_BYTES_MAX: usize = 1 << 30;
     let key = args.key();
-    let options = Options::parse(&mut args, true, &cx.engine.keyspace.limits)?;
+    let options = Options::parse(&mut args, true, cx.limits())?;
     let fields = args.rest();
     let new_id = options.id.filter(|_| !fields.is_empty() && fields.len().is_multiple_of(2));
     let new_id =
@@ -235,7 +235,7 @@ fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn xtrim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let key = args.key();
-    let limits = cx.engine.keyspace.limits.clone();
+    let limits = cx.limits().clone();
     let options = Options::parse(&mut args, false, &limits)?;
     let Some(mut stream) = cx.edit::<Stream>(key)? else {
         reply.int(0);

@@ -246,7 +246,7 @@ fn msetnx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn append(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, value) = (args.key(), args.key());
-    let len_max = cx.engine.config.proto_max_bulk_len;
+    let len_max = cx.config().proto_max_bulk_len;
     let mut string = cx.edit_or_create::<Str>(key)?;
     if string.is_new() {
         *string = Str::of_bytes(value);
@@ -262,7 +262,7 @@ fn append(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn setrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, offset, value) = (args.key(), args.int()?, args.key());
-    let len_max = cx.engine.config.proto_max_bulk_len;
+    let len_max = cx.config().proto_max_bulk_len;
     let Ok(offset) = usize::try_from(offset) else {
         return Err(Error::new("ERR offset is out of range"));
     };

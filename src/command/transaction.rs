@@ -63,7 +63,7 @@ fn watch(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn unwatch(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.engine.unwatch(cx.client);
+    cx.unwatch();
     reply.ok();
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the engine knows of a client.
 
-use super::context::Empty;
+use super::context::{Ctx, Empty};
 use super::effect::Errand;
 use super::pubsub::{Kind, Subscriptions};
 use super::rights::Rights;
@@ -269,6 +269,23 @@ pub struct Clients {
     pub strangers: usize,
     /// Bytes of memory that those take which `maxmemory-clients` may close, as last weighed.
     pub weight: usize,
+}
+
+impl Ctx<'_> {
+    /// Has the caller see what all others ask for, or no longer; false if nothing changed.
+    pub fn set_monitoring(&mut self, monitors: bool) -> bool {
+        let id = self.client;
+        let Some(client) = self.caller().filter(|client| client.is_monitor != monitors) else {
+            return false;
+        };
+        client.is_monitor = monitors;
+        if monitors {
+            self.engine.clients.monitors.push(id);
+        } else {
+            self.engine.clients.monitors.retain(|&other| other != id);
+        }
+        true
+    }
 }
 
 impl Clients {

@@ -2,10 +2,13 @@
 //! it was called; whether it may wait it learns from `block`.
 
 use super::Engine;
-use super::client::{Client, ClientId, Park, Parked};
-use super::keyspace::{Edit, Entry};
+use super::client::{Client, ClientId, Clients, Park, Parked, State};
+use super::effect::Effect;
+use super::keyspace::{Edit, Entry, Keyspace};
+use super::table::Table;
+use super::time::Now;
 use super::waiters::On;
-use crate::config::EventClasses;
+use crate::config::{Config, EventClasses, Limits};
 use crate::data::{Typed, Value};
 use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
 use crate::util::extended::Extended;
@@ -26,7 +29,7 @@ pub enum Origin {
 }
 
 pub struct Ctx<'e> {
-    pub engine: &'e mut Engine,
+    pub(super) engine: &'e mut Engine,
     pub client: ClientId,
     /// The database in use; SELECT changes it.
     pub db: usize,
@@ -38,6 +41,45 @@ pub struct Ctx<'e> {
     pub(super) parked: Option<Parked>,
     /// The handler started a script that is suspended.
     pub(super) is_running: bool,
+}
+
+/// What handlers look at.
+impl Ctx<'_> {
+    /// The whole server, to be looked at.
+    pub fn server(&self) -> &Engine {
+        self.engine
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.engine.config
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.engine.table
+    }
+
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.engine.keyspace
+    }
+
+    pub fn clients(&self) -> &Clients {
+        &self.engine.clients
+    }
+
+    /// The settings that bound values.
+    pub fn limits(&self) -> &Limits {
+        &self.engine.keyspace.limits
+    }
+
+    /// It stands still during a command, a script and an EXEC.
+    pub fn now(&self) -> Now {
+        self.engine.keyspace.now
+    }
+
+    /// The wall clock in milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now().wall_ms
+    }
 }
 
 impl Ctx<'_> {
@@ -91,7 +133,26 @@ impl Ctx<'_> {
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {
-        self.peek(key).is_some()
+        self.exists_in(self.db, key)
+    }
+
+    /// As `exists`, of another database.
+    pub fn exists_in(&mut self, db: usize, key: &[u8]) -> bool {
+        self.engine.keyspace.peek(db, key).is_some()
+    }
+
+    /// Counts an access to a key, whatever the client said; false if there is none.
+    pub fn touch(&mut self, key: &[u8]) -> bool {
+        let keyspace = &mut self.engine.keyspace;
+        let before = std::mem::replace(&mut keyspace.touching, true);
+        let was_there = keyspace.read(self.db, key).is_some();
+        keyspace.touching = before;
+        was_there
+    }
+
+    /// A key of the database in use, picked at random.
+    pub fn random_key(&mut self) -> Option<&Entry> {
+        self.engine.keyspace.random(self.db)
     }
 
     /// A key's value to be changed, if there is one.
@@ -112,19 +173,32 @@ impl Ctx<'_> {
 
     /// Replaces whatever a key held, its TTL included, and makes that known.
     pub fn put<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), false, event);
+        self.put_value(key, value.wrap(), false, event, 1);
+    }
+
+    /// As `put`, of a change to so many elements.
+    pub fn put_many<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str, count: usize) {
+        self.put_value(key, value.wrap(), false, event, count);
     }
 
     /// As `put`, but the key goes when it would have gone.
     pub fn put_keeping_ttl<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), true, event);
+        self.put_value(key, value.wrap(), true, event, 1);
     }
 
-    fn put_value(&mut self, key: &[u8], mut value: Value, keep_ttl: bool, event: &'static str) {
+    fn put_value(
+        &mut self,
+        key: &[u8],
+        mut value: Value,
+        keep_ttl: bool,
+        event: &'static str,
+        changes: usize,
+    ) {
         let class = value.class();
         value.settle(&self.engine.keyspace.limits);
         self.engine.keyspace.put(self.db, key, value, keep_ttl);
         self.engine.keyspace.changed(self.db, key, class, event);
+        self.engine.keyspace.ledger.changes += changes as u64 - 1;
     }
 
     /// Removes a key and makes it known by `event`; tells whether it was there.
@@ -134,6 +208,38 @@ impl Ctx<'_> {
             self.engine.keyspace.changed(self.db, key, EventClasses::GENERIC, event);
         }
         was_there
+    }
+
+    /// Gives a value that is there another name, with its TTL; what bore that name goes.
+    pub fn rename(
+        &mut self,
+        key: &[u8],
+        (db, name): (usize, &[u8]),
+        left: &'static str,
+        came: &'static str,
+    ) {
+        self.engine.keyspace.rename((self.db, key), (db, name));
+        self.engine.keyspace.left(self.db, key, left);
+        self.engine.keyspace.changed(db, name, EventClasses::GENERIC, came);
+    }
+
+    /// Puts the copy of a value in the place of whatever is there.
+    pub fn put_copy(&mut self, (db, key): (usize, &[u8]), value: Value, expires_ms: Option<i64>) {
+        let keyspace = &mut self.engine.keyspace;
+        keyspace.remove(db, key);
+        keyspace.put(db, key, value, false);
+        keyspace.set_expiry(db, key, expires_ms);
+        keyspace.changed(db, key, EventClasses::GENERIC, "copy_to");
+    }
+
+    /// Removes every key of a database; returns how many there were.
+    pub fn flush(&mut self, db: usize) -> usize {
+        self.engine.keyspace.flush(db)
+    }
+
+    /// Exchanges two databases.
+    pub fn swap(&mut self, left: usize, right: usize) {
+        self.engine.keyspace.swap(left, right);
     }
 
     /// Sets or removes a key's TTL, without a word to anybody.
@@ -151,11 +257,6 @@ impl Ctx<'_> {
         self.engine.keyspace.ledger.event(class, event, self.db, key);
     }
 
-    /// The wall clock in milliseconds; it stands still during a command, a script and an EXEC.
-    pub fn now_ms(&self) -> i64 {
-        self.engine.keyspace.now.wall_ms
-    }
-
     pub fn rng(&mut self) -> &mut Rng {
         &mut self.engine.keyspace.rng
     }
@@ -163,6 +264,21 @@ impl Ctx<'_> {
     /// The caller. Gone only if it was disconnected while its script ran on.
     pub fn caller(&mut self) -> Option<&mut Client> {
         self.engine.clients.get_mut(self.client)
+    }
+
+    /// Closes a client's connection: the caller's once it has its answer, another's at once.
+    pub fn close(&mut self, id: ClientId) {
+        if id == self.client {
+            self.engine.clients[id].state = State::Closing;
+        } else {
+            self.engine.disconnect(id, self.engine.keyspace.now);
+            self.engine.ask(Effect::Close { client: id });
+        }
+    }
+
+    /// Ends the watching of keys.
+    pub fn unwatch(&mut self) {
+        self.engine.unwatch(self.client);
     }
 
     /// Journals these words in place of the request: a deterministic form of its effect. Called

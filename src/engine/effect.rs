@@ -43,18 +43,19 @@ pub struct Errand {
 }
 
 impl Ctx<'_> {
-    /// Parks the client until the server has answered the effect that was asked for. What an EXEC
-    /// has still to run waits as well.
-    pub fn await_effect(&mut self, args: Args) {
-        self.await_with(args, None);
+    /// Asks for an effect and parks the client until the server has answered. What an EXEC has
+    /// still to run waits as well.
+    pub fn await_effect(&mut self, effect: Effect, args: Args) {
+        self.await_with(effect, args, None);
     }
 
     /// As `await_effect`; the settings are in force when it has gone well.
-    pub fn await_config(&mut self, args: Args, config: Config) {
-        self.await_with(args, Some(config));
+    pub fn await_config(&mut self, effect: Effect, args: Args, config: Config) {
+        self.await_with(effect, args, Some(config));
     }
 
-    fn await_with(&mut self, args: Args, config: Option<Config>) {
+    fn await_with(&mut self, effect: Effect, args: Args, config: Option<Config>) {
+        self.engine.ask(effect);
         let request = OwnedArgs::new(args.all());
         let errand = Errand { started_us: self.engine.lap_us, request, config };
         self.parked = Some(Parked::Effect(errand.into()));

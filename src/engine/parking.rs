@@ -2,7 +2,8 @@
 //! of a pause, CLIENT UNBLOCK, or their departure.
 
 use super::client::{ClientId, Park, Parked, State};
-use super::context::Origin;
+
+use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::table::Found;
 use super::time::mono_tick;
@@ -20,6 +21,14 @@ pub enum Fault {
     ServesLastFirst,
     /// A client that was served keeps its deadline, which then ends a later wait.
     KeepsDeadlines,
+}
+
+impl Ctx<'_> {
+    /// CLIENT UNBLOCK: ends the wait of a client that is blocked on keys, as if timed out or with
+    /// an error. False if it was not.
+    pub fn unblock(&mut self, id: ClientId, error: Option<Error>) -> bool {
+        self.engine.unblock(id, error)
+    }
 }
 
 impl Engine {

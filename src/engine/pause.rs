@@ -6,6 +6,7 @@
 //! time has come is absent for readers all the same.
 
 use super::client::{Client, ClientId, Parked};
+use super::context::Ctx;
 use super::row::Flags;
 use super::time::mono_tick;
 use super::{Alarm, Engine};
@@ -51,6 +52,17 @@ pub struct Pauses {
     pub all: Option<Pause>,
     /// Clients whose requests are held back, in order.
     held: Vec<ClientId>,
+}
+
+/// CLIENT PAUSE and UNPAUSE.
+impl Ctx<'_> {
+    pub fn pause(&mut self, span_us: u64, only_writes: bool) {
+        self.engine.pause(PauseOwner::Clients, span_us, only_writes);
+    }
+
+    pub fn unpause(&mut self) {
+        self.engine.unpause(PauseOwner::Clients);
+    }
 }
 
 impl Engine {

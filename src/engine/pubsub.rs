@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::client::{Client, ClientId};
+use super::context::Ctx;
 use crate::proto::Protocol;
 use crate::proto::Reply;
 use crate::util::glob::{self, Case};
@@ -59,6 +60,35 @@ impl PubSub {
             Kind::Pattern => &mut self.patterns,
             Kind::Shard => &mut self.shards,
         }
+    }
+}
+
+impl Ctx<'_> {
+    pub fn subscribe(&mut self, kind: Kind, name: &[u8]) {
+        self.engine.subscribe(self.client, kind, name);
+    }
+
+    pub fn unsubscribe(&mut self, kind: Kind, name: &[u8]) {
+        self.engine.unsubscribe(self.client, kind, name);
+    }
+
+    /// Ends all of the caller's subscriptions without a word.
+    pub fn unsubscribe_all(&mut self) {
+        self.engine.unsubscribe_all(self.client);
+    }
+
+    /// Returns how many got the message.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        self.engine.publish(channel, message)
+    }
+
+    pub fn publish_shard(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        self.engine.publish_shard(channel, message)
+    }
+
+    /// Sends the caller bytes that are no reply, behind its reply.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.engine.push(self.client, bytes);
     }
 }
 

@@ -129,6 +129,18 @@ impl Ctx<'_> {
     }
 }
 
+impl Ctx<'_> {
+    /// The machine and the scripts that it knows.
+    pub fn lua(&mut self) -> &mut Lua {
+        self.engine.scripting.lua()
+    }
+
+    /// SCRIPT KILL.
+    pub fn kill_script(&mut self) -> Result {
+        self.engine.kill_script()
+    }
+}
+
 impl Engine {
     /// What a command does that runs a script which declares that; None if it does not.
     pub(super) fn flags_of_script(&self, found: Found, args: &Args) -> Option<Flags> {

@@ -26,8 +26,8 @@ impl Ctx<'_> {
                 let refusal = String::from_utf8_lossy(&refusal.text()).into_owned();
                 let (bind, port) = (config.bind.clone(), config.port);
                 let client = self.client;
-                self.engine.ask(Effect::Listen { client, bind, port, refusal });
-                self.await_config(args, config);
+                let effect = Effect::Listen { client, bind, port, refusal };
+                self.await_config(effect, args, config);
             }
         }
         Ok(())

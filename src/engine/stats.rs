@@ -1,5 +1,6 @@
 //! What INFO, SLOWLOG and LATENCY tell of the past.
 
+use super::context::Ctx;
 use super::table::Found;
 use crate::proto::Error;
 use crate::util::histogram::Histogram;
@@ -105,6 +106,32 @@ impl Stats {
             denied_commands: self.denied_commands,
             ..Self::new(self.calls.len())
         };
+    }
+}
+
+/// What handlers count and forget.
+impl Ctx<'_> {
+    pub fn count_denied_login(&mut self) {
+        self.engine.stats.denied_logins += 1;
+    }
+
+    pub fn count_lazily_freed(&mut self, values: usize) {
+        self.engine.stats.lazily_freed += values as u64;
+    }
+
+    /// Looks how much memory is in use, so that the peak is known.
+    pub fn note_peak(&mut self) {
+        self.engine.note_peak();
+    }
+
+    /// What CONFIG RESETSTAT does.
+    pub fn reset_stats(&mut self) {
+        self.engine.stats.reset();
+        self.engine.keyspace.reset_counts();
+    }
+
+    pub fn clear_slowlog(&mut self) {
+        self.engine.slowlog.entries.clear();
     }
 }
 

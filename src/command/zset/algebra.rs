@@ -199,7 +199,7 @@ fn keep(
     reply: &mut Reply,
 ) -> Result {
     let target = args.key();
-    let limits = cx.engine.keyspace.limits.clone();
+    let limits = cx.limits().clone();
     let (members, _) = evaluate(cx, &mut args, operation, true)?;
     let mut zset = Zset::new();
     let longest = members.iter().map(|(member, _)| member.len()).max();

@@ -228,7 +228,7 @@ pub(super) fn zrevrangebylex(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Res
 pub(super) fn zrangestore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (target, source) = (args.key(), args.key());
     let query = Query::parse(&mut args, None, None, Some(Form::Bare))?;
-    let limits = cx.engine.keyspace.limits.clone();
+    let limits = cx.limits().clone();
     let mut stored = Zset::new();
     if let Some(zset) = cx.read::<Zset>(source)? {
         let ranks = query.ranks(zset);
