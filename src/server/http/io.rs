@@ -1,15 +1,21 @@
 //! The socket as hyper sees it, and how far a request and its answer have come over it: who owes
-//! bytes and for how long, and what hyper says on its own.
+//! bytes and for how long, what hyper says on its own, and how a connection ends.
 
 use super::Call;
-use crate::server::connection::Reader;
+use crate::config;
+use crate::server::Server;
+use crate::server::connection::{Connection, Reader};
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// How far a request and its answer have come.
@@ -134,5 +140,63 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The answer that stands in for hyper's own is still to be written.
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Who is answered while still sending has this long to finish.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// So many at a time: they are no clients any more, and `maxclients` does not count them.
+const LINGERING_MAX: usize = config::RESERVED_FILES / 2;
+
+/// Reads for a moment what is still sent to a connection that is over. A socket that is closed with
+/// something unread is reset, and the answer may be lost with it.
+pub async fn linger(server: &Server, connection: &Connection) {
+    if connection.is_broken.get() || server.lingering.get() >= LINGERING_MAX {
+        return;
+    }
+    server.lingering.set(server.lingering.get() + 1);
+    let _ = tokio::time::timeout(LINGER_MAX, drain(connection.tcp())).await;
+    server.lingering.set(server.lingering.get() - 1);
+}
+
+async fn drain(tcp: &TcpStream) -> io::Result<()> {
+    SockRef::from(tcp).shutdown(Shutdown::Write)?;
+    while poll_fn(|cx| discard(tcp, cx)).await? {}
+    Ok(())
+}
+
+/// Reads and forgets. False at the end of the stream.
+pub fn discard(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut scratch = [0; 4096];
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        match tcp.try_read(&mut scratch) {
+            Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Poll::Ready(read.map(|len| len > 0)),
+        }
+    }
+}
+
+impl Call {
+    /// The first byte, which stays to be read. None at the end of the stream.
+    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let tcp = self.connection.tcp();
+        let len = poll_fn(|cx| tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await?;
+        Ok((len > 0).then_some(byte[0]))
+    }
+
+    pub(super) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.connection.writer.try_write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|cx| self.connection.writer.poll_writable(cx)).await?;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
     }
 }

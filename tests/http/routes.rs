@@ -1,0 +1,63 @@
+//! What lies beside Upstash's paths, and which pages may ask there.
+
+use super::common::http::request;
+use super::common::program::{Running, ask_all};
+use super::error_in;
+
+const ORIGIN: (&str, &str) = ("origin", "http://evil.example");
+
+#[test]
+fn toril_s_own_paths_are_empty_and_no_page_of_another_origin_reads_them() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    for path in ["/_toril", "/_toril/", "/_toril/session", "/_toril/view/overview?x=1"] {
+        for method in ["GET", "POST", "DELETE"] {
+            let answer = http.ask(method, path, &[ORIGIN], b"[\"set\",\"k\",\"v\"]");
+            assert_eq!(answer.status, 404, "{method} {path}");
+            assert_eq!(error_in(answer.text()), "ERR there is nothing at this path");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{method} {path}");
+            assert_eq!(answer.header("upstash-sync-token"), None, "{method} {path}");
+        }
+        let asked = [
+            ORIGIN,
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,x-toril"),
+        ];
+        let answer = http.ask("OPTIONS", path, &asked, b"");
+        assert_eq!((answer.status, answer.text()), (403, ""), "{path}");
+        let told = |name: &str| answer.header(&format!("access-control-{name}")).is_some();
+        assert!(!["allow-origin", "allow-headers", "allow-methods"].into_iter().any(told));
+    }
+    // Nothing was run, and the connection serves on.
+    assert_eq!(http.post("/", r#"["exists","k"]"#), (200, r#"{"result":0}"#.into()));
+    assert!(!ask_all(server.port, "INFO commandstats").contains("cmdstat_set:"));
+}
+
+#[test]
+fn no_token_is_asked_for_where_nothing_is() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    http.send(&request("GET", "/_toril/app/main.js", &[("authorization", "wrong")], b""));
+    assert_eq!(http.receive().expect("it is told").status, 404);
+}
+
+#[test]
+fn a_name_that_only_looks_like_it_is_a_command() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    for path in ["/_TORIL/x", "/%5Ftoril/x", "/_torilx"] {
+        let answer = http.ask("GET", path, &[ORIGIN], b"");
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(error_in(answer.text()).starts_with("ERR Command is not available: '_TORIL"));
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN.1));
+    }
+}
+
+#[test]
+fn a_second_host_is_refused_without_a_word_to_other_origins() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    let answer = http.ask("GET", "/_toril/session", &[ORIGIN, ("host", "b")], b"");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}
