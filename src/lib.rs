@@ -2,6 +2,13 @@
 //!
 //! The modules stand in reading order; each imports only those above it (tests/tidy.rs checks).
 
+// Unit tests share with the others what an engine is told of the world.
+#[cfg(test)]
+extern crate self as toril;
+#[cfg(test)]
+#[path = "../tests/common/facts.rs"]
+mod facts;
+
 #[allow(unsafe_code)]
 pub mod util;
 

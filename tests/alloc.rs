@@ -1,13 +1,16 @@
 //! How often a command may ask for memory: a budget each. Commands that queues send by the thousand
 //! run on memory that is there already, what they store aside.
 
+#[path = "common/facts.rs"]
+mod facts;
+
+use facts::FixedFacts;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
 struct Counting;

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::facts::FixedFacts;
 use common::program::{Running, ask, until};
 use common::reply::Reply;
 use toril::command::table::table;
@@ -9,7 +10,6 @@ use toril::config::Config;
 use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::Args;
 use toril::util::rng::Rng;

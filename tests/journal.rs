@@ -1,10 +1,13 @@
 //! What the journal says of a change: a command that does the same at any time and anywhere.
 
+#[path = "common/facts.rs"]
+mod facts;
+
+use facts::FixedFacts;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::Peer;
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::Args;
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::facts::FixedFacts;
 use common::program::{PATIENCE, Running, ask, ask_all, until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +12,6 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
 const NOW: Now = Now::new(1_790_000_000_000, 0);

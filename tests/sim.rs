@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::facts::FixedFacts;
 use common::notation;
 use common::reply::Reply;
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +23,6 @@ use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State};
 use toril::engine::compaction::Bounds;
-use toril::engine::facts::FixedFacts;
 use toril::engine::parking::Fault;
 use toril::engine::time::{MONO_TICK_US, Now, mono_tick};
 use toril::proto::Args;

@@ -1,13 +1,16 @@
 //! What the parts of a job do, in process: no socket, no kernel. `engine.rs` takes their time,
 //! `instructions.rs` counts their instructions.
 
+#[path = "../../tests/common/facts.rs"]
+mod facts;
+
+use facts::FixedFacts;
 use std::hint::black_box;
 use toril::command::table::table;
 use toril::config::{Config, Limits};
 use toril::data::Zset;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 use toril::proto::request::{Batch, Parsed, Parser, RequestLimits};
 use toril::util::rng::Rng;

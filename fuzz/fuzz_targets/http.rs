@@ -6,10 +6,13 @@
 
 #![no_main]
 
+#[path = "../../tests/common/facts.rs"]
+mod facts;
 #[path = "../../tests/common/reply.rs"]
 #[allow(dead_code, reason = "transcripts use the rest")]
 mod reply;
 
+use facts::FixedFacts;
 use libfuzzer_sys::fuzz_target;
 use reply::Reply;
 use serde_json::Value;
@@ -18,7 +21,6 @@ use toril::config::{Config, HTTP_COMMANDS_MAX};
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome};
-use toril::engine::facts::FixedFacts;
 use toril::engine::rights::Rights;
 use toril::engine::time::Now;
 use toril::proto::rest::{self, Command, Route};

@@ -122,8 +122,8 @@ mod tests {
     use crate::config::Config;
     use crate::engine::Engine;
     use crate::engine::client::{Peer, State};
-    use crate::engine::facts::FixedFacts;
     use crate::engine::time::Now;
+    use crate::facts::FixedFacts;
     use crate::proto::Args;
 
     /// How long a slice of a script takes.

@@ -142,9 +142,9 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::facts::FixedFacts;
     use crate::engine::table::Table;
     use crate::engine::time::Now;
+    use crate::facts::FixedFacts;
     use PauseOwner::{Clients, Disk, HandOver};
 
     const SECOND_US: u64 = 1_000_000;

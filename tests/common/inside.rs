@@ -1,6 +1,7 @@
 //! An engine in this process, with virtual time and no socket.
 
 use super::compare::Dialect;
+use super::facts::FixedFacts;
 use super::reply::Reply;
 use super::run::Server;
 use super::tcp::encode;
@@ -12,7 +13,6 @@ use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::{Deadline, Now};
 
 /// Some moment; what matters is that it is always the same.

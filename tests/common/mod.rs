@@ -9,6 +9,7 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod facts;
 pub mod http;
 pub mod inside;
 pub mod notation;

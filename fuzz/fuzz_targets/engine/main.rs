@@ -8,11 +8,14 @@
 
 #![no_main]
 
+#[path = "../../../tests/common/facts.rs"]
+mod facts;
 mod grammar;
 #[path = "../../../tests/common/reply.rs"]
 #[allow(dead_code, reason = "transcripts use the rest")]
 mod reply;
 
+use facts::FixedFacts;
 use grammar::{Choices, Grammar};
 use libfuzzer_sys::fuzz_target;
 use reply::Reply;
@@ -22,7 +25,6 @@ use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome};
-use toril::engine::facts::FixedFacts;
 use toril::engine::time::Now;
 
 const CLIENTS: usize = 4;
