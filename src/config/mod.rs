@@ -23,9 +23,9 @@ pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
 pub use choice::{EventClasses, LogLevel, Policy, Protected};
 pub use help::{help, version_line};
-pub use lines::{ConfigError, Include};
+pub use lines::ConfigError;
 pub use secret::Secret;
-pub use table::{Change, Row, Serving, SetError, World};
+pub use table::{Row, SetError, World};
 use value::Value;
 
 /// The version of Redis that clients are told, and choose their commands by.

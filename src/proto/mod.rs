@@ -13,4 +13,4 @@ pub use args::{Args, OwnedArgs};
 pub use error::{Error, Result};
 pub use json::JsonStyle;
 pub use outbox::Outbox;
-pub use reply::{Mark, Protocol, Reply, Slot, Visitor};
+pub use reply::{Protocol, Reply, Visitor};

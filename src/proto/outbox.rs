@@ -76,10 +76,6 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const CHUNK_CAPACITY: usize = CHUNK_BYTES + CHUNK_BYTES / 8;
 
 impl Outbox {
-    pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, ..Self::default() }
-    }
-
     /// For a caller who wants JSON.
     pub fn json(style: JsonStyle) -> Self {
         Self { form: Form::Other(Box::new(Json::new(style))), ..Self::default() }
@@ -335,7 +331,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_from_the_front() {
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         outbox.reply().status("OK");
         outbox.consume(3);
         outbox.reply().int(7);
@@ -346,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_does_not_pin_what_was_sent() {
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         for _ in 0..1000 {
             outbox.reply().bulk(&[b'x'; 1000]);
         }
@@ -359,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_long_answer_is_given_back_half_by_half() {
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         outbox.raw(&[b'x'; 100_000]);
         outbox.consume(60_000);
         assert_eq!(outbox.position(), 100_000);
@@ -369,7 +365,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_taken_back_leaves_the_chunks_before_it() {
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         outbox.raw(&[b'x'; 2 * CHUNK_BYTES]);
         outbox.reply().int(1);
         let position = outbox.position();
@@ -383,7 +379,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_grows_too_long_ends() {
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         let mut reply = outbox.reply_within(1000);
         reply.array(usize::MAX >> 1);
         let mut count = 0;
@@ -399,7 +395,7 @@ mod tests {
     #[test]
     fn whatever_is_written_and_sent_comes_out_in_order() {
         let mut rng = Rng::from_seed(7);
-        let mut outbox = Outbox::new(Protocol::Resp2);
+        let mut outbox = Outbox::default();
         let mut expect: Vec<u8> = Vec::new();
         for step in 0..20_000_u64 {
             match rng.below(4) {
