@@ -118,8 +118,8 @@ pub struct Engine {
     halted: Option<ClientId>,
     /// The stopwatch when the command before the running one ended.
     lap_us: u64,
-    /// A bug that the simulation switches on to show that it would see it (tests/sim.rs). None in a
-    /// server: only a test can set it, and each place that asks costs a comparison off the hot path.
+    /// A bug that the simulation switches on to show that it would see it (tests/sim.rs). None in
+    /// a server: only a test can set it.
     pub fault: Option<parking::Fault>,
     /// For the next client whose request begins.
     parser: Option<Box<Parser>>,
