@@ -173,6 +173,47 @@ fn what_is_absent_stays_absent() {
     report(complaints);
 }
 
+/// Words of the engine that are also a command's name, and what they are there. The commands that
+/// it runs or journals itself stand in journal.rs alone.
+const NAMES: &[(&str, &[&str], &str)] = &[
+    ("engine/journal.rs", &["del", "multi", "exec", "select"], "what it writes"),
+    ("engine/row.rs", &["readonly", "pubsub", "asking", "set", "cluster"], "flags and categories"),
+    ("engine/table.rs", &["pubsub"], "a category"),
+    ("engine/keys.rs", &["get"], "an option of SET"),
+    ("engine/dispatch.rs", &["auth"], "an option of HELLO"),
+    ("engine/keyspace", &["del"], "an event"),
+    (
+        "engine/pubsub.rs",
+        &["subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"],
+        "replies",
+    ),
+];
+
+/// The texts between quotes that a line of code holds.
+fn literals(line: &str) -> impl Iterator<Item = &str> {
+    line.split('"').skip(1).step_by(2)
+}
+
+#[test]
+fn the_engine_compares_no_commands_name() {
+    let table = toril::command::table::table();
+    let mut complaints = Vec::new();
+    for source in sources("src/engine") {
+        let known = NAMES.iter().find(|(path, ..)| source.path.starts_with(path));
+        let allowed = known.map_or(&[][..], |(_, words, _)| words);
+        let tests = source.code().find(|(_, line)| line.contains("#[cfg(test)]"));
+        let end = tests.map_or(usize::MAX, |(number, _)| number);
+        for (number, line) in source.code().take_while(|(number, _)| *number < end) {
+            let names = literals(line).filter(|text| table.find(text.as_bytes()).is_some());
+            for name in names.filter(|name| !allowed.contains(&&*name.to_lowercase())) {
+                complaints
+                    .push(format!("{}:{number}: a row's flags say what {name} does", source.path));
+            }
+        }
+    }
+    report(complaints);
+}
+
 #[test]
 fn util_knows_nothing_of_redis() {
     let mut complaints = Vec::new();
@@ -249,6 +290,7 @@ fn lines_and_files_stay_small() {
 fn the_eyes_of_these_tests_are_open() {
     assert_eq!(crate_modules("use crate::{data::{List, Set}, proto::Args};\n"), ["data", "proto"]);
     assert_eq!(crate_modules("crate::lua::call(crate::engine::X)"), ["lua", "engine"]);
+    assert_eq!(literals(r#"is(name, "exec", b"GET")"#).collect::<Vec<_>>(), ["exec", "GET"]);
     assert_eq!(find_word("brand rand_core", "rand"), None);
     assert_eq!(find_word("use rand::Rng", "rand"), Some(4));
     let good = ["// SAFETY: because.", "let x =", "    unsafe { y };"];

@@ -25,7 +25,7 @@ pub const FAMILY: Family = Family::new(Category::Connection, &[
         row("setname",  "2.6.9",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], setname, "connection-name", "Gives the connection a name.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("unblock",  "5.0.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], unblock, "client-id [TIMEOUT|ERROR]", "Ends the wait of a blocked client."),
         row("unpause",  "6.2.0",  Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], unpause, "", "Lets requests go on that CLIENT PAUSE holds back."),
-    ], "Tells about connections and controls them."),
+    ], "Tells about connections and controls them.").with_flags(&[NeedsConnection]),
 ]);
 
 fn id(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

@@ -4,7 +4,7 @@ use super::prelude::*;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Cluster, &[
-    row("asking",    "3.0.0", Exactly(1), Keys::none(), &[Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
+    row("asking",    "3.0.0", Exactly(1), Keys::none(), &[Fast, NeedsConnection], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
     container("cluster", "3.0.0", &[
         row("addslots",         "3.0.0", AtLeast(3), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "slot [slot ...]", "Refused: there is no cluster."),
         row("addslotsrange",    "7.0.0", AtLeast(4), Keys::none(), &[Admin, Stale, NoAsyncLoading], disabled, "start-slot end-slot [start-slot end-slot ...]", "Refused: there is no cluster."),
@@ -34,8 +34,8 @@ pub const FAMILY: Family = Family::new(Category::Cluster, &[
         row("slaves",           "3.0.0", Exactly(3), Keys::none(), &[Admin, Stale], disabled, "node-id", "Refused: there is no cluster.").tips(&[VARIES]),
         row("slots",            "3.0.0", Exactly(2), Keys::none(), &[Loading, Stale], disabled, "", "Refused: there is no cluster.").tips(&[VARIES]),
     ], "Tells about the cluster that this server is not."),
-    row("readonly",  "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
-    row("readwrite", "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
+    row("readonly",  "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, NeedsConnection], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
+    row("readwrite", "3.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, NeedsConnection], disabled, "", "Refused: there is no cluster.").acl_families(&[Category::Connection]),
 ]);
 
 fn disabled(_cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {

@@ -11,7 +11,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         help("5.0.0"),
         row("resetstat", "2.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], resetstat, "", "Sets what INFO has counted to zero.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("rewrite",   "2.8.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], rewrite, "", "Refused: toril writes to no file.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
-        row("set",       "2.0.0", AtLeast(4), Keys::none(), &[Admin, NoScript, Loading, Stale], set, "parameter value [parameter value ...]", "Changes settings: all of these or none.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
+        row("set",       "2.0.0", AtLeast(4), Keys::none(), &[Admin, NoScript, Loading, Stale, SecretSettings], set, "parameter value [parameter value ...]", "Changes settings: all of these or none.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
     ], "Tells and changes settings."),
 ]);
 

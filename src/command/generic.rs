@@ -10,7 +10,7 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("copy",      "6.2.0", AtLeast(3), Keys::one(1).reads().and(Keys::one(2).overwrites()), &[Write, DenyOom], copy, "source destination [DB destination-db] [REPLACE]", "Gives a copy of a value another name."),
     row("del",       "1.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write],           del,       "key [key ...]", "Deletes keys.").tips(&[MULTI_SHARD, SUM]),
     row("exists",    "1.0.0", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      exists,    "key [key ...]", "Counts those keys that exist.").tips(&[MULTI_SHARD, SUM]),
-    row("keys",      "1.0.0", Exactly(2), Keys::none(),                 &[Read, Dangerous], keys,      "pattern",       "Lists all keys that match.").tips(&[ALL_SHARDS, ORDER_VARIES]),
+    row("keys",      "1.0.0", Exactly(2), Keys::none(),                 &[Read, Dangerous, ListsKeys], keys,      "pattern",       "Lists all keys that match.").tips(&[ALL_SHARDS, ORDER_VARIES]),
     row("move",      "1.0.0", Exactly(3), Keys::one(1).updates().with(access::ACCESS), &[Write, Fast], move_key, "key db", "Moves a key to another database, where it must not exist."),
     row("randomkey", "1.0.0", Exactly(1), Keys::none(),                 &[Read],            randomkey, "",              "Answers a key picked at random.").tips(&[ALL_SHARDS, SPECIAL_REPLY, VARIES]),
     row("rename",    "1.0.0", Exactly(3), Keys::one(1).pops().and(Keys::one(2).overwrites()), &[Write], rename, "key newkey", "Gives a value another name, whatever that held."),

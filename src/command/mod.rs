@@ -44,6 +44,6 @@ mod prelude {
     pub use crate::engine::row::Flag::*;
     pub use crate::engine::row::tip::*;
     pub use crate::engine::row::{Category, Family, Row, container, help, row};
-    pub use crate::engine::{Ctx, Empty, On, Origin, Timeout, Wait};
+    pub use crate::engine::{Ctx, Empty, On, Timeout, Wait};
     pub use crate::proto::{Args, Error, Protocol, Reply, Result};
 }

@@ -10,7 +10,7 @@ use std::ops::Deref;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
-    row("scan", "2.8.0", AtLeast(2), Keys::none(), &[Read], scan, "cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks through all keys, some at a time.").tips(&[VARIES, SPECIAL_REQUEST, SPECIAL_REPLY]),
+    row("scan", "2.8.0", AtLeast(2), Keys::none(), &[Read, ListsKeys], scan, "cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks through all keys, some at a time.").tips(&[VARIES, SPECIAL_REQUEST, SPECIAL_REPLY]),
 ]);
 
 /// What a walk goes over, which decides on the options that it has.

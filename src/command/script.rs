@@ -10,10 +10,10 @@ const READS: Keys = Keys::counted(2).reads();
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Scripting, &[
-    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
-    row("eval_ro",    "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], eval_ro, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that may not write."),
-    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
-    row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
+    row("eval",       "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate, RunsOthers, ScriptByText], eval, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script."),
+    row("eval_ro",    "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys, RunsOthers, ScriptByText], eval_ro, "script numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that may not write."),
+    row("evalsha",    "2.6.0", AtLeast(3), READS_AND_WRITES, &[NoScript, Stale, ShownFirst, NoMandatoryKeys, MayReplicate, RunsOthers, ScriptBySha], evalsha, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before."),
+    row("evalsha_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys, RunsOthers, ScriptBySha], evalsha_ro, "sha1 numkeys [key [key ...]] [arg [arg ...]]", "Runs a script that was sent before and may not write."),
     container("script", "2.6.0", &[
         row("debug",  "3.2.0", Exactly(3), Keys::none(), &[NoScript], debug, "<YES | SYNC | NO>", "Switches the debugger for scripts off; there is none to switch on."),
         row("exists", "2.6.0", AtLeast(3), Keys::none(), &[NoScript], exists, "sha1 [sha1 ...]", "Tells which scripts EVALSHA would find.").tips(&[ALL_SHARDS, AND]),
@@ -102,7 +102,7 @@ fn kill(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 /// There is no debugger to switch on; to switch it off is no work. A session begins with nothing
 /// unsent, which in a transaction cannot be.
 fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    if cx.origin == Origin::Exec {
+    if !cx.may_block() {
         return Err(Error::new("ERR SCRIPT DEBUG must be called outside a pipeline"));
     }
     if args.accept("no") {

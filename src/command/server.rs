@@ -15,11 +15,11 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         help("5.0.0"),
         row("list",     "4.0.0", Exactly(2), Keys::none(), &[Admin, NoScript], module_list, "", "Lists the modules: there are none.").tips(&[ORDER_VARIES]),
     ], "Tells about modules, which toril does not load."),
-    row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale], monitor, "", "Shows every request that the server runs from here on."),
+    row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NeedsConnection], monitor, "", "Shows every request that the server runs from here on."),
     row("replicaof",    "5.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
     row("role",         "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication."),
     row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Refused: nothing is persisted yet."),
-    row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], shutdown, "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
+    row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy, Saves, NeedsConnection], shutdown, "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
     row("slaveof",      "1.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
     row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
 ]);
@@ -96,7 +96,7 @@ fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
 
 /// Who says MONITOR may not use keys any more, as in Redis.
 fn monitor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    if cx.origin == Origin::Exec {
+    if !cx.may_block() {
         return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
     }
     if cx.set_monitoring(true) {

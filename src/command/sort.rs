@@ -69,8 +69,8 @@ impl<'a> Options<'a> {
     }
 
     /// Sets have no order of their own: what is kept, or what a script goes on with, is sorted.
-    fn adapt_to_set(&mut self, is_script: bool) {
-        if !self.is_sorted && (self.target.is_some() || is_script) {
+    fn adapt_to_set(&mut self, wants_fixed_order: bool) {
+        if !self.is_sorted && (self.target.is_some() || wants_fixed_order) {
             (self.is_sorted, self.is_alpha, self.by) = (true, true, None);
         }
     }
@@ -87,7 +87,7 @@ fn sort_ro(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn sort_with(cx: &mut Ctx, mut args: Args, reply: &mut Reply, may_store: bool) -> Result {
     let key = args.key();
     let mut options = Options::parse(args, may_store)?;
-    let is_script = cx.origin == Origin::Script;
+    let wants_fixed_order = cx.wants_fixed_order();
     // Redis unpacks a sorted set for good before it reads it.
     if let Some(Value::Zset(zset)) = cx.peek(key).map(|entry| &entry.value)
         && zset.is_compact()
@@ -99,7 +99,7 @@ fn sort_with(cx: &mut Ctx, mut args: Args, reply: &mut Reply, may_store: bool) -
         Some(Value::List(list)) => list.iter().map(|it| Element::from(&*it)).collect(),
         Some(Value::Zset(zset)) => zset.iter().map(|(it, _)| Element::from(&*it)).collect(),
         Some(Value::Set(set)) => {
-            options.adapt_to_set(is_script);
+            options.adapt_to_set(wants_fixed_order);
             options.is_descending &= options.is_sorted;
             set.iter().map(|it| Element::from(&*it)).collect()
         }

@@ -18,7 +18,7 @@ pub const FAMILY: Family = Family::new(Category::Stream, &[
     container("xinfo", "5.0.0", XINFO, "Tells about a stream."),
     row("xlen",      "5.0.0", Exactly(2), Keys::one(1).inspects(), &[Read, Fast],           xlen,      "key", "Counts the entries."),
     row("xrange",    "5.0.0", AtLeast(4), Keys::one(1).reads(),    &[Read],                 xrange,    "key start end [COUNT count]", "Answers the entries from one id to another."),
-    row("xread",     "5.0.0", AtLeast(4), STREAMS.reads(),         &[Read, Blocking],       xread,     "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]", "Answers what streams hold behind given ids, waits for more if need be."),
+    row("xread",     "5.0.0", AtLeast(4), STREAMS.reads(),         &[Read, Blocking, BlocksByOption],       xread,     "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]", "Answers what streams hold behind given ids, waits for more if need be."),
     row("xrevrange", "5.0.0", AtLeast(4), Keys::one(1).reads(),    &[Read],                 xrevrange, "key end start [COUNT count]", "Answers the entries from one id back to another."),
     row("xsetid",    "5.0.0", AtLeast(3), Keys::one(1).updates(),  &[Write, DenyOom, Fast], xsetid,    "key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]", "Sets the id behind which a stream goes on."),
     row("xtrim",     "5.0.0", AtLeast(4), Keys::one(1).deletes(),  &[Write],                xtrim,     "key <MAXLEN|MINID [=|~] threshold [LIMIT count]>", "Removes the oldest entries.").tips(&[VARIES]),

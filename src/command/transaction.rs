@@ -4,11 +4,11 @@ use super::prelude::*;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Transaction, &[
-    row("multi",   "1.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy], multi, "", "Begins a transaction: what follows is queued."),
-    row("exec",    "1.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, SkipSlowlog], exec, "", "Runs what was queued, unless a watched key was changed."),
-    row("discard", "2.0.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy], discard, "", "Forgets what was queued."),
-    row("watch",   "2.2.0", AtLeast(2), Keys::span(1, -1).inspects(), &[NoScript, Loading, Stale, Fast, AllowBusy], watch, "key [key ...]", "Lets the next EXEC run only if these keys are not changed before."),
-    row("unwatch", "2.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy], unwatch, "", "Forgets which keys are watched."),
+    row("multi",   "1.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy, PassesQueue, NeedsConnection, Harmless], multi, "", "Begins a transaction: what follows is queued."),
+    row("exec",    "1.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, SkipSlowlog, PassesQueue, RunsQueue, RunsOthers, NeedsConnection, Harmless], exec, "", "Runs what was queued, unless a watched key was changed."),
+    row("discard", "2.0.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy, PassesQueue, NeedsConnection], discard, "", "Forgets what was queued."),
+    row("watch",   "2.2.0", AtLeast(2), Keys::span(1, -1).inspects(), &[NoScript, Loading, Stale, Fast, AllowBusy, PassesQueue, NeedsConnection], watch, "key [key ...]", "Lets the next EXEC run only if these keys are not changed before."),
+    row("unwatch", "2.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AllowBusy, NeedsConnection], unwatch, "", "Forgets which keys are watched."),
 ]);
 
 fn multi(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

@@ -33,7 +33,7 @@ pub struct Ctx<'e> {
     pub client: ClientId,
     /// The database in use; SELECT changes it.
     pub db: usize,
-    pub origin: Origin,
+    pub(super) origin: Origin,
     /// The running command's place in the statistics.
     pub(super) index: usize,
     /// The handler's error is in the statistics: a script's, which may be another command's.
@@ -292,7 +292,14 @@ impl Ctx<'_> {
         self.engine.keyspace.ledger.journal.is_on()
     }
 
-    /// Whether this command may wait: not in a transaction, not in a script.
+    /// Whether the reply should come in an order that follows from the data alone: for scripts,
+    /// whose effects it may decide.
+    pub fn wants_fixed_order(&self) -> bool {
+        self.origin == Origin::Script
+    }
+
+    /// Whether this command may wait, or take the connection for itself: not in a transaction, not
+    /// in a script.
     pub fn may_block(&self) -> bool {
         matches!(self.origin, Origin::Client | Origin::Waiter { .. })
     }

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
-use super::row::{Category, Flag, Flags};
+use super::row::{Flag, Flags};
 use super::stats::{HeldCall, abridge};
 use super::table::Found;
 use crate::config::{self, Protected};
@@ -47,7 +47,7 @@ impl Engine {
             Ok(Admission::Postpone) => self.hold(id),
             Err(error) => {
                 self.stats.calls[found.index].rejected += 1;
-                if found.row.name == "exec" {
+                if found.row.flags.has(Flag::RunsQueue) {
                     self.abort_exec(id, &error);
                 } else {
                     self.refuse(id, &error);
@@ -60,17 +60,13 @@ impl Engine {
     fn admit(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
         let mut client = &self.clients[id];
         let flags = found.row.flags;
-        let name = found.row.name;
-        let is_queued = client.transaction.is_open()
-            && !(found.container.is_none()
-                && matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset"));
+        let is_queued = client.transaction.is_open() && !flags.has(Flag::PassesQueue);
 
         if !found.row.arity.allows(args.len()) {
             return Err(Error::wrong_arity(&found.full_name()));
         }
-        let guard = found.container.map_or(name, |container| container.name);
-        if flags.has(Flag::Protected) && !self.allows_protected(guard, id) {
-            return Err(protected(guard));
+        if flags.has(Flag::Protected) && !self.allows(self.config.enable_debug_command, id) {
+            return Err(protected(found.row.name));
         }
         if !flags.has(Flag::NoAuth) && self.config.requirepass.is_some() && !client.is_authenticated
         {
@@ -91,8 +87,7 @@ impl Engine {
         }
         if client.subscriptions() > 0
             && client.outbox.protocol == Protocol::Resp2
-            && !(found.row.flags.has(Flag::Pubsub) && name.ends_with("subscribe"))
-            && !matches!(name, "ping" | "quit" | "reset")
+            && !flags.has(Flag::AllowSubscriber)
         {
             return Err(Error::new(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
@@ -113,19 +108,11 @@ impl Engine {
         Ok(if is_queued { Admission::Queue } else { Admission::Run })
     }
 
-    /// SHUTDOWN is a way out of a busy script only if it will not save.
+    /// The end of the server is a way out of a busy script only if nothing will be saved.
     fn is_allowed_while_busy(&self, found: Found, args: &Args) -> bool {
         found.row.flags.has(Flag::AllowBusy)
-            && (found.row.name != "shutdown"
+            && (!found.row.flags.has(Flag::Saves)
                 || args.all()[1..].iter().any(|word| word.eq_ignore_ascii_case(b"nosave")))
-    }
-
-    fn allows_protected(&self, command: &str, id: ClientId) -> bool {
-        let setting = match command {
-            "debug" => self.config.enable_debug_command,
-            _ => self.config.enable_module_command,
-        };
-        self.allows(setting, id)
     }
 
     pub(super) fn allows(&self, who: Protected, id: ClientId) -> bool {
@@ -139,12 +126,12 @@ impl Engine {
     /// What a request does: EXEC what is queued, and a script what it declares.
     pub(super) fn flags_of(&self, id: ClientId, found: Found, args: &Args) -> Flags {
         let flags = found.row.flags;
-        match found.category {
-            Category::Transaction if found.row.name == "exec" => {
-                flags.union(self.clients[id].transaction.flags)
-            }
-            Category::Scripting => self.flags_of_script(found, args).unwrap_or(flags),
-            _ => flags,
+        if !flags.has(Flag::RunsOthers) {
+            flags
+        } else if flags.has(Flag::RunsQueue) {
+            flags.union(self.clients[id].transaction.flags)
+        } else {
+            self.flags_of_script(found, args).unwrap_or(flags)
         }
     }
 
@@ -253,7 +240,7 @@ impl Engine {
         let row = found.row;
         let is_shown = !self.clients.monitors.is_empty() && !row.flags.has(Flag::Admin);
         if is_shown && row.flags.has(Flag::ShownFirst) {
-            self.feed_monitors(id, *db, args.all(), origin);
+            self.feed_monitors(id, *db, row.flags, args.all(), origin);
         }
         // A command begins where the one before it ended: one look at the stopwatch for each. A
         // script's commands are counted, not timed: the look costs more than many of them.
@@ -290,24 +277,21 @@ impl Engine {
                 "{}: an error after the first reply byte: {error}",
                 found.full_name()
             );
-            let keeps_changes = matches!(row.name, "eval" | "evalsha" | "fcall" | "exec");
             debug_assert!(
-                !changed || keeps_changes,
+                !changed || row.flags.has(Flag::RunsOthers),
                 "{}: an error after the first change: {error}",
                 found.full_name()
             );
         }
         if self.keyspace.ledger.journal.is_on() {
-            let journals_itself =
-                matches!(row.name, "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "exec");
-            let changed = changed && !journals_itself;
+            let changed = changed && !row.flags.has(Flag::RunsOthers);
             self.keyspace.ledger.journal.end_command(called_db, args.all(), changed);
         }
 
         let is_first_run = !matches!(origin, Origin::Waiter { .. });
         // An EXEC that a script holds up is shown at its end.
         if is_shown && is_first_run && !is_running && !row.flags.has(Flag::ShownFirst) {
-            self.feed_monitors(id, *db, args.all(), origin);
+            self.feed_monitors(id, *db, row.flags, args.all(), origin);
         }
         if let Err(error) = &result
             && !has_counted
@@ -342,7 +326,7 @@ impl Engine {
     pub(super) fn account(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
         self.count_call(found, micros);
         if self.is_slow(found, micros) {
-            self.log_slow(id, micros, abridge(&without_secrets(words)));
+            self.log_slow(id, micros, abridge(&without_secrets(found.row.flags, words)));
         }
     }
 
@@ -357,7 +341,7 @@ impl Engine {
     }
 
     fn hold_call(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
-        let words = abridge(&without_secrets(words));
+        let words = abridge(&without_secrets(found.row.flags, words));
         let call = Some(HeldCall { found, words, micros, since_us: self.lap_us });
         // First who runs the script, then the transaction around.
         match (&mut self.script, &mut self.clients[id].transaction.exec) {
@@ -398,6 +382,7 @@ impl Engine {
         &mut self,
         id: ClientId,
         db: usize,
+        flags: Flags,
         words: &[&[u8]],
         origin: Origin,
     ) {
@@ -408,7 +393,7 @@ impl Engine {
             _ => self.clients.get(id).map(|client| client.peer.addr.clone()).unwrap_or_default(),
         };
         let mut line = format!("{seconds}.{micros:06} [{db} {who}]").into_bytes();
-        for word in without_secrets(words) {
+        for word in without_secrets(flags, words) {
             line.push(b' ');
             quote::quoted(word, &mut line);
         }
@@ -422,17 +407,15 @@ fn touches_keys(flags: Flags) -> bool {
 }
 
 /// The words of a request as MONITOR and SLOWLOG may show them: passwords are withheld.
-fn without_secrets<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
-    let is = |at: usize, text: &str| {
-        words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(text.as_bytes()))
-    };
+fn without_secrets<'a>(flags: Flags, words: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let is_login = |at: usize| words[at].eq_ignore_ascii_case(b"auth");
     let is_secret = |at: usize| {
-        let sets_password = is(0, "config")
-            && is(1, "set")
+        let logs_in =
+            flags.has(Flag::SecretLogin) && at > 2 && (is_login(at - 1) || is_login(at - 2));
+        let sets_password = flags.has(Flag::SecretSettings)
             && at > 2
             && config::Row::find(words[at - 1]).is_some_and(config::Row::is_secret);
-        let greets = is(0, "hello") && at > 2 && (is(at - 1, "auth") || is(at - 2, "auth"));
-        at > 0 && is(0, "auth") || greets || sets_password
+        at > 0 && flags.has(Flag::SecretArguments) || logs_in || sets_password
     };
     let shown = words.iter().enumerate();
     shown.map(|(at, &word)| if is_secret(at) { &b"(redacted)"[..] } else { word }).collect()

@@ -4,6 +4,7 @@
 //! once, and what must go for that would be many keys as well, or, where too few may go, every
 //! write would be refused, although evicting has left room.
 
+use super::journal::DEL;
 use super::keyspace::{Entry, Keyspace};
 use super::time::mono_tick;
 use super::{Alarm, Engine};
@@ -39,7 +40,7 @@ impl Engine {
             if !self.keyspace.remove(db, &key) {
                 continue; // Its time had come anyway.
             }
-            self.keyspace.ledger.journal.append(db, &[b"DEL", &key]);
+            self.keyspace.ledger.journal.append(db, &[DEL, &key]);
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;
         }

@@ -5,6 +5,11 @@
 
 use crate::proto::OwnedArgs;
 
+/// The commands that the engine itself writes, or runs in a caller's name.
+pub(super) const DEL: &[u8] = b"DEL";
+pub(super) const MULTI: &[u8] = b"MULTI";
+pub(super) const EXEC: &[u8] = b"EXEC";
+
 /// One effect, or a bracket around those of a transaction or a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
@@ -77,8 +82,8 @@ impl Journal {
             && effects.len() > position + 1
         {
             let word = |word: &[u8]| Effect { db, args: OwnedArgs::new(&[word]) };
-            effects.insert(position, word(b"MULTI"));
-            effects.push(word(b"EXEC"));
+            effects.insert(position, word(MULTI));
+            effects.push(word(EXEC));
         }
     }
 }

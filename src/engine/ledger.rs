@@ -2,7 +2,7 @@
 //! keyspace events. It is written while a command runs, and read once the command has ended.
 
 use super::client::ClientId;
-use super::journal::Journal;
+use super::journal::{DEL, Journal};
 use super::waiters::Waiters;
 use crate::config::EventClasses;
 use std::collections::HashMap;
@@ -79,7 +79,7 @@ impl Ledger {
     /// A key's time had come.
     pub fn expired(&mut self, db: usize, key: &[u8]) {
         self.touched(db, key);
-        self.journal.append(db, &[b"DEL", key]);
+        self.journal.append(db, &[DEL, key]);
         self.event(EventClasses::EXPIRED, "expired", db, key);
     }
 

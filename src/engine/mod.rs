@@ -52,7 +52,7 @@ use stats::{SlowLog, Stats};
 use table::Table;
 use time::{Deadline, MONO_TICK_US, Now};
 
-pub use context::{Ctx, Empty, Origin, Timeout, Wait};
+pub use context::{Ctx, Empty, Timeout, Wait};
 pub use waiters::On;
 
 /// What the monotonic wheel wakes.

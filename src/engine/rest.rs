@@ -2,7 +2,8 @@
 //! be asked in that way, and transactions that arrive whole.
 
 use super::client::ClientId;
-use super::row::{Category, Flag};
+use super::journal::{EXEC, MULTI};
+use super::row::Flag;
 use super::table::{Found, QUOTED_BYTES_MAX};
 use super::time::Now;
 use super::{Engine, Ran};
@@ -22,7 +23,7 @@ impl Engine {
     pub fn run_transaction(&mut self, id: ClientId, requests: &[Args], now: Now) -> Ran {
         self.run_with(id, now, |engine| {
             let start = engine.clients[id].outbox.position();
-            let (multi, exec) = ([&b"MULTI"[..]], [&b"EXEC"[..]]);
+            let (multi, exec) = ([MULTI], [EXEC]);
             engine.request(id, Args::new(&multi));
             for &args in requests {
                 if !engine.is_queueing(id) {
@@ -74,19 +75,12 @@ impl Engine {
 
 /// Whether a request means the state of a connection, may wait, or leaves nobody to answer it.
 fn needs_connection(found: Found, args: &Args) -> bool {
-    let (name, flags) = (found.row.name, found.row.flags);
-    match found.category {
-        Category::Connection => !matches!(name, "ping" | "echo"),
-        // READONLY and its like, but not CLUSTER.
-        Category::Cluster => !found.row.is_container(),
-        Category::Transaction => true,
-        Category::Pubsub => flags.has(Flag::NoScript),
+    let flags = found.row.flags;
+    if flags.has(Flag::BlocksByOption) {
         // The names of streams follow the options, and may be any.
-        Category::Stream => {
-            let is = |word: &&&[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-            let mut options = args.all().iter().take_while(|word| !is(word, "streams"));
-            flags.has(Flag::Blocking) && options.any(|word| is(&word, "block"))
-        }
-        _ => flags.has(Flag::Blocking) || matches!(name, "monitor" | "shutdown"),
+        let is = |word: &&&[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let mut options = args.all().iter().take_while(|word| !is(word, "streams"));
+        return options.any(|word| is(&word, "block"));
     }
+    flags.has(Flag::NeedsConnection) || flags.has(Flag::Blocking)
 }

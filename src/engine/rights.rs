@@ -9,15 +9,9 @@ use crate::proto::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
     All,
-    /// What changes nothing and does not walk the whole keyspace.
+    /// What changes nothing and does not list all keys: Upstash's read-only user.
     ReadOnly,
 }
-
-/// Reads, but lists every key there is: Upstash's read-only user may not.
-const LISTS_ALL_KEYS: &[&str] = &["keys", "scan"];
-
-/// No reads by their flags, but harmless. What a transaction holds is looked at by itself.
-const HARMLESS: &[&str] = &["ping", "echo", "subscribe", "psubscribe", "multi", "exec"];
 
 impl Engine {
     /// A client has shown who it is by other means than AUTH.
@@ -31,12 +25,12 @@ impl Engine {
 
 impl Rights {
     pub fn allow(self, found: Found) -> bool {
-        let (name, flags) = (found.row.name, found.row.flags);
+        let flags = found.row.flags;
         match self {
             Rights::All => true,
+            // What a transaction holds is looked at by itself.
             Rights::ReadOnly => {
-                (flags.has(Flag::Read) && !LISTS_ALL_KEYS.contains(&name))
-                    || (found.container.is_none() && HARMLESS.contains(&name))
+                (flags.has(Flag::Read) && !flags.has(Flag::ListsKeys)) || flags.has(Flag::Harmless)
             }
         }
     }

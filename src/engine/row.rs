@@ -34,8 +34,10 @@ impl Arity {
 
 macro_rules! flags {
     ($($flag:ident $bit:literal $name:literal $why:literal;)*) => {
-        /// What dispatch must know of a command, by the names of COMMAND.
+        /// What the engine must know of a command, by the names of COMMAND: it asks a row for what
+        /// the command does, and never for its name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u64)]
         pub enum Flag {
             $(#[doc = $why] $flag = 1 << $bit,)*
         }
@@ -68,34 +70,48 @@ flags! {
     NoMulti 18 "no_multi" "Refused in MULTI.";
     AllowBusy 19 "allow_busy" "Allowed while a script is busy.";
     NoMandatoryKeys 20 "no_mandatory_keys" "Its keys may be absent.";
-    Protected 21 "" "Must be enabled by a directive.";
+    Protected 21 "" "Must be enabled by `enable-debug-command`.";
     Dangerous 22 "" "Not for every user: ACL's category of that name.";
     TouchesArbitraryKeys 23 "" "Keys that its words do not name.";
     AclAdmin 24 "" "In ACL's category @admin, although not flagged as such.";
+    AllowSubscriber 25 "" "Allowed while the client subscribes, in RESP2 too.";
+    PassesQueue 26 "" "Runs at once although a transaction is open, which queues all else.";
+    RunsQueue 27 "" "Runs what a transaction has queued. Refused, it ends the transaction.";
+    RunsOthers 28 "" "Runs other commands: each is journaled by itself, and what they have changed stays though it answers an error.";
+    ScriptByText 29 "" "Runs the script that its first argument is.";
+    ScriptBySha 30 "" "Runs the script whose SHA-1 its first argument is.";
+    Saves 31 "" "Saves first, unless a word is NOSAVE.";
+    BlocksByOption 32 "" "Waits only if it has the option BLOCK.";
+    NeedsConnection 33 "" "Changes the caller's connection, or leaves nobody to answer it.";
+    ListsKeys 34 "" "Lists all keys there are, which who may only read may not.";
+    Harmless 35 "" "For everybody, although its flags do not say that it reads.";
+    SecretArguments 36 "" "All its arguments are secrets.";
+    SecretLogin 37 "" "The two arguments behind the option AUTH are secrets.";
+    SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
 }
 
 /// A set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u32);
+pub struct Flags(u64);
 
 impl Flags {
     pub const fn new(flags: &[Flag]) -> Self {
         let (mut bits, mut at) = (0, 0);
         while at < flags.len() {
-            bits |= flags[at] as u32;
+            bits |= flags[at] as u64;
             at += 1;
         }
         Self(bits)
     }
 
     pub const fn has(self, flag: Flag) -> bool {
-        self.0 & flag as u32 != 0
+        self.0 & flag as u64 != 0
     }
 
     /// The same set with this flag, or without it.
     pub const fn with(self, flag: Flag, is_there: bool) -> Self {
-        let others = self.0 & !(flag as u32);
-        Self(if is_there { others | flag as u32 } else { others })
+        let others = self.0 & !(flag as u64);
+        Self(if is_there { others | flag as u64 } else { others })
     }
 
     pub const fn union(self, other: Self) -> Self {
@@ -275,6 +291,12 @@ impl Row {
 
     pub const fn acl_families(mut self, families: &'static [Category]) -> Self {
         self.acl_families = families;
+        self
+    }
+
+    /// Adds to what it does.
+    pub const fn with_flags(mut self, flags: &'static [Flag]) -> Self {
+        self.flags = self.flags.union(Flags::new(flags));
         self
     }
 

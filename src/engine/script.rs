@@ -145,14 +145,16 @@ impl Engine {
     /// What a command does that runs a script which declares that; None if it does not.
     pub(super) fn flags_of_script(&self, found: Found, args: &Args) -> Option<Flags> {
         let word = args.all().get(1)?;
-        let declared = match found.row.name {
-            "eval" | "eval_ro" => lua::Flags::declared_by(word)?,
-            "evalsha" | "evalsha_ro" => self.scripting.loaded()?.flags(&Sha::parse(word)?)?,
-            _ => return None,
+        let flags = found.row.flags;
+        let declared = if flags.has(Flag::ScriptByText) {
+            lua::Flags::declared_by(word)?
+        } else if flags.has(Flag::ScriptBySha) {
+            self.scripting.loaded()?.flags(&Sha::parse(word)?)?
+        } else {
+            return None;
         };
         let takes_memory = !declared.no_writes && !declared.allow_oom;
-        let flags = found.row.flags.with(Flag::MayReplicate, false);
-        let flags = flags.with(Flag::Write, !declared.no_writes);
+        let flags = flags.with(Flag::MayReplicate, false).with(Flag::Write, !declared.no_writes);
         Some(flags.with(Flag::DenyOom, takes_memory).with(Flag::Stale, declared.allow_stale))
     }
 

@@ -166,13 +166,11 @@ impl Engine {
         if let Some(exec) = self.clients[id].transaction.exec.take() {
             self.keyspace.ledger.journal.bracket(exec.journal_position, db);
             if let Some(call) = exec.call {
+                self.clients[id].state = State::Ready;
+                let words: Vec<&[u8]> = call.words.iter().map(Vec::as_slice).collect();
+                self.feed_monitors(id, db, call.found.row.flags, &words, Origin::Client);
                 self.end_held_call(id, call);
             }
-        }
-        let client = &mut self.clients[id];
-        if client.state == State::Running {
-            client.state = State::Ready;
-            self.feed_monitors(id, db, &[b"EXEC"], Origin::Client);
         }
     }
 }
