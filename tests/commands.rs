@@ -5,6 +5,8 @@
 //! TORIL_RECORD set it is written anew. commands-absent.txt lists, each with its reason, what toril
 //! leaves out (`name: why`, `name*` with all that start so) or tells otherwise (`differs name:
 //! why`).
+//!
+//! docs/commands.md is made of the same table and list; with TORIL_RECORD set it is written anew.
 
 mod common;
 
@@ -13,7 +15,10 @@ use common::reply::Reply;
 use common::tcp::{self, TcpServer};
 use common::transcript::Target;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use toril::command::table::table;
+use toril::engine::table::Found;
 
 /// By name, the rest of the command's line.
 type Commands = BTreeMap<String, String>;
@@ -227,6 +232,7 @@ fn arguments_and_history_are_those_of_redis() {
 struct Exception {
     name: String,
     differs: bool,
+    why: String,
     is_used: bool,
 }
 
@@ -239,7 +245,7 @@ impl Exception {
             assert!(!why.trim().is_empty(), "{name} has no reason");
             let rest = name.strip_prefix("differs ");
             let name = rest.unwrap_or(name).to_owned();
-            Exception { name, differs: rest.is_some(), is_used: false }
+            Exception { name, differs: rest.is_some(), why: why.trim().to_owned(), is_used: false }
         };
         lines.map(exception).collect()
     }
@@ -278,4 +284,97 @@ fn torils_commands_are_those_of_redis() {
     let unused = exceptions.iter().filter(|exception| !exception.is_used);
     complaints.extend(unused.map(|exception| format!("{} is listed for nothing", exception.name)));
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The groups of COMMAND DOCS in the order of docs/commands.md, with their titles.
+const GROUPS: &[(&str, &str)] = &[
+    ("string", "Strings"),
+    ("list", "Lists"),
+    ("hash", "Hashes"),
+    ("set", "Sets"),
+    ("sorted-set", "Sorted sets"),
+    ("stream", "Streams"),
+    ("generic", "Keys"),
+    ("pubsub", "Publish and subscribe"),
+    ("transactions", "Transactions"),
+    ("scripting", "Scripts"),
+    ("connection", "Connections"),
+    ("server", "Server"),
+    ("cluster", "Cluster"),
+];
+
+/// `client|list` as it is typed.
+fn typed(name: &str) -> String {
+    name.replace('|', " ").to_uppercase()
+}
+
+/// A line of a table for each command of a group. HELP says what every container's HELP says.
+fn served(group: &str, commands: &[Found]) -> String {
+    let mut lines = String::new();
+    let is_shown = |found: &&Found| !found.row.is_container() && found.row.name != "help";
+    for found in commands.iter().filter(|it| it.category.group() == group).filter(is_shown) {
+        let usage = format!("{} {}", typed(&found.full_name()), found.row.syntax);
+        let usage = usage.trim_end().replace('|', "\\|");
+        let (since, summary) = (found.row.since, found.row.summary);
+        writeln!(lines, "| `{usage}` | {since} | {summary} |").expect("a String takes all");
+    }
+    lines
+}
+
+/// A line of a table for each reason, with the commands of Redis 7.4 that are absent for it.
+fn absent() -> String {
+    let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let exceptions = Exception::all();
+    let absent: Vec<&Exception> = exceptions.iter().filter(|it| !it.differs).collect();
+    for name in kept_commands().into_keys() {
+        let Some(exception) = absent.iter().find(|it| it.covers(&name)) else { continue };
+        let names = by_reason.entry(exception.why.clone()).or_default();
+        names.push(format!("`{}`", typed(&name)));
+    }
+    let line =
+        |(why, names): (&String, &Vec<String>)| format!("| {why} | {} |\n", names.join(", "));
+    by_reason.iter().map(line).collect()
+}
+
+fn commands_page() -> String {
+    let table = table();
+    let mut commands: Vec<Found> = table.all().collect();
+    commands.sort_by_key(Found::full_name);
+    let mut page = String::from(
+        "# Commands\n\nWhat toril serves, by family: the syntax, the version of Redis that brought the \
+         command, and what it does. Replies and errors are those of Redis 7.4. Each command with \
+         subcommands also has `HELP`. Over HTTP some are refused: see [http.md](http.md).\n\n\
+         This page is made of the table of commands. `TORIL_RECORD=1 cargo test --test commands` \
+         writes it anew.\n",
+    );
+    for (group, title) in GROUPS {
+        let lines = served(group, &commands);
+        write!(
+            page,
+            "\n## {title}\n\n| command | since | what it does |\n| --- | --- | --- |\n{lines}"
+        )
+        .expect("a String takes all");
+    }
+    let absent = absent();
+    write!(page, "\n## Absent\n\n| why | commands |\n| --- | --- |\n{absent}")
+        .expect("a String takes all");
+    page
+}
+
+#[test]
+fn the_page_of_commands_is_fresh() {
+    let path = file("../docs/commands.md");
+    let page = commands_page();
+    if std::env::var_os("TORIL_RECORD").is_some() {
+        std::fs::write(&path, &page).expect("the file can be written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let differing = kept.lines().zip(page.lines()).find(|(kept, made)| kept != made);
+    assert!(
+        kept == page,
+        "docs/commands.md is old: TORIL_RECORD=1 cargo test --test commands writes it anew. \
+         The first line that differs: {differing:?}"
+    );
+    let groups = table().all().map(|found| found.category.group()).collect::<Vec<_>>();
+    assert!(groups.iter().all(|group| GROUPS.iter().any(|(name, _)| name == group)));
 }
