@@ -6,7 +6,8 @@
 //! element that was pushed is in a list or was given to one client that was there; and a replica
 //! that only hears the journal has the same data, although values are compressed meanwhile.
 //!
-//! A failure names its seed: `TORIL_SIM_SEED=17 cargo test --test sim`. Engines that are broken on
+//! A failure names its seed: `TORIL_SIM_SEED=17 cargo test --test sim` runs that one alone and
+//! prints its whole trail, `TORIL_SIM_SEEDS=50000` as many from 0 on. Engines that are broken on
 //! purpose must be caught, so that we know that the simulation sees.
 
 mod common;
@@ -689,8 +690,9 @@ fn run(seed: u64, fault: Option<Fault>) -> Result<usize, String> {
 
 #[test]
 fn nothing_is_lost_and_nobody_waits_in_vain() {
-    let only = std::env::var("TORIL_SIM_SEED").ok().and_then(|text| text.parse().ok());
-    let seeds = only.map_or(0..SEEDS, |seed| seed..seed + 1);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let count = number("TORIL_SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("TORIL_SIM_SEED").map_or(0..count, |seed| seed..seed + 1);
     let mut rested = 0;
     for seed in seeds.clone() {
         match run(seed, None) {
