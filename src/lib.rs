@@ -1,6 +1,6 @@
 //! toril: a Redis-protocol-compatible in-memory queue server.
 //!
-//! The modules stand in reading order; each imports only those above it (tests/tidy.rs checks).
+//! The modules stand in reading order; each imports only those above it (tests/tidy checks).
 
 // Unit tests share with the others what an engine is told of the world.
 #[cfg(test)]
