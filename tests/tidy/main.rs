@@ -47,7 +47,7 @@ const FILE_BYTES_MAX: usize = 40 * 1024;
 const LARGE: &[(&str, &str)] = &[];
 
 struct Source {
-    /// From the root of the crate, `src/` left out: `data/list.rs`, `tests/tidy`.
+    /// From the root of the crate, `src/` left out: `data/list.rs`, `tests/tidy/main.rs`.
     path: String,
     text: String,
 }
