@@ -5,6 +5,9 @@
 //! is full is sealed before the next reply begins: from then on it is only read, and however much
 //! piles up behind it, nothing is moved. Positions count bytes since the client came, so that they
 //! mean the same whatever has been sent.
+//!
+//! Nothing is sent beyond the position `ready`: what stands there waits for something else, as for a
+//! log to be on the disk. Nothing waits unless somebody sets it.
 
 use super::events::Events;
 use super::json::{Json, JsonStyle};
@@ -12,7 +15,6 @@ use super::reply::{Protocol, Reply, Visitor};
 use std::collections::VecDeque;
 
 /// One client's answers and pushes, in the client's own format. Holds no memory while empty.
-#[derive(Default)]
 pub struct Outbox {
     /// The last chunk, which is still written.
     form: Form,
@@ -22,7 +24,22 @@ pub struct Outbox {
     start: u64,
     /// The position up to which the socket has taken everything.
     sent: u64,
+    /// Nothing beyond this position is sent.
+    ready: u64,
     pub protocol: Protocol,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            form: Form::default(),
+            sealed: None,
+            start: 0,
+            sent: 0,
+            ready: u64::MAX,
+            protocol: Protocol::default(),
+        }
+    }
 }
 
 /// How answers are written, and where to.
@@ -164,24 +181,47 @@ impl Outbox {
         self.start - self.sealed.as_ref().map_or(0, |sealed| sealed.len)
     }
 
-    /// What is to be sent, in order, in pieces that are not empty.
+    /// Lets what stands before `position` be sent, and nothing beyond; `u64::MAX` lets all be sent.
+    pub fn set_ready(&mut self, position: u64) {
+        self.ready = position.max(self.sent);
+    }
+
+    /// The position up to which all may be sent.
+    fn ready(&self) -> u64 {
+        self.ready.min(self.position())
+    }
+
+    /// Whether anything may be sent.
+    pub fn has_ready(&self) -> bool {
+        self.sent < self.ready()
+    }
+
+    /// What may be sent, in order, in pieces that are not empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let skipped = (self.sent - self.front()) as usize;
         let sealed = self.sealed.iter().flat_map(|sealed| &sealed.chunks);
         let mut skip = Some(skipped);
+        let mut left = (self.ready() - self.sent) as usize;
         let pieces = sealed.chain([self.last()]);
-        pieces.map(move |chunk| &chunk[skip.take().unwrap_or(0)..]).filter(|it| !it.is_empty())
+        let pieces = pieces.map(move |chunk| {
+            let piece = &chunk[skip.take().unwrap_or(0)..];
+            let piece = &piece[..piece.len().min(left)];
+            left -= piece.len();
+            piece
+        });
+        pieces.filter(|piece| !piece.is_empty())
     }
 
-    /// Whether `pending` is all that is to be sent, as nearly always.
+    /// Whether `pending` is all that may be sent, as nearly always.
     pub fn is_one_piece(&self) -> bool {
         self.sealed.is_none()
     }
 
-    /// What is to be sent next.
+    /// What may be sent next.
     pub fn pending(&self) -> &[u8] {
+        let place = |position: u64| (position - self.start) as usize;
         match self.is_one_piece() {
-            true => &self.last()[(self.sent - self.start) as usize..],
+            true => &self.last()[place(self.sent)..place(self.ready())],
             false => self.pieces().next().unwrap_or_default(),
         }
     }
@@ -258,9 +298,13 @@ impl Outbox {
         }
     }
 
-    /// All that waits, for a transport that sends it whole. Nothing may have been sent in part.
+    /// All that may be sent, for a transport that sends it whole.
     pub fn take(&mut self) -> Vec<u8> {
-        debug_assert_eq!(self.sent, self.front(), "a transport sends in parts, or whole");
+        if self.sent != self.front() || self.ready < self.position() {
+            let part: Vec<u8> = self.pieces().flatten().copied().collect();
+            self.consume(part.len());
+            return part;
+        }
         let last = std::mem::take(self.buffer());
         self.start += last.len() as u64;
         self.sent = self.start;
@@ -275,8 +319,11 @@ impl Outbox {
     }
 
     /// As `take`, but chunk by chunk, so that what is not yet taken still counts as waiting. Empty
-    /// if nothing waits.
+    /// if nothing may be sent.
     pub fn take_chunk(&mut self) -> Vec<u8> {
+        if self.sent != self.front() || self.ready < self.position() {
+            return self.take();
+        }
         let front = self.sealed.as_mut().and_then(|sealed| sealed.chunks.pop_front());
         let Some(chunk) = front else { return self.take() };
         self.sent += chunk.len() as u64;
@@ -312,7 +359,7 @@ impl Outbox {
     }
 }
 
-/// Shows what waits.
+/// Shows what may be sent.
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let pieces = self.pieces().map(|piece| piece.escape_ascii().to_string());
@@ -338,6 +385,26 @@ mod tests {
         assert_eq!(outbox.pending(), b"\r\n:7\r\n");
         outbox.consume(6);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_sent_beyond_what_is_ready() {
+        let mut outbox = Outbox::default();
+        outbox.raw(&[b'x'; 2 * CHUNK_BYTES]);
+        outbox.set_ready(outbox.position() + 4);
+        outbox.reply().int(1);
+        outbox.reply().int(2);
+        assert_eq!(outbox.take_chunk().len(), 2 * CHUNK_BYTES + 4);
+        assert!(!outbox.has_ready() && outbox.pending().is_empty() && !outbox.is_empty());
+        assert!(outbox.take_chunk().is_empty() && outbox.take().is_empty());
+        outbox.set_ready(outbox.position() - 2);
+        assert_eq!(outbox.pending(), b":2");
+        outbox.consume(2);
+        outbox.reply().int(3);
+        assert!(outbox.pending().is_empty());
+        outbox.set_ready(u64::MAX);
+        assert_eq!(outbox.take(), b"\r\n:3\r\n");
+        assert!(outbox.is_empty() && !outbox.has_ready());
     }
 
     #[test]

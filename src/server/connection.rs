@@ -189,8 +189,10 @@ pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output
                 Some(fed) => fed,
                 None => feed_rest(&server, id, &mut input),
             };
-            let has_output =
-                server.engine.borrow_mut().outbox(id).is_some_and(|outbox| !outbox.is_empty());
+            let (has_ready, has_output) = match server.engine.borrow_mut().outbox(id) {
+                Some(outbox) => (outbox.has_ready(), !outbox.is_empty()),
+                None => (false, false),
+            };
             if connection.is_broken.get() || state == State::Closing && !has_output {
                 break;
             }
@@ -208,7 +210,7 @@ pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| connection.wake.poll(cx)) => {}
-                writable = poll_fn(|cx| connection.writer.poll_writable(cx)), if has_output => {
+                writable = poll_fn(|cx| connection.writer.poll_writable(cx)), if has_ready => {
                     if writable.is_err() {
                         break;
                     }

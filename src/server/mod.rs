@@ -225,7 +225,7 @@ impl Server {
             }
             return;
         }
-        while let Some(outbox) = engine.outbox(id).filter(|outbox| !outbox.is_empty()) {
+        while let Some(outbox) = engine.outbox(id).filter(|outbox| outbox.has_ready()) {
             match connection.writer.try_send(outbox) {
                 Ok(count) => engine.sent(id, count),
                 Err(problem) if problem.kind() == std::io::ErrorKind::WouldBlock => {
