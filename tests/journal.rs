@@ -2,32 +2,46 @@
 
 #[path = "common/facts.rs"]
 mod facts;
+#[path = "common/journal.rs"]
+mod read;
 
 use facts::FixedFacts;
+use read::commands;
+use std::process::{Command, Stdio};
 use toril::command::table::table;
 use toril::config::Config;
+use toril::data::Str;
 use toril::engine::Engine;
 use toril::engine::client::Peer;
+use toril::engine::journal::Class;
+use toril::engine::keys::Keys;
+use toril::engine::row::{Arity, Category, Family, Flag, row};
+use toril::engine::table::Table;
 use toril::engine::time::Now;
 use toril::proto::Args;
 
 /// When all requests are made, in milliseconds of Unix time.
 const NOW_MS: i64 = 1_000_000;
 
-/// Makes requests of an empty server and returns what the last one left in the journal.
+/// Makes requests of an empty server and returns what the last one left in the journal. Database 0
+/// was selected before; what is for replicas alone says so.
 fn journaled(requests: &[&str]) -> Vec<String> {
     let now = Now::new(NOW_MS, 0);
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
     let client = engine.connect(Peer::inside(), now);
     engine.keyspace.ledger.journal.listen();
-    for request in requests {
-        engine.keyspace.ledger.journal.take();
+    for request in ["SET k v", "DEL k"].iter().chain(requests) {
+        engine.keyspace.ledger.journal.forget_whole_units();
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         engine.run(client, Args::new(&words), now);
     }
-    let line = |words: Vec<&[u8]>| String::from_utf8_lossy(&words.join(&b' ')).into_owned();
-    let effects = engine.keyspace.ledger.journal.take();
-    effects.iter().map(|effect| line(effect.args.words())).collect()
+    let (bytes, stretches) = engine.keyspace.ledger.journal.whole_units();
+    let lines = stretches.iter().flat_map(|stretch| {
+        let bytes = &bytes[stretch.offset..stretch.offset + stretch.len];
+        let whom = if stretch.class == Class::Replicas { "replicas: " } else { "" };
+        commands(bytes).into_iter().map(move |(_, words)| format!("{whom}{}", words.join(" ")))
+    });
+    lines.collect()
 }
 
 fn check(requests: &[&str], expect: &[&str]) {
@@ -78,4 +92,83 @@ fn what_changes_nothing_is_left_out() {
     check(&["SET k v", "INCR k"], &[]);
     check(&["DEL nosuch"], &[]);
     check(&["SORT nosuch STORE nosuch"], &[]);
+}
+
+#[test]
+fn what_took_place_at_once_stands_between_multi_and_exec() {
+    check(&["MULTI", "SET a 1", "EXEC"], &["SET a 1"]);
+    check(&["MULTI", "GET a", "EXEC"], &[]);
+    check(
+        &["MULTI", "SET a 1", "GET a", "INCR a", "EXEC"],
+        &["MULTI", "SET a 1", "INCR a", "EXEC"],
+    );
+    check(
+        &["EVAL redis.call('set',KEYS[1],1)redis.call('incr',KEYS[1]) 1 a"],
+        &["MULTI", "set a 1", "incr a", "EXEC"],
+    );
+    check(
+        &["MULTI", "EVAL redis.call('set',KEYS[1],1)redis.call('incr',KEYS[1]) 1 a", "EXEC"],
+        &["MULTI", "set a 1", "incr a", "EXEC"],
+    );
+    check(&["EVAL redis.call('set',KEYS[1],1)redis.call('nosuch') 1 a"], &["set a 1"]);
+    check(
+        &["XADD s 1-1 a b", "XADD s MAXLEN 1 1-2 a b"],
+        &["MULTI", "XADD s 1-2 a b", "XTRIM s MAXLEN 1", "EXEC"],
+    );
+}
+
+#[test]
+fn a_database_is_selected_when_it_is_another() {
+    check(&["SELECT 1", "SET a 1"], &["SELECT 1", "SET a 1"]);
+    check(&["SELECT 1", "SET a 1", "SET b 1"], &["SET b 1"]);
+    check(
+        &["MULTI", "SET a 1", "SELECT 1", "SET a 1", "EXEC"],
+        &["MULTI", "SET a 1", "SELECT 1", "SET a 1", "EXEC"],
+    );
+}
+
+#[test]
+fn what_changes_nothing_may_be_for_replicas() {
+    check(&["PUBLISH channel text"], &["replicas: PUBLISH channel text"]);
+    check(&["SPUBLISH channel text"], &["replicas: SPUBLISH channel text"]);
+    check(
+        &["MULTI", "SET a 1", "PUBLISH channel text", "EXEC"],
+        &["MULTI", "SET a 1", "replicas: PUBLISH channel text", "EXEC"],
+    );
+}
+
+/// Set where a test runs itself as a process that is to be aborted.
+const CHILD: &str = "TORIL_JOURNAL_CHILD";
+
+#[test]
+fn a_panic_after_a_change_ends_the_process() {
+    const TEST: &str = "a_panic_after_a_change_ends_the_process";
+    const ROWS: Family = Family::new(
+        Category::Generic,
+        &[row(
+            "broken",
+            "1.0.0",
+            Arity::Exactly(2),
+            Keys::one(1),
+            &[Flag::Write],
+            |cx, mut args, _| {
+                cx.put(args.key(), Str::of_bytes(b"value"), "set");
+                panic!("on purpose");
+            },
+            "key",
+            "Panics behind its change.",
+        )],
+    );
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().expect("it runs"));
+        child.args(["--exact", TEST]).env(CHILD, "").stdout(Stdio::null()).stderr(Stdio::null());
+        let status = child.status().expect("it can be run");
+        assert_eq!(status.code(), None, "it was aborted: {status}");
+        return;
+    }
+    let (now, facts) = (Now::new(NOW_MS, 0), Box::new(FixedFacts::default()));
+    let mut engine = Engine::new(Table::new(&[&ROWS]), Config::default(), facts, now);
+    let client = engine.connect(Peer::inside(), now);
+    engine.keyspace.ledger.journal.listen();
+    engine.run(client, Args::new(&[b"broken", b"key"]), now);
 }

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
+use super::journal::Class;
 use super::row::{Flag, Flags};
 use super::stats::{HeldCall, abridge};
 use super::table::Found;
@@ -262,7 +263,9 @@ impl Engine {
         // Reading begins behind the name, a subcommand's included.
         let behind_name = args.from(1 + usize::from(found.container.is_some()));
         let call = AssertUnwindSafe(|| (row.handler)(&mut cx, behind_name, reply));
+        let mut has_panicked = false;
         let result = std::panic::catch_unwind(call).unwrap_or_else(|_| {
+            has_panicked = true;
             tracing::error!("{} panicked: a bug in toril; the data is sound", found.full_name());
             Err(Error::new(format!("ERR internal error in '{}'", found.full_name())))
         });
@@ -271,6 +274,14 @@ impl Engine {
         let has_counted = cx.has_counted;
 
         let changed = self.keyspace.ledger.changes != changes;
+        if self.keyspace.ledger.journal.is_on() {
+            let class = class_of(row.flags, changed, &result);
+            if has_panicked && class.is_some() {
+                tracing::error!("what it has changed no command tells: the journal ends here");
+                std::process::abort();
+            }
+            self.keyspace.ledger.journal.end_command(called_db, args.all(), class);
+        }
         if let (Err(error), Some(mark)) = (&result, mark) {
             debug_assert!(
                 reply.mark() == mark,
@@ -282,10 +293,6 @@ impl Engine {
                 "{}: an error after the first change: {error}",
                 found.full_name()
             );
-        }
-        if self.keyspace.ledger.journal.is_on() {
-            let changed = changed && !row.flags.has(Flag::RunsOthers);
-            self.keyspace.ledger.journal.end_command(called_db, args.all(), changed);
         }
 
         let is_first_run = !matches!(origin, Origin::Waiter { .. });
@@ -399,6 +406,17 @@ impl Engine {
         }
         let monitors = self.clients.monitors.clone();
         self.deliver(&monitors, |push| push.status(&line));
+    }
+}
+
+/// For whom a command that has run is to be journaled, if for anybody.
+fn class_of(flags: Flags, changed: bool, result: &Result) -> Option<Class> {
+    if flags.has(Flag::RunsOthers) {
+        None
+    } else if changed {
+        Some(Class::All)
+    } else {
+        (flags.has(Flag::ForReplicas) && result.is_ok()).then_some(Class::Replicas)
     }
 }
 

@@ -41,6 +41,7 @@ impl Engine {
                 continue; // Its time had come anyway.
             }
             self.keyspace.ledger.journal.append(db, &[DEL, &key]);
+            self.keyspace.ledger.journal.end_unit();
             self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
             self.stats.evicted += 1;
         }

@@ -558,6 +558,7 @@ impl Keyspace {
             self.dbs[db as usize].entries[index].timer = None;
             self.dbs[db as usize].expiring -= 1;
             self.expire(self.number_of(db), index);
+            self.ledger.journal.end_unit();
         }
         due.len()
     }

@@ -46,7 +46,10 @@ impl Ledger {
     /// Whether anything is to be seen to once the command has ended.
     #[inline]
     pub fn has_news(&self) -> bool {
-        !self.broken.is_empty() || !self.events.is_empty() || self.waiters.has_ready()
+        !self.broken.is_empty()
+            || !self.events.is_empty()
+            || self.waiters.has_ready()
+            || self.journal.has_unit()
     }
 
     /// Whether anybody may want to hear which key has changed, and how.

@@ -425,7 +425,8 @@ impl Engine {
         }
     }
 
-    /// What follows each command: broken transactions, keyspace events, parked clients.
+    /// What follows each request: the end of its unit in the journal, broken transactions, keyspace
+    /// events, parked clients.
     #[inline]
     fn settle(&mut self) {
         if self.keyspace.ledger.has_news() && self.halted.is_none() {
@@ -436,8 +437,14 @@ impl Engine {
     #[inline(never)]
     fn settle_news(&mut self) {
         self.settle_ledger();
-        if self.script.is_none() && self.keyspace.ledger.waiters.has_ready() {
+        // A suspended script's unit goes on, whatever others do meanwhile.
+        if self.script.is_some() {
+            return;
+        }
+        self.keyspace.ledger.journal.end_unit();
+        if self.keyspace.ledger.waiters.has_ready() {
             self.serve_ready();
+            self.keyspace.ledger.journal.end_unit();
             self.settle_ledger();
         }
     }

@@ -145,6 +145,7 @@ impl Engine {
         let started_us = self.lap_us;
         let called = self.call_on_outbox(id, found, args, origin);
         drop(words);
+        self.keyspace.ledger.journal.end_unit();
         park.micros += self.lap_us - started_us;
         let is_served = !matches!(called, Called::Parked(_));
         if is_served {

@@ -88,6 +88,7 @@ flags! {
     SecretArguments 36 "" "All its arguments are secrets.";
     SecretLogin 37 "" "The two arguments behind the option AUTH are secrets.";
     SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
+    ForReplicas 39 "" "Journaled for replicas alone: it changes nothing, but their clients are to hear of it.";
 }
 
 /// A set of flags.

@@ -45,8 +45,6 @@ pub struct Running {
     /// `allow-oom`: it may not begin to write by taking more. What has begun is let finish, since
     /// half of it may be worse than none: a job would be in neither of two lists.
     is_out_of_memory: bool,
-    /// The journal's length at the beginning.
-    journal_position: usize,
     sha: Sha,
 }
 
@@ -112,7 +110,6 @@ impl Ctx<'_> {
             rights: engine.clients[self.client].rights,
             is_read_only: mode == Mode::ReadOnly || flags.no_writes,
             is_out_of_memory,
-            journal_position: engine.keyspace.ledger.journal.position(),
             sha: script.sha,
         });
         let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
@@ -265,11 +262,6 @@ impl Engine {
     /// in it was counted when the command ended; the script's own are counted here.
     fn finish_script(&mut self, reply: &mut Reply) -> Result {
         let script = self.script.take().expect("a script has ended");
-        let in_exec =
-            self.clients.get(script.client).is_some_and(|it| it.transaction.exec.is_some());
-        if !in_exec {
-            self.keyspace.ledger.journal.bracket(script.journal_position, script.db);
-        }
         let mut has_failed = false;
         let result = self.scripting.lua().finish(reply, &mut |error, is_of_command| {
             has_failed = true;

@@ -34,8 +34,6 @@ pub struct Transaction {
 #[derive(Debug)]
 pub struct Exec {
     queue: std::vec::IntoIter<OwnedArgs>,
-    /// The journal's length at the beginning: what came since is one transaction.
-    journal_position: usize,
     /// The EXEC itself, once a script or an effect held it up.
     pub(super) call: Option<HeldCall>,
 }
@@ -101,8 +99,7 @@ impl Ctx<'_> {
 
     /// Runs a transaction's requests; the array that their replies fill has been announced.
     pub fn execute(&mut self, queue: Vec<OwnedArgs>, reply: &mut Reply) {
-        let journal_position = self.engine.keyspace.ledger.journal.position();
-        let exec = Exec { queue: queue.into_iter(), journal_position, call: None };
+        let exec = Exec { queue: queue.into_iter(), call: None };
         self.transaction().exec = Some(exec.into());
         self.is_running = !self.engine.continue_exec(self.client, &mut self.db, reply);
     }
@@ -163,14 +160,12 @@ impl Engine {
     }
 
     fn end_exec(&mut self, id: ClientId, db: usize) {
-        if let Some(exec) = self.clients[id].transaction.exec.take() {
-            self.keyspace.ledger.journal.bracket(exec.journal_position, db);
-            if let Some(call) = exec.call {
-                self.clients[id].state = State::Ready;
-                let words: Vec<&[u8]> = call.words.iter().map(Vec::as_slice).collect();
-                self.feed_monitors(id, db, call.found.row.flags, &words, Origin::Client);
-                self.end_held_call(id, call);
-            }
+        let exec = self.clients[id].transaction.exec.take();
+        if let Some(call) = exec.and_then(|exec| exec.call) {
+            self.clients[id].state = State::Ready;
+            let words: Vec<&[u8]> = call.words.iter().map(Vec::as_slice).collect();
+            self.feed_monitors(id, db, call.found.row.flags, &words, Origin::Client);
+            self.end_held_call(id, call);
         }
     }
 }

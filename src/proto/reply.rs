@@ -382,7 +382,7 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
 }
 
 #[inline]
-fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
+pub(super) fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
     match u8::try_from(value) {
         // Most are this short.
         Ok(digit @ 0..=9) => out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']),
@@ -396,7 +396,7 @@ fn long_header(out: &mut Vec<u8>, kind: u8, value: i64) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     // With the longest header there is.
     out.reserve(bytes.len() + 24);
     header(out, b'$', bytes.len() as i64);

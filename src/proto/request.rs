@@ -4,6 +4,7 @@
 //! once; the bytes themselves stay with whoever reads the socket, at the front of its next input.
 
 use super::error::Error;
+use super::reply;
 use crate::config::{ARGS_MAX, INLINE_BYTES_MAX, PREAUTH_ARGS_MAX, PREAUTH_BULK_BYTES_MAX};
 use crate::util::number;
 use crate::util::words;
@@ -41,6 +42,12 @@ impl RequestLimits {
             authenticated: false,
         }
     }
+}
+
+/// Appends a request as the parser reads it.
+pub fn write(words: &[&[u8]], out: &mut Vec<u8>) {
+    reply::header(out, b'*', words.len() as i64);
+    words.iter().for_each(|word| reply::bulk(out, word));
 }
 
 /// Whole requests, one behind the other in the input.

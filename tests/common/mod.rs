@@ -12,6 +12,7 @@ pub mod compare;
 pub mod facts;
 pub mod http;
 pub mod inside;
+pub mod journal;
 pub mod notation;
 pub mod program;
 pub mod record;

@@ -217,7 +217,7 @@ impl World {
                 assert!(!is_empty, "{} is empty", entry.key.text().escape_ascii());
             }
         }
-        self.engine.keyspace.ledger.journal.take();
+        self.engine.keyspace.ledger.journal.forget_whole_units();
         if self.engine.script.is_some() {
             // It holds up whatever is due.
             return;
