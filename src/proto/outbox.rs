@@ -6,8 +6,8 @@
 //! piles up behind it, nothing is moved. Positions count bytes since the client came, so that they
 //! mean the same whatever has been sent.
 //!
-//! Nothing is sent beyond the position `ready`: what stands there waits for something else, as for a
-//! log to be on the disk. Nothing waits unless somebody sets it.
+//! Nothing is sent beyond the position `ready`: what stands there waits for something else, as for
+//! a log to be on the disk. Nothing waits unless somebody sets it.
 
 use super::events::Events;
 use super::json::{Json, JsonStyle};
