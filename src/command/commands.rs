@@ -255,10 +255,9 @@ fn keys_of<'a>(cx: &Ctx, words: &[&'a [u8]]) -> Result<Vec<(&'a [u8], u16)>> {
     if !row.arity.allows(words.len()) {
         return Err(Error::new("ERR Invalid number of arguments specified for command"));
     }
-    match row.keys.accesses(words) {
-        Some(places) if !places.is_empty() => {
-            Ok(places.into_iter().map(|(place, access)| (words[place], access)).collect())
-        }
+    let mut keys = Vec::new();
+    match row.keys.visit(words, |place, access| keys.push((words[place], access))) {
+        Some(()) if !keys.is_empty() => Ok(keys),
         _ if may_lack_keys => Ok(Vec::new()),
         _ => Err(Error::new("ERR Invalid arguments specified for command")),
     }

@@ -142,11 +142,10 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?, cx.now_ms())?);
-    if replicas <= 0 {
-        Empty::Zero.write(reply);
-    } else {
-        wait_in_vain(cx, timeout, Empty::Zero, args, reply);
+    if replicas > 0 {
+        return wait_in_vain(cx, timeout, Empty::Zero, args, reply);
     }
+    Empty::Zero.write(reply);
     Ok(())
 }
 
@@ -164,16 +163,34 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
         ));
     }
-    if replicas == 0 {
-        Empty::ZeroPair.write(reply);
-    } else {
-        wait_in_vain(cx, timeout, Empty::ZeroPair, args, reply);
+    if replicas > 0 {
+        return wait_in_vain(cx, timeout, Empty::ZeroPair, args, reply);
     }
+    Empty::ZeroPair.write(reply);
     Ok(())
 }
 
 /// There are no replicas: the time runs out, or CLIENT UNBLOCK ends it.
-fn wait_in_vain(cx: &mut Ctx, timeout: Timeout, empty: Empty, args: Args, reply: &mut Reply) {
-    let wait = Wait { keys: &[], on: On::Nothing, timeout, empty, again: None };
-    cx.block(wait, args, reply);
+fn wait_in_vain(
+    cx: &mut Ctx,
+    timeout: Timeout,
+    empty: Empty,
+    args: Args,
+    reply: &mut Reply,
+) -> Result {
+    cx.block(Wait { on: On::Nothing, timeout, empty }, InVain, args, reply)
+}
+
+/// Waits for no key.
+#[derive(Debug)]
+struct InVain;
+
+impl Attempt for InVain {
+    fn keys(&self) -> Range<usize> {
+        0..0
+    }
+
+    fn attempt(&self, _: &mut Ctx, _: Args, _: Woken, _: &mut Reply) -> Result<bool> {
+        Ok(false)
+    }
 }

@@ -3,7 +3,7 @@
 use super::prelude::*;
 use crate::data::List;
 use crate::data::list::Side;
-use std::ops::Range;
+use crate::util::number;
 
 /// A source to take from and a target to add to.
 const MOVES: Keys = Keys::one(1).pops().and(Keys::one(2).inserts());
@@ -111,7 +111,7 @@ fn pop(cx: &mut Ctx, mut args: Args, side: Side, reply: &mut Reply) -> Result {
         }
         return Ok(());
     };
-    let count = crate::util::number::parse_i64(count)
+    let count = number::parse_i64(count)
         .and_then(|count| usize::try_from(count).ok())
         .ok_or(Error::NotPositive)?;
     match cx.edit::<List>(key)? {
@@ -141,23 +141,47 @@ fn rpop(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     pop(cx, args, Side::Right, reply)
 }
 
-fn block_pop(cx: &mut Ctx, args: Args, side: Side, reply: &mut Reply) -> Result {
-    let (timeout, keys) = args.rest().split_last().expect("arity guarantees both");
-    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
-    for &key in keys {
-        let Some(mut list) = cx.edit::<List>(key)? else { continue };
-        reply.array(2);
-        reply.bulk(key);
-        reply.bulk_or_null(list.peek(side).as_deref());
-        list.pop(side);
-        list.commit(popped(side));
-        let command = popped(side).to_ascii_uppercase();
-        cx.journal_as(&[command.as_bytes(), key]);
-        return Ok(());
+/// The command that takes from this end without waiting.
+fn pop_command(side: Side) -> &'static [u8] {
+    match side {
+        Side::Left => b"LPOP",
+        Side::Right => b"RPOP",
     }
-    let wait = Wait { keys, on: On::List, timeout, empty: Empty::NullArray, again: None };
-    cx.block(wait, args, reply);
-    Ok(())
+}
+
+/// What BLPOP is told.
+#[derive(Debug)]
+struct PopOne {
+    keys: Range<usize>,
+    side: Side,
+}
+
+impl Attempt for PopOne {
+    fn keys(&self) -> Range<usize> {
+        self.keys.clone()
+    }
+
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        for &key in &args.all()[self.keys()] {
+            let Some(mut list) = cx.edit::<List>(key)? else { continue };
+            reply.array(2);
+            reply.bulk(key);
+            reply.bulk_or_null(list.peek(self.side).as_deref());
+            list.pop(self.side);
+            list.commit(popped(self.side));
+            cx.journal_as(&[pop_command(self.side), key]);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+fn block_pop(cx: &mut Ctx, args: Args, side: Side, reply: &mut Reply) -> Result {
+    let timeout = args.rest().last().expect("arity guarantees it");
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
+    let wait = Wait { on: On::List, timeout, empty: Empty::NullArray };
+    let keys = args.place()..args.len() - 1;
+    cx.block(wait, PopOne { keys, side }, args, reply)
 }
 
 fn blpop(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -215,60 +239,70 @@ fn rpoplpush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
+/// What BLMOVE is told: its first two words are the source and the target.
+#[derive(Debug)]
+struct MoveOne {
+    from: Side,
+    to: Side,
+}
+
+impl Attempt for MoveOne {
+    fn keys(&self) -> Range<usize> {
+        1..2
+    }
+
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        let words = args.all();
+        relocate(cx, (words[1], self.from), (words[2], self.to), reply)
+    }
+}
+
 fn blmove(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (source, target) = (args.key(), args.key());
+    args.take_words(2)?;
     let (from, to) = (side(&mut args)?, side(&mut args)?);
     let timeout = Timeout::seconds(args.word()?, cx.now_ms())?;
-    block_relocate(cx, args, (source, from), (target, to), timeout, reply)
+    let wait = Wait { on: On::List, timeout, empty: Empty::Null };
+    cx.block(wait, MoveOne { from, to }, args, reply)
 }
 
 fn brpoplpush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (source, target) = (args.key(), args.key());
+    args.take_words(2)?;
     let timeout = Timeout::seconds(args.word()?, cx.now_ms())?;
-    block_relocate(cx, args, (source, Side::Right), (target, Side::Left), timeout, reply)
-}
-
-fn block_relocate(
-    cx: &mut Ctx,
-    args: Args,
-    source: (&[u8], Side),
-    target: (&[u8], Side),
-    timeout: Timeout,
-    reply: &mut Reply,
-) -> Result {
-    if !relocate(cx, source, target, reply)? {
-        let keys = &[source.0];
-        let wait = Wait { keys, on: On::List, timeout, empty: Empty::Null, again: None };
-        cx.block(wait, args, reply);
-    }
-    Ok(())
+    let wait = Wait { on: On::List, timeout, empty: Empty::Null };
+    cx.block(wait, MoveOne { from: Side::Right, to: Side::Left }, args, reply)
 }
 
 /// What follows the time-out of BLMPOP: keys, side and count.
-struct Pops<'a> {
-    keys: &'a [&'a [u8]],
+#[derive(Debug)]
+struct PopMany {
+    keys: Range<usize>,
     side: Side,
     count: usize,
 }
 
-impl<'a> Pops<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let keys = args.counted_keys()?;
+impl PopMany {
+    fn parse(args: &mut Args) -> Result<Self> {
+        let keys = args.counted_places()?;
         let side = side(args)?;
         let count = args.count_option()?;
         Ok(Self { keys, side, count })
     }
+}
 
-    /// Takes from the first list that has any; false if none has.
-    fn take(&self, cx: &mut Ctx, reply: &mut Reply) -> Result<bool> {
-        for &key in self.keys {
+impl Attempt for PopMany {
+    fn keys(&self) -> Range<usize> {
+        self.keys.clone()
+    }
+
+    /// Takes from the first list that has any.
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        for &key in &args.all()[self.keys()] {
             let Some(list) = cx.edit::<List>(key)? else { continue };
             let count = self.count.min(list.len());
             reply.array(2);
             reply.bulk(key);
             take(list, self.side, count, reply);
-            let command = popped(self.side).to_ascii_uppercase();
-            cx.journal_as(&[command.as_bytes(), key, count.to_string().as_bytes()]);
+            cx.journal_as(&[pop_command(self.side), key, &number::format_i64(count as i64)]);
             return Ok(true);
         }
         Ok(false)
@@ -276,7 +310,7 @@ impl<'a> Pops<'a> {
 }
 
 fn lmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    if !Pops::parse(&mut args)?.take(cx, reply)? {
+    if !PopMany::parse(&mut args)?.attempt(cx, args, Woken::Ready, reply)? {
         reply.null_array();
     }
     Ok(())
@@ -284,14 +318,10 @@ fn lmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn blmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let timeout = args.key();
-    let pops = Pops::parse(&mut args)?;
+    let pops = PopMany::parse(&mut args)?;
     let timeout = Timeout::seconds(timeout, cx.now_ms())?;
-    if !pops.take(cx, reply)? {
-        let keys = pops.keys;
-        let wait = Wait { keys, on: On::List, timeout, empty: Empty::NullArray, again: None };
-        cx.block(wait, args, reply);
-    }
-    Ok(())
+    let wait = Wait { on: On::List, timeout, empty: Empty::NullArray };
+    cx.block(wait, pops, args, reply)
 }
 
 fn llen(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {

@@ -44,6 +44,7 @@ mod prelude {
     pub use crate::engine::row::Flag::*;
     pub use crate::engine::row::tip::*;
     pub use crate::engine::row::{Category, Family, Row, container, help, row};
-    pub use crate::engine::{Ctx, Empty, On, Timeout, Wait};
+    pub use crate::engine::{Attempt, Ctx, Empty, On, Timeout, Wait, Woken};
     pub use crate::proto::{Args, Error, Protocol, Reply, Result};
+    pub use std::ops::Range;
 }

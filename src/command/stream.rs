@@ -4,7 +4,6 @@ use super::prelude::*;
 use crate::config::Limits;
 use crate::data::stream::{Entry, Keep, StreamId};
 use crate::data::{Stream, Typed};
-use crate::proto::OwnedArgs;
 use crate::util::number;
 
 /// The keys behind STREAMS: the first half of what is left.
@@ -360,7 +359,7 @@ fn range(
 struct Query<'a> {
     count: usize,
     timeout: Option<Timeout>,
-    keys: &'a [&'a [u8]],
+    keys: Range<usize>,
     /// As written: `$`, `+` or an id.
     after: &'a [&'a [u8]],
 }
@@ -392,13 +391,14 @@ impl<'a> Query<'a> {
             }
         }
         let (keys, after) = args.rest().split_at(args.left() / 2);
+        let places = args.place()..args.place() + keys.len();
         if keys.len() != after.len() {
             return Err(Error::new(
                 "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be \
                      specified.",
             ));
         }
-        Ok(Self { count, timeout, keys, after })
+        Ok(Self { count, timeout, keys: places, after })
     }
 }
 
@@ -419,49 +419,60 @@ fn resolve_after(cx: &mut Ctx, key: &[u8], word: &[u8]) -> Result<StreamId> {
     }
 }
 
+/// What XREAD is to answer: entries behind these ids.
+#[derive(Debug)]
+struct ReadAfter {
+    keys: Range<usize>,
+    after: Vec<StreamId>,
+    count: usize,
+}
+
+impl Attempt for ReadAfter {
+    fn keys(&self) -> Range<usize> {
+        self.keys.clone()
+    }
+
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        let mut ready = Vec::new();
+        for (&key, &after) in args.all()[self.keys()].iter().zip(&self.after) {
+            let Some(start) = after.next() else { continue };
+            let stream = cx.read::<Stream>(key)?;
+            if stream.is_some_and(|stream| stream.range(start, StreamId::MAX).next().is_some()) {
+                ready.push((key, start));
+            }
+        }
+        if ready.is_empty() {
+            return Ok(false);
+        }
+        match reply.protocol() {
+            Protocol::Resp2 => reply.array(ready.len()),
+            Protocol::Resp3 => reply.map(ready.len()),
+        }
+        for (key, start) in ready {
+            if reply.protocol() == Protocol::Resp2 {
+                reply.array(2);
+            }
+            reply.bulk(key);
+            let stream = cx.read::<Stream>(key)?.expect("it was there");
+            answer_all(reply, stream.range(start, StreamId::MAX), self.count);
+        }
+        Ok(true)
+    }
+}
+
 fn xread(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let query = Query::parse(&mut args, cx.now_ms())?;
-    let mut after = Vec::with_capacity(query.after.len());
-    for (key, word) in query.keys.iter().zip(query.after) {
+    let Query { count, timeout, keys, after: words } = Query::parse(&mut args, cx.now_ms())?;
+    let mut after = Vec::with_capacity(words.len());
+    for (key, word) in args.all()[keys.clone()].iter().zip(words) {
         after.push(resolve_after(cx, key, word)?);
     }
-    let mut ready = Vec::new();
-    for (&key, &after) in query.keys.iter().zip(&after) {
-        let Some(start) = after.next() else { continue };
-        let stream = cx.read::<Stream>(key)?;
-        if stream.is_some_and(|stream| stream.range(start, StreamId::MAX).next().is_some()) {
-            ready.push((key, start));
-        }
+    let reading = ReadAfter { keys, after, count };
+    if let Some(timeout) = timeout {
+        let wait = Wait { on: On::Stream, timeout, empty: Empty::NullArray };
+        return cx.block(wait, reading, args, reply);
     }
-    match query.timeout {
-        Some(timeout) if ready.is_empty() => {
-            // Run again the request must mean the same ids as now.
-            let ids: Vec<_> = after.iter().map(|id| id.text()).collect();
-            let ids: Vec<&[u8]> = ids.iter().map(|id| &**id).collect();
-            let words = args.all();
-            let again = Some(OwnedArgs::new(&[&words[..words.len() - ids.len()], &ids].concat()));
-            let keys = query.keys;
-            let wait = Wait { keys, on: On::Stream, timeout, empty: Empty::NullArray, again };
-            cx.block(wait, args, reply);
-            return Ok(());
-        }
-        None if ready.is_empty() => {
-            reply.null_array();
-            return Ok(());
-        }
-        _ => {}
-    }
-    match reply.protocol() {
-        Protocol::Resp2 => reply.array(ready.len()),
-        Protocol::Resp3 => reply.map(ready.len()),
-    }
-    for (key, start) in ready {
-        if reply.protocol() == Protocol::Resp2 {
-            reply.array(2);
-        }
-        reply.bulk(key);
-        let stream = cx.read::<Stream>(key)?.expect("it was there");
-        answer_all(reply, stream.range(start, StreamId::MAX), query.count);
+    if !reading.attempt(cx, args, Woken::Ready, reply)? {
+        reply.null_array();
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! What the engine knows of a client.
 
-use super::context::{Ctx, Empty};
+use super::context::Ctx;
 use super::effect::Errand;
+use super::parking::Park;
 use super::pubsub::{Kind, Subscriptions};
 use super::rights::Rights;
 use super::table::Found;
 use super::time::Now;
 use super::transaction::Transaction;
-use super::waiters::On;
+use crate::proto::Outbox;
 use crate::proto::request::Parser;
-use crate::proto::{Outbox, OwnedArgs};
 use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
 use std::cell::Cell;
@@ -76,24 +76,6 @@ pub enum ReplyMode {
     SkipNext,
     /// Off for this command, then on.
     SkipThis,
-}
-
-/// How long a wait may last and what it is for.
-#[derive(Debug, Clone)]
-pub struct Park {
-    /// Empty once the client has joined their queues.
-    pub keys: Vec<Box<[u8]>>,
-    pub on: On,
-    /// Microseconds of the monotonic clock; None waits for ever.
-    pub deadline_us: Option<u64>,
-    /// The request to run again when a key is ready, with all that was relative made absolute.
-    pub again: OwnedArgs,
-    /// The request as it came, where it differs from `again`: SLOWLOG shows it.
-    pub asked: Option<OwnedArgs>,
-    /// What its runs have taken so far. It is counted and logged once, when the wait has ended.
-    pub micros: u64,
-    /// What a time-out answers.
-    pub empty: Empty,
 }
 
 /// Why a client is parked.
@@ -242,7 +224,7 @@ impl Client {
     /// Bytes of the words of its request that waits or has come in part: CLIENT LIST's `argv-mem`.
     pub fn words_len(&self) -> usize {
         let parked = match &self.parked {
-            Some(Parked::Keys(park)) => park.again.words().iter().map(|word| word.len()).sum(),
+            Some(Parked::Keys(park)) => park.request.words.words_len(),
             _ => 0,
         };
         parked + self.parser.as_ref().map_or(0, |parser| parser.words_len())

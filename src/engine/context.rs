@@ -2,12 +2,13 @@
 //! it was called; whether it may wait it learns from `block`.
 
 use super::Engine;
-use super::client::{Client, ClientId, Clients, Park, Parked, State};
+use super::client::{Client, ClientId, Clients, Parked, State};
 use super::effect::Effect;
 use super::keyspace::{Edit, Entry, Keyspace};
-use super::table::Table;
+use super::parking::{Attempt, Park};
+use super::table::{Request, Table};
 use super::time::Now;
-use super::waiters::On;
+use super::waiters::{On, Woken};
 use crate::config::{Config, EventClasses, Limits};
 use crate::data::{Typed, Value};
 use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
@@ -16,16 +17,16 @@ use crate::util::number;
 use crate::util::rng::Rng;
 
 /// On whose behalf a command runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
     /// A request of its own.
     Client,
     /// One of a transaction.
     Exec,
     /// `redis.call`.
     Script,
-    /// A parked request that runs again. It keeps the deadline that it had.
-    Waiter { deadline_us: Option<u64> },
+    /// A parked request that is tried again, and why.
+    Waiter(&'a Park, Woken),
 }
 
 pub struct Ctx<'e> {
@@ -33,14 +34,14 @@ pub struct Ctx<'e> {
     pub client: ClientId,
     /// The database in use; SELECT changes it.
     pub db: usize,
-    pub(super) origin: Origin,
+    pub(super) origin: Origin<'e>,
     /// The running command's place in the statistics.
     pub(super) index: usize,
     /// The handler's error is in the statistics: a script's, which may be another command's.
     pub(super) has_counted: bool,
     pub(super) parked: Option<Parked>,
-    /// The handler started a script that is suspended.
-    pub(super) is_running: bool,
+    /// What the handler began goes on: a script that is suspended, or a wait.
+    pub(super) goes_on: bool,
 }
 
 /// What handlers look at.
@@ -295,38 +296,51 @@ impl Ctx<'_> {
     /// Whether the reply should come in an order that follows from the data alone: for scripts,
     /// whose effects it may decide.
     pub fn wants_fixed_order(&self) -> bool {
-        self.origin == Origin::Script
+        matches!(self.origin, Origin::Script)
     }
 
     /// Whether this command may wait, or take the connection for itself: not in a transaction, not
     /// in a script.
     pub fn may_block(&self) -> bool {
-        matches!(self.origin, Origin::Client | Origin::Waiter { .. })
+        matches!(self.origin, Origin::Client | Origin::Waiter(..))
     }
 
-    /// Ends a blocking command that found nothing: parks the client, or answers at once where it
-    /// may not wait.
-    pub fn block(&mut self, wait: Wait, args: Args, reply: &mut Reply) {
-        if !self.may_block() {
-            return wait.empty.write(reply);
+    /// The running command as a request that outlives its bytes.
+    pub(super) fn request(&self, args: Args) -> Request {
+        let found = self.engine.table.at(self.index);
+        Request { found, words: OwnedArgs::new(args.all()) }
+    }
+
+    /// Ends a blocking command: tries it, and parks the client if there is nothing to answer yet;
+    /// where it may not wait, answers that there is nothing.
+    pub fn block<A: Attempt + 'static>(
+        &mut self,
+        wait: Wait,
+        attempt: A,
+        args: Args,
+        reply: &mut Reply,
+    ) -> Result {
+        if attempt.attempt(self, args, Woken::Ready, reply)? {
+            return Ok(());
         }
-        let deadline_us = match self.origin {
-            Origin::Waiter { deadline_us } => deadline_us,
-            _ => wait.timeout.deadline(self.engine.keyspace.now.mono_us),
+        if !self.may_block() {
+            wait.empty.write(reply);
+            return Ok(());
+        }
+        let park = Park {
+            request: self.request(args),
+            attempt: Box::new(attempt),
+            on: wait.on,
+            deadline_us: wait.timeout.deadline(self.engine.keyspace.now.mono_us),
+            micros: 0,
+            empty: match wait.empty {
+                // Redis's BLMOVE too answers a null array when its time is up.
+                Empty::Null => Empty::NullArray,
+                empty => empty,
+            },
         };
-        let request = OwnedArgs::new(args.all());
-        let (again, asked) = match wait.again {
-            Some(again) => (again, Some(request)),
-            None => (request, None),
-        };
-        let keys = wait.keys.iter().map(|&key| key.into()).collect();
-        let empty = match wait.empty {
-            // Redis's BLMOVE too answers a null array when its time is up.
-            Empty::Null => Empty::NullArray,
-            empty => empty,
-        };
-        let park = Park { keys, on: wait.on, deadline_us, again, asked, micros: 0, empty };
         self.parked = Some(Parked::Keys(Box::new(park)));
+        Ok(())
     }
 
     /// Whether the user may run a command on these keys. ACL users come later: one user, who may.
@@ -336,14 +350,11 @@ impl Ctx<'_> {
 }
 
 /// What a blocking command waits for.
-pub struct Wait<'a> {
-    pub keys: &'a [&'a [u8]],
+pub struct Wait {
     pub on: On,
     pub timeout: Timeout,
     /// The answer in a transaction or a script.
     pub empty: Empty,
-    /// The request to run again where it differs from the one received.
-    pub again: Option<OwnedArgs>,
 }
 
 /// How it is said that there was nothing to wait for, or no time left.

@@ -23,6 +23,7 @@ enum Admission {
 pub(super) enum Called {
     Done(Result),
     Parked(Parked),
+    /// What it began goes on: a script, or a wait.
     Running,
 }
 
@@ -258,11 +259,14 @@ impl Engine {
             index: found.index,
             has_counted: false,
             parked: None,
-            is_running: false,
+            goes_on: false,
         };
         // Reading begins behind the name, a subcommand's included.
         let behind_name = args.from(1 + usize::from(found.container.is_some()));
-        let call = AssertUnwindSafe(|| (row.handler)(&mut cx, behind_name, reply));
+        let call = AssertUnwindSafe(|| match origin {
+            Origin::Waiter(park, why) => park.retry(why, &mut cx, args, reply),
+            _ => (row.handler)(&mut cx, behind_name, reply),
+        });
         let mut has_panicked = false;
         let result = std::panic::catch_unwind(call).unwrap_or_else(|_| {
             has_panicked = true;
@@ -270,7 +274,7 @@ impl Engine {
             Err(Error::new(format!("ERR internal error in '{}'", found.full_name())))
         });
         *db = cx.db;
-        let (mut parked, is_running) = (cx.parked.take(), cx.is_running);
+        let (mut parked, goes_on) = (cx.parked.take(), cx.goes_on);
         let has_counted = cx.has_counted;
 
         let changed = self.keyspace.ledger.changes != changes;
@@ -295,9 +299,9 @@ impl Engine {
             );
         }
 
-        let is_first_run = !matches!(origin, Origin::Waiter { .. });
+        let is_first_run = !matches!(origin, Origin::Waiter(..));
         // An EXEC that a script holds up is shown at its end.
-        if is_shown && is_first_run && !is_running && !row.flags.has(Flag::ShownFirst) {
+        if is_shown && is_first_run && !goes_on && !row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, row.flags, args.all(), origin);
         }
         if let Err(error) = &result
@@ -306,7 +310,7 @@ impl Engine {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
         }
-        if origin == Origin::Script {
+        if matches!(origin, Origin::Script) {
             self.stats.commands += 1;
             self.stats.calls[found.index].calls += 1;
         } else {
@@ -316,13 +320,13 @@ impl Engine {
                 // Who waits is counted and logged when the wait has ended.
                 Some(Parked::Keys(park)) => park.micros = micros,
                 Some(Parked::Effect(_)) => {}
-                // So is who runs on: the other slices count as well.
-                _ if is_running => self.hold_call(id, found, args.all(), micros),
                 _ if !is_first_run => {}
+                // So is who runs on: the other slices count as well.
+                _ if goes_on => self.hold_call(id, found, args.all(), micros),
                 _ => self.account(id, found, args.all(), micros),
             }
         }
-        match (parked, is_running) {
+        match (parked, goes_on) {
             (Some(parked), _) => Called::Parked(parked),
             (None, true) => Called::Running,
             (None, false) => Called::Done(result),

@@ -4,9 +4,10 @@
 use super::Engine;
 use super::client::{ClientId, Parked, State};
 use super::context::Ctx;
+use super::table::Request;
 use super::time::Now;
 use crate::config::Config;
-use crate::proto::{Args, Error, OwnedArgs};
+use crate::proto::{Args, Error};
 
 /// An errand for the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +38,7 @@ pub enum Outcome {
 pub struct Errand {
     /// The stopwatch when the request began: it is counted and logged once it is answered.
     started_us: u64,
-    request: OwnedArgs,
+    request: Request,
     /// What is in force from then on, if all goes well.
     config: Option<Config>,
 }
@@ -56,7 +57,7 @@ impl Ctx<'_> {
 
     fn await_with(&mut self, effect: Effect, args: Args, config: Option<Config>) {
         self.engine.ask(effect);
-        let request = OwnedArgs::new(args.all());
+        let request = self.request(args);
         let errand = Errand { started_us: self.engine.lap_us, request, config };
         self.parked = Some(Parked::Effect(errand.into()));
     }
@@ -95,14 +96,13 @@ impl Engine {
 
     /// An EXEC around it counts the time itself.
     fn account_for_errand(&mut self, id: ClientId, errand: &Errand, outcome: &Outcome) {
-        let words = errand.request.words();
-        let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
+        let Request { found, words } = &errand.request;
         if let Outcome::Failed(text) = outcome {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(&Error::new(text.clone()));
         }
         self.lap_us = self.facts.stopwatch_us();
         let micros = self.lap_us - errand.started_us;
-        self.account(id, found, &words, micros);
+        self.account(id, *found, &words.words(), micros);
     }
 }

@@ -215,14 +215,9 @@ impl Keys {
         range
     }
 
-    /// The places of the keys in `words`; None if the words do not fit.
-    pub fn places(&self, words: &[&[u8]]) -> Option<Vec<usize>> {
-        Some(self.accesses(words)?.into_iter().map(|(place, _)| place).collect())
-    }
-
-    /// As `places`, each with what this request does to that key.
-    pub fn accesses(&self, words: &[&[u8]]) -> Option<Vec<(usize, u16)>> {
-        let mut places = Vec::new();
+    /// Shows the place of each key in `words`, and what this request does to that key: flags of
+    /// `access`. None if the words do not fit; those keys that were shown before are none then.
+    pub fn visit(&self, words: &[&[u8]], mut show: impl FnMut(usize, u16)) -> Option<()> {
         for spec in self.specs().filter(|spec| spec.access & NOT_KEY == 0) {
             let Some(begin) = spec.begin(words) else { continue };
             let access = spec.access_in(words);
@@ -236,7 +231,7 @@ impl Keys {
                     if last >= words.len() || begin > last {
                         return None;
                     }
-                    places.extend((begin..=last).step_by(step).map(|at| (at, access)));
+                    (begin..=last).step_by(step).for_each(|at| show(at, access));
                 }
                 Find::Counted { at, first, step } => {
                     let count = crate::util::number::parse_i64(words.get(begin + at)?)?;
@@ -245,12 +240,12 @@ impl Keys {
                     if count > words.len().saturating_sub(first).div_ceil(step) {
                         return None;
                     }
-                    places.extend((0..count).map(|key| (first + key * step, access)));
+                    (0..count).for_each(|key| show(first + key * step, access));
                 }
-                Find::Unknown => places.push((begin, access)),
+                Find::Unknown => show(begin, access),
             }
         }
-        Some(places)
+        Some(())
     }
 }
 
@@ -293,7 +288,9 @@ mod tests {
 
     fn check(keys: Keys, line: &str, expect: Option<&[usize]>) {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        assert_eq!(keys.places(&words).as_deref(), expect, "{line}");
+        let mut places = Vec::new();
+        let fits = keys.visit(&words, |place, _| places.push(place));
+        assert_eq!(fits.map(|()| &places[..]), expect, "{line}");
     }
 
     #[test]

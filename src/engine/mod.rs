@@ -53,7 +53,8 @@ use table::Table;
 use time::{Deadline, MONO_TICK_US, Now};
 
 pub use context::{Ctx, Empty, Timeout, Wait};
-pub use waiters::On;
+pub use parking::Attempt;
+pub use waiters::{On, Woken};
 
 /// What the monotonic wheel wakes.
 #[derive(Clone, Copy, Debug)]

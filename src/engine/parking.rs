@@ -1,16 +1,74 @@
-//! Parked clients: how they come to wait, and what ends it: a key, a deadline, an effect, the end
-//! of a pause, CLIENT UNBLOCK, or their departure.
+//! Parked clients: how they come to wait, and what ends it.
+//!
+//! **How a wait begins.** The handler of a blocking command reads its words once, into an
+//! `Attempt`: which words are keys, how much to take, behind which id to read. `Ctx::block` makes
+//! the attempt. If there is something to answer, that was all, and nothing was allocated. Else, in
+//! a transaction or a script, the answer is that there is nothing. Else the client is parked: a
+//! `Park` keeps its words with the row they named, the attempt, and the moment at which the wait
+//! ends. The client joins the queue of each key (waiters.rs), and the deadline goes into the timer
+//! wheel.
+//!
+//! **How a wait ends.** Whatever changes a key signals it. Once the request, script or transaction
+//! has ended, `serve_ready` goes through the keys that were signalled, oldest first, and through
+//! the clients that wait for each, in order of arrival. What a client is told is a `Woken`: the key
+//! is ready, or it is gone, or it holds another type. Readers heed the first only; those of a
+//! consumer group, which goes with its key, would heed all three. Who heeds has its attempt made
+//! again, from what was read at the beginning. If there is nothing for it after all, it stays in
+//! its old place; else it has its answer, leaves its queues, and what it sent meanwhile is run.
+//! Serving one makes other keys ready, as BLMOVE does; it goes on until nobody can be served.
+//!
+//! A wait also ends when its time is up, by CLIENT UNBLOCK, or when the client leaves; who has hung
+//! up unnoticed is asked for before it is served. Waits for an effect (effect.rs) and for the end
+//! of a pause (pause.rs) are other reasons to be parked, and know nothing of keys.
+//!
+//! **What it costs.** A push costs the same with one waiter as with thousands. The wait is counted
+//! and logged once, when it has ended, with the time of all attempts.
 
-use super::client::{ClientId, Park, Parked, State};
-
-use super::context::{Ctx, Origin};
+use super::client::{ClientId, Parked, State};
+use super::context::{Ctx, Empty, Origin};
 use super::dispatch::Called;
-use super::table::Found;
+use super::table::{Found, Request};
 use super::time::mono_tick;
-use super::waiters::On;
+use super::waiters::{On, Woken};
 use super::{Alarm, Engine};
-use crate::data::Value;
-use crate::proto::{Args, Error};
+use crate::proto::{Args, Error, Reply, Result};
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// What a blocking command was told, read once.
+pub trait Attempt: Debug {
+    /// Where the keys that it waits for stand among the words of the request.
+    fn keys(&self) -> Range<usize>;
+
+    /// Answers if there is something to answer; else false, and nothing was written or changed.
+    /// `args` is the request as it came.
+    ///
+    /// # Errors
+    /// As the command itself; the wait ends with the error.
+    fn attempt(&self, cx: &mut Ctx, args: Args, why: Woken, reply: &mut Reply) -> Result<bool>;
+}
+
+/// A wait for keys.
+#[derive(Debug)]
+pub struct Park {
+    pub request: Request,
+    pub attempt: Box<dyn Attempt>,
+    pub on: On,
+    /// Microseconds of the monotonic clock; None waits for ever.
+    pub deadline_us: Option<u64>,
+    /// What its attempts have taken so far.
+    pub micros: u64,
+    /// What a time-out answers.
+    pub empty: Empty,
+}
+
+impl Park {
+    /// Makes the attempt again.
+    pub(super) fn retry(&self, why: Woken, cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+        cx.goes_on = !self.attempt.attempt(cx, args, why, reply)?;
+        Ok(())
+    }
+}
 
 /// A bug on purpose. tests/sim.rs switches one on to show that it would see such a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +90,11 @@ impl Ctx<'_> {
 }
 
 impl Engine {
-    pub(super) fn park(&mut self, id: ClientId, mut parked: Parked) {
-        if let Parked::Keys(park) = &mut parked {
-            let db = self.clients[id].db;
-            self.keyspace.ledger.waiters.join(id, park.on, db, &std::mem::take(&mut park.keys));
+    pub(super) fn park(&mut self, id: ClientId, parked: Parked) {
+        if let Parked::Keys(park) = &parked {
+            let (db, words) = (self.clients[id].db, park.request.words.words());
+            let keys = &words[park.attempt.keys()];
+            self.keyspace.ledger.waiters.join(id, park.on, db, keys);
             if let Some(deadline_us) = park.deadline_us {
                 let timer = self.alarms.insert(mono_tick(deadline_us), Alarm::Client(id));
                 self.clients[id].timer = Some(timer);
@@ -105,14 +164,17 @@ impl Engine {
             let mut after = None;
             while let Some((place, id, on)) = self.next_waiter(db, &key, after) {
                 let is_last = Some(place) == last;
-                let Some(entry) = self.keyspace.peek(db, &key) else { break };
-                if !serves(&entry.value, on) || self.holds_waiter(id) {
+                let woken = on.woken_by(self.keyspace.peek(db, &key).map(|entry| &entry.value));
+                if woken == Woken::Gone && !self.keyspace.ledger.waiters.heeds_loss(db, &key) {
+                    break;
+                }
+                if !on.heeds(woken) || self.holds_waiter(id) {
                     after = Some(place);
                 } else if self.facts.has_hung_up(id) {
                     // Its connection ends as soon as the server reads that.
                     self.unpark(id);
                     self.clients[id].state = State::Closing;
-                } else if !self.serve(id) {
+                } else if !self.serve(id, woken) {
                     after = Some(place);
                 }
                 if is_last {
@@ -135,19 +197,16 @@ impl Engine {
         }
     }
 
-    /// Runs a parked request again. False if it goes on waiting, at its old place.
-    fn serve(&mut self, id: ClientId) -> bool {
+    /// Has a parked client try again. False if it goes on waiting, at its old place.
+    fn serve(&mut self, id: ClientId, woken: Woken) -> bool {
         let Some(Parked::Keys(mut park)) = self.clients[id].parked.take() else { return true };
-        let origin = Origin::Waiter { deadline_us: park.deadline_us };
-        let words = park.again.words();
-        let args = Args::new(&words);
-        let Ok(found) = self.table.resolve(&args) else { return true };
         let started_us = self.lap_us;
-        let called = self.call_on_outbox(id, found, args, origin);
-        drop(words);
+        let Request { found, words } = &park.request;
+        let origin = Origin::Waiter(&park, woken);
+        let called = self.call_on_outbox(id, *found, Args::new(&words.words()), origin);
         self.keyspace.ledger.journal.end_unit();
         park.micros += self.lap_us - started_us;
-        let is_served = !matches!(called, Called::Parked(_));
+        let is_served = !matches!(called, Called::Running);
         if is_served {
             self.account_for(id, &park);
         }
@@ -160,30 +219,10 @@ impl Engine {
         true
     }
 
-    /// Counts and logs a request whose wait has ended, once for all its runs; returns its command.
+    /// Counts and logs a request whose wait has ended; returns its command.
     fn account_for(&mut self, id: ClientId, park: &Park) -> Found {
-        let words = park.asked.as_ref().unwrap_or(&park.again).words();
-        let found = self.table.resolve(&Args::new(&words)).expect("it was found when it came");
-        self.account(id, found, &words, park.micros);
-        found
-    }
-}
-
-/// Whether a parked command can take something from this value.
-fn serves(value: &Value, on: On) -> bool {
-    match (value, on) {
-        (Value::List(_), On::List)
-        | (Value::Zset(_), On::Zset)
-        | (Value::Stream(_), On::Stream) => true,
-        (
-            Value::Str(_)
-            | Value::List(_)
-            | Value::Hash(_)
-            | Value::Set(_)
-            | Value::Zset(_)
-            | Value::Stream(_)
-            | Value::Cold(_),
-            _,
-        ) => false,
+        let Request { found, words } = &park.request;
+        self.account(id, *found, &words.words(), park.micros);
+        *found
     }
 }

@@ -10,7 +10,6 @@ use super::context::Ctx;
 use super::row::Flags;
 use super::time::mono_tick;
 use super::{Alarm, Engine};
-use crate::proto::Args;
 
 /// On whose behalf requests are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,9 +132,7 @@ impl Engine {
     pub(super) fn holds_waiter(&self, id: ClientId) -> bool {
         let Some(pause) = self.pauses.all else { return false };
         let Some(Parked::Keys(park)) = &self.clients[id].parked else { return false };
-        let words = park.again.words();
-        let found = self.table.resolve(&Args::new(&words));
-        found.is_ok_and(|found| pause.holds(found.row.flags))
+        pause.holds(park.request.found.row.flags)
     }
 }
 

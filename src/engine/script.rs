@@ -119,7 +119,7 @@ impl Ctx<'_> {
                 engine.finish_script(reply)
             }
             Outcome::Suspended => {
-                self.is_running = true;
+                self.goes_on = true;
                 Ok(())
             }
         }

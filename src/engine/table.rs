@@ -1,7 +1,7 @@
 //! The table of all commands, found by name in any case.
 
 use super::row::{Category, Family, Flag, Row};
-use crate::proto::{Args, Error, Result};
+use crate::proto::{Args, Error, OwnedArgs, Result};
 use crate::util::hash::spread;
 use std::collections::HashMap;
 
@@ -46,6 +46,14 @@ impl Found {
             None => self.row.name.to_owned(),
         }
     }
+}
+
+/// A request that outlives the bytes it came in: queued, parked, or waiting for an effect. Its row
+/// is looked up once.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub found: Found,
+    pub words: OwnedArgs,
 }
 
 /// All commands of all families.
@@ -144,6 +152,11 @@ impl Table {
         }
         let Some(name) = words.get(1) else { return Ok(*found) };
         self.find_subcommand(*found, name).ok_or_else(|| unknown_subcommand(found.row, name))
+    }
+
+    /// The command whose `Found::index` this is.
+    pub fn at(&self, index: usize) -> Found {
+        self.rows[index].found
     }
 
     /// All commands, each followed by its subcommands: each stands at its index.

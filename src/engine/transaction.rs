@@ -9,13 +9,13 @@ use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::row::Flags;
 use super::stats::HeldCall;
-use super::table::Found;
+use super::table::{Found, Request};
 use crate::proto::{Args, OwnedArgs, Reply};
 
 #[derive(Debug, Default)]
 pub struct Transaction {
     /// None outside MULTI.
-    pub queue: Option<Vec<OwnedArgs>>,
+    pub queue: Option<Vec<Request>>,
     /// Bytes of the queued requests.
     queue_size: usize,
     /// What any of the queued requests does.
@@ -33,7 +33,7 @@ pub struct Transaction {
 /// How far an EXEC has come.
 #[derive(Debug)]
 pub struct Exec {
-    queue: std::vec::IntoIter<OwnedArgs>,
+    queue: std::vec::IntoIter<Request>,
     /// The EXEC itself, once a script or an effect held it up.
     pub(super) call: Option<HeldCall>,
 }
@@ -49,8 +49,8 @@ impl Transaction {
         self.flags = Flags::default();
     }
 
-    fn push(&mut self, request: OwnedArgs) {
-        self.queue_size += request.size();
+    fn push(&mut self, request: Request) {
+        self.queue_size += request.words.size();
         self.queue.get_or_insert_default().push(request);
     }
 
@@ -98,10 +98,10 @@ impl Ctx<'_> {
     }
 
     /// Runs a transaction's requests; the array that their replies fill has been announced.
-    pub fn execute(&mut self, queue: Vec<OwnedArgs>, reply: &mut Reply) {
+    pub fn execute(&mut self, queue: Vec<Request>, reply: &mut Reply) {
         let exec = Exec { queue: queue.into_iter(), call: None };
         self.transaction().exec = Some(exec.into());
-        self.is_running = !self.engine.continue_exec(self.client, &mut self.db, reply);
+        self.goes_on = !self.engine.continue_exec(self.client, &mut self.db, reply);
     }
 }
 
@@ -111,7 +111,7 @@ impl Engine {
         let flags = self.flags_of(id, found, &args);
         let client = &mut self.clients[id];
         client.transaction.flags = client.transaction.flags.union(flags);
-        client.transaction.push(OwnedArgs::new(args.all()));
+        client.transaction.push(Request { found, words: OwnedArgs::new(args.all()) });
         // A request over HTTP has come whole, and was measured before it is run.
         if client.peer.transport != Transport::Http && self.is_input_over_limit(id, 0) {
             return;
@@ -139,12 +139,8 @@ impl Engine {
                 self.end_exec(id, *db);
                 break;
             };
-            let words = queued.words();
-            let args = Args::new(&words);
-            let Ok(found) = self.table.resolve(&args) else {
-                unreachable!("what is unknown is not queued")
-            };
-            match self.call(id, found, args, Origin::Exec, db, reply) {
+            let words = queued.words.words();
+            match self.call(id, queued.found, Args::new(&words), Origin::Exec, db, reply) {
                 Called::Done(Ok(())) => {}
                 Called::Done(Err(error)) => reply.error(&error),
                 Called::Running => return false,

@@ -5,12 +5,13 @@
 //! of four thousand parked workers costs what it costs with one.
 
 use super::client::ClientId;
+use crate::data::Value;
 use crate::util::hash::hash;
 use crate::util::slab::Slab;
 use crate::util::table::Table;
 use std::collections::{HashMap, VecDeque};
 
-/// What a parked client can be served from. A key of another type leaves it parked.
+/// What a parked client can be served from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     List,
@@ -18,6 +19,39 @@ pub enum On {
     Stream,
     /// Never served: only its time runs out.
     Nothing,
+}
+
+/// What has become of a key that a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// It holds what the client can be served from.
+    Ready,
+    /// It is no longer there.
+    Gone,
+    /// It holds something else.
+    TypeChanged,
+}
+
+impl On {
+    /// What a key that holds `value` is to who waits so.
+    pub fn woken_by(self, value: Option<&Value>) -> Woken {
+        match (value, self) {
+            (None, _) => Woken::Gone,
+            (Some(Value::List(_)), On::List)
+            | (Some(Value::Zset(_)), On::Zset)
+            | (Some(Value::Stream(_)), On::Stream) => Woken::Ready,
+            (Some(_), _) => Woken::TypeChanged,
+        }
+    }
+
+    /// Whether who waits so is to be told. A reader waits on for what comes later; one of a group
+    /// that goes with its key could not.
+    pub fn heeds(self, woken: Woken) -> bool {
+        match self {
+            On::List | On::Zset | On::Stream => woken == Woken::Ready,
+            On::Nothing => false,
+        }
+    }
 }
 
 const NONE: u32 = u32::MAX;
@@ -39,6 +73,8 @@ struct Queue {
     key: Box<[u8]>,
     first: u32,
     last: u32,
+    /// Those in it who heed that the key is gone.
+    heedful: u32,
     /// Whether the key stands in `ready`.
     is_ready: bool,
 }
@@ -56,7 +92,7 @@ pub struct Waiters {
 
 impl Waiters {
     /// Parks a client on keys, behind those already there.
-    pub fn join(&mut self, client: ClientId, on: On, db: usize, keys: &[Box<[u8]>]) {
+    pub fn join(&mut self, client: ClientId, on: On, db: usize, keys: &[&[u8]]) {
         debug_assert!(!self.clients.contains_key(&client), "a client parks once");
         let mut sibling = NONE;
         for (number, key) in keys.iter().enumerate() {
@@ -68,6 +104,7 @@ impl Waiters {
             let place = Place { client, on, queue, before, after: NONE, sibling };
             let index = self.places.insert(place);
             self.queues[queue].last = index;
+            self.queues[queue].heedful += u32::from(on.heeds(Woken::Gone));
             match before {
                 NONE => self.queues[queue].first = index,
                 before => self.places[before].after = index,
@@ -85,7 +122,8 @@ impl Waiters {
     }
 
     fn open(&mut self, db: usize, key: &[u8]) -> u32 {
-        let queue = Queue { db, key: key.into(), first: NONE, last: NONE, is_ready: false };
+        let queue =
+            Queue { db, key: key.into(), first: NONE, last: NONE, heedful: 0, is_ready: false };
         let index = self.queues.insert(queue);
         self.by_key.insert(hash(key), index);
         index
@@ -97,6 +135,7 @@ impl Waiters {
         while at != NONE {
             let place = self.places.remove(at);
             let queue = &mut self.queues[place.queue];
+            queue.heedful -= u32::from(place.on.heeds(Woken::Gone));
             match place.before {
                 NONE => queue.first = place.after,
                 before => self.places[before].after = place.after,
@@ -147,6 +186,11 @@ impl Waiters {
         self.at(index)
     }
 
+    /// Whether anybody is to be told that a key is gone.
+    pub fn heeds_loss(&self, db: usize, key: &[u8]) -> bool {
+        self.find(db, key).is_some_and(|index| self.queues[index].heedful > 0)
+    }
+
     /// Who waits at a place.
     pub fn at(&self, index: u32) -> Option<(u32, ClientId, On)> {
         let place = self.places.get(index)?;
@@ -192,6 +236,7 @@ impl Waiters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{List, Typed, Zset};
 
     fn queue(waiters: &Waiters, key: &[u8]) -> Vec<u64> {
         let (mut found, mut after) = (Vec::new(), None);
@@ -203,14 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn readers_heed_what_they_can_be_served_from() {
+        let list = List::default().wrap();
+        let zset = Zset::default().wrap();
+        let told = |on: On, value| (on.woken_by(value), on.heeds(on.woken_by(value)));
+        assert_eq!(told(On::List, Some(&list)), (Woken::Ready, true));
+        assert_eq!(told(On::Zset, Some(&list)), (Woken::TypeChanged, false));
+        assert_eq!(told(On::Zset, Some(&zset)), (Woken::Ready, true));
+        assert_eq!(told(On::Stream, None), (Woken::Gone, false));
+        assert_eq!(told(On::Nothing, Some(&list)), (Woken::TypeChanged, false));
+    }
+
+    #[test]
     fn waiters_keep_their_order() {
         let mut waiters = Waiters::default();
-        let keys = |names: &[&str]| -> Vec<Box<[u8]>> {
-            names.iter().map(|name| name.as_bytes().into()).collect()
-        };
-        waiters.join(ClientId(1), On::List, 0, &keys(&["a", "b", "a"]));
-        waiters.join(ClientId(2), On::List, 0, &keys(&["b"]));
-        waiters.join(ClientId(3), On::List, 0, &keys(&["b", "a"]));
+        waiters.join(ClientId(1), On::List, 0, &[b"a", b"b", b"a"]);
+        waiters.join(ClientId(2), On::List, 0, &[b"b"]);
+        waiters.join(ClientId(3), On::List, 0, &[b"b", b"a"]);
         assert_eq!((queue(&waiters, b"a"), queue(&waiters, b"b")), (vec![1, 3], vec![1, 2, 3]));
         waiters.signal(0, b"b");
         waiters.signal(0, b"b");

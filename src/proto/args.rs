@@ -3,6 +3,7 @@
 
 use super::error::{Error, Result};
 use crate::util::number;
+use std::ops::Range;
 
 /// A request and a place in it. `all()[0]` is the command's name; reading begins behind it.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,11 @@ impl<'a> Args<'a> {
     /// The words not yet read.
     pub fn rest(&self) -> &'a [&'a [u8]] {
         &self.words[self.at.min(self.words.len())..]
+    }
+
+    /// The index of the next word among all.
+    pub fn place(&self) -> usize {
+        self.at.min(self.words.len())
     }
 
     /// How many words are not yet read.
@@ -95,6 +101,12 @@ impl<'a> Args<'a> {
         let count = number::parse_i64(self.word()?).filter(|&count| count > 0);
         let count = count.ok_or_else(|| Error::new("ERR numkeys should be greater than 0"))?;
         self.take_words(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// As `counted_keys`, but where the keys stand among all words.
+    pub fn counted_places(&mut self) -> Result<Range<usize>> {
+        let count = self.counted_keys()?.len();
+        Ok(self.at - count..self.at)
     }
 
     /// Reads `[COUNT count]` up to the end; 1 where it is absent.
@@ -196,6 +208,11 @@ impl OwnedArgs {
                 word
             })
             .collect()
+    }
+
+    /// Bytes of the words.
+    pub fn words_len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Bytes on the heap.

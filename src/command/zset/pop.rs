@@ -99,20 +99,37 @@ pub(super) fn zpopmax(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     pop(cx, args, End::Max, reply)
 }
 
-fn block_pop(cx: &mut Ctx, args: Args, end: End, reply: &mut Reply) -> Result {
-    let (timeout, keys) = args.rest().split_last().expect("arity guarantees both");
-    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
-    for &key in keys {
-        let Some(zset) = cx.edit::<Zset>(key)? else { continue };
-        reply.array(3);
-        reply.bulk(key);
-        take_one(zset, end, reply);
-        cx.journal_as(&[end.command(), key]);
-        return Ok(());
+/// What BZPOPMIN is told.
+#[derive(Debug)]
+struct PopOne {
+    keys: Range<usize>,
+    end: End,
+}
+
+impl Attempt for PopOne {
+    fn keys(&self) -> Range<usize> {
+        self.keys.clone()
     }
-    let wait = Wait { keys, on: On::Zset, timeout, empty: Empty::NullArray, again: None };
-    cx.block(wait, args, reply);
-    Ok(())
+
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        for &key in &args.all()[self.keys()] {
+            let Some(zset) = cx.edit::<Zset>(key)? else { continue };
+            reply.array(3);
+            reply.bulk(key);
+            take_one(zset, self.end, reply);
+            cx.journal_as(&[self.end.command(), key]);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+fn block_pop(cx: &mut Ctx, args: Args, end: End, reply: &mut Reply) -> Result {
+    let timeout = args.rest().last().expect("arity guarantees it");
+    let timeout = Timeout::seconds(timeout, cx.now_ms())?;
+    let wait = Wait { on: On::Zset, timeout, empty: Empty::NullArray };
+    let keys = args.place()..args.len() - 1;
+    cx.block(wait, PopOne { keys, end }, args, reply)
 }
 
 pub(super) fn bzpopmin(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -124,23 +141,30 @@ pub(super) fn bzpopmax(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 /// What ZMPOP is told: keys, end and count.
-struct Pops<'a> {
-    keys: &'a [&'a [u8]],
+#[derive(Debug)]
+struct PopMany {
+    keys: Range<usize>,
     end: End,
     count: usize,
 }
 
-impl<'a> Pops<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Self> {
-        let keys = args.counted_keys()?;
+impl PopMany {
+    fn parse(args: &mut Args) -> Result<Self> {
+        let keys = args.counted_places()?;
         let end = End::parse(args)?;
         let count = args.count_option()?;
         Ok(Self { keys, end, count })
     }
+}
 
-    /// Takes from the first sorted set that has any; false if none has.
-    fn take(&self, cx: &mut Ctx, reply: &mut Reply) -> Result<bool> {
-        for &key in self.keys {
+impl Attempt for PopMany {
+    fn keys(&self) -> Range<usize> {
+        self.keys.clone()
+    }
+
+    /// Takes from the first sorted set that has any.
+    fn attempt(&self, cx: &mut Ctx, args: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        for &key in &args.all()[self.keys()] {
             let Some(zset) = cx.edit::<Zset>(key)? else { continue };
             let count = self.count.min(zset.len());
             reply.array(2);
@@ -154,7 +178,7 @@ impl<'a> Pops<'a> {
 }
 
 pub(super) fn zmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    if !Pops::parse(&mut args)?.take(cx, reply)? {
+    if !PopMany::parse(&mut args)?.attempt(cx, args, Woken::Ready, reply)? {
         reply.null_array();
     }
     Ok(())
@@ -162,12 +186,8 @@ pub(super) fn zmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 pub(super) fn bzmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let timeout = args.key();
-    let pops = Pops::parse(&mut args)?;
+    let pops = PopMany::parse(&mut args)?;
     let timeout = Timeout::seconds(timeout, cx.now_ms())?;
-    if !pops.take(cx, reply)? {
-        let keys = pops.keys;
-        let wait = Wait { keys, on: On::Zset, timeout, empty: Empty::NullArray, again: None };
-        cx.block(wait, args, reply);
-    }
-    Ok(())
+    let wait = Wait { on: On::Zset, timeout, empty: Empty::NullArray };
+    cx.block(wait, pops, args, reply)
 }
