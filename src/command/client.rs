@@ -40,13 +40,13 @@ fn getname(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn setname(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    set_name(cx, args.key())?;
+    set_name(cx, args.given())?;
     reply.ok();
     Ok(())
 }
 
 fn setinfo(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (option, value) = (args.key(), args.key());
+    let (option, value) = (args.given(), args.given());
     let Some(client) = cx.caller() else { return Ok(()) };
     let place = match &option.to_ascii_lowercase()[..] {
         b"lib-name" => &mut client.lib_name,
@@ -109,7 +109,7 @@ fn reply_mode(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn pause(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let span = args.key();
+    let span = args.given();
     let only_writes = match args.next() {
         None => false,
         Some(mode) if mode.eq_ignore_ascii_case(b"all") => false,
@@ -129,7 +129,7 @@ fn unpause(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let id = args.key();
+    let id = args.given();
     let error = match args.next() {
         None => None,
         Some(reason) if reason.eq_ignore_ascii_case(b"timeout") => None,
@@ -266,7 +266,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     match args.left() {
         0 => {}
         2 if args.accept("type") => {
-            let of_type = Type::parse(args.key())?;
+            let of_type = Type::parse(args.given())?;
             ids.retain(|&id| Type::of(&cx.clients()[id]) == of_type);
         }
         2.. if args.accept("id") => {

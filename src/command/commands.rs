@@ -271,7 +271,7 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     match args.left() {
         0 => collect(&|_| true),
         3 if args.accept("filterby") => {
-            let (kind, value) = (args.key(), args.key());
+            let (kind, value) = (args.given(), args.given());
             match &kind.to_ascii_lowercase()[..] {
                 // There are no modules.
                 b"module" => {}

@@ -36,7 +36,7 @@ fn ping(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn echo(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    reply.bulk(args.key());
+    reply.bulk(args.given());
     Ok(())
 }
 
@@ -58,14 +58,14 @@ fn auth(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if args.len() > 3 {
         return Err(Error::Syntax);
     }
-    let user = if args.len() == 3 { args.key() } else { b"default" };
+    let user = if args.len() == 3 { args.given() } else { b"default" };
     if args.len() == 2 && cx.config().requirepass.is_none() {
         return Err(Error::new(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
         ));
     }
-    authenticate(cx, user, args.key())?;
+    authenticate(cx, user, args.given())?;
     reply.ok();
     Ok(())
 }
@@ -99,9 +99,9 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (mut name, mut login) = (None, None);
     while let Some(option) = args.next() {
         if option.eq_ignore_ascii_case(b"auth") && args.left() >= 2 {
-            login = Some((args.key(), args.key()));
+            login = Some((args.given(), args.given()));
         } else if option.eq_ignore_ascii_case(b"setname") && args.left() >= 1 {
-            name = Some(args.key());
+            name = Some(args.given());
         } else {
             return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }

@@ -49,7 +49,7 @@ fn flush(cx: &mut Ctx, db: usize, is_lazy: bool) {
 fn swapdb(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut index = |which: &str| {
         let refusal = || Error::new(format!("ERR invalid {which} DB index"));
-        let index = number::parse_i64(args.key()).and_then(|index| i32::try_from(index).ok());
+        let index = number::parse_i64(args.given()).and_then(|index| i32::try_from(index).ok());
         index.ok_or_else(refusal)
     };
     let (left, right) = (index("first")?, index("second")?);

@@ -24,7 +24,7 @@ const HELP: &[&str] = &[
 ];
 
 fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let subcommand = args.key();
+    let subcommand = args.given();
     match (&subcommand.to_ascii_lowercase()[..], args.rest()) {
         (b"sleep", [seconds]) => {
             // As strtod reads them: what is no number is no time.

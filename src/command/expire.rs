@@ -103,7 +103,7 @@ fn expire_if(
     moment: Moment,
     command: &str,
 ) -> Result {
-    let (key, amount) = (args.key(), args.key());
+    let (key, amount) = (args.key(), args.given());
     let condition = Condition::parse(args)?;
     let amount = number::parse_i64(amount).ok_or(Error::NotInteger)?;
     let at_ms = moment.unix_ms(amount, cx.now_ms()).ok_or_else(|| invalid_time(command))?;

@@ -61,7 +61,7 @@ fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 /// Keys whose time is up are passed over, not removed: the timer wheel is about to.
 fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let pattern = args.key();
+    let pattern = args.given();
     let keyspace = cx.keyspace();
     let is_wanted = |entry: &&Entry| admits(pattern, &entry.key.text()) && !keyspace.is_over(entry);
     let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
@@ -90,7 +90,7 @@ fn renamenx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 /// False if nothing was done: it has that name, or may not have it.
 fn give_name(cx: &mut Ctx, mut args: Args, replaces: bool) -> Result<bool> {
-    let (key, name) = (args.key(), args.key());
+    let (key, name) = (args.key(), args.given());
     if !cx.exists(key) {
         return Err(Error::NoSuchKey);
     }

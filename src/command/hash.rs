@@ -28,7 +28,7 @@ pub const FAMILY: Family = Family::new(Category::Hash, &[
 ]);
 
 fn hget(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field) = (args.key(), args.key());
+    let (key, field) = (args.key(), args.given());
     match cx.read::<Hash>(key)?.and_then(|hash| hash.get(field)) {
         Some(value) => reply.bulk(&value),
         None => reply.null(),
@@ -78,13 +78,13 @@ fn hlen(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn hexists(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field) = (args.key(), args.key());
+    let (key, field) = (args.key(), args.given());
     reply.flag(cx.read::<Hash>(key)?.is_some_and(|hash| hash.contains(field)));
     Ok(())
 }
 
 fn hstrlen(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field) = (args.key(), args.key());
+    let (key, field) = (args.key(), args.given());
     let value = cx.read::<Hash>(key)?.and_then(|hash| hash.get(field));
     reply.count(value.map_or(0, |value| value.len()));
     Ok(())
@@ -113,7 +113,7 @@ fn hmset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn hsetnx(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field, value) = (args.key(), args.key(), args.key());
+    let (key, field, value) = (args.key(), args.given(), args.given());
     let mut hash = cx.edit_or_create::<Hash>(key)?;
     let (fields, limits) = hash.with_limits();
     let is_new = fields.set_nx(field, value, limits);
@@ -138,7 +138,7 @@ fn hdel(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn hincrby(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field, increment) = (args.key(), args.key(), args.int()?);
+    let (key, field, increment) = (args.key(), args.given(), args.int()?);
     let mut hash = cx.edit_or_create::<Hash>(key)?;
     let before = match hash.get(field) {
         Some(value) => number::parse_i64(&value).ok_or(Error::HashValueNotInteger)?,
@@ -153,8 +153,8 @@ fn hincrby(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn hincrbyfloat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, field) = (args.key(), args.key());
-    let increment = Extended::parse(args.key()).ok_or(Error::NotFloat)?;
+    let (key, field) = (args.key(), args.given());
+    let increment = Extended::parse(args.given()).ok_or(Error::NotFloat)?;
     if !increment.is_finite() {
         return Err(Error::NotFinite);
     }

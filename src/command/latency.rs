@@ -63,7 +63,7 @@ fn reset(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn graph(_cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
-    Err(Error::quoting("ERR No samples available for event '", args.key(), "'"))
+    Err(Error::quoting("ERR No samples available for event '", args.given(), "'"))
 }
 
 fn doctor(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

@@ -317,7 +317,7 @@ fn lmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn blmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let timeout = args.key();
+    let timeout = args.given();
     let pops = PopMany::parse(&mut args)?;
     let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     let wait = Wait { on: On::List, timeout, empty: Empty::NullArray };
@@ -363,7 +363,7 @@ fn lrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn lrem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, count, element) = (args.key(), args.signed_count()?, args.key());
+    let (key, count, element) = (args.key(), args.signed_count()?, args.given());
     let Some(mut list) = cx.edit::<List>(key)? else {
         reply.int(0);
         return Ok(());
@@ -380,7 +380,7 @@ fn lset(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut list = cx.edit::<List>(args.key())?.ok_or(Error::NoSuchKey)?;
     // Redis keeps the low 32 bits, so that -2^63 is the head.
     let index = args.int()? as i32;
-    let element = args.key();
+    let element = args.given();
     if !list.set(index.into(), element) {
         let (list, limits) = list.with_limits();
         list.expect(element, limits);
@@ -411,7 +411,7 @@ fn linsert(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         () if args.accept("after") => 1,
         () => return Err(Error::Syntax),
     };
-    let (pivot, element) = (args.key(), args.key());
+    let (pivot, element) = (args.given(), args.given());
     let Some(mut list) = cx.edit::<List>(key)? else {
         reply.int(0);
         return Ok(());
@@ -433,7 +433,7 @@ fn linsert(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn lpos(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, element) = (args.key(), args.key());
+    let (key, element) = (args.key(), args.given());
     let (mut rank, mut count, mut stretch) = (1, None, 0);
     while args.left() > 0 {
         if args.accept("rank") {

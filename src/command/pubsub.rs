@@ -103,12 +103,12 @@ fn tell(cx: &mut Ctx, reply: &mut Reply, what: &str, kind: Kind, name: Option<&[
 }
 
 fn publish(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.publish(args.key(), args.key()));
+    reply.count(cx.publish(args.given(), args.given()));
     Ok(())
 }
 
 fn spublish(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.publish_shard(args.key(), args.key()));
+    reply.count(cx.publish_shard(args.given(), args.given()));
     Ok(())
 }
 

@@ -56,7 +56,7 @@ fn run(
     script: fn(&mut Ctx, &[u8]) -> Result<Rc<Script>>,
     reply: &mut Reply,
 ) -> Result {
-    let name = args.key();
+    let name = args.given();
     let count = args.int()?;
     if count > args.left() as i64 {
         return Err(Error::new("ERR Number of keys can't be greater than number of args"));
@@ -69,7 +69,7 @@ fn run(
 }
 
 fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let script = cx.lua().load(args.key())?;
+    let script = cx.lua().load(args.given())?;
     reply.bulk(&script.sha.hex());
     Ok(())
 }

@@ -60,7 +60,7 @@ fn srem(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn smove(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (source, target, member) = (args.key(), args.key(), args.key());
+    let (source, target, member) = (args.key(), args.key(), args.given());
     let Some(set) = cx.edit::<Set>(source)? else {
         reply.flag(false);
         return Ok(());
@@ -92,7 +92,7 @@ fn scard(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn sismember(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, member) = (args.key(), args.key());
+    let (key, member) = (args.key(), args.given());
     reply.flag(cx.read::<Set>(key)?.is_some_and(|set| set.contains(member)));
     Ok(())
 }
@@ -120,7 +120,7 @@ fn spop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
         return Ok(());
     }
-    let count = args.key();
+    let count = args.given();
     args.end()?;
     let count = number::parse_i64(count).and_then(|count| usize::try_from(count).ok());
     let popped = pop(cx, key, count.ok_or(Error::NotPositive)?)?;

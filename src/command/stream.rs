@@ -292,13 +292,13 @@ fn answer_all<'a>(
 }
 
 fn xrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, start, end) = (args.key(), args.key(), args.key());
+    let (key, start, end) = (args.key(), args.given(), args.given());
     let (start, end) = (parse_start(start)?, parse_end(end)?);
     range(cx, key, (start, end), false, args, reply)
 }
 
 fn xrevrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, end, start) = (args.key(), args.key(), args.key());
+    let (key, end, start) = (args.key(), args.given(), args.given());
     let (start, end) = (parse_start(start)?, parse_end(end)?);
     range(cx, key, (start, end), true, args, reply)
 }
@@ -478,7 +478,7 @@ fn xread(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn xsetid(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, id) = (args.key(), parse_id(args.key(), 0)?);
+    let (key, id) = (args.key(), parse_id(args.given(), 0)?);
     let (mut entries_added, mut max_deleted) = (None, StreamId::MIN);
     while args.left() > 0 {
         let has_value = args.left() > 1;

@@ -70,7 +70,7 @@ fn getrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn set(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, value) = (args.key(), args.key());
+    let (key, value) = (args.key(), args.given());
     let options = Options::parse(args, true)?;
     let until_ms = options.until_ms(cx.now_ms(), "set")?;
     if options.gets {
@@ -166,7 +166,7 @@ impl<'a> Options<'a> {
 }
 
 fn setex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, seconds, value) = (args.key(), args.key(), args.key());
+    let (key, seconds, value) = (args.key(), args.given(), args.given());
     let until_ms = Moment::Ex.read(seconds, cx.now_ms(), "setex")?;
     assign(cx, key, value, Some(until_ms));
     reply.ok();
@@ -174,7 +174,7 @@ fn setex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn psetex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, millis, value) = (args.key(), args.key(), args.key());
+    let (key, millis, value) = (args.key(), args.given(), args.given());
     let until_ms = Moment::Px.read(millis, cx.now_ms(), "psetex")?;
     assign(cx, key, value, Some(until_ms));
     reply.ok();
@@ -182,7 +182,7 @@ fn psetex(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn setnx(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, value) = (args.key(), args.key());
+    let (key, value) = (args.key(), args.given());
     let is_new = !cx.exists(key);
     if is_new {
         assign(cx, key, value, None);
@@ -192,7 +192,7 @@ fn setnx(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn getset(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, value) = (args.key(), args.key());
+    let (key, value) = (args.key(), args.given());
     answer(cx, key, reply)?;
     assign(cx, key, value, None);
     cx.journal_as(&[b"SET", key, value]);
@@ -245,7 +245,7 @@ fn msetnx(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn append(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, value) = (args.key(), args.key());
+    let (key, value) = (args.key(), args.given());
     let len_max = cx.config().proto_max_bulk_len;
     let mut string = cx.edit_or_create::<Str>(key)?;
     if string.is_new() {
@@ -261,7 +261,7 @@ fn append(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn setrange(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, offset, value) = (args.key(), args.int()?, args.key());
+    let (key, offset, value) = (args.key(), args.int()?, args.given());
     let len_max = cx.config().proto_max_bulk_len;
     let Ok(offset) = usize::try_from(offset) else {
         return Err(Error::new("ERR offset is out of range"));
@@ -313,7 +313,7 @@ fn add(cx: &mut Ctx, key: &[u8], increment: i64, reply: &mut Reply) -> Result {
 }
 
 fn incrbyfloat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, increment) = (args.key(), args.key());
+    let (key, increment) = (args.key(), args.given());
     let mut string = cx.edit_or_create::<Str>(key)?;
     let parse = |text: &[u8]| Extended::parse(text).ok_or(Error::NotFloat);
     let before = if string.is_new() { parse(b"0")? } else { parse(&string.bytes())? };

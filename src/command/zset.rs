@@ -200,7 +200,7 @@ fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
 }
 
 fn zincrby(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (key, increment, member) = (args.key(), args.double()?, args.key());
+    let (key, increment, member) = (args.key(), args.double()?, args.given());
     add_to_score(cx, key, increment, member, &Options::default(), reply)
 }
 
@@ -260,7 +260,7 @@ fn write_score(score: Option<f64>, reply: &mut Reply) {
 
 fn zscore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let zset = cx.read::<Zset>(args.key())?;
-    write_score(zset.and_then(|zset| zset.score(args.key())), reply);
+    write_score(zset.and_then(|zset| zset.score(args.given())), reply);
     Ok(())
 }
 
@@ -279,7 +279,7 @@ fn rank(cx: &mut Ctx, mut args: Args, order: Order, reply: &mut Reply) -> Result
         let name = if order == Order::Ascending { "zrank" } else { "zrevrank" };
         return Err(Error::wrong_arity(name));
     }
-    let (key, member) = (args.key(), args.key());
+    let (key, member) = (args.key(), args.given());
     let has_score = args.accept("withscore");
     args.end()?;
     let found = cx.read::<Zset>(key)?.and_then(|zset| {

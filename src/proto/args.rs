@@ -62,8 +62,19 @@ impl<'a> Args<'a> {
         self.words.get(self.at).copied()
     }
 
-    /// The next word, which the command's arity guarantees.
+    /// The next word, which is a key.
+    ///
+    /// # Panics
+    /// As `given`.
     pub fn key(&mut self) -> &'a [u8] {
+        self.given()
+    }
+
+    /// The next word, which is there: the command's arity guarantees it, or its handler looked.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn given(&mut self) -> &'a [u8] {
         self.next().expect("arity guarantees this word")
     }
 

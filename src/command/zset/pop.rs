@@ -185,7 +185,7 @@ pub(super) fn zmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 pub(super) fn bzmpop(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let timeout = args.key();
+    let timeout = args.given();
     let pops = PopMany::parse(&mut args)?;
     let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     let wait = Wait { on: On::Zset, timeout, empty: Empty::NullArray };

@@ -116,7 +116,7 @@ impl<'a> Query<'a> {
         mut order: Option<Order>,
         mut form: Option<Form>,
     ) -> Result<Self> {
-        let (first, second) = (args.key(), args.key());
+        let (first, second) = (args.given(), args.given());
         let (mut offset, mut limit) = (0, -1);
         let may_have_scores = form.is_none();
         while args.left() > 0 {
@@ -260,7 +260,7 @@ pub(super) fn store(cx: &mut Ctx, key: &[u8], zset: Zset, event: &'static str, r
 
 fn count(cx: &mut Ctx, mut args: Args, by: By, reply: &mut Reply) -> Result {
     let key = args.key();
-    let bounds = Bounds::parse(by, args.key(), args.key())?;
+    let bounds = Bounds::parse(by, args.given(), args.given())?;
     let zset = cx.read::<Zset>(key)?;
     reply.count(zset.map_or(0, |zset| bounds.ranks(zset, Order::Ascending).len()));
     Ok(())
@@ -276,7 +276,7 @@ pub(super) fn zlexcount(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn remove(cx: &mut Ctx, mut args: Args, by: By, event: &'static str, reply: &mut Reply) -> Result {
     let key = args.key();
-    let bounds = Bounds::parse(by, args.key(), args.key())?;
+    let bounds = Bounds::parse(by, args.given(), args.given())?;
     let Some(mut zset) = cx.edit::<Zset>(key)? else {
         reply.int(0);
         return Ok(());
