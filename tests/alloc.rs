@@ -104,6 +104,26 @@ fn commands_keep_to_their_budgets() {
     assert!(above.is_empty(), "{}", above.join("\n"));
 }
 
+#[test]
+fn an_effect_allocates_nothing() {
+    let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), NOW);
+    let id = connect(&mut engine);
+    engine.keyspace.ledger.journal.listen();
+    let requests = ["SET k w", "SET lock token KEEPTTL", "INCR n", "GETSET k v", "HSET h f v"];
+    let requests = requests.map(|line| request(line, 0));
+    let mut run = |runs: usize| {
+        for _ in 0..runs {
+            requests.iter().for_each(|request| feed(&mut engine, id, request));
+            assert!(!engine.keyspace.ledger.journal.whole_units().0.is_empty());
+            engine.keyspace.ledger.journal.forget_whole_units();
+        }
+    };
+    run(WARM_UP_RUNS);
+    let started = REQUESTS.get();
+    run(RUNS);
+    assert_eq!(REQUESTS.get() - started, 0);
+}
+
 fn connect(engine: &mut Engine) -> ClientId {
     engine.connect(Peer::inside(), NOW)
 }

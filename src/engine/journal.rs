@@ -96,6 +96,12 @@ impl Journal {
         }
     }
 
+    /// Effects of the unit under way; 0 if there is none.
+    #[inline]
+    pub fn effects_in_unit(&self) -> usize {
+        self.effects_in_unit
+    }
+
     /// Whether a unit is under way.
     #[inline]
     pub fn has_unit(&self) -> bool {

@@ -229,7 +229,13 @@ impl Waiters {
 
     #[inline]
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready_len() > 0
+    }
+
+    /// Keys that became ready and were not looked at yet.
+    #[inline]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
     }
 }
 
