@@ -88,6 +88,13 @@ fn commands(measure: &mut dyn Measure) {
     run("SET", &["SET", "bull:queue:1", "value"]);
     run("GET", &["GET", "bull:queue:1"]);
     run("SET PX", &["SET", "bull:queue:1:lock", "token", "PX", "30000"]);
+    engine.keyspace.ledger.journal.listen();
+    let bytes = request(&["SET", "bull:queue:1", "value"]);
+    measure.case("SET, journaled", &mut || {
+        feed(&mut engine, id, &bytes);
+        black_box(engine.keyspace.ledger.journal.whole_units());
+        engine.keyspace.ledger.journal.forget_whole_units();
+    });
 }
 
 /// As many calls of the same kinds as BullMQ's moveToFinished makes to end one job and fetch the

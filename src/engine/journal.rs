@@ -127,17 +127,16 @@ impl Journal {
 
     /// Ends a command: writes it for a class, or forgets what it wanted written.
     pub fn end_command(&mut self, db: usize, words: &[&[u8]], class: Option<Class>) {
-        let effects = std::mem::take(&mut self.effects_instead);
-        let instead = std::mem::take(&mut self.instead);
-        match class {
-            None => {}
-            Some(class) if effects > 0 => {
-                self.write(class, db, effects, |bytes| bytes.extend_from_slice(&instead));
+        match (class, std::mem::take(&mut self.effects_instead)) {
+            (None, 0) => {}
+            (None, _) => self.instead.clear(),
+            (Some(class), 0) => self.write(class, db, 1, |bytes| request::write(words, bytes)),
+            (Some(class), effects) => {
+                let mut instead = std::mem::take(&mut self.instead);
+                self.write(class, db, effects, |bytes| bytes.append(&mut instead));
+                self.instead = instead;
             }
-            Some(class) => self.write(class, db, 1, |bytes| request::write(words, bytes)),
         }
-        self.instead = instead;
-        self.instead.clear();
     }
 
     /// Writes effects at the end of the unit under way, or begins one with them.
