@@ -1,4 +1,5 @@
-//! ACL: there is one user, `default`, who may do everything. What would make others is absent.
+//! ACL: the only user is `default`, who may do everything. The subcommands that would make other
+//! users are absent.
 
 use super::prelude::*;
 use crate::engine::row::ACL_CATEGORIES;

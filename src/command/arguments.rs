@@ -1,4 +1,4 @@
-//! What a command takes, as COMMAND DOCS tells it: the tree of its arguments, read from its row's
+//! The arguments of a command, as COMMAND DOCS tells them: a tree that is read from the row's
 //! syntax when somebody asks. A row writes
 //!
 //! - `count` for a value and `LEFT` for a word taken as it stands,

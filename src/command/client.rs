@@ -1,4 +1,4 @@
-//! CLIENT: who is connected, and what may be done to them.
+//! CLIENT: lists connections, names them, pauses, unblocks and closes them.
 //!
 //! Absent are TRACKING, TRACKINGINFO, CACHING and GETREDIR: there is no client-side caching yet.
 

@@ -1,4 +1,4 @@
-//! What cluster clients ask, answered as by a Redis that is none.
+//! CLUSTER: answers what cluster clients ask, as a Redis does that is not part of a cluster.
 
 use super::prelude::*;
 

@@ -1,6 +1,6 @@
-//! What a command's time grows with, as COMMAND DOCS tells it: Redis's figures, by which people
-//! compare commands. `N`, `M` and the like are what the command's words name: keys, elements, those
-//! that are answered.
+//! The complexity of each command, as COMMAND DOCS tells it: what its time grows with, in Redis's
+//! own terms, by which people compare commands. `N`, `M` and the like are what the command's words
+//! name: keys, elements, those that are answered.
 
 use crate::engine::table::Found;
 

@@ -1,4 +1,5 @@
-//! The connection itself: who the client is, which protocol and database it uses.
+//! AUTH, HELLO, PING, SELECT and the like: who the client is, which protocol and which database it
+//! uses.
 
 use super::database::db_index;
 use super::prelude::*;

@@ -1,4 +1,4 @@
-//! Whole databases.
+//! DBSIZE, FLUSHALL, FLUSHDB and SWAPDB: commands on whole databases.
 
 use super::prelude::*;
 use crate::util::number;

@@ -1,4 +1,4 @@
-//! DEBUG: the few of Redis's subcommands that queue clients' tests call.
+//! DEBUG: those few of Redis's subcommands that the tests of queue libraries call.
 
 use super::info::LRU_CLOCK_MAX;
 use super::object;

@@ -1,4 +1,4 @@
-//! Times to live: when a key goes, and how long that is from now.
+//! EXPIRE, TTL and their family: when a key expires, and how long that is from now.
 
 use super::prelude::*;
 use crate::proto::args::is_keyword;

@@ -1,4 +1,4 @@
-//! Keys of any type: whether they exist, what they hold, what they are called, where they live.
+//! DEL, RENAME, TYPE and others: commands on keys of any type.
 
 use super::database::db_index;
 use super::prelude::*;

@@ -1,4 +1,4 @@
-//! Hashes: fields and values under one key.
+//! The commands on hashes: fields and values under one key.
 
 use super::prelude::*;
 use super::random::Picks;

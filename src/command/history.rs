@@ -1,5 +1,5 @@
-//! What became of a command since it came, as COMMAND DOCS tells it: the versions of Redis that
-//! gave it more, and what to take instead of it.
+//! The history of each command, as COMMAND DOCS tells it: which versions of Redis extended it, and
+//! what replaces it.
 
 use crate::engine::table::Found;
 

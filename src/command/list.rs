@@ -1,4 +1,5 @@
-//! Lists: queues of elements, taken from either end, by clients that may wait for them.
+//! The commands on lists: queues of elements, taken from either end, by clients that may wait for
+//! one.
 
 use super::prelude::*;
 use crate::data::List;

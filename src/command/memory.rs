@@ -1,4 +1,4 @@
-//! MEMORY: who uses how much.
+//! MEMORY: how much memory the server uses, and how much a key does.
 //!
 //! What is allocated is counted exactly, as is what the tables of the databases take; a key's size
 //! is that of its layout, without the allocator's rounding.

@@ -1,4 +1,4 @@
-//! The commands: one file a family, each a table of rows, then the handlers.
+//! The commands: one file per family, each with a table of rows and then the handlers.
 
 pub mod acl;
 pub mod arguments;

@@ -1,5 +1,5 @@
-//! Publish and subscribe. A subscription is told by a push, one a channel, also where the request
-//! named several.
+//! PUBLISH, SUBSCRIBE and their family. A subscription is confirmed by a push, one per channel,
+//! even where the request named several.
 
 use super::prelude::*;
 use crate::engine::pubsub::Kind;

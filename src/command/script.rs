@@ -1,4 +1,4 @@
-//! Scripts: EVAL and its family, and the cache of scripts that EVALSHA names.
+//! EVAL, SCRIPT and their family: scripts are run, and kept so that EVALSHA can name them.
 
 use super::prelude::*;
 use crate::engine::script::Mode;

@@ -1,5 +1,5 @@
-//! The server as such: what time it is there, who leads, how it ends. What belongs to replication
-//! alone (PSYNC, FAILOVER, ...) is absent until there is some; REPLICAOF refuses.
+//! TIME, ROLE, MONITOR, SHUTDOWN and others: commands about the server itself. What belongs to
+//! replication alone (PSYNC, FAILOVER, ...) is absent until there is some; REPLICAOF refuses.
 
 use super::prelude::*;
 use crate::engine::effect::Effect;

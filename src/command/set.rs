@@ -1,4 +1,4 @@
-//! Sets: members, what several sets share, random members.
+//! The commands on sets: members, what several sets have in common, members picked at random.
 
 use super::prelude::*;
 use super::random::Picks;

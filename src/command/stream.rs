@@ -1,4 +1,5 @@
-//! Streams: entries appended under growing ids, and read by clients that may wait for more.
+//! The commands on streams: entries appended under growing ids, and read by clients that may wait
+//! for more.
 
 use super::prelude::*;
 use crate::config::Limits;

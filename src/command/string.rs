@@ -1,4 +1,4 @@
-//! Strings: bytes, and what counts with them.
+//! The commands on strings: bytes, parts of them, and numbers that count.
 
 use super::expire::{self, Moment};
 use super::prelude::*;

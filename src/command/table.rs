@@ -1,4 +1,4 @@
-//! All families.
+//! The table of all commands, put together from the families.
 
 use super::*;
 use crate::engine::row::Family;

@@ -1,4 +1,4 @@
-//! Sorted sets: members in the order of their scores.
+//! The commands on sorted sets: members in the order of their scores.
 
 mod algebra;
 mod pop;

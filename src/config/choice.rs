@@ -1,4 +1,4 @@
-//! Settings that are one of a few words, and the one that is a set of letters.
+//! Settings whose value is one of a few words, and the one whose value is a set of letters.
 
 /// An enum whose variants are written as words, in the order in which Redis lists them.
 macro_rules! choice {

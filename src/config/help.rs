@@ -1,4 +1,4 @@
-//! What the program says of itself.
+//! The texts of `--help` and `--version`.
 
 use super::rows::ROWS;
 use super::table::Serving;

@@ -1,5 +1,5 @@
-//! A run of bytes behind one thin pointer: what there is to say about them stands in front of them,
-//! so that a value takes 8 bytes where it is kept, and none elsewhere while it is empty.
+//! A run of bytes behind one thin pointer, which is all that a value keeps: 8 bytes. What there is
+//! to say about the bytes stands in front of them, and an empty run takes no other memory.
 //!
 //! Most blocks are as large as their bytes, and begin with their length. One that has grown, and
 //! may grow on, has room behind its bytes; it begins with `ROOMY`, its length and its capacity.

@@ -1,5 +1,5 @@
-//! Why the server ends a connection on its own: there are too many, protected mode, a caller who
-//! speaks HTTP, requests without an end, replies that nobody reads, idleness.
+//! The reasons for which the server ends a connection on its own. There are too many, protected
+//! mode, a caller who speaks HTTP, requests without an end, replies that nobody reads, idleness.
 
 use super::client::{Client, ClientId, Peer, State, Transport};
 use super::effect::Effect;

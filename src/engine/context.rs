@@ -1,5 +1,5 @@
-//! What a handler holds: the engine, and who asks. A handler cannot see through which transport
-//! it was called; whether it may wait it learns from `block`.
+//! `Ctx`: all that a handler holds, namely the engine and the client that asks. A handler cannot
+//! see through which transport it was called; whether it may wait it learns from `block`.
 
 use super::Engine;
 use super::client::{Client, ClientId, Clients, Parked, State};

@@ -1,4 +1,4 @@
-//! A request's way: the checklist that admits or refuses it, and the call itself.
+//! Dispatch: the checklist that admits or refuses a request, and the call of its handler.
 
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};

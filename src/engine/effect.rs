@@ -1,5 +1,6 @@
-//! What the engine asks of the world. The client that asked is parked until the server answers; in
-//! a transaction the rest of it waits as well, and the server does nothing else meanwhile.
+//! Effects: what the engine asks the server to do in the world. The client that asked is parked
+//! until the server answers; in a transaction the rest of it waits as well, and the server does
+//! nothing else meanwhile.
 
 use super::Engine;
 use super::client::{ClientId, Parked, State};

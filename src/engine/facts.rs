@@ -1,5 +1,5 @@
-//! What the engine may know of the world without doing anything in it. Tests give
-//! answers of their own (tests/common/facts.rs).
+//! Facts: what the engine may know of the world without doing anything in it. Tests give answers of
+//! their own (tests/common/facts.rs).
 
 use super::client::ClientId;
 

@@ -1,5 +1,5 @@
-//! Requests of callers who have no connection of their own, as over Upstash's REST API: what cannot
-//! be asked in that way, and transactions that arrive whole.
+//! Requests of callers who have no connection of their own, as over Upstash's REST API. What cannot
+//! be asked in that way is refused here, and transactions arrive whole.
 
 use super::client::ClientId;
 use super::journal::{EXEC, MULTI};

@@ -1,4 +1,4 @@
-//! Functions that a script defines anew each time it runs, made once.
+//! Hoisting: functions that a script defines anew at each run are made once.
 //!
 //! A script of BullMQ opens with up to forty `local function`s. Lua makes a closure of each one at
 //! every run, finds the variables it captures, and collects all of it afterwards: a seventh of what

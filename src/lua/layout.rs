@@ -1,6 +1,6 @@
-//! Where Lua 5.1 keeps its values, as lobject.h and lstate.h lay them out: for what scripts do so
-//! often that a call of the C interface costs more than the work. Here arguments are read and plain
-//! values pushed without one. `check` makes sure at start-up that everything lies where it is
+//! Where Lua 5.1 keeps its values, as lobject.h and lstate.h lay them out. Some things scripts do
+//! so often that a call of the C interface costs more than the work; here arguments are read and
+//! plain values pushed without one. `check` makes sure at start-up that everything lies where it is
 //! sought.
 
 use super::stack::{Kind, Stack, api};

@@ -1,4 +1,4 @@
-//! What a command can refuse with. The texts are API: libraries match on them.
+//! Errors: all that a command can refuse with. The texts are API: libraries match on them.
 
 use std::fmt;
 

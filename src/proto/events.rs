@@ -1,5 +1,5 @@
-//! Published messages and MONITOR's lines as an event stream, in the shape of Upstash's REST API:
-//! one `data: ` line an event, its fields joined by commas.
+//! Published messages and MONITOR's lines as an event stream, in the shape of Upstash's REST API.
+//! Each event is one `data: ` line, its fields joined by commas.
 
 use super::json::quoted;
 use super::outbox::Writer;

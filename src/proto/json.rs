@@ -1,6 +1,6 @@
-//! Replies as JSON, in the shape of Upstash's REST API: `{"result":…}` or `{"error":…}` around
-//! values that look as in RESP2. Values come lowered to RESP2, so maps are flat and doubles are
-//! strings; what only RESP3 has is written all the same, should a reply ever ask for it.
+//! Replies as JSON, in the shape of Upstash's REST API. That is `{"result":…}` or `{"error":…}`
+//! around values that look as in RESP2. Values come lowered to RESP2, so maps are flat and doubles
+//! are strings; what only RESP3 has is written all the same, should a reply ever ask for it.
 
 use super::outbox::Writer;
 use super::reply::Visitor;

@@ -1,5 +1,5 @@
-//! What a client is still to be sent: a chain of chunks, appended to at the back, written only from
-//! the front, freed chunk by chunk as the socket takes them.
+//! An outbox: what a client is still to be sent. It is a chain of chunks, appended to at the back,
+//! written only from the front, freed chunk by chunk as the socket takes them.
 //!
 //! A reply lies whole in the last chunk, so that it can be marked and taken back. A last chunk that
 //! is full is sealed before the next reply begins: from then on it is only read, and however much

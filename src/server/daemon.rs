@@ -1,4 +1,4 @@
-//! `daemonize yes` without `fork`, which a process with threads cannot do safely: the program
+//! `daemonize yes` without `fork`, which a process with threads cannot do safely. The program
 //! starts itself again, with a mark in the environment by which the second one knows what it is.
 //!
 //! The daemon's standard output is a pipe to the first process, which passes everything on until

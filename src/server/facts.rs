@@ -1,4 +1,4 @@
-//! What the engine may know of the process, the machine and its peers.
+//! The facts of a real server: what the engine may know of the process, the machine and its peers.
 
 use super::connection::Connections;
 use super::listen::Ports;

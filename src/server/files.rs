@@ -1,4 +1,4 @@
-//! Files: how many may be open, as every client's socket is one, and the directory they lie in.
+//! The limit on open files, which each client's socket counts towards, and the working directory.
 
 use crate::config::{Config, RESERVED_FILES};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

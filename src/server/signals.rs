@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT end the process cleanly, a second one at once, and so does a server that
-//! does not notice the first; SIGHUP is ignored.
+//! Signals: SIGTERM and SIGINT end the process cleanly, and SIGHUP is ignored. A second one ends it
+//! at once. A server that does not notice the first is ended all the same.
 //!
 //! They are awaited on a thread of their own, because the server's may be busy: a script, or DEBUG
 //! SLEEP.

@@ -1,5 +1,5 @@
-//! A sleep that is 0.05 ms late at the median, where tokio's timer is 1.1 ms late: it rounds to
-//! whole milliseconds twice.
+//! A timer of Linux that is 0.05 ms late at the median. tokio's is 1.1 ms late: it rounds to whole
+//! milliseconds twice.
 
 use rustix::fd::OwnedFd;
 use rustix::time::{

@@ -1,4 +1,4 @@
-//! A small hash table of tags and what they stand for, seven to a line of the cache: a lookup in a
+//! A small hash table of tags and what they stand for, seven to a line of the cache. A lookup in a
 //! table that has left the cache waits for memory once, where a table that keeps its control bytes
 //! apart waits twice.
 //!

@@ -1,5 +1,5 @@
-//! A vector that grows a chunk at a time once it is large, so that no push moves all that is there:
-//! to double a `Vec` of half a million entries stops the world for ten milliseconds. A small one is
+//! A vector that grows a chunk at a time once it is large, so that no push moves all that is there.
+//! To double a `Vec` of half a million entries stops the world for ten milliseconds. A small one is
 //! one allocation, as a `Vec`.
 
 /// Elements a chunk: a power of two, so that a place is found by shifts.

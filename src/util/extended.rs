@@ -1,5 +1,5 @@
 //! The 80-bit floating point of x86 (C's `long double` there), in software, so that every machine
-//! adds alike: a sign, 64 bits of mantissa, an exponent of 15 bits.
+//! adds alike. A number is a sign, 64 bits of mantissa, an exponent of 15 bits.
 //!
 //! Reading, adding and printing are each exact and then rounded once, half to even, as glibc's
 //! `strtold`, the processor and `printf("%.17Lf")` do. A decimal numeral is a fraction of two big

@@ -1,5 +1,5 @@
-//! A histogram of spans in microseconds, precise to one part in 128, by the buckets in which an HDR
-//! histogram of two digits keeps nanoseconds: so percentiles come out as from one.
+//! A histogram of spans in microseconds, precise to one part in 128. Its buckets are those in which
+//! an HDR histogram of two digits keeps nanoseconds, so percentiles come out as from one.
 //!
 //! Each microsecond below 132 has a count of its own, found without a search. Above that the spans
 //! from a power of two of nanoseconds to the next share 128 counts, which are made when the first

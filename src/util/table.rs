@@ -1,4 +1,4 @@
-//! A hash table over the indices of somebody else's entries, for millions of them: it never stops
+//! A hash table over the indices of somebody else's entries, for millions of them. It never stops
 //! to rehash as a whole, and a walk over it survives any change.
 //!
 //! The table keeps 32 bits of each entry's hash, its tag. The top bits of a tag lead through a

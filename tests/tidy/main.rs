@@ -1,6 +1,8 @@
 //! The shape of the source tree, checked as text: who may import whom, what is absent where, and
 //! how large things may get. docs/ARCHITECTURE.md says why; here it stays true.
 
+mod docs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

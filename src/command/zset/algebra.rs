@@ -1,5 +1,5 @@
-//! What several sorted sets have together, in common, or more than the others. Plain sets take
-//! part as if all scores were 1.
+//! ZUNION, ZINTER, ZDIFF and their variants: what several sorted sets hold together. Plain sets
+//! take part as if all scores were 1.
 
 use super::*;
 use crate::data::item::Item;

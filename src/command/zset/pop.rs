@@ -1,4 +1,5 @@
-//! Taking members from either end, by clients that may wait for them.
+//! ZPOPMIN, ZMPOP, BZPOPMIN and the like: members taken from either end, by clients that may wait
+//! for one.
 
 use super::*;
 

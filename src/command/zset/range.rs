@@ -1,5 +1,5 @@
-//! Members within bounds: of their ranks, their scores, or, where all scores are equal, their
-//! names. Whatever the bounds are, they come down to a range of ranks.
+//! ZRANGE and its family: members within bounds of their ranks, their scores or, where all scores
+//! are equal, their names. Whatever the bounds are, they come down to a range of ranks.
 
 use super::*;
 use crate::command::list::clamp;

@@ -1,4 +1,4 @@
-//! Texts one behind the other in one block.
+//! The texts of a list's chunk, one behind the other in one block.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! From a member to the leaf that holds it.
+//! The index of a sorted set: it leads from a member to the leaf that holds it.
 //!
 //! Four numbers that follow one another hash alike. Jobs mostly come in the order of their ids, so
 //! that the four are in one leaf, and one place of the table leads to it for all of them. Where

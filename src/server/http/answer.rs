@@ -1,4 +1,4 @@
-//! Answers: refusals, what a request is given, and bodies, of which that of an event stream grows
+//! The answers over HTTP: results, refusals, and bodies, of which that of an event stream grows
 //! while it is sent.
 
 use super::io::{Exchange, Phase};

@@ -1,5 +1,5 @@
-//! The socket as hyper sees it, and how far a request and its answer have come over it: who owes
-//! bytes and for how long, what hyper says on its own, and how a connection ends.
+//! The socket as hyper sees it: how far a request and its answer have come over it. Here it is
+//! decided who owes bytes and for how long, what hyper says on its own, and how a connection ends.
 
 use super::Call;
 use crate::config;

@@ -1,5 +1,6 @@
-//! Who is asked for what: the router decides before anything is read or run. Each route names the
-//! methods it answers, what must be shown first, and whether pages of other origins may ask.
+//! The router of HTTP: it decides what a request is for before anything is read or run. Each route
+//! names the methods it answers, what must be shown first, and whether pages of other origins may
+//! ask.
 //!
 //! What toril says of itself will lie below `/_toril/`, a name that no command can have. Every
 //! other path is Upstash's.
