@@ -18,19 +18,19 @@ const CHEAP = ['set', 'get', 'incr'];
 export const TABLES = [
   {
     part: 'jobs',
-    title: 'BullMQ: server CPU µs a job, and jobs a second',
+    title: 'BullMQ: server CPU µs per job, and jobs per second',
     rows: [
       row('add.cpu', 'add, 64 in flight', 1, LESS, timesAtMost(0.35)),
-      row('bulk.cpu', 'addBulk, 500 a call', 1, LESS),
+      row('bulk.cpu', 'addBulk, 500 per call', 1, LESS),
       row('process50.cpu', 'process, concurrency 50', 1, LESS),
       row('both.cpu', 'add + process, concurrency 50', 1, LESS, timesAtMost(0.35)),
       row('process1.cpu', 'process, concurrency 1', 1, LESS, timesAtMost(0.5)),
       row('flow.cpu', 'flow of a parent with 10 children', 1, LESS, timesAtMost(0.35)),
-      row('add.rate', 'add, 64 in flight: a second', 0, MORE),
-      row('bulk.rate', 'addBulk, 500 a call: a second', 0, MORE),
-      row('process50.rate', 'process, concurrency 50: a second', 0, MORE),
-      row('process1.rate', 'process, concurrency 1: a second', 0, MORE),
-      row('flow.rate', 'flow of a parent with 10 children: a second', 0, MORE),
+      row('add.rate', 'add, 64 in flight: per second', 0, MORE),
+      row('bulk.rate', 'addBulk, 500 per call: per second', 0, MORE),
+      row('process50.rate', 'process, concurrency 50: per second', 0, MORE),
+      row('process1.rate', 'process, concurrency 1: per second', 0, MORE),
+      row('flow.rate', 'flow of a parent with 10 children: per second', 0, MORE),
     ],
   },
   {
@@ -55,10 +55,10 @@ export const TABLES = [
     rows: [
       row('delayed.bytes', 'delayed job, 250 bytes of JSON: bytes', 0, LESS, timesAtMost(0.5)),
       row('delayed.restedBytes', '... after a rest: bytes', 0, LESS, timesAtMost(0.4)),
-      row('delayed.restCpu', '... server CPU µs a job meanwhile', 2, LESS),
+      row('delayed.restCpu', '... server CPU µs per job meanwhile', 2, LESS),
       row('kept.bytes', 'completed job, 2 KB of JSON: bytes', 0, LESS),
       row('kept.restedBytes', '... after a rest: bytes', 0, LESS, timesAtMost(0.5)),
-      row('kept.restCpu', '... server CPU µs a job meanwhile', 2, LESS),
+      row('kept.restCpu', '... server CPU µs per job meanwhile', 2, LESS),
     ],
   },
   {
@@ -80,11 +80,11 @@ export const TABLES = [
     title: 'redis-benchmark, 50 connections',
     rows: [
       ...REQUESTS.flatMap((test) => [
-        row(`${test}.rate`, `${test.toUpperCase()}: a second`, 0, MORE, timesAtLeast(1)),
+        row(`${test}.rate`, `${test.toUpperCase()}: per second`, 0, MORE, timesAtLeast(1)),
         row(`${test}.cpu`, `${test.toUpperCase()}: server CPU µs`, 2, LESS, timesAtMost(1)),
       ]),
       ...REQUESTS.flatMap((test) => [
-        row(`${test}16.rate`, `${test.toUpperCase()} -P 16: a second`, 0, MORE, timesAtLeast(1)),
+        row(`${test}16.rate`, `${test.toUpperCase()} -P 16: per second`, 0, MORE, timesAtLeast(1)),
         row(`${test}16.cpu`, `${test.toUpperCase()} -P 16: server CPU µs`, 2, LESS,
           timesAtMost(CHEAP.includes(test) ? 0.75 : 0.5)),
       ]),
@@ -152,7 +152,7 @@ export const TABLES = [
       ['postSet', 'SET as JSON'],
       ['pipeline', 'pipeline of 100 GETs'],
     ].flatMap(([key, title]) => [
-      row(`${key}.rate`, `${title}: a second`, 0, MORE),
+      row(`${key}.rate`, `${title}: per second`, 0, MORE),
       row(`${key}.cpu`, `${title}: server CPU µs`, 2, LESS),
     ]),
   },
@@ -166,10 +166,10 @@ export const PICTURED = [
   },
   {
     part: 'jobs', key: 'both.cpu', unit: 'µs', digits: 0,
-    title: 'Server CPU a job', detail: 'BullMQ, add + process, concurrency 50',
+    title: 'Server CPU per job', detail: 'BullMQ, add + process, concurrency 50',
   },
   {
     part: 'memory', key: 'delayed.bytes', unit: 'bytes', digits: 0,
-    title: 'Memory a waiting job', detail: 'BullMQ, delayed, 250 bytes of JSON',
+    title: 'Memory per waiting job', detail: 'BullMQ, delayed, 250 bytes of JSON',
   },
 ];

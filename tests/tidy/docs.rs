@@ -1,13 +1,13 @@
-//! What docs/ says of the sources: HACKING.md lists every file with its first sentence, and
-//! ARCHITECTURE.md names the tests that hold each invariant.
+//! What docs/ says of the sources and of itself: HACKING.md lists every file with its first
+//! sentence, ARCHITECTURE.md names the tests that hold each invariant, and decisions.md begins with
+//! its contents. Lists are written anew with TORIL_RECORD set.
 
 use super::{Source, report, sources};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const HACKING: &str = "docs/HACKING.md";
-const BEGIN: &str = "<!-- files: from here -->\n";
-const END: &str = "<!-- files: to here -->\n";
+const DECISIONS: &str = "docs/decisions.md";
 
 /// A first sentence is a line of a list, so that it has to be read at a glance.
 const CHARS_MAX: usize = 160;
@@ -79,19 +79,51 @@ fn every_file_says_what_it_is() {
     report(complaints);
 }
 
+/// Holds what stands between two marks in a page against what should stand there.
+fn check_fresh(page: &str, name: &str, list: &str) {
+    let text = read_page(page);
+    let [begin, end] = ["from", "to"].map(|word| format!("<!-- {name}: {word} here -->\n"));
+    let (before, rest) = text.split_once(&begin).expect("the list begins somewhere");
+    let (kept, after) = rest.split_once(&end).expect("the list ends somewhere");
+    if std::env::var_os("TORIL_RECORD").is_some() {
+        let text = format!("{before}{begin}{list}{end}{after}");
+        std::fs::write(path_of(page), text).expect("the page can be written");
+    } else {
+        let how = "TORIL_RECORD=1 cargo test --test tidy writes it anew";
+        assert!(kept == list, "{page}: the list of {name} is old: {how}");
+    }
+}
+
 #[test]
 fn the_list_of_files_is_fresh() {
-    let text = read_page(HACKING);
-    let (before, rest) = text.split_once(BEGIN).expect("the list begins somewhere");
-    let (kept, after) = rest.split_once(END).expect("the list ends somewhere");
-    let list = list(&sorted_sources());
-    if std::env::var_os("TORIL_RECORD").is_some() {
-        let text = format!("{before}{BEGIN}{list}{END}{after}");
-        std::fs::write(path_of(HACKING), text).expect("the page can be written");
-    } else {
-        let made = "docs/HACKING.md is old: TORIL_RECORD=1 cargo test --test tidy writes it anew";
-        assert!(kept == list, "{made}");
-    }
+    check_fresh(HACKING, "files", &list(&sorted_sources()));
+}
+
+/// The name under which GitHub links to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[test]
+fn the_contents_of_decisions_are_fresh() {
+    let page = read_page(DECISIONS);
+    let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+    let lines = headings.map(|heading| format!("- [{heading}](#{})\n", anchor(heading)));
+    check_fresh(DECISIONS, "contents", &lines.collect::<String>());
+}
+
+#[test]
+fn a_decision_has_a_heading() {
+    let page = read_page(DECISIONS);
+    let titles = (1..).zip(page.lines()).filter(|(_, line)| line.starts_with("**"));
+    report(
+        titles
+            .map(|(number, _)| {
+                format!("{DECISIONS}:{number}: a decision begins with a heading, not in bold")
+            })
+            .collect(),
+    );
 }
 
 /// Names of tests, as a page writes them: several words joined by underscores, between backticks.
@@ -134,6 +166,7 @@ fn a_sentence_ends_where_it_ends() {
     check("//! A table:\n//!\n//! | a |\n", Some("A table."));
     check("//! No end\n//!\n//! Here.\n", None);
     check("use std::fs;\n", None);
+    assert_eq!(anchor("A `redis.call` is 1-to-1"), "a-rediscall-is-1-to-1");
     let page = "`a_test_it_is`, `Engine::free_some`, `free_some`, not_so_here";
     assert_eq!(tests_named(page).collect::<Vec<_>>(), ["a_test_it_is"]);
 }
