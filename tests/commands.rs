@@ -322,11 +322,12 @@ fn served(group: &str, commands: &[Found]) -> String {
 }
 
 /// A line of a table for each reason, with the commands of Redis 7.4 that are absent for it.
-fn absent() -> String {
+fn absent(served: &[Found]) -> String {
     let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let exceptions = Exception::all();
     let absent: Vec<&Exception> = exceptions.iter().filter(|it| !it.differs).collect();
-    for name in kept_commands().into_keys() {
+    let is_served = |name: &str| served.iter().any(|found| found.full_name() == name);
+    for name in kept_commands().into_keys().filter(|name| !is_served(name)) {
         let Some(exception) = absent.iter().find(|it| it.covers(&name)) else { continue };
         let names = by_reason.entry(exception.why.clone()).or_default();
         names.push(format!("`{}`", typed(&name)));
@@ -341,11 +342,13 @@ fn commands_page() -> String {
     let mut commands: Vec<Found> = table.all().collect();
     commands.sort_by_key(Found::full_name);
     let mut page = String::from(
-        "# Commands\n\nWhat toril serves, by family: the syntax, the version of Redis that brought the \
-         command, and what it does. Replies and errors are those of Redis 7.4. Each command with \
-         subcommands also has `HELP`. Over HTTP some are refused: see [http.md](http.md).\n\n\
-         This page is made of the table of commands. `TORIL_RECORD=1 cargo test --test commands` \
-         writes it anew.\n",
+        "# Commands\n\nThe commands that toril serves, by family: their syntax, the version of Redis that \
+         introduced them, and what they do. The commands of Redis 7.4 that toril does not serve \
+         stand [at the end](#absent), with the reason. Replies and errors are those of Redis 7.4. \
+         Each command with subcommands also has `HELP`. Some commands are refused over HTTP: see \
+         [http.md](http.md).\n\n\
+         This page is generated from the table of commands. `TORIL_RECORD=1 cargo test --test \
+         commands` writes it anew.\n",
     );
     for (group, title) in GROUPS {
         let lines = served(group, &commands);
@@ -355,7 +358,7 @@ fn commands_page() -> String {
         )
         .expect("a String takes all");
     }
-    let absent = absent();
+    let absent = absent(&commands);
     write!(page, "\n## Absent\n\n| why | commands |\n| --- | --- |\n{absent}")
         .expect("a String takes all");
     page
@@ -375,6 +378,11 @@ fn the_page_of_commands_is_fresh() {
         "docs/commands.md is old: TORIL_RECORD=1 cargo test --test commands writes it anew. \
          The first line that differs: {differing:?}"
     );
+    let (served, absent) = page.split_once("\n## Absent\n").expect("the page has both");
+    for name in absent.split('`').skip(1).step_by(2) {
+        let is_served = [" ", "`"].iter().any(|end| served.contains(&format!("| `{name}{end}")));
+        assert!(!is_served, "{name} is served and absent");
+    }
     let groups = table().all().map(|found| found.category.group()).collect::<Vec<_>>();
     assert!(groups.iter().all(|group| GROUPS.iter().any(|(name, _)| name == group)));
 }
