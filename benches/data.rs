@@ -27,7 +27,7 @@ fn zsets(criterion: &mut Criterion) {
     for (number, id) in ids.iter().enumerate() {
         zset.insert(id.as_bytes(), score(number), &Limits::DEFAULT);
     }
-    println!("{} bytes a member", zset.heap_size() / MEMBERS);
+    println!("{} bytes per member", zset.heap_size() / MEMBERS);
     let mut rng = Rng::from_seed(1);
     let mut next = MEMBERS;
     group.bench_function("append a job, pop the first", |bencher| {

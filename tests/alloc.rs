@@ -1,5 +1,5 @@
-//! How often a command may ask for memory: a budget each. Commands that queues send by the thousand
-//! run on memory that is there already, what they store aside.
+//! How often a command may ask for memory: one budget per command. Commands that queues send by the
+//! thousand run on memory that is there already, what they store aside.
 
 #[path = "common/facts.rs"]
 mod facts;
@@ -50,7 +50,7 @@ const NOW: Now = Now::new(1_790_000_000_000, 1_000_000);
 const WARM_UP_RUNS: usize = 64;
 const RUNS: usize = 256;
 
-/// What is there before, the command that counts, and what it may ask for, a hundred runs together.
+/// What is there before, the command that counts, and what it may ask for per hundred runs.
 /// `#` is a number that no run has had.
 const BUDGETS: [(&str, &str, usize); 25] = [
     ("", "PING", 0),
@@ -96,9 +96,9 @@ fn commands_keep_to_their_budgets() {
         let started = REQUESTS.get();
         counted.iter().for_each(|request| feed(&mut engine, id, request));
         let count = (REQUESTS.get() - started) * 100 / RUNS;
-        println!("{count:4} of {budget:4} a hundred {command}");
+        println!("{count:4} of {budget:4} per hundred {command}");
         if count > budget {
-            above.push(format!("{command}: {count} a hundred, {budget} are allowed"));
+            above.push(format!("{command}: {count} per hundred, {budget} are allowed"));
         }
     }
     assert!(above.is_empty(), "{}", above.join("\n"));
@@ -136,7 +136,7 @@ fn request(line: &str, run: usize) -> Vec<u8> {
 }
 
 /// Feeds a request and forgets the reply, which is no error. The turn does not end: what it says
-/// about its clients, once a turn, is not a command's.
+/// about its clients, once per turn, is not a command's.
 fn feed(engine: &mut Engine, id: ClientId, request: &[u8]) {
     engine.feed(id, request, NOW);
     let outbox = engine.outbox(id).expect("it is connected");

@@ -1,6 +1,6 @@
 //! Real clients, unmodified, against a running server: the files in tests/clients.
 //!
-//! Each suite is one test file (BullMQ's files once a version and Redis client) and gets a server
+//! Each suite is one test file (BullMQ's files once per version and Redis client) and gets a server
 //! of its own, the suites of tests/clients/http one that serves Upstash's REST API as well.
 //! `cargo test --test clients -- bullmq` runs those with `bullmq` in their name.
 //! TORIL_TEST_SERVER names another server program to run the same files against.

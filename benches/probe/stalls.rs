@@ -1,7 +1,7 @@
-//! The longest that a client has waited for a PONG: on an idle server, while a large list, hash, set
-//! and sorted set grow and are deleted, while keys come to be, and while these get a TTL. It asks some thousand times
-//! a second and runs before other programs where it may (`nice`), since its waits for a processor
-//! count as well.
+//! The longest that a client has waited for a PONG: on an idle server, while a large list, hash,
+//! set and sorted set grow and are deleted, while keys come to be, and while these get a TTL. It
+//! asks some thousand times per second and runs before other programs where it may (`nice`), since
+//! its waits for a processor count as well.
 
 use crate::report;
 use crate::server::{Client, Server, request, write_request};

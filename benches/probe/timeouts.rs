@@ -7,7 +7,7 @@
 //!
 //! A time-out is due its span after the moment just before the request is written, so the request's
 //! way to the server counts. Spans are whole milliseconds, since Redis rounds up to those, and
-//! spread evenly over a tenth of a second, since Redis looks ten times a second: else each request
+//! spread evenly over a tenth of a second, since Redis looks ten times per second: else each request
 //! would meet its clock at the same phase.
 
 use crate::server::{Client, Server, request};

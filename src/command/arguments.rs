@@ -329,7 +329,7 @@ struct Reader<'a> {
     at: usize,
     /// Those met so far; SORT's patterns count as one.
     keys: usize,
-    /// The command's key specifications: one a key, the last for all that are left.
+    /// The command's key specifications: one per key, the last for all that are left.
     specs: usize,
 }
 

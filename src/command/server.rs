@@ -24,7 +24,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
     row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
 ]);
 
-/// The clock is read once a turn.
+/// The clock is read once per turn.
 fn time(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let now_us = cx.server().time().wall_us();
     reply.array(2);

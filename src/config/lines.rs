@@ -30,9 +30,9 @@ pub type Include<'a> = &'a mut dyn FnMut(&str) -> io::Result<Vec<String>>;
 impl Config {
     /// Reads settings over the defaults.
     ///
-    /// The warnings name what is accepted without effect, one line a reason. They belong after the
-    /// Ready line: tools take a word like `error` before it, even in the name of a setting, for a
-    /// failed start.
+    /// The warnings name what is accepted without effect, one line per reason. They belong after
+    /// the Ready line: tools take a word like `error` before it, even in the name of a setting, for
+    /// a failed start.
     pub fn from_lines(
         text: &str,
         include: Include<'_>,

@@ -217,7 +217,7 @@ impl Default for Config {
 pub struct Limits {
     pub hash_entries_max: usize,
     pub hash_value_bytes_max: usize,
-    /// Positive: elements a node; -1 to -5: 4, 8, 16, 32, 64 KB a node.
+    /// Positive: elements per node; -1 to -5: 4, 8, 16, 32, 64 KB per node.
     pub list_node_size: i64,
     pub set_intset_entries_max: usize,
     pub set_entries_max: usize,

@@ -77,7 +77,7 @@ pub static ROWS: &[Row] = &[
     row("dir",                                Directory,                  field!(dir),                             Guarded, Served, "directory of the files that other settings name"),
     row("loglevel",                           Choice(LogLevel::WORDS),    field!(loglevel),                        Live,    Served, "debug, verbose, notice, warning or nothing"),
     row("logfile",                            Text,                       field!(logfile),                         AtStart, Served, "file to log to; empty: standard output"),
-    row("disable-thp",                        YesNo,                      field!(disable_thp),                     AtStart, Served, "no transparent huge pages: less memory a key"),
+    row("disable-thp",                        YesNo,                      field!(disable_thp),                     AtStart, Served, "no transparent huge pages: less memory per key"),
     row("hz",                                 Hertz,                     field!(hz),                              Live,    Known,  TIMERS),
     row("dynamic-hz",                         YesNo,                      Kept("yes"),                             Live,    Known,  TIMERS),
     row("always-show-logo",                   YesNo,                      Kept("no"),                              AtStart, Known,  PROCESS),
@@ -150,7 +150,7 @@ pub static ROWS: &[Row] = &[
     // Sizes up to which OBJECT ENCODING names the compact form.
     row("hash-max-listpack-entries",          Integer(0, MAX),            field!(limits.hash_entries_max),         Live,    Served, "fields up to which a hash is a listpack").alias("hash-max-ziplist-entries"),
     row("hash-max-listpack-value",            Memory(0, MAX),             field!(limits.hash_value_bytes_max),     Live,    Served, "bytes up to which its fields and values are").alias("hash-max-ziplist-value"),
-    row("list-max-listpack-size",             Integer(INT_MIN, INT),      field!(limits.list_node_size),           Live,    Served, "elements a node of a list; -1 to -5: 4 to 64 KB").alias("list-max-ziplist-size"),
+    row("list-max-listpack-size",             Integer(INT_MIN, INT),      field!(limits.list_node_size),           Live,    Served, "elements per node of a list; -1 to -5: 4 to 64 KB").alias("list-max-ziplist-size"),
     row("list-compress-depth",                Integer(0, INT),            Kept("0"),                               Live,    Known,  LISTS),
     row("set-max-intset-entries",             Integer(0, MAX),            field!(limits.set_intset_entries_max),   Live,    Served, "members up to which a set of integers is an intset"),
     row("set-max-listpack-entries",           Integer(0, MAX),            field!(limits.set_entries_max),          Live,    Served, "members up to which a set is a listpack"),

@@ -238,7 +238,7 @@ pub struct Clients {
     vacant: Vec<usize>,
     /// Where each stands in `all`.
     places: HashMap<ClientId, usize, CountedUp>,
-    /// The place of the client that was last asked for, as it is several times a request.
+    /// The place of the client that was last asked for, as it is several times per request.
     recent: Cell<usize>,
     pub last_id: u64,
     /// Clients that asked for MONITOR.

@@ -36,9 +36,9 @@ const SAMPLE_LEN_MAX: usize = 1_024;
 /// A dictionary that saves by so many percent less than at first no longer fits.
 const DECLINE_PERCENT: usize = 15;
 
-/// Passes are further apart where they take longer: a second for so many keys, so that the walk
+/// Passes are further apart where they take longer: one second per so many keys, so that the walk
 /// alone takes less than a thousandth of the time.
-const KEYS_A_SECOND: u64 = 100_000;
+const KEYS_PER_SECOND: u64 = 100_000;
 
 pub struct Compaction {
     stage: Stage,
@@ -179,7 +179,7 @@ impl Engine {
 
     fn plan_pass(&mut self) {
         self.compaction.stage = Stage::Waiting;
-        let walk_s = self.keyspace.len() as u64 / KEYS_A_SECOND;
+        let walk_s = self.keyspace.len() as u64 / KEYS_PER_SECOND;
         let span_s = u64::from(self.config.compact_idle_after_s) + walk_s;
         let begin_us = self.keyspace.now.mono_us + span_s * 1_000_000;
         self.alarms.insert(mono_tick(begin_us), Alarm::Compaction);

@@ -77,7 +77,7 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
-/// More than four places a command: few names meet.
+/// More than four places per command, so that few names share one.
 const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 11;
 const EMPTY: u16 = u16::MAX;

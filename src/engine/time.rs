@@ -1,7 +1,7 @@
 //! The time as the server read it, handed down. It stands still during a command, a script and an
 //! EXEC.
 
-/// Two clocks, read once a turn.
+/// Two clocks, read once per turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds since 1970, which a clock step may move: TTLs, stream ids.
@@ -36,7 +36,7 @@ pub struct Deadline {
     pub mono_us: Option<u64>,
 }
 
-/// Microseconds a tick of the wheel that runs on the monotonic clock.
+/// Microseconds per tick of the wheel that runs on the monotonic clock.
 pub const MONO_TICK_US: u64 = 125;
 
 /// The tick at or behind a moment: never early.

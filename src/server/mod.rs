@@ -1,8 +1,8 @@
 //! The server: sockets, clock and signals around one engine.
 //!
-//! One thread, one task a connection, commands run inline. A turn of any task: read the clock, let
-//! the engine fire what is due, feed it, then flush every outbox that has grown and see to what the
-//! engine asks of the world. No borrow of the engine crosses an `.await`.
+//! One thread, one task per connection, commands run inline. A turn of any task: read the clock,
+//! let the engine fire what is due, feed it, then flush every outbox that has grown and see to what
+//! the engine asks of the world. No borrow of the engine crosses an `.await`.
 
 mod clock;
 mod connection;
@@ -55,8 +55,8 @@ pub struct Server {
     stop: Arc<signals::Stop>,
 }
 
-/// Runs until a signal or SHUTDOWN. What was odd in the configuration is said once it is ready:
-/// tools take many a word before that for a failed start.
+/// Runs until a signal or SHUTDOWN. What was odd in the configuration is logged once it is ready:
+/// before that, tools take many words for a sign of a failed start.
 pub fn run(config: Config, warnings: &[String]) -> ExitCode {
     if config.daemonize && !daemon::is_inside() {
         return daemon::start();

@@ -28,7 +28,7 @@ export async function withQueue(name, body) {
   }
 }
 
-/** Jobs a second, and what each cost the server. */
+/** Jobs per second, and what each cost the server. */
 export async function timed(count, body) {
   const startedUs = cpuUs(pid);
   const startedMs = performance.now();
