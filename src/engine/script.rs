@@ -15,7 +15,7 @@ use super::stats::HeldCall;
 use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
-use crate::lua::{self, Commands, Lua, Outcome, Script, Sha, Verdict};
+use crate::lua::{self, Commands, Lua, Progress, Script, Sha, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::rc::Rc;
@@ -114,11 +114,11 @@ impl Ctx<'_> {
         });
         let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
         match outcome {
-            Outcome::Done => {
+            Progress::Done => {
                 self.has_counted = true;
                 engine.finish_script(reply)
             }
-            Outcome::Suspended => {
+            Progress::Suspended => {
                 self.goes_on = true;
                 Ok(())
             }
@@ -144,7 +144,7 @@ impl Engine {
         let word = args.all().get(1)?;
         let flags = found.row.flags;
         let declared = if flags.has(Flag::ScriptByText) {
-            lua::Flags::declared_by(word)?
+            lua::ScriptFlags::declared_by(word)?
         } else if flags.has(Flag::ScriptBySha) {
             self.scripting.loaded()?.flags(&Sha::parse(word)?)?
         } else {
@@ -187,7 +187,7 @@ impl Engine {
         let verdict = if script.is_killed { Verdict::Kill } else { Verdict::GoOn };
         let slice_us = self.start_lap();
         self.held_calls(id).for_each(|call| call.since_us = slice_us);
-        if self.with_lua(|lua, host| lua.resume(verdict, host)) == Outcome::Suspended {
+        if self.with_lua(|lua, host| lua.resume(verdict, host)) == Progress::Suspended {
             self.start_lap();
             self.pause_held_calls(id);
             return State::Running;
@@ -244,7 +244,7 @@ impl Engine {
     }
 
     /// Lends the engine to the Lua machine for a slice.
-    fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Outcome) -> Outcome {
+    fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Progress) -> Progress {
         self.scripting.lua();
         let mut lua = self.scripting.lua.take().expect("made a line above");
         let mut host = Host { engine: self };

@@ -2,7 +2,7 @@
 
 use super::push::IS_COUNTED;
 use super::script::Script;
-use super::stack::{Kind, Stack};
+use super::stack::{LuaKind, Stack};
 use super::vm::Vm;
 use crate::config::REPLY_DEPTH_MAX;
 use crate::proto::{Error, Protocol, Reply, Result};
@@ -58,7 +58,7 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError
         on_error(&error, false);
         return error;
     }
-    let is_of_command = lua.kind(-1) == Kind::Table && is_of_command(lua);
+    let is_of_command = lua.kind(-1) == LuaKind::Table && is_of_command(lua);
     let mut text = error_text(lua);
     if let Some((source, line)) = vm.failed_at.take() {
         text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
@@ -71,7 +71,7 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError
 /// Whether the error table on top came from a command, and nobody has taken the mark away.
 fn is_of_command(lua: Stack) -> bool {
     lua.get_field(-1, IS_COUNTED);
-    let is_marked = lua.kind(-1) == Kind::Boolean && lua.boolean(-1);
+    let is_marked = lua.kind(-1) == LuaKind::Boolean && lua.boolean(-1);
     lua.pop(1);
     is_marked
 }
@@ -79,15 +79,15 @@ fn is_of_command(lua: Stack) -> bool {
 /// The text of the error value on top, code first.
 fn error_text(lua: Stack) -> Vec<u8> {
     match lua.kind(-1) {
-        Kind::Table => {
+        LuaKind::Table => {
             lua.get_field(-1, "err");
             match text(lua) {
                 Some(text) => text.to_vec(),
                 None => b"ERR unknown error".to_vec(), // Redis 7.4.1 crashes here.
             }
         }
-        Kind::Nil | Kind::None => b"ERR nil".to_vec(),
-        Kind::Boolean => format!("ERR {}", lua.boolean(-1)).into_bytes(),
+        LuaKind::Nil | LuaKind::None => b"ERR nil".to_vec(),
+        LuaKind::Boolean => format!("ERR {}", lua.boolean(-1)).into_bytes(),
         _ => {
             let name = lua.kind_name(-1).as_bytes();
             [b"ERR ", text(lua).unwrap_or(name)].concat()
@@ -103,7 +103,7 @@ fn text<'a>(lua: Stack) -> Option<&'a [u8]> {
 /// Writes the value on top. What cannot be written is taken back whole.
 pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>, on_error: OnError) -> Result {
     let mark = reply.mark();
-    let mut writer = Writer { lua: vm.main(), reply, protocol: vm.protocol.get(), on_error };
+    let mut writer = AnswerWriter { lua: vm.main(), reply, protocol: vm.protocol.get(), on_error };
     let result = writer.value(0);
     if result.is_err() {
         reply.rollback(mark);
@@ -111,7 +111,7 @@ pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>, on_error: OnError) -> Result
     result
 }
 
-struct Writer<'a, 'r> {
+struct AnswerWriter<'a, 'r> {
     lua: Stack,
     reply: &'a mut Reply<'r>,
     /// What the script chose: booleans are booleans only in RESP3.
@@ -119,19 +119,19 @@ struct Writer<'a, 'r> {
     on_error: OnError<'a>,
 }
 
-impl Writer<'_, '_> {
+impl AnswerWriter<'_, '_> {
     /// Writes the value on top and leaves it there.
     fn value(&mut self, depth: usize) -> Result {
         let lua = self.lua;
         match lua.kind(-1) {
-            Kind::String => self.reply.bulk(lua.bytes(-1).unwrap_or_default()),
-            Kind::Number => self.reply.int(truncate(lua.number(-1).unwrap_or_default())),
-            Kind::Boolean => match (self.protocol, lua.boolean(-1)) {
+            LuaKind::String => self.reply.bulk(lua.bytes(-1).unwrap_or_default()),
+            LuaKind::Number => self.reply.int(truncate(lua.number(-1).unwrap_or_default())),
+            LuaKind::Boolean => match (self.protocol, lua.boolean(-1)) {
                 (Protocol::Resp3, value) => self.reply.boolean(value),
                 (Protocol::Resp2, true) => self.reply.int(1),
                 (Protocol::Resp2, false) => self.reply.null(),
             },
-            Kind::Table => {
+            LuaKind::Table => {
                 if depth == REPLY_DEPTH_MAX || !lua.reserve(6) {
                     let error = Error::new("ERR reached lua stack limit");
                     (self.on_error)(&error, false);
@@ -153,7 +153,7 @@ impl Writer<'_, '_> {
         if lua.is_array(-1) {
             return self.array(depth);
         }
-        if self.field("err", Kind::String) {
+        if self.field("err", LuaKind::String) {
             let error = Error::new(text(lua).unwrap_or_default());
             lua.pop(1);
             (self.on_error)(&error, is_of_command(lua));
@@ -161,21 +161,21 @@ impl Writer<'_, '_> {
                 return Err(error);
             }
             self.reply.error(&error);
-        } else if self.field("ok", Kind::String) {
+        } else if self.field("ok", LuaKind::String) {
             self.reply.status(text(lua).unwrap_or_default());
-        } else if self.field("double", Kind::Number) {
+        } else if self.field("double", LuaKind::Number) {
             self.reply.double(lua.number(-1).unwrap_or_default());
-        } else if self.field("big_number", Kind::String) {
+        } else if self.field("big_number", LuaKind::String) {
             // One line, as RESP3 has it, in RESP2 too.
             let text = lua.bytes(-1).unwrap_or_default();
             let line =
                 text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
             self.reply.big_number(&line.collect::<Vec<_>>());
         } else if self.verbatim() {
-        } else if self.field("map", Kind::Table) {
+        } else if self.field("map", LuaKind::Table) {
             self.reply.map(self.count());
             return self.entries(depth, true);
-        } else if self.field("set", Kind::Table) {
+        } else if self.field("set", LuaKind::Table) {
             self.reply.set(self.count());
             return self.entries(depth, false);
         } else {
@@ -185,7 +185,7 @@ impl Writer<'_, '_> {
     }
 
     /// Pushes a field of the table on top if it has that kind.
-    fn field(&self, name: &str, kind: Kind) -> bool {
+    fn field(&self, name: &str, kind: LuaKind) -> bool {
         self.lua.get_field(-1, name);
         let found = self.lua.kind(-1) == kind;
         if !found {
@@ -197,13 +197,13 @@ impl Writer<'_, '_> {
     /// `{verbatim_string = {format = "txt", string = "..."}}`.
     fn verbatim(&mut self) -> bool {
         let lua = self.lua;
-        if !self.field("verbatim_string", Kind::Table) {
+        if !self.field("verbatim_string", LuaKind::Table) {
             return false;
         }
-        if self.field("format", Kind::String) {
+        if self.field("format", LuaKind::String) {
             let format = lua.bytes(-1).unwrap_or_default();
             lua.get_field(-2, "string");
-            if lua.kind(-1) == Kind::String {
+            if lua.kind(-1) == LuaKind::String {
                 // Three letters on the wire: Redis pads and cuts as much.
                 let format = [format, b"   "].concat();
                 self.reply.verbatim(&format[..3], lua.bytes(-1).unwrap_or_default());
@@ -246,7 +246,7 @@ impl Writer<'_, '_> {
         let mut count = 0;
         loop {
             lua.get_index(-1, count as c_int + 1);
-            let is_end = lua.kind(-1) == Kind::Nil;
+            let is_end = lua.kind(-1) == LuaKind::Nil;
             lua.pop(1);
             if is_end {
                 break;
@@ -269,5 +269,52 @@ fn truncate(number: f64) -> i64 {
         i64::MAX => i64::MIN,
         0 if number.is_nan() => i64::MIN,
         integer => integer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sha;
+    use super::super::fake::{check, check_resp3};
+
+    #[test]
+    fn lua_values_become_replies_in_resp3() {
+        check_resp3("return {map = {a = 1}}", r"%1\r\n$1\r\na\r\n:1\r\n");
+        check_resp3("return {set = {a = 1}}", r"~1\r\n$1\r\na\r\n");
+        check_resp3("return {double = 1.5}", r",1.5\r\n");
+        check_resp3("return {big_number = '12'}", r"(12\r\n");
+        check_resp3(
+            "return {verbatim_string = {format = 'txt', string = 'a'}}",
+            r"=5\r\ntxt:a\r\n",
+        );
+        check_resp3("return true", r":1\r\n");
+        check_resp3("return nil", r"_\r\n");
+    }
+
+    #[test]
+    fn a_big_number_is_one_line_in_both_protocols() {
+        check(r"return {big_number = '1\r\n2'}", r"$4\r\n1  2\r\n");
+        check_resp3(r"return {big_number = '1\r\n2'}", r"(1  2\r\n");
+    }
+
+    #[test]
+    fn a_reply_too_deep_is_taken_back_whole() {
+        let nest = "local t = {} for _ = 1, 2000 do t = {1, t} end return t";
+        check(nest, "ERR reached lua stack limit");
+    }
+
+    #[test]
+    fn errors_name_the_script_by_its_first_comment() {
+        let source = "--[[\n  Move a job\n  Input: ...\n]]\nerror('x')";
+        let sha = Sha::of(source.as_bytes());
+        check(
+            source,
+            &format!("ERR user_script:5: x script: {sha} (Move a job), on @user_script:5."),
+        );
+        let source = format!("-- {}\nerror('x')", "y".repeat(70));
+        let sha = Sha::of(source.as_bytes());
+        let title = "y".repeat(60);
+        let expect = format!("ERR user_script:2: x script: {sha} ({title}), on @user_script:2.");
+        check(&source, &expect);
     }
 }

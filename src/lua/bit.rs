@@ -1,6 +1,6 @@
 //! `bit`: operations on 32-bit integers, as LuaBitOp's.
 
-use super::stack::{Kind, Raise, Returns, Stack, c_function};
+use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
 use mlua::ffi::lua_CFunction;
 use std::ffi::c_int;
 
@@ -50,7 +50,7 @@ fn shift(lua: Stack, operation: fn(u32, u32) -> u32) -> Returns {
 fn to_hex(lua: Stack) -> Returns {
     let bits = argument(lua, 1)?;
     let digits = match lua.kind(2) {
-        Kind::None => 8,
+        LuaKind::None => 8,
         _ => argument(lua, 2)? as i32,
     };
     let text = if digits < 0 { format!("{bits:08X}") } else { format!("{bits:08x}") };

@@ -5,7 +5,7 @@ use mlua::ffi;
 use std::ffi::c_int;
 
 /// A chunk: what dumps begin with, and the script's function.
-pub(super) struct Chunk<'a> {
+pub(super) struct CompiledChunk<'a> {
     header: &'a [u8],
     pub main: Function<'a>,
 }
@@ -40,12 +40,12 @@ pub(super) struct Local {
     pub to: usize,
 }
 
-impl<'a> Chunk<'a> {
+impl<'a> CompiledChunk<'a> {
     const HEADER_BYTES: usize = 12;
 
     /// None if the dump is not laid out as expected.
     pub fn parse(dump: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader { rest: dump };
+        let mut reader = DumpReader { rest: dump };
         let header = reader.take(Self::HEADER_BYTES)?;
         let main = reader.function()?;
         reader.rest.is_empty().then_some(Self { header, main })
@@ -243,11 +243,11 @@ impl Instruction {
     }
 }
 
-struct Reader<'a> {
+struct DumpReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DumpReader<'a> {
     fn function(&mut self) -> Option<Function<'a>> {
         let origin = self.measured(|reader| {
             reader.text()?;

@@ -7,7 +7,7 @@
 //! stand in strings. Objects grow member by member, because their history decides the order of
 //! `pairs`.
 
-use super::stack::{Kind, Raise, Returns, Stack, api, c_function, upvalue};
+use super::stack::{LuaKind, Raise, Returns, Stack, api, c_function, upvalue};
 use crate::util::number;
 use mlua::ffi::lua_CFunction;
 use std::ffi::{c_char, c_double, c_int};
@@ -124,7 +124,7 @@ fn check_range(lua: Stack, index: c_int, min: i32, max: i32) -> Result<i32, Rais
 /// An integer setting: changed if an argument is given, answered in any case.
 fn integer_setting(lua: Stack, setting: &mut i32, max: i32) -> Returns {
     check_count(lua, 1)?;
-    if !matches!(lua.kind(1), Kind::None | Kind::Nil) {
+    if !matches!(lua.kind(1), LuaKind::None | LuaKind::Nil) {
         *setting = check_range(lua, 1, 1, max)?;
     }
     lua.push_number(f64::from(*setting));
@@ -135,8 +135,8 @@ fn integer_setting(lua: Stack, setting: &mut i32, max: i32) -> Returns {
 /// two positions, words follow from the third.
 fn choice(lua: Stack, index: c_int, words: &[&str]) -> Result<Option<usize>, Raise> {
     match lua.kind(index) {
-        Kind::None | Kind::Nil => return Ok(None),
-        Kind::Boolean => return Ok(Some(usize::from(lua.boolean(index)))),
+        LuaKind::None | LuaKind::Nil => return Ok(None),
+        LuaKind::Boolean => return Ok(Some(usize::from(lua.boolean(index)))),
         _ => {}
     }
     let word = lua.check_bytes(index)?;
@@ -154,7 +154,7 @@ fn encode_sparse_array(lua: Stack) -> Returns {
         settings.sparse_convert = convert == 1;
     }
     for (index, setting) in [(2, &mut settings.sparse_ratio), (3, &mut settings.sparse_safe)] {
-        if !matches!(lua.kind(index), Kind::None | Kind::Nil) {
+        if !matches!(lua.kind(index), LuaKind::None | LuaKind::Nil) {
             *setting = check_range(lua, index, 0, i32::MAX)?;
         }
     }
@@ -236,11 +236,11 @@ impl Encoder<'_> {
         // A table may stand in many places: what comes of it can be longer than any memory.
         self.lua.check_encoded(self.out.len())?;
         match self.lua.kind(-1) {
-            Kind::String => self.string(-1),
-            Kind::Number => self.number(-1)?,
-            Kind::Boolean if self.lua.boolean(-1) => self.out.extend_from_slice(b"true"),
-            Kind::Boolean => self.out.extend_from_slice(b"false"),
-            Kind::Table => {
+            LuaKind::String => self.string(-1),
+            LuaKind::Number => self.number(-1)?,
+            LuaKind::Boolean if self.lua.boolean(-1) => self.out.extend_from_slice(b"true"),
+            LuaKind::Boolean => self.out.extend_from_slice(b"false"),
+            LuaKind::Table => {
                 let depth = depth + 1;
                 if depth > self.settings.encode_depth_max || !self.lua.reserve(4) {
                     let message = format_args!("Cannot serialise, excessive nesting ({depth})");
@@ -251,8 +251,8 @@ impl Encoder<'_> {
                     len => self.array(len, depth)?,
                 }
             }
-            Kind::Nil => self.out.extend_from_slice(b"null"),
-            Kind::LightUserdata if api!(lua_touserdata(self.lua, -1)).is_null() => {
+            LuaKind::Nil => self.out.extend_from_slice(b"null"),
+            LuaKind::LightUserdata if api!(lua_touserdata(self.lua, -1)).is_null() => {
                 self.out.extend_from_slice(b"null");
             }
             _ => return Err(self.refusal(-1, "type not supported")),
@@ -272,7 +272,7 @@ impl Encoder<'_> {
         while self.lua.next(-2) {
             self.lua.pop(1);
             let key = match self.lua.kind(-1) {
-                Kind::Number => self.lua.number(-1),
+                LuaKind::Number => self.lua.number(-1),
                 _ => None,
             };
             let Some(key) = key.filter(|key| *key >= 1.0 && key.fract() == 0.0) else {
@@ -318,8 +318,8 @@ impl Encoder<'_> {
                 self.out.push(b',');
             }
             match self.lua.kind(-2) {
-                Kind::String => self.string(-2),
-                Kind::Number => {
+                LuaKind::String => self.string(-2),
+                LuaKind::Number => {
                     self.out.push(b'"');
                     self.number(-2)?;
                     self.out.push(b'"');

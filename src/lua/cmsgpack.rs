@@ -7,7 +7,7 @@
 //! because their history decides the order of `pairs`.
 
 use super::sandbox::add_to_new;
-use super::stack::{Kind, Raise, Returns, Stack, c_function};
+use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
 use std::ffi::c_int;
 
 pub(super) fn push_library(lua: Stack) {
@@ -51,10 +51,10 @@ fn pack(lua: Stack) -> Returns {
 fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
     lua.check_encoded(out.len())?;
     match lua.kind(-1) {
-        Kind::String => pack_string(out, lua.bytes(-1).unwrap_or_default()),
-        Kind::Boolean => out.push(if lua.boolean(-1) { 0xc3 } else { 0xc2 }),
-        Kind::Number => pack_number(out, lua.number(-1).unwrap_or_default()),
-        Kind::Table if nesting < NESTING_MAX => {
+        LuaKind::String => pack_string(out, lua.bytes(-1).unwrap_or_default()),
+        LuaKind::Boolean => out.push(if lua.boolean(-1) { 0xc3 } else { 0xc2 }),
+        LuaKind::Number => pack_number(out, lua.number(-1).unwrap_or_default()),
+        LuaKind::Table if nesting < NESTING_MAX => {
             lua.reserve(4);
             match array_len(lua) {
                 Some(count) => pack_array(lua, out, count, nesting + 1)?,
@@ -73,7 +73,7 @@ fn array_len(lua: Stack) -> Option<usize> {
     lua.push_nil();
     while lua.next(-2) {
         lua.pop(1);
-        let key = if lua.kind(-1) == Kind::Number { lua.number(-1) } else { None };
+        let key = if lua.kind(-1) == LuaKind::Number { lua.number(-1) } else { None };
         let Some(key) = key.filter(|key| *key > 0.0 && key.fract() == 0.0) else {
             lua.pop(1);
             return None;
@@ -184,7 +184,7 @@ fn unpack(lua: Stack, limit: i32, offset: i32) -> Returns {
     if !all {
         lua.push_nil();
     }
-    let mut reader = Reader { lua, rest };
+    let mut reader = MessageReader { lua, rest };
     let mut count = 0;
     while !reader.rest.is_empty() && (all || count < limit) {
         reader.value()?;
@@ -199,12 +199,12 @@ fn unpack(lua: Stack, limit: i32, offset: i32) -> Returns {
     Ok(count + 1)
 }
 
-struct Reader<'a> {
+struct MessageReader<'a> {
     lua: Stack,
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MessageReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Raise> {
         match self.rest.split_at_checked(count) {
             Some((taken, rest)) => {
@@ -306,8 +306,8 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             self.value()?;
             let bad_key = match self.lua.kind(-1) {
-                Kind::Nil => Some("table index is nil"),
-                Kind::Number if self.lua.number(-1).is_some_and(f64::is_nan) => {
+                LuaKind::Nil => Some("table index is nil"),
+                LuaKind::Number if self.lua.number(-1).is_some_and(f64::is_nan) => {
                     Some("table index is NaN")
                 }
                 _ => None,

@@ -4,13 +4,15 @@
 //! it owns the clock and resumes it with a verdict. Only one script runs at a time, so one stack is
 //! kept and used again.
 
+use super::run::Verdict;
 use super::stack::{Stack, api};
-use super::vm::{Verdict, Vm};
+use super::vm::Vm;
 use crate::config::SCRIPT_SLICE_INSTRUCTIONS;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use mlua::ffi::{self, lua_Debug, lua_State};
 use std::ffi::c_int;
+use std::ptr::NonNull;
 
 /// The deepest recursion that Lua allows takes about half of it: 200 nested calls through `gsub`,
 /// each with a buffer of 8 KB, a pattern of `PATTERN_BYTES_MAX` in the innermost, and a nest of
@@ -39,14 +41,22 @@ impl Fiber {
     }
 
     /// Calls the function on top of the Lua stack, with the message handler below it. The status of
-    /// the call, or none if it was suspended.
-    pub fn start(&mut self, vm: &'static Vm) -> Option<c_int> {
+    /// the call, or None if it was suspended.
+    ///
+    /// # Safety
+    ///
+    /// `vm` stays alive and where it is until the call has ended or the fiber is dropped.
+    pub unsafe fn start(&mut self, vm: NonNull<Vm>) -> Option<c_int> {
+        // SAFETY: the caller keeps it alive for longer than this function uses it.
+        let watched = unsafe { vm.as_ref() };
         debug_assert!(self.coroutine.is_none(), "one script at a time");
         let stack = self.stack.take().unwrap_or_else(|| {
             DefaultStack::new(STACK_BYTES).expect("address space for a script's stack")
         });
-        watch(vm.main()); // A slice of its own, not what the last script left of one.
-        let coroutine = Coroutine::with_stack(stack, |suspender: &Suspender, _| {
+        watch(watched.main()); // A slice of its own, not what the last script left of one.
+        let coroutine = Coroutine::with_stack(stack, move |suspender: &Suspender, _| {
+            // SAFETY: as above, and for as long as this stack is used.
+            let vm = unsafe { vm.as_ref() };
             vm.suspender.set(suspender);
             let lua = vm.main();
             vm.heap.leave();
@@ -57,6 +67,11 @@ impl Fiber {
         self.run(coroutine, Verdict::GoOn)
     }
 
+    /// Goes on with the call: its status, or None if it was suspended again.
+    ///
+    /// # Panics
+    ///
+    /// If no call is suspended.
     pub fn resume(&mut self, verdict: Verdict) -> Option<c_int> {
         let coroutine = self.coroutine.take().expect("a script is suspended");
         self.run(coroutine, verdict)
@@ -132,3 +147,42 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
 }
 
 const KILLED: &[u8] = b"ERR Script killed by user with SCRIPT KILL...";
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, MEMORY_BYTES_MAX, run};
+    use super::super::{Lua, Progress};
+    use crate::proto::Protocol;
+
+    #[test]
+    fn a_kill_is_not_survived() {
+        for source in [
+            "while true do end",
+            "while true do pcall(function() while true do end end) end",
+            "while true do xpcall(function() while true do end end, function() end) end",
+            "string.gsub('aaa', 'a', function() while true do end end)",
+            "table.sort({3, 2, 1}, function() while true do end end)",
+            "while true do pcall(coroutine.wrap(function() while true do end end)) end",
+            "local function spin() while true do pcall(coroutine.wrap(spin)) end end spin()",
+            "local made = {} for i = 1, 50 do made[i] = coroutine.create(function() while true do end end) end \
+             while true do for i = 1, 50 do coroutine.resume(made[i]) end end",
+            "while true do redis.pcall('nosuch') end",
+        ] {
+            let mut lua = Lua::new(MEMORY_BYTES_MAX);
+            let found = run(&mut lua, source, &[], Protocol::Resp2, true);
+            assert!(
+                found.starts_with("ERR Script killed by user with SCRIPT KILL"),
+                "{source}\n{found}"
+            );
+            assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+        }
+    }
+
+    #[test]
+    fn a_suspended_script_may_be_dropped() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let script = lua.eval(b"while true do end").unwrap();
+        assert_eq!(lua.start(script, &[], &[], &mut Fake::default()), Progress::Suspended);
+        assert!(lua.is_suspended());
+    }
+}

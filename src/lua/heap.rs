@@ -84,3 +84,58 @@ pub(super) unsafe extern "C" fn allocate(
         moved.cast()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::collector::HEAP_BYTES_HUGE;
+    use super::super::fake::{MEMORY_BYTES_MAX, run};
+    use super::super::{Lua, Sha};
+    use crate::proto::Protocol;
+
+    #[test]
+    fn memory_is_bounded_and_comes_back() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let source = "local t = {} while true do t[#t + 1] = string.rep('x', 1e5) .. #t end";
+        let sha = Sha::of(source.as_bytes());
+        let found = run(&mut lua, source, &[], Protocol::Resp2, false);
+        assert_eq!(found, format!("ERR Error running script {sha}, not enough memory"));
+        while !lua.collect_step() {}
+        assert!(lua.memory_bytes() < MEMORY_BYTES_MAX / 10, "{}", lua.memory_bytes());
+    }
+
+    #[test]
+    fn what_is_built_in_one_go_is_bounded_and_does_not_stay() {
+        let many = "local t = {1} for i = 1, 30 do t = {t, t, t, t, t, t, t, t} end";
+        let wide =
+            "local t, w = {} for i = 1, 15 do w = {} for j = 1, 50 do w[j] = t end t = w end";
+        let large = "local s = string.rep('x', 1e7)";
+        for (source, refusal) in [
+            ("return string.rep('x', 1e10)".to_owned(), "resulting string too large"),
+            ("return #string.rep('', 1e10)".to_owned(), ":0"),
+            (format!("{many} return cjson.encode(t)"), "resulting string too large"),
+            (format!("{wide} return cmsgpack.pack(t)"), "resulting string too large"),
+            (format!("{large} return struct.pack(string.rep('s', 60), s, s)"), "bad argument"),
+            (format!("{large} while true do s = s .. s end"), "not enough memory"),
+            (format!("{large} return string.format(string.rep('%s', 9), s)"), "bad argument"),
+            ("return string.format('%99999999s', 'x')".to_owned(), "invalid format"),
+            (
+                format!("{large} return string.gsub(s, '.', string.rep('y', 100))"),
+                "not enough memory",
+            ),
+            (
+                format!(
+                    "{large} local t = {{}} for i = 1, 1000 do t[i] = s end return table.concat(t)"
+                ),
+                "not enough memory",
+            ),
+            ("local t = {} while true do t[#t + 1] = {} end".to_owned(), "not enough memory"),
+        ] {
+            let mut lua = Lua::new(2 * HEAP_BYTES_HUGE);
+            let found = run(&mut lua, &source, &[], Protocol::Resp2, false);
+            assert!(found.contains(refusal), "{source}: {found}");
+            let left = lua.memory_bytes();
+            assert!(left < HEAP_BYTES_HUGE, "{source}: {left}");
+            assert_eq!(run(&mut lua, "return 1", &[], Protocol::Resp2, false), r":1\r\n");
+        }
+    }
+}

@@ -11,7 +11,7 @@
 //! variable, by anybody, rules the variable out; a definition in a loop makes a function each time
 //! round; and a script that could lay hands on functions' environments is left alone.
 
-use super::chunk::{Chunk, Function, Instruction, Local, Opcode};
+use super::chunk::{CompiledChunk, Function, Instruction, Local, Opcode};
 use super::stack::{Stack, api};
 use super::{fiber, sandbox, script};
 use mlua::ffi;
@@ -28,7 +28,7 @@ const LIBRARY: &[u8] = b"redis";
 const HOISTED_MAX: usize = u8::MAX as usize;
 
 /// Puts a script of the same meaning in place of the one on top, if it has functions to make once.
-pub(super) fn hoist(lua: Stack, chunk: &Chunk<'_>) {
+pub(super) fn hoist(lua: Stack, chunk: &CompiledChunk<'_>) {
     let Some(split) = split(chunk) else { return };
     let top = lua.top();
     if run_maker(lua, &split) && script::load_compiled(lua, &split.script) {
@@ -70,7 +70,7 @@ struct Split {
 }
 
 /// None if there is no function to make once.
-fn split(chunk: &Chunk<'_>) -> Option<Split> {
+fn split(chunk: &CompiledChunk<'_>) -> Option<Split> {
     let main = &chunk.main;
     let is_plain = main.upvalues == 0
         && !main.any(&mut |function| REACHES.iter().any(|name| function.names(name)));
@@ -250,7 +250,8 @@ fn writes(instruction: Instruction, register: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Lua, vm};
+    use super::super::Lua;
+    use super::super::fake::run_once;
     use super::*;
 
     /// How many functions a script has that are made once.
@@ -355,8 +356,8 @@ mod tests {
         ] {
             let mut lua = Lua::new(1 << 24);
             for _ in 0..2 {
-                assert_eq!(vm::tests::run_once(&mut lua, source, &[]), without, "{source}");
-                assert_eq!(vm::tests::run_once(&mut lua, source, &[b"1"]), with, "{source}");
+                assert_eq!(run_once(&mut lua, source, &[]), without, "{source}");
+                assert_eq!(run_once(&mut lua, source, &[b"1"]), with, "{source}");
             }
         }
     }
@@ -374,7 +375,7 @@ mod tests {
         let line_of_error = "ERR user_script:4: odd script: ";
         let name_in_error = "ERR user_script:6: attempt to index local 'key' (a function value)";
         for _ in 0..3 {
-            let run = |lua: &mut Lua, words: &[&[u8]]| vm::tests::run_once(lua, source, words);
+            let run = |lua: &mut Lua, words: &[&[u8]]| run_once(lua, source, words);
             assert_eq!(run(&mut lua, &[b"k1"]), r"*3\r\n$2\r\nk1\r\n:1\r\n:1\r\n");
             assert_eq!(run(&mut lua, &[b"k2"]), r"*3\r\n$2\r\nk2\r\n:1\r\n:1\r\n");
             assert!(run(&mut lua, &[b"odd"]).starts_with(line_of_error));

@@ -3,7 +3,7 @@
 //! plain values pushed without one. `check` makes sure at start-up that everything lies where it is
 //! sought.
 
-use super::stack::{Kind, Stack, api};
+use super::stack::{LuaKind, Stack, api};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::null;
@@ -11,14 +11,14 @@ use std::ptr::null;
 /// A value: on the stack, or in the array of a table.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(super) struct Slot {
-    content: Content,
+pub(super) struct LuaValue {
+    content: LuaContent,
     kind: c_int,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-union Content {
+union LuaContent {
     object: *const c_void,
     number: f64,
     boolean: c_int,
@@ -28,7 +28,7 @@ union Content {
 
 /// A string; its bytes follow.
 #[repr(C)]
-struct Text {
+struct LuaString {
     next: *const c_void,
     kind: u8,
     marks: u8,
@@ -38,15 +38,15 @@ struct Text {
 }
 
 #[repr(C)]
-struct Table {
+struct LuaTable {
     next: *const c_void,
     kind: u8,
     marks: u8,
     flags: u8,
     node_bits: u8,
     metatable: *const c_void,
-    array: *mut Slot,
-    nodes: *const Node,
+    array: *mut LuaValue,
+    nodes: *const LuaNode,
     last_free: *const c_void,
     gray_next: *const c_void,
     array_len: c_int,
@@ -54,24 +54,24 @@ struct Table {
 
 /// An entry of a table beside its array.
 #[repr(C)]
-struct Node {
-    value: Slot,
+struct LuaNode {
+    value: LuaValue,
 }
 
 /// The record of a call under way.
 #[repr(C)]
-struct Call {
-    base: *const Slot,
-    function: *const Slot,
+struct LuaCall {
+    base: *const LuaValue,
+    function: *const LuaValue,
     /// The end of the stack that it may use.
-    top: *const Slot,
+    top: *const LuaValue,
     saved_place: *const c_void,
     results_wanted: c_int,
 }
 
 /// What all states of a VM share.
 #[repr(C)]
-struct Shared {
+struct LuaShared {
     strings: *const c_void,
     string_count: c_uint,
     string_slots: c_int,
@@ -81,37 +81,37 @@ struct Shared {
 
 /// `lua_State`.
 #[repr(C)]
-struct State {
+struct LuaThread {
     next: *const c_void,
     kind: u8,
     marks: u8,
     status: u8,
     /// The first free slot.
-    top: *mut Slot,
+    top: *mut LuaValue,
     /// The first slot of the running function.
-    base: *mut Slot,
-    shared: *const Shared,
-    call: *const Call,
+    base: *mut LuaValue,
+    shared: *const LuaShared,
+    call: *const LuaCall,
 }
 
 /// Set in an object's marks when the collector is through with it: what it then comes to hold must
 /// be told to the collector.
 const BLACK: u8 = 1 << 2;
 
-impl Slot {
-    pub const NIL: Self = Self { content: Content { boolean: 0 }, kind: ffi::LUA_TNIL };
+impl LuaValue {
+    pub const NIL: Self = Self { content: LuaContent { boolean: 0 }, kind: ffi::LUA_TNIL };
 
     pub fn of_number(number: f64) -> Self {
-        Self { content: Content { number }, kind: ffi::LUA_TNUMBER }
+        Self { content: LuaContent { number }, kind: ffi::LUA_TNUMBER }
     }
 
     pub fn of_boolean(value: bool) -> Self {
-        let content = Content { boolean: c_int::from(value) };
+        let content = LuaContent { boolean: c_int::from(value) };
         Self { content, kind: ffi::LUA_TBOOLEAN }
     }
 
-    pub fn kind(self) -> Kind {
-        Kind::of(self.kind)
+    pub fn kind(self) -> LuaKind {
+        LuaKind::of(self.kind)
     }
 
     /// The number that this is.
@@ -127,7 +127,7 @@ impl Slot {
     pub fn bytes<'a>(self) -> Option<&'a [u8]> {
         // SAFETY: the kind says what the content is; a string's bytes follow it.
         (self.kind == ffi::LUA_TSTRING).then(|| unsafe {
-            let text = self.content.object.cast::<Text>();
+            let text = self.content.object.cast::<LuaString>();
             std::slice::from_raw_parts(text.add(1).cast(), (*text).len)
         })
     }
@@ -142,32 +142,32 @@ impl Slot {
         }
     }
 
-    fn table(self) -> Option<*const Table> {
+    fn table(self) -> Option<*const LuaTable> {
         // SAFETY: the kind says what the content is.
         (self.kind == ffi::LUA_TTABLE).then(|| unsafe { self.content.object.cast() })
     }
 }
 
 impl Stack {
-    fn state(self) -> *mut State {
+    fn state(self) -> *mut LuaThread {
         self.0.cast()
     }
 
     /// The arguments of the running function, and what it has pushed. Valid until something is
     /// pushed or popped.
-    pub fn slots<'a>(self) -> &'a [Slot] {
+    pub fn slots<'a>(self) -> &'a [LuaValue] {
         // SAFETY: both lie in the stack, `base` first.
         unsafe {
-            let State { top, base, .. } = *self.state();
+            let LuaThread { top, base, .. } = *self.state();
             std::slice::from_raw_parts(base, top.offset_from_unsigned(base))
         }
     }
 
     /// The slot at `index`, unless it is above the top, or no place on the stack at all.
-    fn place(self, index: c_int) -> Option<*mut Slot> {
+    fn place(self, index: c_int) -> Option<*mut LuaValue> {
         // SAFETY: the place is compared with the top, or counted down from it as the caller may.
         unsafe {
-            let State { top, base, .. } = *self.state();
+            let LuaThread { top, base, .. } = *self.state();
             match index {
                 1.. => Some(base.add(index as usize - 1)).filter(|&place| place < top),
                 _ if index > ffi::LUA_REGISTRYINDEX => Some(top.offset(index as isize)),
@@ -178,16 +178,16 @@ impl Stack {
 
     /// The value at `index`: from 1 up, or from -1 (the top) down. None if nothing is there, or
     /// the index is a pseudo one.
-    pub fn slot(self, index: c_int) -> Option<Slot> {
+    pub fn slot(self, index: c_int) -> Option<LuaValue> {
         // SAFETY: what lies below the top is a value.
         self.place(index).map(|place| unsafe { *place })
     }
 
     /// Pushes a value that Lua can reach, or no object. Room must be there, as for the C functions.
-    pub fn push_slot(self, slot: Slot) {
+    pub fn push_slot(self, slot: LuaValue) {
         // SAFETY: the caller has seen to the room.
         unsafe {
-            let State { top, .. } = &mut *self.state();
+            let LuaThread { top, .. } = &mut *self.state();
             top.write(slot);
             *top = top.add(1);
         }
@@ -198,7 +198,7 @@ impl Stack {
         debug_assert!(count <= self.slots().len());
         // SAFETY: the stack does not end there.
         unsafe {
-            let State { top, .. } = &mut *self.state();
+            let LuaThread { top, .. } = &mut *self.state();
             *top = top.sub(count);
         }
     }
@@ -207,7 +207,7 @@ impl Stack {
     pub fn has_room(self, count: c_int) -> bool {
         // SAFETY: the record of the running call lives as long as it runs.
         unsafe {
-            let State { top, call, .. } = *self.state();
+            let LuaThread { top, call, .. } = *self.state();
             (*call).top.offset_from(top) >= count as isize
         }
     }
@@ -226,18 +226,18 @@ impl Stack {
     }
 
     /// The place of `table[position]`, if it is in the table's array and may be written there.
-    fn element(self, table: c_int, position: c_int) -> Option<(*mut Slot, bool)> {
+    fn element(self, table: c_int, position: c_int) -> Option<(*mut LuaValue, bool)> {
         let table = self.slot(table)?.table()?;
         // SAFETY: the table lives while it is on the stack; positions count from 1.
         unsafe {
-            let Table { array, array_len, marks, .. } = *table;
+            let LuaTable { array, array_len, marks, .. } = *table;
             let is_inside = (1..=array_len).contains(&position);
             is_inside.then(|| (array.add(position as usize - 1), marks & BLACK != 0))
         }
     }
 
     /// `table[position]`, if it lies in the table's array.
-    pub fn array_slot(self, table: c_int, position: c_int) -> Option<Slot> {
+    pub fn array_slot(self, table: c_int, position: c_int) -> Option<LuaValue> {
         // SAFETY: the array holds values.
         self.element(table, position).map(|(place, _)| unsafe { *place })
     }
@@ -249,7 +249,7 @@ impl Stack {
             Some((place, false)) => {
                 // SAFETY: there is a value on top, which the caller gives up.
                 unsafe {
-                    let State { top, .. } = &mut *self.state();
+                    let LuaThread { top, .. } = &mut *self.state();
                     *top = top.sub(1);
                     place.write(**top);
                 }
@@ -265,7 +265,7 @@ impl Stack {
     pub fn is_array_of(self, index: c_int, len: usize) -> bool {
         let no_nodes = self.vm().no_nodes.get();
         // SAFETY: the table lives while it is on the stack.
-        self.slot(index).and_then(Slot::table).is_some_and(|table| unsafe {
+        self.slot(index).and_then(LuaValue::table).is_some_and(|table| unsafe {
             (*table).array_len as usize == len
                 && (*table).nodes.cast() == no_nodes
                 && (*table).metatable.is_null()
@@ -277,14 +277,14 @@ impl Stack {
     fn nodes(self, index: c_int) -> *const c_void {
         // SAFETY: the table lives while it is on the stack.
         self.slot(index)
-            .and_then(Slot::table)
+            .and_then(LuaValue::table)
             .map_or(null(), |table| unsafe { (*table).nodes.cast() })
     }
 
     /// Whether the table at `index` has nothing but its array.
     pub fn is_array(self, index: c_int) -> bool {
         // SAFETY: the table lives while it is on the stack, and has one node at least.
-        self.slot(index).and_then(Slot::table).is_some_and(|table| unsafe {
+        self.slot(index).and_then(LuaValue::table).is_some_and(|table| unsafe {
             (*table).node_bits == 0 && (*(*table).nodes).value.kind == ffi::LUA_TNIL
         })
     }
@@ -301,18 +301,18 @@ pub(super) fn check(lua: Stack) {
             && slots[0].bytes() == Some(b"text")
             && slots[1].number() == Some(1.5)
             && slots[2].is_truth()
-            && slots[2].kind() == Kind::Table
-            && lua.slot(-2).and_then(Slot::number) == Some(1.5)
+            && slots[2].kind() == LuaKind::Table
+            && lua.slot(-2).and_then(LuaValue::number) == Some(1.5)
             && lua.slot(4).is_none()
-            && lua.array_slot(3, 2).and_then(Slot::number) == Some(7.0)
+            && lua.array_slot(3, 2).and_then(LuaValue::number) == Some(7.0)
             && lua.array_slot(3, 3).is_none()
             && lua.is_array(3)
             && lua.is_array_of(3, 2)
             && !lua.is_array_of(3, 1)
             && lua.has_room(1)
             && !lua.has_room(1_000_000);
-        lua.push_slot(Slot::of_boolean(is_known));
-        lua.push_slot(Slot::of_boolean(lua.wants_nothing()));
+        lua.push_slot(LuaValue::of_boolean(is_known));
+        lua.push_slot(LuaValue::of_boolean(lua.wants_nothing()));
         let is_pushed = api!(lua_toboolean(lua, -2)) != 0 && api!(lua_gettop(lua)) == 5;
         // What it has seen goes where a call without results leaves it as well.
         let seen = c_int::from(is_pushed) | c_int::from(lua.wants_nothing()) << 1;
@@ -323,7 +323,7 @@ pub(super) fn check(lua: Stack) {
     }
     let seen = |results: c_int| {
         api!(lua_createtable(lua, 2, 0));
-        lua.push_slot(Slot::of_number(7.0));
+        lua.push_slot(LuaValue::of_number(7.0));
         assert!(lua.set_array_slot(-2, 2), "tables of Lua lie otherwise than expected");
         api!(lua_pushcfunction(lua, probe));
         api!(lua_pushlstring_(lua, c"text".as_ptr(), 4));

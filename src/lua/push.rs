@@ -282,3 +282,58 @@ impl Visitor for Discard {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{MEMORY_BYTES_MAX, check, check_resp3, run};
+    use super::super::{Lua, Sha};
+    use super::*;
+
+    #[test]
+    fn replies_become_lua_values() {
+        check("return redis.call('echo', 'x').. #redis.call('list', 'a', 'b')", r"$2\r\nx2\r\n");
+        check("return redis.call('ok').ok", r"$2\r\nOK\r\n");
+        check("return redis.call('null') == false", r":1\r\n");
+        check("return redis.call('later', 'a', 'b')", r"*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+        check("return redis.call('regret')", r":2\r\n");
+        check("return redis.call('list')", r"*0\r\n");
+        check("return redis.call('map', 'k', 'v')[2]", r"$1\r\nv\r\n");
+        check("return redis.call('double')", r"$3\r\n1.5\r\n");
+        check(
+            "local t = redis.call('deep') local n = 0 while type(t) == 'table' do t = t[1] n = n + 1 end return n",
+            r":20\r\n",
+        );
+    }
+
+    #[test]
+    fn replies_become_lua_values_in_resp3() {
+        let check = |source: &str, expect: &str| {
+            check_resp3(&format!("redis.setresp(3) {source}"), expect);
+        };
+        check("return redis.call('null') == nil", r"#t\r\n");
+        check("return redis.call('map', 'k', 'v').map.k", r"$1\r\nv\r\n");
+        check("return redis.call('set', 'k').set.k", r"#t\r\n");
+        check("return redis.call('double').double", r":1\r\n");
+        check("return redis.call('boolean')", r"#t\r\n");
+        check("return redis.call('nested')", r"*2\r\n%1\r\n$1\r\nk\r\n*0\r\n~0\r\n");
+    }
+
+    #[test]
+    fn statements_run_and_raise_though_nobody_takes_the_reply() {
+        check("redis.call('ok') redis.call('list', 'a') return 1", r":1\r\n");
+        let sha = Sha::of(b"redis.call('nosuch') return 1");
+        let expect = format!("ERR no script: {sha}, on @user_script:1.");
+        check("redis.call('nosuch') return 1", &expect);
+        check("redis.pcall('nosuch') return 1", r":1\r\n");
+    }
+
+    #[test]
+    fn a_reply_without_end_ends_where_memory_does() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let mut ask = |source: &str| run(&mut lua, source, &[], Protocol::Resp2, false);
+        let found = ask("return redis.pcall('endless').err");
+        assert_eq!(found, r"$21\r\nERR not enough memory\r\n");
+        // What nobody looks at is not made.
+        assert_eq!(ask("redis.call('endless') return 1"), r":1\r\n");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::push::{Discard, Pusher, push_command_error};
 use super::script::Sha;
-use super::stack::{Kind, Raise, Returns, Stack, c_function};
+use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
 use super::vm::Vm;
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply};
@@ -81,24 +81,24 @@ pub(super) fn push_library(lua: Stack) {
 fn call(lua: Stack, raises: bool) -> Returns {
     let vm = lua.vm();
     let result = if vm.is_killed.get() {
-        Err(Refusal::Own("script is being killed"))
+        Err(CallRefusal::Own("script is being killed"))
     } else {
         with_words(lua, |words| match lua.wants_nothing() {
             true => discard(vm, words),
             false => push_reply(vm, lua, words),
         })
-        .unwrap_or_else(|text| Err(Refusal::Own(text)))
+        .unwrap_or_else(|text| Err(CallRefusal::Own(text)))
     };
     match result {
         Ok(is_error) if is_error && raises => return Err(Raise::Top),
         Ok(_) => return Ok(1),
-        Err(Refusal::Own(text)) => lua.push_error_table(format!("ERR {text}").as_bytes()),
-        Err(Refusal::Command(text)) => push_command_error(lua, &text),
+        Err(CallRefusal::Own(text)) => lua.push_error_table(format!("ERR {text}").as_bytes()),
+        Err(CallRefusal::Command(text)) => push_command_error(lua, &text),
     }
     if raises { Err(Raise::Top) } else { Ok(1) }
 }
 
-enum Refusal {
+enum CallRefusal {
     /// The call itself was wrong.
     Own(&'static str),
     /// The command refused, or answered with an error that nobody looks at.
@@ -106,7 +106,7 @@ enum Refusal {
 }
 
 /// Pushes the reply; true if it is an error.
-fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, Refusal> {
+fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, CallRefusal> {
     let base = lua.top();
     let mut frames = vm.frames.take();
     let mut pusher = Pusher::new(lua, &mut frames);
@@ -116,10 +116,10 @@ fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, Refusal> {
     let is_cut = vm.heap.is_exceeded();
     vm.frames.set(frames);
     match result {
-        Ok(()) if overflowed => Err(Refusal::Own("reached lua stack limit")),
+        Ok(()) if overflowed => Err(CallRefusal::Own("reached lua stack limit")),
         Ok(()) if is_cut => {
             lua.set_top(base);
-            Err(Refusal::Own("not enough memory"))
+            Err(CallRefusal::Own("not enough memory"))
         }
         Ok(()) => {
             debug_assert_eq!(lua.top(), base + 1, "a reply is one value");
@@ -127,19 +127,19 @@ fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, Refusal> {
         }
         Err(error) => {
             lua.set_top(base);
-            Err(Refusal::Command(error.text().to_owned()))
+            Err(CallRefusal::Command(error.text().to_owned()))
         }
     }
 }
 
 /// Runs a command whose reply the script does not take: nothing is built.
-fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, Refusal> {
+fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, CallRefusal> {
     let mut discard = Discard::default();
     let mut reply = Reply::visit(&mut discard, vm.protocol.get());
     let result = vm.commands(|commands| commands.call(Args::new(words), &mut reply));
     match (result, discard.error) {
-        (Err(error), _) => Err(Refusal::Command(error.text().to_owned())),
-        (Ok(()), Some(text)) => Err(Refusal::Command(text)),
+        (Err(error), _) => Err(CallRefusal::Command(error.text().to_owned())),
+        (Ok(()), Some(text)) => Err(CallRefusal::Command(text)),
         (Ok(()), None) => Ok(false),
     }
 }
@@ -185,7 +185,7 @@ fn number_text(value: f64) -> Text {
 }
 
 fn error_reply(lua: Stack) -> Returns {
-    if lua.top() != 1 || lua.kind(1) != Kind::String {
+    if lua.top() != 1 || lua.kind(1) != LuaKind::String {
         lua.push_error_table(b"ERR wrong number or type of arguments");
         return Ok(1);
     }
@@ -203,7 +203,7 @@ fn error_reply(lua: Stack) -> Returns {
 }
 
 fn status_reply(lua: Stack) -> Returns {
-    if lua.top() != 1 || lua.kind(1) != Kind::String {
+    if lua.top() != 1 || lua.kind(1) != LuaKind::String {
         lua.push_error_table(b"ERR wrong number or type of arguments");
         return Ok(1);
     }
@@ -283,4 +283,23 @@ fn acl_check(lua: Stack) -> Returns {
         Err(text) => return Err(lua.error_table(format!("ERR {text}").as_bytes())),
     }
     Ok(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, MEMORY_BYTES_MAX};
+    use super::super::{Lua, Progress};
+    use super::*;
+
+    #[test]
+    fn the_log_and_the_clock_are_the_engines() {
+        let mut lua = Lua::new(MEMORY_BYTES_MAX);
+        let source =
+            b"redis.log(redis.LOG_WARNING, 'a', 1) redis.log(0, 'b') return os.clock() * 2";
+        let script = lua.eval(source).unwrap();
+        let (mut fake, mut out) = (Fake::default(), Vec::new());
+        assert_eq!(lua.start(script, &[], &[], &mut fake), Progress::Done);
+        lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2), &mut |_, _| {}).unwrap();
+        assert_eq!((out.as_slice(), fake.log), (&b":15\r\n"[..], vec!["Warning a 1".to_owned()]));
+    }
 }

@@ -1,6 +1,6 @@
 //! Scripts: their names, first lines and flags, and how they become functions.
 
-use super::chunk::{Chunk, Function, Opcode};
+use super::chunk::{CompiledChunk, Function, Opcode};
 use super::hoist;
 use super::stack::{Stack, api};
 use crate::proto::{Error, Result};
@@ -84,7 +84,7 @@ impl fmt::Display for Sha {
 
 /// What a script says about itself in a first line `#!lua flags=no-writes,allow-oom`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags {
+pub struct ScriptFlags {
     /// There is such a line: then what it does not allow is refused.
     pub declared: bool,
     pub no_writes: bool,
@@ -94,7 +94,7 @@ pub struct Flags {
     pub allow_cross_slot_keys: bool,
 }
 
-impl Flags {
+impl ScriptFlags {
     /// What a script's source declares; None if it does not, or wrongly.
     pub fn declared_by(source: &[u8]) -> Option<Self> {
         shebang(source).ok().map(|(flags, _)| flags).filter(|flags| flags.declared)
@@ -105,7 +105,7 @@ impl Flags {
 #[derive(Debug)]
 pub struct Script {
     pub sha: Sha,
-    pub flags: Flags,
+    pub flags: ScriptFlags,
     /// The first line of the comment that the source opens with.
     pub title: Option<Box<str>>,
     /// Length of the source.
@@ -127,7 +127,7 @@ pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
         return Err(Error::quoting("ERR Error compiling script (new function): ", &message, ""));
     }
     let dump = dump(lua);
-    let chunk = Chunk::parse(&dump);
+    let chunk = CompiledChunk::parse(&dump);
     let assigns_globals = chunk.as_ref().is_none_or(|chunk| assigns_globals(&chunk.main));
     if let Some(chunk) = chunk.filter(|_| !assigns_globals) {
         hoist::hoist(lua, &chunk);
@@ -174,9 +174,9 @@ pub(super) fn is_compiled(source: &[u8]) -> bool {
 
 /// Reads the first line if it says what runs the script. The rest keeps its line end, so that lines
 /// count from the first one.
-fn shebang(source: &[u8]) -> Result<(Flags, &[u8])> {
+fn shebang(source: &[u8]) -> Result<(ScriptFlags, &[u8])> {
     if !source.starts_with(b"#!") {
-        return Ok((Flags::default(), source));
+        return Ok((ScriptFlags::default(), source));
     }
     let Some(end) = memchr::memchr(b'\n', source) else {
         return Err(Error::new("ERR Invalid script shebang"));
@@ -187,7 +187,7 @@ fn shebang(source: &[u8]) -> Result<(Flags, &[u8])> {
     if engine != b"#!lua" {
         return Err(Error::quoting("ERR Unexpected engine in script shebang: ", engine, ""));
     }
-    let mut flags = Flags { declared: true, ..Flags::default() };
+    let mut flags = ScriptFlags { declared: true, ..ScriptFlags::default() };
     for word in words.filter(|word| !word.is_empty()) {
         let Some(names) = word.strip_prefix(b"flags=") else {
             return Err(Error::quoting("ERR Unknown lua shebang option: ", word, ""));
@@ -303,12 +303,12 @@ mod tests {
     #[test]
     fn a_first_line_declares_flags() {
         let (flags, body) = shebang(b"#!lua flags=no-writes,allow-stale\nreturn 1").unwrap();
-        let expect = Flags { declared: true, no_writes: true, allow_stale: true, ..flags };
+        let expect = ScriptFlags { declared: true, no_writes: true, allow_stale: true, ..flags };
         assert_eq!((flags, body), (expect, &b"\nreturn 1"[..]));
         assert!(!flags.allow_oom && !flags.no_cluster && !flags.allow_cross_slot_keys);
         let (flags, _) = shebang(b"#!lua flags=allow-key-locking\n").unwrap();
-        assert_eq!(flags, Flags { declared: true, ..Flags::default() });
-        assert_eq!(shebang(b"return 1").unwrap(), (Flags::default(), &b"return 1"[..]));
+        assert_eq!(flags, ScriptFlags { declared: true, ..ScriptFlags::default() });
+        assert_eq!(shebang(b"return 1").unwrap(), (ScriptFlags::default(), &b"return 1"[..]));
     }
 
     #[test]
@@ -325,6 +325,6 @@ mod tests {
             let script = lua.eval(source.as_bytes()).unwrap();
             assert_eq!(script.assigns_globals, expect, "{source}");
         }
-        assert!(Chunk::parse(b"\x1bLua").is_none());
+        assert!(CompiledChunk::parse(b"\x1bLua").is_none());
     }
 }

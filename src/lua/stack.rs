@@ -6,7 +6,7 @@
 //! Lua function that cannot raise, given room on the stack: memory is not limited inside Rust (see
 //! `heap`), and no finaliser exists that a garbage collection could run (see `sandbox`).
 
-use super::layout::Slot;
+use super::layout::LuaValue;
 use super::vm::Vm;
 use crate::config::{SCRIPT_ENCODED_VALUES_MAX, SCRIPT_STRING_BYTES_MAX};
 use mlua::ffi::{self, lua_CFunction, lua_State};
@@ -53,7 +53,7 @@ pub(super) type Returns = Result<c_int, Raise>;
 
 /// A type of value, as `lua_type` tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LuaKind {
     None,
     Nil,
     Boolean,
@@ -66,20 +66,20 @@ pub(super) enum Kind {
     Thread,
 }
 
-impl Kind {
+impl LuaKind {
     /// The kind that Lua numbers so.
     pub fn of(number: c_int) -> Self {
         match number {
-            ffi::LUA_TNIL => Kind::Nil,
-            ffi::LUA_TBOOLEAN => Kind::Boolean,
-            ffi::LUA_TLIGHTUSERDATA => Kind::LightUserdata,
-            ffi::LUA_TNUMBER => Kind::Number,
-            ffi::LUA_TSTRING => Kind::String,
-            ffi::LUA_TTABLE => Kind::Table,
-            ffi::LUA_TFUNCTION => Kind::Function,
-            ffi::LUA_TUSERDATA => Kind::Userdata,
-            ffi::LUA_TTHREAD => Kind::Thread,
-            _ => Kind::None,
+            ffi::LUA_TNIL => LuaKind::Nil,
+            ffi::LUA_TBOOLEAN => LuaKind::Boolean,
+            ffi::LUA_TLIGHTUSERDATA => LuaKind::LightUserdata,
+            ffi::LUA_TNUMBER => LuaKind::Number,
+            ffi::LUA_TSTRING => LuaKind::String,
+            ffi::LUA_TTABLE => LuaKind::Table,
+            ffi::LUA_TFUNCTION => LuaKind::Function,
+            ffi::LUA_TUSERDATA => LuaKind::Userdata,
+            ffi::LUA_TTHREAD => LuaKind::Thread,
+            _ => LuaKind::None,
         }
     }
 }
@@ -194,10 +194,10 @@ impl Stack {
         self.has_room(count) || api!(lua_checkstack(self, count)) != 0
     }
 
-    pub fn kind(self, index: c_int) -> Kind {
+    pub fn kind(self, index: c_int) -> LuaKind {
         match self.slot(index) {
             Some(slot) => slot.kind(),
-            None => Kind::of(api!(lua_type(self, index))),
+            None => LuaKind::of(api!(lua_type(self, index))),
         }
     }
 
@@ -218,7 +218,7 @@ impl Stack {
 
     /// The number at `index`, a string that reads as one included.
     pub fn number(self, index: c_int) -> Option<f64> {
-        if let Some(number) = self.slot(index).and_then(Slot::number) {
+        if let Some(number) = self.slot(index).and_then(LuaValue::number) {
             return Some(number);
         }
         match api!(lua_tonumber(self, index)) {
@@ -230,7 +230,7 @@ impl Stack {
     /// The string at `index`, valid while it stays there. A number there becomes a string, so this
     /// may not be called on a key while `next` walks over its table.
     pub fn bytes<'a>(self, index: c_int) -> Option<&'a [u8]> {
-        if let Some(bytes) = self.slot(index).and_then(Slot::bytes) {
+        if let Some(bytes) = self.slot(index).and_then(LuaValue::bytes) {
             return Some(bytes);
         }
         let mut len = 0;
@@ -250,7 +250,7 @@ impl Stack {
 
     pub fn optional_int(self, index: c_int, default: i32) -> Result<i32, Raise> {
         match self.kind(index) {
-            Kind::None | Kind::Nil => Ok(default),
+            LuaKind::None | LuaKind::Nil => Ok(default),
             _ => self.check_int(index),
         }
     }
@@ -262,15 +262,15 @@ impl Stack {
     // Pushing.
 
     pub fn push_nil(self) {
-        self.push_slot(Slot::NIL)
+        self.push_slot(LuaValue::NIL)
     }
 
     pub fn push_boolean(self, value: bool) {
-        self.push_slot(Slot::of_boolean(value))
+        self.push_slot(LuaValue::of_boolean(value))
     }
 
     pub fn push_number(self, value: f64) {
-        self.push_slot(Slot::of_number(value))
+        self.push_slot(LuaValue::of_number(value))
     }
 
     pub fn push_bytes(self, bytes: &[u8]) {
@@ -402,7 +402,7 @@ impl Stack {
     /// As `set`, but a nil key, which Lua would raise at, drops the value.
     pub fn set_or_drop(self, table: c_int) {
         match self.kind(-2) {
-            Kind::Nil => self.pop(2),
+            LuaKind::Nil => self.pop(2),
             _ => self.set(table),
         }
     }

@@ -10,7 +10,7 @@ mod program;
 
 use libfuzzer_sys::fuzz_target;
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Outcome, Sha, Verdict};
+use toril::lua::{Commands, Lua, Progress, Sha, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
 
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -52,7 +52,7 @@ fn observe(lua: &mut Lua, source: &str, keys: &[&[u8]], argv: &[&[u8]]) -> Optio
     };
     let mut outcome = lua.start(script, keys, argv, &mut host);
     let mut slices = 0;
-    while outcome == Outcome::Suspended {
+    while outcome == Progress::Suspended {
         slices += 1;
         let verdict = if slices > SLICES_MAX { Verdict::Kill } else { Verdict::GoOn };
         outcome = lua.resume(verdict, &mut host);

@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Outcome, Verdict};
+use toril::lua::{Commands, Lua, Progress, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
 
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -32,12 +32,12 @@ fuzz_target!(|data: &[u8]| {
         let script = lua.eval(source.as_bytes()).expect("the script compiles");
         let mut outcome = lua.start(script, &[], &[input], &mut NoCommands);
         for _ in 0..SLICES_MAX {
-            if outcome == Outcome::Done {
+            if outcome == Progress::Done {
                 break;
             }
             outcome = lua.resume(Verdict::GoOn, &mut NoCommands);
         }
-        assert_eq!(outcome, Outcome::Done, "it does not end");
+        assert_eq!(outcome, Progress::Done, "it does not end");
         let mut answer = Vec::new();
         let mut reply = Reply::bytes(&mut answer, Protocol::Resp2);
         if let Err(error) = lua.finish(&mut reply, &mut |_, _| {}) {
