@@ -31,7 +31,7 @@ pub struct Block {
 
 // SAFETY: a block owns its memory, and hands it out by the rules of borrowing.
 unsafe impl Send for Block {}
-// SAFETY: as above.
+// SAFETY: a shared block is only read, for nothing in it changes without a mutable borrow.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -101,7 +101,8 @@ impl Block {
     }
 
     fn len(&self) -> usize {
-        // SAFETY: as above; the head of a roomy block has the length in its second word.
+        // SAFETY: the pointer leads to a head, for as long as the block lives; that of a roomy block
+        // has the length in its second word.
         let len = unsafe {
             match self.head.read() {
                 ROOMY => self.head.add(1).read(),
@@ -157,7 +158,7 @@ impl Block {
     /// # Safety
     /// The block has been allocated with this capacity, roomy if that is more than the length.
     unsafe fn write_head(&mut self, len: usize, capacity: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: a block with this capacity begins with as many words as are written here.
         unsafe {
             if capacity > len {
                 self.head.cast().write([ROOMY, len as u32, capacity as u32]);

@@ -11,7 +11,6 @@ use crate::util::zstd::{Compressing, Dictionary, Zstd};
 use std::alloc::{Layout, handle_alloc_error};
 use std::borrow::Cow;
 use std::fmt;
-use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
@@ -27,15 +26,14 @@ enum Kind {
     Hashtable,
 }
 
-/// Stands before the frame. The frame begins where the last field ends, padding or not.
-#[repr(C)]
+/// Stands before the frame.
 struct Head {
     dictionary: Rc<Dictionary>,
     frame_len: u16,
     kind: Kind,
 }
 
-const FRAME_AT: usize = offset_of!(Head, kind) + size_of::<Kind>();
+const FRAME_AT: usize = size_of::<Head>();
 
 /// A frozen value: one pointer, to its head and its frame.
 pub struct Cold(NonNull<Head>);
@@ -77,7 +75,9 @@ impl Cold {
         match head.kind {
             Kind::Str => Value::Str(Str::of_long_text(text, false)),
             Kind::EditedStr => Value::Str(Str::of_long_text(text, true)),
-            Kind::Listpack | Kind::Hashtable => Value::Hash(Hash::of_packed_text(text)),
+            Kind::Listpack | Kind::Hashtable => {
+                Value::Hash(Hash::of_packed_text(text).expect("the text was a hash's"))
+            }
         }
     }
 
@@ -100,8 +100,7 @@ impl Cold {
     fn new(kind: Kind, dictionary: Rc<Dictionary>, frame: &[u8]) -> Self {
         let frame_len = frame.len().try_into().expect("a frame is shorter than its text");
         let layout = Self::layout(frame.len());
-        // SAFETY: the layout has room for the head and for the frame that begins within or behind
-        // the head's padding, which is why the frame is written last.
+        // SAFETY: the layout has room for the head and for the frame behind it, and is never empty.
         unsafe {
             let Some(head) = NonNull::new(alloc(layout).cast::<Head>()) else {
                 handle_alloc_error(layout);
@@ -125,7 +124,7 @@ impl Cold {
     }
 
     fn layout(frame_len: usize) -> Layout {
-        let size = (FRAME_AT + frame_len).max(size_of::<Head>());
+        let size = FRAME_AT + frame_len;
         Layout::from_size_align(size, align_of::<Head>()).expect("the layout is valid")
     }
 }
@@ -146,7 +145,8 @@ impl fmt::Debug for Cold {
 impl Drop for Cold {
     fn drop(&mut self) {
         let layout = Self::layout(self.frame().len());
-        // SAFETY: the head and the memory are this value's own, and are not used any more.
+        // SAFETY: the head and the memory, of this layout, are this value's own, and are not used any
+        // more.
         unsafe {
             self.0.drop_in_place();
             dealloc(self.0.as_ptr().cast(), layout);

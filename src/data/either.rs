@@ -26,16 +26,18 @@ pub enum ViewMut<'a, L> {
 
 const TAG: usize = 1;
 
-// SAFETY: it owns what it points to.
+// SAFETY: it owns what it points to: an `L`, or a `Packed`, which may go to any thread.
 unsafe impl<L: Send> Send for Either<L> {}
-// SAFETY: as above.
+// SAFETY: it lends what it owns by the rules of borrowing, and a `Packed` may be read on any thread.
 unsafe impl<L: Sync> Sync for Either<L> {}
 
 impl<L> Either<L> {
     pub fn packed(packed: Packed) -> Self {
         const { assert!(size_of::<Packed>() == size_of::<NonNull<u8>>()) };
-        // SAFETY: `Packed` is a transparent `Block`, which is a transparent pointer to a header,
-        // aligned to four bytes, so without the tag.
+        const fn may_go_to_any_thread<T: Send + Sync>() {}
+        const { may_go_to_any_thread::<Packed>() };
+        // SAFETY: `Packed` is a transparent `Holder`, and that a transparent `Block`, which is a
+        // transparent pointer to a head, aligned to four bytes, so without the tag.
         let tagged = unsafe { std::mem::transmute::<Packed, NonNull<u8>>(packed) };
         Self { tagged, owned: PhantomData }
     }

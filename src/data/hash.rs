@@ -106,9 +106,10 @@ impl Hash {
         }
     }
 
-    /// The hash whose `packed_text` this is.
-    pub fn of_packed_text(text: &[u8]) -> Self {
-        Self(Either::packed(Packed::of_block(text.into())))
+    /// The hash whose `packed_text` this is; none if it is not one's. That no field is there twice is
+    /// the caller's to know.
+    pub fn of_packed_text(text: &[u8]) -> Option<Self> {
+        Packed::of_plain_pairs(text).map(|packed| Self(Either::packed(packed)))
     }
 
     /// Whether the field is new.
@@ -530,12 +531,29 @@ mod tests {
                     (stay..coming).for_each(|number| _ = hash.remove(&name(number)));
                 }
                 if let Some(text) = hash.packed_text() {
-                    hash = Hash::of_packed_text(&text);
+                    hash = Hash::of_packed_text(&text).unwrap();
                 }
             }
             seen.sort();
             assert!(seen.windows(2).all(|two| two[0] != two[1]), "seed {seed}");
             assert!((0..stay).all(|number| seen.binary_search(&name(number)).is_ok()));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_made_of_its_own_text_only() {
+        let pairs: &[[&[u8]; 2]] = &[[b"name", b"paint"], [b"data", b"{}"]];
+        let mut hash = Hash::new();
+        hash.set_all(pairs, &Limits::DEFAULT);
+        let text = hash.packed_text().unwrap();
+        let again = Hash::of_packed_text(&text).unwrap();
+        assert_eq!(again.packed_text().unwrap(), text);
+        for at in 0..text.len() {
+            let mut broken = text.to_vec();
+            // The code of a text that is held elsewhere.
+            broken[at] = 0x7f;
+            assert!(Hash::of_packed_text(&broken).is_none_or(|hash| hash.iter().count() == 2));
+            assert!(Hash::of_packed_text(&text[..at]).is_none_or(|hash| hash.is_empty()));
         }
     }
 

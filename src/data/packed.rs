@@ -3,48 +3,31 @@
 //! Texts stand in the order they came, each in its code (`Code`): names of fields that many hashes
 //! have as one byte, decimal integers as the bytes of the number, all others behind their length.
 //! Looking one up walks past those before it, about a nanosecond each, which for a dozen costs less
-//! than hashing. A value of a hash that many hashes have may stand as a pointer to it (`share`);
-//! the block then counts as a holder of that text.
+//! than hashing. A value of a hash that many hashes have may be held in common with them (`share`).
 
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 
-use crate::data::block::Block;
+use crate::data::field_names::{WORDS, word_of};
+use crate::data::holder::Holder;
 use crate::data::item::Item;
 use crate::util::number;
-use crate::util::shared::{Recent, SHARED_BYTES, Shared};
+use crate::util::shared::Recent;
+
+pub use crate::data::holder::Head;
 
 /// More elements, or a larger block, and the collection gets an index instead. A change moves what
 /// stands behind it, so the size bounds its cost. Lengths of elements do not matter.
 pub const COUNT_MAX: usize = 128;
 pub const BYTES_MAX: usize = 16 * 1024;
 
-const HEAD_BYTES: usize = 2;
-
-/// What a collection notes about itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Meant for whoever owns the collection, all but the highest bit.
-    pub flags: u8,
-    pub count: u8,
-}
-
-impl Head {
-    fn to_bytes(self) -> [u8; HEAD_BYTES] {
-        [self.flags, self.count]
-    }
-}
-
-/// In the flags: whether any text stands as a pointer.
-const SHARES: u8 = 0x80;
-
 /// Shorter ones are hardly larger than a pointer, longer ones seldom the same.
 const SHARED_LENS: RangeInclusive<usize> = 16..=160;
 
 /// `Either` relies on its being a block and nothing else.
 #[repr(transparent)]
-#[derive(Debug, Default)]
-pub struct Packed(Block);
+#[derive(Clone, Debug, Default)]
+pub struct Packed(Holder);
 
 impl Packed {
     /// Asks for the first bytes, which are wanted soon.
@@ -52,59 +35,74 @@ impl Packed {
         self.0.fetch();
     }
 
-    /// All of it, to be kept elsewhere: with texts instead of pointers, for bytes hold nothing.
+    /// All of it, to be kept elsewhere: with texts instead of their numbers, for bytes hold nothing.
     pub fn plain(&self) -> Cow<'_, [u8]> {
-        if !self.shares() {
-            return Cow::Borrowed(&self.0);
+        if let Some(bytes) = self.0.as_plain() {
+            return Cow::Borrowed(bytes);
         }
         let mut copy = Self::default();
         self.texts().for_each(|text| copy.push_text(&text));
         copy.set_head(self.head());
-        Cow::Owned(copy.0.to_vec())
+        Cow::Owned(copy.0.as_plain().unwrap_or_default().to_vec())
+    }
+
+    /// The pairs of which these bytes are the `plain` form; none if they are anything else, down to
+    /// a text that is not in its own code. That no field is there twice is left to the caller.
+    pub fn of_plain_pairs(bytes: &[u8]) -> Option<Self> {
+        let [flags, count, body @ ..] = bytes else {
+            return bytes.is_empty().then(Self::default);
+        };
+        let head = Head { flags: *flags, count: *count };
+        let packed = Self(Holder::new(head, body));
+        let (mut offset, mut count) = (0, 0);
+        while offset < body.len() {
+            let first = body[offset];
+            let is_word = (WORD..TINY).contains(&first);
+            if first == SHARED
+                || (is_word && usize::from(first & !WORD) >= WORDS.len())
+                || body.get(extent(body, offset)).is_none()
+            {
+                return None;
+            }
+            let (text, end) = packed.text(offset);
+            if !Code::of(&text).is(&body[offset..end]) {
+                return None;
+            }
+            (offset, count) = (end, count + 1);
+        }
+        (packed.head() == head && count == 2 * usize::from(head.count)).then_some(packed)
     }
 
     /// Of pairs in their order, in a block that is allocated once; none if two fields are the same.
     pub fn of_pairs(pairs: &[[&[u8]; 2]], head: Head) -> Option<Self> {
         let texts = pairs.as_flattened();
         let len_max = texts.iter().map(|text| CODE_HEAD_LEN_MAX + text.len()).sum::<usize>();
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + len_max);
-        bytes.extend_from_slice(&head.to_bytes());
+        let mut body = Vec::with_capacity(len_max);
         for [field, value] in pairs {
             let field = Code::of(field);
-            if field.find(&bytes[HEAD_BYTES..], 2).is_some() {
+            if field.find(&body, 2).is_some() {
                 return None;
             }
             for code in [field, Code::of(value)] {
-                bytes.extend_from_slice(code.head());
-                bytes.extend_from_slice(code.tail);
+                body.extend_from_slice(code.head());
+                body.extend_from_slice(code.tail);
             }
         }
-        Some(Self(bytes[..].into()))
-    }
-
-    /// What `plain` gave.
-    pub fn of_block(block: Block) -> Self {
-        Self(block)
+        Some(Self(Holder::new(head, &body)))
     }
 
     pub fn head(&self) -> Head {
-        match *self.0 {
-            [flags, count, ..] => Head { flags: flags & !SHARES, count },
-            _ => Head::default(),
-        }
+        self.0.head()
     }
 
-    pub fn set_head(&mut self, mut head: Head) {
-        if self.0.is_empty() {
-            self.0.splice(0..0, &[&[0; HEAD_BYTES]]);
-        }
-        head.flags |= self.0[0] & SHARES;
-        self.0[..HEAD_BYTES].copy_from_slice(&head.to_bytes());
+    pub fn set_head(&mut self, head: Head) {
+        self.0.set_head(head);
     }
 
     /// The elements' bytes; offsets count from their begin.
+    #[inline]
     pub fn body(&self) -> &[u8] {
-        self.0.get(HEAD_BYTES..).unwrap_or_default()
+        self.0.body()
     }
 
     /// The text at an offset, and the offset behind it.
@@ -114,8 +112,10 @@ impl Packed {
         let Range { start, end } = extent(body, offset);
         let item = match first {
             ..INTEGER | LONG..=HUGE => Item::of_bytes(&body[start..end]),
-            // SAFETY: `share` wrote the pointer, and the block stands for a holder.
-            SHARED => Item::of_bytes(unsafe { Shared::peek(pointer(body, start)) }),
+            SHARED => {
+                let text = self.0.held(body[start]);
+                Item::of_bytes(text.expect("a text is held as long as a code names it"))
+            }
             INTEGER..LONG => {
                 let mut bytes = [0; size_of::<i64>()];
                 bytes[..end - start].copy_from_slice(&body[start..end]);
@@ -169,16 +169,13 @@ impl Packed {
 
     /// Replaces bytes of the body.
     pub fn splice(&mut self, range: Range<usize>, parts: &[&[u8]]) {
-        if self.0.is_empty() {
-            self.set_head(Head::default());
-        }
-        if self.shares() {
+        if self.0.holds_some() {
             self.release(range.clone());
         }
-        self.0.splice(range.start + HEAD_BYTES..range.end + HEAD_BYTES, parts);
+        self.0.splice(range, parts);
     }
 
-    /// Puts pointers where values of pairs stand that came of late in other collections too. Fields
+    /// Holds values of pairs that came of late in other collections too in common with them. Fields
     /// stay, for they are sought by their codes.
     pub fn share(&mut self, recent: &mut Recent) {
         let mut field = 0;
@@ -190,81 +187,29 @@ impl Packed {
                 && SHARED_LENS.contains(&text.len())
                 && let Some(shared) = recent.share(&self.body()[text.clone()])
             {
-                self.point(value..text.end, shared);
+                self.0.hold(shared, value..text.end, |number| [SHARED, number]);
             }
             field = self.skip(value);
         }
     }
 
-    /// In a block as large as needed: cutting the old one gives nothing back to the allocator.
-    fn point(&mut self, range: Range<usize>, shared: Shared) {
-        let (before, behind) = (&self.0[..range.start + HEAD_BYTES], &self.body()[range.end..]);
-        let mut block = Block::new();
-        block.splice(0..0, &[before, &[SHARED], &shared.into_bytes(), behind]);
-        block[0] |= SHARES;
-        self.0 = block;
-    }
-
-    /// Without texts that stand as pointers: they are everybody's.
+    /// Without texts that are held in common.
     pub fn heap_size(&self) -> usize {
         self.0.heap_size()
     }
 
-    /// The pointers among the elements of a range.
-    fn pointers(&self, range: Range<usize>) -> impl Iterator<Item = [u8; SHARED_BYTES]> {
-        let body = self.body();
-        let mut offset = range.start;
-        std::iter::from_fn(move || {
-            while offset < range.end {
-                let Range { start, end } = extent(body, offset);
-                let first = body[offset];
-                offset = end;
-                if first == SHARED {
-                    return Some(pointer(body, start));
-                }
-            }
-            None
-        })
-    }
-
-    fn shares(&self) -> bool {
-        self.0.first().is_some_and(|flags| flags & SHARES != 0)
-    }
-
-    /// Ends the block's share in the pointers of a range, which is about to go.
+    /// Holds the texts no longer that a range names, which is about to go.
     #[cold]
     fn release(&mut self, range: Range<usize>) {
-        for pointer in self.pointers(range) {
-            // SAFETY: `share` wrote the pointer, which is not read any more.
-            drop(unsafe { Shared::from_bytes(pointer) });
+        let mut offset = range.start;
+        while offset < range.end {
+            let Range { start, end } = extent(self.body(), offset);
+            if self.body()[offset] == SHARED {
+                self.0.release(self.body()[start]);
+            }
+            offset = end;
         }
     }
-}
-
-impl Clone for Packed {
-    fn clone(&self) -> Self {
-        let end = if self.shares() { self.body().len() } else { 0 };
-        for pointer in self.pointers(0..end) {
-            // SAFETY: `share` wrote the pointer. It stands for a holder before as after, and the
-            // copy's for another one.
-            let shared = unsafe { Shared::from_bytes(pointer) };
-            shared.clone().into_bytes();
-            shared.into_bytes();
-        }
-        Self(self.0.clone())
-    }
-}
-
-impl Drop for Packed {
-    fn drop(&mut self) {
-        if self.shares() {
-            self.release(0..self.body().len());
-        }
-    }
-}
-
-fn pointer(body: &[u8], start: usize) -> [u8; SHARED_BYTES] {
-    *body[start..].first_chunk().expect("a pointer stands behind the byte that says so")
 }
 
 /// A text as it is written. Its first byte tells how to read it:
@@ -276,12 +221,12 @@ fn pointer(body: &[u8], start: usize) -> [u8; SHARED_BYTES] {
 /// | `68` to `6f` | the same with all bits inverted | the digits of the negative number |
 /// | `70` to `7d` | a length's low byte; its high bits are in the first | so many bytes |
 /// | `7e` | a length in 4 bytes, the lowest first | so many bytes |
-/// | `7f` | a pointer | the text that it leads to |
+/// | `7f` | a number | the text that the block holds by this number |
 /// | `80` to `bf` | | a word |
 /// | `c0` to `ff` | | the digits of 0 to 63 |
 ///
-/// Each text has one code: words before integers, the shortest form before longer ones. The pointer
-/// is no part of it: `share` leads to that.
+/// Each text has one code: words before integers, the shortest form before longer ones. What `7f`
+/// says is no part of it: `share` leads to that.
 struct Code<'a> {
     head: [u8; CODE_HEAD_LEN_MAX],
     head_len: usize,
@@ -360,50 +305,33 @@ impl<'a> Code<'a> {
     }
 }
 
-/// The bytes behind what tells how many they are.
+/// The bytes behind what tells how many they are. Where the body is broken off, or the offset is of
+/// no text, it may be any range that does not begin before the offset.
 #[inline(always)]
 fn extent(body: &[u8], offset: usize) -> Range<usize> {
     let first = body[offset];
     let (start, len) = match first {
         ..INTEGER => (offset + 1, usize::from(first)),
         INTEGER..LONG => (offset + 1, usize::from(first & 7) + 1),
-        LONG..HUGE => (offset + 2, usize::from(first - LONG) << 8 | usize::from(body[offset + 1])),
+        LONG..HUGE => {
+            let low = body.get(offset + 1).copied().unwrap_or_default();
+            (offset + 2, usize::from(first - LONG) << 8 | usize::from(low))
+        }
         HUGE => {
             let len = body[offset + 1..].first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
             (offset + 5, len as usize)
         }
-        SHARED => (offset + 1, SHARED_BYTES),
+        SHARED => (offset + 1, 1),
         WORD.. => (offset + 1, 0),
     };
     start..start + len
-}
-
-macro_rules! words {
-    ($($number:literal $word:literal)*) => {
-        /// By number, at most 64 of them.
-        const WORDS: &[&[u8]] = &[$($word),*];
-
-        fn word_of(text: &[u8]) -> Option<u8> {
-            match text {
-                $($word => Some($number),)*
-                _ => None,
-            }
-        }
-    };
-}
-
-// Fields of the jobs of BullMQ, Bull and bee-queue. They stand for nothing but themselves.
-words! {
-    0 b"name" 1 b"data" 2 b"opts" 3 b"timestamp" 4 b"delay" 5 b"priority" 6 b"processedOn"
-    7 b"finishedOn" 8 b"returnvalue" 9 b"failedReason" 10 b"stacktrace" 11 b"ats" 12 b"atm"
-    13 b"stc" 14 b"pb" 15 b"rjk" 16 b"deid" 17 b"parentKey" 18 b"parent" 19 b"progress"
-    20 b"attemptsMade" 21 b"repeatJobKey" 22 b"nrjid" 23 b"id"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::util::rng::Rng;
+    use crate::util::shared::SHARED_BYTES;
 
     /// The text comes back from between its neighbours, is found there, and takes so many bytes.
     fn check(text: &[u8], len: usize) {
@@ -494,7 +422,7 @@ mod tests {
         let mut one_by_one = Packed::default();
         pairs.iter().for_each(|[field, value]| one_by_one.push_pair(field, value));
         one_by_one.set_head(head);
-        assert_eq!(*Packed::of_pairs(&pairs, head).unwrap().0, *one_by_one.0);
+        assert_eq!(Packed::of_pairs(&pairs, head).unwrap().plain(), one_by_one.plain());
         assert!(Packed::of_pairs(&[pairs[0], pairs[1], pairs[0]], head).is_none());
     }
 
@@ -512,14 +440,14 @@ mod tests {
             packed
         };
         let (first, second, third) = (job(), job(), job());
-        assert_eq!(second.heap_size(), first.heap_size() + SHARED_BYTES - opts.len());
+        assert_eq!(second.heap_size(), first.heap_size() + SHARED_BYTES + 1 - opts.len());
         assert_eq!(second.head(), first.head());
-        assert_eq!(second.find(b"a field as long as a value", 2).map(|it| it.start), Some(10));
+        assert_eq!(second.find(b"a field as long as a value", 2).map(|it| it.start), Some(3));
         assert!(second.texts().map(|it| it.to_vec()).eq(first.texts().map(|it| it.to_vec())));
         let text = |packed: &Packed| packed.text(1).0.as_ptr();
         assert_eq!(text(&second), text(&third));
 
-        assert_eq!(*second.plain(), *first.0);
+        assert_eq!(*second.plain(), *first.plain());
 
         // Each is a holder for itself, and what stays is read when the others have gone.
         let mut copy = third.clone();
@@ -530,6 +458,60 @@ mod tests {
         copy.replace_text(1..copy.skip(1), b"other");
         assert_eq!(&*copy.text(1).0, b"other");
         assert_eq!(copy.head(), Head { flags: 3, count: 3 });
+    }
+
+    /// The test of `of_plain_pairs`: only what `plain` gives is taken, byte for byte.
+    fn check_foreign(bytes: &[u8]) {
+        if let Some(packed) = Packed::of_plain_pairs(bytes) {
+            let texts: Vec<_> = packed.texts().map(|it| it.to_vec()).collect();
+            let mut again = Packed::default();
+            texts.iter().for_each(|text| again.push_text(text));
+            again.set_head(packed.head());
+            assert_eq!((&*packed.plain(), &*again.plain()), (bytes, bytes));
+        }
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused_or_harmless() {
+        let pairs: [[&[u8]; 2]; 4] = [
+            [b"name", b"1785556642040"],
+            [b"other", &[b'x'; 200]],
+            [b"-7", b"12"],
+            [b"", &[0x7f; 30]],
+        ];
+        let plain = Packed::of_pairs(&pairs, Head { flags: 1, count: 4 }).unwrap();
+        let plain = plain.plain();
+        assert!(Packed::of_plain_pairs(&plain).is_some() && Packed::of_plain_pairs(b"").is_some());
+        assert!((1..plain.len()).all(|len| Packed::of_plain_pairs(&plain[..len]).is_none()));
+
+        // Pointers of anybody's choice: as a text, in front of the texts, and both.
+        let mut body = vec![0x7f];
+        body.extend([0x41; SHARED_BYTES]);
+        for flags in [0, 1, 0x10, 0x11, 0x80, 0xf0, 0xff] {
+            for head in [&[flags, 0][..], &[flags, 1], &[flags, 2]] {
+                for body in [&body[..], &body[1..], &[0x7f, 0, 0xc0], &[0x80, 0x7f, 0]] {
+                    assert!(Packed::of_plain_pairs(&[head, body].concat()).is_none());
+                }
+            }
+        }
+        // A word that there is not, and texts in another code than theirs.
+        let pair = |code: &[u8]| [&[0, 1, 0xc0], code].concat();
+        assert!(Packed::of_plain_pairs(&pair(&[0xc1])).is_some());
+        for code in [&[0xbf][..], &[0x60, 9], &[1, b'7'], &[0x70, 1, b'x'], &[0x7e, 0, 0, 0, 0]] {
+            assert!(Packed::of_plain_pairs(&pair(code)).is_none(), "{code:x?}");
+        }
+
+        let mut rng = Rng::from_seed(1);
+        for _ in 0..20_000 {
+            let mut bytes = plain.to_vec();
+            for _ in 0..=rng.below(3) {
+                let at = rng.below(bytes.len());
+                bytes[at] = rng.next_u64() as u8;
+            }
+            check_foreign(&bytes);
+            let noise: Vec<u8> = (0..rng.below(12)).map(|_| rng.next_u64() as u8).collect();
+            check_foreign(&[&[0, rng.below(4) as u8], &noise[..]].concat());
+        }
     }
 
     #[test]

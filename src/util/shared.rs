@@ -29,10 +29,11 @@ impl Shared {
     }
 
     /// # Safety
-    /// The bytes came from `into_bytes`, and stand for a holder as long as the text is borrowed.
-    pub unsafe fn peek<'a>(bytes: [u8; SHARED_BYTES]) -> &'a [u8] {
-        // SAFETY: what the pointer from `into_raw` leads to lives as long as one holder does.
-        unsafe { &*address(bytes) }
+    /// The bytes came from `into_bytes`, and stand for a holder as long as they are borrowed.
+    pub unsafe fn peek(bytes: &[u8; SHARED_BYTES]) -> &[u8] {
+        // SAFETY: what the pointer from `into_raw` leads to lives as long as one holder does, so
+        // as long as the bytes are borrowed.
+        unsafe { &*address(*bytes) }
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
         let bytes = text.clone().into_bytes();
         assert_eq!(Arc::strong_count(&text.0), 2);
         // SAFETY: the bytes stand for a holder until they are given back, once.
-        let (seen, back) = unsafe { (Shared::peek(bytes), Shared::from_bytes(bytes)) };
+        let (seen, back) = unsafe { (Shared::peek(&bytes), Shared::from_bytes(bytes)) };
         assert_eq!((seen, &*back), (&b"text"[..], &b"text"[..]));
         drop(back);
         assert_eq!(Arc::strong_count(&text.0), 1);
