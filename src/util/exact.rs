@@ -8,12 +8,16 @@
 //!
 //! Everything stands behind one lock, because blocks may be freed on any thread; nobody contends
 //! for it. Functions are those of `std::alloc`, to which all other sizes go.
+//!
+//! Where AddressSanitizer is on, what is free in a page is poisoned, and some bytes behind each
+//! block (`poison`).
 
 use std::alloc::{self, Layout};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::alloc::count;
+use super::poison;
 
 const PAGE_BYTES: usize = 64 * 1024;
 
@@ -30,7 +34,7 @@ const ALIGN_MAX: usize = 8;
 const STEPS: usize = 64;
 const FINE_SIZE_MAX: usize = STEP_MIN * STEPS;
 
-const CLASSES: usize = class_of(Layout::new::<[u8; SIZE_MAX]>()) + 1;
+const CLASSES: usize = class_of(Layout::new::<[u8; SIZE_MAX + poison::RED_BYTES]>()) + 1;
 
 struct Page {
     /// The neighbours in the list of pages of this size that have room.
@@ -62,11 +66,11 @@ static PAGES: Mutex<Pages> = Mutex::new(Pages([ptr::null_mut(); CLASSES]));
 /// As `std::alloc::alloc`.
 pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     if !is_ours(layout) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises what that function asks for.
         return unsafe { alloc::alloc(layout) };
     }
-    // SAFETY: the lock is held.
-    let block = unsafe { pages().take(class_of(layout)) };
+    // SAFETY: the layout is one of ours.
+    let block = unsafe { pages().take(layout) };
     if !block.is_null() {
         count(layout.size() as isize);
     }
@@ -77,11 +81,11 @@ pub unsafe fn alloc(layout: Layout) -> *mut u8 {
 /// As `std::alloc::dealloc`, of what came from here.
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if !is_ours(layout) {
-        // SAFETY: the caller's.
+        // SAFETY: a block of such a layout came from there, and the caller gives it up.
         return unsafe { alloc::dealloc(block, layout) };
     }
-    // SAFETY: a layout says where its block came from, and the class of which.
-    unsafe { pages().put_back(block, class_of(layout)) };
+    // SAFETY: a block of such a layout came from `take`, and the caller gives it up.
+    unsafe { pages().put_back(block, layout) };
     count(-(layout.size() as isize));
 }
 
@@ -91,11 +95,14 @@ pub unsafe fn realloc(block: *mut u8, layout: Layout, new_size: usize) -> *mut u
     let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
         return ptr::null_mut();
     };
-    // SAFETY: the caller's; and both blocks are as large as what is copied.
+    // SAFETY: the layout says which of the two the block came from, as in `dealloc`. Of two blocks
+    // both are as large as what is copied, and the new one is nobody else's.
     unsafe {
         match (is_ours(layout), is_ours(new_layout)) {
             (false, false) => return alloc::realloc(block, layout, new_size),
-            (true, true) if class_of(layout) == class_of(new_layout) => {
+            (true, true) if class_for(layout) == class_for(new_layout) => {
+                poison::forbid(block, layout.size());
+                poison::allow(block, new_size);
                 count(new_size as isize - layout.size() as isize);
                 return block;
             }
@@ -110,9 +117,16 @@ pub unsafe fn realloc(block: *mut u8, layout: Layout, new_size: usize) -> *mut u
     }
 }
 
-/// Sanitizers watch over blocks of the allocator only.
 fn is_ours(layout: Layout) -> bool {
-    (SIZE_MIN..=SIZE_MAX).contains(&layout.size()) && layout.align() <= ALIGN_MAX && !cfg!(fuzzing)
+    (SIZE_MIN..=SIZE_MAX).contains(&layout.size()) && layout.align() <= ALIGN_MAX
+}
+
+/// The class of the blocks for a layout of ours.
+fn class_for(layout: Layout) -> usize {
+    let size = layout.size() + poison::RED_BYTES;
+    // The size is far from overflowing, and both alignments are powers of two.
+    let layout = Layout::from_size_align(size, layout.align().max(poison::ALIGN));
+    class_of(layout.expect("the layout is valid"))
 }
 
 /// The number of the least size that is no smaller, and aligned as it should be.
@@ -137,7 +151,11 @@ fn pages() -> MutexGuard<'static, Pages> {
 
 impl Pages {
     /// Null if there is no memory.
-    unsafe fn take(&mut self, class: usize) -> *mut u8 {
+    ///
+    /// # Safety
+    /// The layout is one of ours, so that blocks for it are large enough for a link.
+    unsafe fn take(&mut self, layout: Layout) -> *mut u8 {
+        let class = class_for(layout);
         let size = size_of_class(class);
         // SAFETY: pages in the lists are ours and have room: a freed block, or a fresh one that
         // ends within the page.
@@ -152,9 +170,11 @@ impl Pages {
                 (*page).fresh += size as u32;
                 page.cast::<u8>().add((*page).fresh as usize - size)
             } else {
+                poison::allow(block.cast(), size_of::<Link>());
                 (*page).free = (*block).0;
                 block.cast()
             };
+            poison::allow(block, layout.size());
             (*page).used += 1;
             if (*page).is_full(size) {
                 self.unlink(class, page);
@@ -164,8 +184,9 @@ impl Pages {
     }
 
     /// # Safety
-    /// The block came from `take` for this class.
-    unsafe fn put_back(&mut self, block: *mut u8, class: usize) {
+    /// The block came from `take` for a layout of this class, and is given up.
+    unsafe fn put_back(&mut self, block: *mut u8, layout: Layout) {
+        let class = class_for(layout);
         let size = size_of_class(class);
         // SAFETY: the block lies in a page, behind the head of it, and is large enough for a link.
         unsafe {
@@ -176,6 +197,7 @@ impl Pages {
             let block = block.cast::<Link>();
             block.write(Link((*page).free));
             (*page).free = block;
+            poison::forbid(block.cast(), size);
             (*page).used -= 1;
             // The last one stays, so that no page comes and goes with one block.
             if (*page).used == 0 && !(*page).is_alone() {
@@ -185,8 +207,11 @@ impl Pages {
         }
     }
 
+    /// # Safety
+    /// The page is of this class, and in no list.
     unsafe fn link(&mut self, class: usize, page: *mut Page) {
-        // SAFETY: whatever is in a list is a page of ours.
+        // SAFETY: the page is ours, and so is whatever is in a list; a page that is given back to the
+        // allocator is in none.
         unsafe {
             let next = self.0[class];
             (*page).previous = ptr::null_mut();
@@ -198,8 +223,10 @@ impl Pages {
         self.0[class] = page;
     }
 
+    /// # Safety
+    /// The page is in the list of this class.
     unsafe fn unlink(&mut self, class: usize, page: *mut Page) {
-        // SAFETY: as in `link`.
+        // SAFETY: as in `link`; neighbours are in the same list.
         unsafe {
             let (previous, next) = ((*page).previous, (*page).next);
             if previous.is_null() {
@@ -233,6 +260,7 @@ impl Page {
                 fresh: HEAD_BYTES as u32,
                 used: 0,
             });
+            poison::forbid(page.cast::<u8>().as_ptr().add(HEAD_BYTES), PAGE_BYTES - HEAD_BYTES);
             Some(page)
         }
     }
@@ -241,7 +269,8 @@ impl Page {
     /// It came from `new`, and nothing in it is in use.
     unsafe fn drop(page: *mut Self) {
         count(PAGE_BYTES as isize);
-        // SAFETY: the caller's.
+        poison::allow(page.cast(), PAGE_BYTES);
+        // SAFETY: `new` allocated it with this layout, and nobody has a block in it.
         unsafe { alloc::dealloc(page.cast(), Self::LAYOUT) }
     }
 
@@ -273,6 +302,30 @@ mod tests {
             assert_eq!(class_of(layout(rounded, 1)), class);
             assert!(class == 0 || size_of_class(class - 1) < size);
             assert!(size_of_class(class_of(layout(size, ALIGN_MAX))).is_multiple_of(ALIGN_MAX));
+        }
+    }
+
+    /// In pages of its own, since other tests take what this one gives back.
+    #[cfg(asan)]
+    #[test]
+    fn what_is_free_is_poisoned() {
+        for (size, align) in [(129, 4), (130, 1), (336, 8), (1_001, 4), (4_096, 8)] {
+            let mut pages = Pages([ptr::null_mut(); CLASSES]);
+            let layout = layout(size, align);
+            // SAFETY: blocks are given back once, with their layout; then the page, which is empty.
+            unsafe {
+                let (block, next) = (pages.take(layout), pages.take(layout));
+                let is_free = |at: usize| poison::is_forbidden(block.wrapping_add(at));
+                assert!(!(0..size).any(is_free));
+                assert!((size..size + poison::RED_BYTES).all(is_free));
+                pages.put_back(block, layout);
+                assert!((0..size).all(is_free));
+                assert_eq!(pages.take(layout), block);
+                assert!(!(0..size).any(is_free));
+                [block, next].map(|block| pages.put_back(block, layout));
+                assert!((0..2 * size).all(is_free));
+                Page::drop(pages.0[class_for(layout)]);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ pub mod glob;
 pub mod hash;
 pub mod histogram;
 pub mod number;
+mod poison;
 pub mod quote;
 pub mod rng;
 pub mod shared;
