@@ -154,18 +154,11 @@ impl Table {
     /// walk that begins at 0 visits all that are there from its begin to its end, whatever comes
     /// and goes meanwhile, each of them once. It costs a look at each entry of a segment or two.
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(u32)) -> u64 {
-        self.scan_tags(cursor, count, |_| 1, &mut |_, index| visit(index))
+        self.scan_tags(cursor, count, &mut |_, index| visit(index))
     }
 
-    /// The same for those whose entries share indices, being told apart by their tags too, and for
-    /// whom an entry counts as many, at least one.
-    pub fn scan_tags(
-        &self,
-        cursor: u64,
-        count: usize,
-        weight: impl Fn(u32) -> usize,
-        visit: &mut dyn FnMut(u32, u32),
-    ) -> u64 {
+    /// The same for those whose entries share indices, being told apart by their tags too.
+    pub fn scan_tags(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(u32, u32)) -> u64 {
         let mut tag_min = cursor;
         let mut wanted = count.max(1);
         let mut page: Vec<Entry> = Vec::new();
@@ -173,23 +166,12 @@ impl Table {
             page.clear();
             let is_ahead = |entry: &Entry| u64::from(entry.tag) >= tag_min;
             page.extend(segment.entries.iter().filter(is_ahead));
-            let weights: usize = page.iter().map(|entry| weight(entry.index)).sum();
-            if weights > wanted {
-                cut(&mut page, wanted, |entry| entry.tag);
-                page.sort_unstable_by_key(|entry| entry.tag);
-                let mut tag_last = 0;
-                for entry in &page {
-                    if wanted == 0 && entry.tag > tag_last {
-                        break;
-                    }
-                    tag_last = entry.tag;
-                    wanted = wanted.saturating_sub(weight(entry.index));
-                    visit(entry.tag, entry.index);
-                }
-                return u64::from(tag_last) + 1;
-            }
+            let next = cut(&mut page, wanted, |entry| entry.tag);
             page.iter().for_each(|entry| visit(entry.tag, entry.index));
-            wanted -= weights;
+            if let Some(next) = next {
+                return next;
+            }
+            wanted -= page.len();
             let span_bits = TAG_BITS - segment.depth;
             tag_min = ((tag_min >> span_bits) + 1) << span_bits;
             if wanted == 0 && tag_min <= u64::from(u32::MAX) {

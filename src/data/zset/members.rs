@@ -16,9 +16,6 @@ pub(super) struct Key(u64);
 const TEXT: u64 = 1;
 const SLOT_BITS: u64 = (u32::MAX as u64) & !TEXT;
 
-/// In which numbers that hash alike differ: four that follow one another (see `leaves`).
-const BESIDE_BITS: u64 = 0b110;
-
 impl Key {
     fn slot(self) -> Option<u32> {
         (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as u32)
@@ -33,20 +30,7 @@ impl Key {
     pub fn hash(self) -> u64 {
         match self.slot() {
             Some(_) => self.0,
-            None => hash(&(self.0 & !BESIDE_BITS).to_le_bytes()),
-        }
-    }
-
-    /// Whether this is another one that hashes alike.
-    pub fn is_beside(self, other: Self) -> bool {
-        (self.0 ^ other.0) & !BESIDE_BITS == 0
-    }
-
-    /// One of four bits, which tells it from others that hash alike.
-    pub fn bit(self) -> u32 {
-        match self.0 & TEXT {
-            0 => 1 << ((self.0 & BESIDE_BITS) >> 1),
-            _ => 1,
+            None => hash(&self.0.to_le_bytes()),
         }
     }
 }
