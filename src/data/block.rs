@@ -101,7 +101,7 @@ impl Block {
     }
 
     fn len(&self) -> usize {
-        // SAFETY: the pointer leads to a head, for as long as the block lives; that of a roomy block
+        // SAFETY: the pointer leads to a head for as long as the block lives; that of a roomy block
         // has the length in its second word.
         let len = unsafe {
             match self.head.read() {

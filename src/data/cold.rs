@@ -145,8 +145,8 @@ impl fmt::Debug for Cold {
 impl Drop for Cold {
     fn drop(&mut self) {
         let layout = Self::layout(self.frame().len());
-        // SAFETY: the head and the memory, of this layout, are this value's own, and are not used any
-        // more.
+        // SAFETY: the head and the memory, of this layout, are this value's own, and are not used
+        // any more.
         unsafe {
             self.0.drop_in_place();
             dealloc(self.0.as_ptr().cast(), layout);

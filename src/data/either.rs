@@ -28,7 +28,7 @@ const TAG: usize = 1;
 
 // SAFETY: it owns what it points to: an `L`, or a `Packed`, which may go to any thread.
 unsafe impl<L: Send> Send for Either<L> {}
-// SAFETY: it lends what it owns by the rules of borrowing, and a `Packed` may be read on any thread.
+// SAFETY: it lends what it owns by the rules of borrowing; a `Packed` may be read on any thread.
 unsafe impl<L: Sync> Sync for Either<L> {}
 
 impl<L> Either<L> {

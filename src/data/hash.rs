@@ -106,8 +106,8 @@ impl Hash {
         }
     }
 
-    /// The hash whose `packed_text` this is; none if it is not one's. That no field is there twice is
-    /// the caller's to know.
+    /// The hash whose `packed_text` this is; none if it is not one's. That no field is there twice
+    /// is the caller's to know.
     pub fn of_packed_text(text: &[u8]) -> Option<Self> {
         Packed::of_plain_pairs(text).map(|packed| Self(Either::packed(packed)))
     }

@@ -35,7 +35,7 @@ impl Packed {
         self.0.fetch();
     }
 
-    /// All of it, to be kept elsewhere: with texts instead of their numbers, for bytes hold nothing.
+    /// All of it, to be kept elsewhere: texts instead of their numbers, for bytes hold nothing.
     pub fn plain(&self) -> Cow<'_, [u8]> {
         if let Some(bytes) = self.0.as_plain() {
             return Cow::Borrowed(bytes);

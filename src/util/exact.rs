@@ -210,8 +210,8 @@ impl Pages {
     /// # Safety
     /// The page is of this class, and in no list.
     unsafe fn link(&mut self, class: usize, page: *mut Page) {
-        // SAFETY: the page is ours, and so is whatever is in a list; a page that is given back to the
-        // allocator is in none.
+        // SAFETY: the page is ours, and so is whatever is in a list; a page that is given back to
+        // the allocator is in none.
         unsafe {
             let next = self.0[class];
             (*page).previous = ptr::null_mut();
