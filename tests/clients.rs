@@ -9,6 +9,10 @@
 //! in a virtual environment. Where Node, Python or redis-cli is missing, its suites are passed over
 //! with a loud line, but in CI (CI=true) that is a failure.
 
+#[path = "common/npm.rs"]
+mod npm;
+
+use npm::{finish, once_per};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
 use std::fs;
@@ -323,7 +327,7 @@ impl Tools {
         let path = std::env::join_paths(folders).expect("it was a path before");
         let environment = folder().join(".venv");
         Tools {
-            node: if is_needed(Runner::Node) { install_node() } else { Ok(()) },
+            node: if is_needed(Runner::Node) { npm::install(&folder()) } else { Ok(()) },
             pytest: if is_needed(Runner::Python) { install_python(&environment) } else { Ok(()) },
             redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
             curl: finish(Command::new("curl").arg("--version")),
@@ -348,20 +352,6 @@ impl Tools {
     }
 }
 
-fn install_node() -> Result<(), String> {
-    let has_test_runner = "process.exit(process.versions.node.split('.')[0] >= 20 ? 0 : 1)";
-    finish(Command::new("node").args(["-e", has_test_runner]))
-        .map_err(|_| "Node 20 or newer is missing".to_owned())?;
-    once_per(&folder().join("package-lock.json"), &folder().join("node_modules"), || {
-        // No package's own scripts: one of them would fetch and build a Redis.
-        finish(
-            Command::new("npm")
-                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-                .current_dir(folder()),
-        )
-    })
-}
-
 fn install_python(environment: &Path) -> Result<(), String> {
     let requirements = folder().join("requirements.txt");
     once_per(&requirements, environment, || {
@@ -372,32 +362,4 @@ fn install_python(environment: &Path) -> Result<(), String> {
                 .arg(&requirements),
         )
     })
-}
-
-/// Installs what a lock file lists into a folder, which keeps a copy of the lock file: while the
-/// two are equal there is nothing to do.
-fn once_per(
-    lock: &Path,
-    installed: &Path,
-    install: impl Fn() -> Result<(), String>,
-) -> Result<(), String> {
-    let copy = installed.join(".installed-lock");
-    let wanted = fs::read(lock).expect("the lock file can be read");
-    if fs::read(&copy).is_ok_and(|present| present == wanted) {
-        return Ok(());
-    }
-    println!("installing what {} lists", lock.display());
-    install()?;
-    fs::write(copy, wanted).map_err(|error| error.to_string())
-}
-
-/// Runs a program to its end; the error is what it says on the way.
-fn finish(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} failed: {}", said.lines().rev().take(3).collect::<Vec<_>>().join(" / ")))
 }

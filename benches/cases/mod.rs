@@ -1,6 +1,7 @@
 //! What the parts of a job do, in process: no socket, no kernel. `engine.rs` takes their time,
 //! `instructions.rs` counts their instructions.
 
+pub mod bullmq;
 #[path = "../../tests/common/facts.rs"]
 mod facts;
 
@@ -19,12 +20,18 @@ use toril::util::wheel::Wheel;
 /// Whoever measures: runs what it is given as often as it likes.
 pub trait Measure {
     fn case(&mut self, name: &str, run: &mut dyn FnMut());
+
+    /// Whether it is worth to prepare this case, where that takes long.
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
 }
 
 pub fn all(measure: &mut dyn Measure) {
     parsing(measure);
     commands(measure);
     scripts(measure);
+    bullmq::cases(measure);
     timers(measure);
     sorted_sets(measure);
 }
@@ -52,13 +59,14 @@ fn ask(engine: &mut Engine, id: ClientId, bytes: &[u8]) -> Vec<u8> {
     outbox.take()
 }
 
-/// Feeds a request and forgets the reply.
+/// Feeds a request and forgets the reply, and what others were told.
 fn feed(engine: &mut Engine, id: ClientId, bytes: &[u8]) {
     engine.feed(id, bytes, NOW);
-    let outbox = engine.outbox(id).expect("it is connected");
-    let len = black_box(outbox.pending()).len();
-    outbox.consume(len);
-    while engine.next_dirty().is_some() {}
+    while let Some(id) = engine.next_dirty() {
+        let outbox = engine.outbox(id).expect("it is connected");
+        let len = black_box(outbox.pending()).len();
+        outbox.consume(len);
+    }
 }
 
 fn parsing(measure: &mut dyn Measure) {
@@ -153,21 +161,30 @@ fn scripts(measure: &mut dyn Measure) {
 const MILLION: u64 = 1_000_000;
 
 fn timers(measure: &mut dyn Measure) {
+    let (change, ask) =
+        ("wheel of 1 M timers: cancel and insert", "wheel of 1 M timers: next deadline");
+    if !measure.wants(change) && !measure.wants(ask) {
+        return;
+    }
     let mut rng = Rng::from_seed(1);
     let mut wheel = Wheel::new(0);
     let mut ids: Vec<_> =
         (0..MILLION).map(|n| wheel.insert(1 + rng.next_u64() % (1 << 30), n)).collect();
-    measure.case("wheel of 1 M timers: cancel and insert", &mut || {
+    measure.case(change, &mut || {
         let at = rng.below(ids.len());
         wheel.cancel(ids[at]);
         ids[at] = wheel.insert(1 + rng.next_u64() % (1 << 30), at as u64);
     });
-    measure.case("wheel of 1 M timers: next deadline", &mut || {
+    measure.case(ask, &mut || {
         black_box(wheel.next_deadline());
     });
 }
 
 fn sorted_sets(measure: &mut dyn Measure) {
+    let (rank, change) = ("zset of 1 M members: rank", "zset of 1 M members: change a score");
+    if !measure.wants(rank) && !measure.wants(change) {
+        return;
+    }
     let mut rng = Rng::from_seed(1);
     let mut zset = Zset::new();
     for member in 0..MILLION {
@@ -177,10 +194,10 @@ fn sorted_sets(measure: &mut dyn Measure) {
             &Limits::DEFAULT,
         );
     }
-    measure.case("zset of 1 M members: rank", &mut || {
+    measure.case(rank, &mut || {
         black_box(zset.rank((rng.next_u64() % MILLION).to_string().as_bytes()));
     });
-    measure.case("zset of 1 M members: change a score", &mut || {
+    measure.case(change, &mut || {
         let member = (rng.next_u64() % MILLION).to_string();
         zset.insert(member.as_bytes(), (rng.next_u64() % MILLION) as f64, &Limits::DEFAULT);
     });
