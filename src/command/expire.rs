@@ -32,6 +32,7 @@ pub(super) enum Moment {
 }
 
 impl Moment {
+    /// The kind that an option's word names, in any case of letters. None if it names none.
     pub fn of_word(word: &[u8]) -> Option<Self> {
         let words = [("ex", Ex), ("px", Px), ("exat", ExAt), ("pxat", PxAt)];
         let is_it = |(name, _): &&(&str, Self)| is_keyword(word, name);

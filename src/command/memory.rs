@@ -95,6 +95,7 @@ impl Usage {
         self.resident as f64 / self.allocated.max(1) as f64
     }
 
+    /// Resident bytes beyond those allocated. Negative where not all that is allocated was touched.
     pub fn fragmentation_bytes(&self) -> i64 {
         self.resident as i64 - self.allocated as i64
     }

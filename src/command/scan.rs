@@ -32,6 +32,8 @@ pub(super) struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
+    /// Reads all words that are left. An error of syntax if one is no option of `over`, or if a
+    /// count is below 1.
     pub fn parse(mut args: Args<'a>, over: Over) -> Result<Self> {
         let mut options = Self { count: 10, pattern: None, type_name: None, with_values: true };
         while args.left() > 0 {
@@ -70,6 +72,7 @@ pub(super) fn admits(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, Case::Sensitive)
 }
 
+/// The cursor that a client sends. Fails where it is no number of 64 bits.
 pub(super) fn cursor(args: &mut Args) -> Result<u64> {
     let cursor = number::parse_u64_loosely(args.word()?);
     cursor.ok_or_else(|| Error::new("ERR invalid cursor"))

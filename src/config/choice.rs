@@ -19,6 +19,7 @@ macro_rules! choice {
                 Self::WORDS[self as usize]
             }
 
+            /// None if no choice is written so. Lower case only.
             pub fn from_word(word: &str) -> Option<Self> {
                 let index = Self::WORDS.iter().position(|known| *known == word)?;
                 Some(Self::ALL[index])

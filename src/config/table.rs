@@ -79,6 +79,7 @@ impl Row {
         self
     }
 
+    /// By name or alias, in any case of letters. None if no setting is called so.
     pub fn find(name: &[u8]) -> Option<&'static Self> {
         ROWS.iter().find(|row| {
             row.name.as_bytes().eq_ignore_ascii_case(name)
@@ -136,6 +137,7 @@ impl Row {
 }
 
 impl Directive {
+    /// By name, in any case of letters. None if no directive is called so.
     pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
         DIRECTIVES.iter().find(|it| it.name.as_bytes().eq_ignore_ascii_case(name))
     }

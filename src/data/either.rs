@@ -32,6 +32,7 @@ unsafe impl<L: Send> Send for Either<L> {}
 unsafe impl<L: Sync> Sync for Either<L> {}
 
 impl<L> Either<L> {
+    /// Takes no memory of its own. That the two are of one size is checked as it is compiled.
     pub fn packed(packed: Packed) -> Self {
         const { assert!(size_of::<Packed>() == size_of::<NonNull<u8>>()) };
         const fn may_go_to_any_thread<T: Send + Sync>() {}
@@ -42,6 +43,7 @@ impl<L> Either<L> {
         Self { tagged, owned: PhantomData }
     }
 
+    /// Allocates. That its alignment leaves room for the tag is checked as it is compiled.
     pub fn large(large: L) -> Self {
         const { assert!(align_of::<L>() > TAG) };
         let pointer = NonNull::from(Box::leak(Box::new(large))).cast();

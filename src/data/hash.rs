@@ -82,6 +82,7 @@ impl Hash {
         }
     }
 
+    /// The value of a field. None if there is no such field.
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
         match self.0.view() {
             View::Packed(packed) => find(packed, field).map(|place| packed.text(place.value).0),
@@ -203,6 +204,7 @@ impl Hash {
         self.iter().nth(index)
     }
 
+    /// A field and its value, each field as likely as another. None if the hash is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<(Item<'_>, Item<'_>)> {
         if self.is_empty() { None } else { self.at(rng.below(self.len())) }
     }

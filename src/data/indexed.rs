@@ -25,6 +25,7 @@ impl<V> Indexed<V> {
         self.entries.len()
     }
 
+    /// Where in `entries` the key stands. None if it is absent.
     pub fn find(&self, key: &[u8]) -> Option<usize> {
         let probe = Probe::new(key);
         let found = self.table.find(hash(key), |at| probe.matches(&self.entries[at as usize].0));

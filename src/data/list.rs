@@ -66,6 +66,7 @@ impl List {
         self.body.len == 0
     }
 
+    /// The element at an end. None if the list is empty.
     pub fn peek(&self, side: Side) -> Option<Item<'_>> {
         let last = self.len().checked_sub(1)?;
         Some(self.at(if side == Side::Left { 0 } else { last }))

@@ -187,10 +187,12 @@ impl Set {
         self.iter().nth(index)
     }
 
+    /// A member, each as likely as another. None if the set is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<Item<'_>> {
         if self.is_empty() { None } else { self.at(rng.below(self.len())) }
     }
 
+    /// Removes a member, each as likely as another. None if the set is empty.
     pub fn pop_random(&mut self, rng: &mut Rng) -> Option<Str> {
         if self.is_empty() { None } else { Some(self.remove_at(rng.below(self.len()))) }
     }

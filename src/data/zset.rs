@@ -102,6 +102,8 @@ impl Zset {
         self.body.members.crumble(count);
     }
 
+    /// Where to look first on the way to a member, and to the place of a score if one is given.
+    /// None if the set is packed: there is nothing to fetch ahead.
     pub(super) fn first_step<'a>(&self, member: &'a [u8], score: Option<f64>) -> Option<Step<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
         let probe = Probe::new(member);
@@ -109,6 +111,7 @@ impl Zset {
         Some(Step { to: To::Leaf(probe), score })
     }
 
+    /// Where to look next. None once all that the way leads through has been asked for.
     pub(super) fn take_step<'a>(&self, step: Step<'a>) -> Option<Step<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
         let score = step.score;
@@ -118,6 +121,7 @@ impl Zset {
         }
     }
 
+    /// None if there is no such member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         let body = &*self.body;
         body.find(Probe::new(member)).map(|place| body.entry(place).score)

@@ -289,6 +289,7 @@ impl Clients {
         id
     }
 
+    /// Forgets a client and hands it out. None if it has gone before.
     pub fn remove(&mut self, id: ClientId) -> Option<Box<Client>> {
         self.monitors.retain(|&other| other != id);
         let place = self.places.remove(&id)?;
@@ -320,11 +321,13 @@ impl Clients {
         heaviest.filter(|client| client.weight > 0).map(|client| client.id)
     }
 
+    /// None if the client has gone.
     #[inline]
     pub fn get(&self, id: ClientId) -> Option<&Client> {
         self.all[self.place(id)?].as_deref()
     }
 
+    /// None if the client has gone.
     #[inline]
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
         let place = self.place(id)?;

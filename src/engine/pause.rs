@@ -55,6 +55,7 @@ pub struct Pauses {
 
 /// CLIENT PAUSE and UNPAUSE.
 impl Ctx<'_> {
+    /// Holds all clients' requests back for this many microseconds, or only those that write.
     pub fn pause(&mut self, span_us: u64, only_writes: bool) {
         self.engine.pause(PauseOwner::Clients, span_us, only_writes);
     }

@@ -35,6 +35,7 @@ impl Rights {
         }
     }
 
+    /// NOPERM if a client with these rights may not run the command.
     pub(super) fn check(self, found: Found) -> Result {
         if self.allow(found) {
             return Ok(());

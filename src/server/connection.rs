@@ -64,6 +64,8 @@ pub enum Writer {
 }
 
 impl Writer {
+    /// Writes what the socket takes at once, and says how many bytes that is. The error is
+    /// `WouldBlock` if it takes none.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Writer::Tcp(writer) => writer.try_write(bytes),

@@ -27,6 +27,7 @@ impl<T> Chunked<T> {
         self.len() == 0
     }
 
+    /// None from `len` on.
     pub fn get(&self, index: usize) -> Option<&T> {
         match self.full.get(index / CHUNK) {
             Some(chunk) => Some(&chunk[index % CHUNK]),
@@ -34,6 +35,7 @@ impl<T> Chunked<T> {
         }
     }
 
+    /// Appends a value, at the index that `len` was.
     pub fn push(&mut self, value: T) {
         if self.last.len() == CHUNK {
             let full = std::mem::replace(&mut self.last, Vec::with_capacity(CHUNK));
@@ -43,6 +45,7 @@ impl<T> Chunked<T> {
         self.last.push(value);
     }
 
+    /// None if it is empty.
     pub fn pop(&mut self) -> Option<T> {
         if self.last.is_empty() {
             let full: Box<[T]> = self.full.pop()?;

@@ -37,6 +37,7 @@ impl<T> Slab<T> {
         self.len == 0
     }
 
+    /// Returns the index, which is the last that became free, or the one after all others.
     pub fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
         if self.free != NONE {
@@ -57,6 +58,7 @@ impl<T> Slab<T> {
         (number * CHUNK + chunk.len() - 1) as u32
     }
 
+    /// Takes a value out and makes its index free. Panics if there is none.
     pub fn remove(&mut self, index: u32) -> T {
         let free = self.free;
         match std::mem::replace(self.slot_mut(index), Slot::Empty(free)) {
@@ -76,6 +78,7 @@ impl<T> Slab<T> {
         self.len -= chunk.iter().filter(|slot| matches!(slot, Slot::Full(_))).count();
     }
 
+    /// None if nothing has the index.
     pub fn get(&self, index: u32) -> Option<&T> {
         match self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)? {
             Slot::Full(value) => Some(value),
@@ -83,6 +86,7 @@ impl<T> Slab<T> {
         }
     }
 
+    /// None if nothing has the index.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         match self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)? {
             Slot::Full(value) => Some(value),

@@ -187,6 +187,7 @@ impl Call {
         Ok((len > 0).then_some(byte[0]))
     }
 
+    /// Writes all, and waits as often as the socket is full. The error is the socket's.
     pub(super) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.connection.writer.try_write(bytes) {
