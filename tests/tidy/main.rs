@@ -2,6 +2,11 @@
 //! how large things may get. docs/ARCHITECTURE.md says why; here it stays true.
 
 mod docs;
+mod functions;
+mod hosted;
+mod links;
+mod packages;
+mod state;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +77,7 @@ fn sources(folder: &str) -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the folder can be read") {
             let path: PathBuf = entry.expect("the entry can be read").path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("node_modules") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the file is UTF-8");
