@@ -575,7 +575,7 @@ impl Sim {
         let keyspace = &self.engine.keyspace;
         for entry in keyspace.db(0).iter() {
             let key = String::from_utf8_lossy(&entry.key.text()).into_owned();
-            let expires_ms = keyspace.expires_ms_of(entry);
+            let expires_ms = keyspace.db(0).expires_ms(entry);
             let overdue = expires_ms.is_some_and(|at_ms| at_ms < self.now.wall_ms);
             assert!(!overdue, "{key} outlived its time");
             let is_empty = match &entry.value {

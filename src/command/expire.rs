@@ -65,8 +65,7 @@ pub(super) fn expire_at(cx: &mut Ctx, key: &[u8], at_ms: i64) {
         cx.journal_as(&[b"DEL", key]);
         return;
     }
-    cx.set_expiry(key, Some(at_ms));
-    cx.changed(key, EventClasses::GENERIC, "expire");
+    cx.set_expiry(key, Some(at_ms), "expire");
     cx.journal_as(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at_ms).as_bytes()]);
 }
 
@@ -74,8 +73,7 @@ pub(super) fn expire_at(cx: &mut Ctx, key: &[u8], at_ms: i64) {
 pub(super) fn persist_key(cx: &mut Ctx, key: &[u8]) -> bool {
     let goes = cx.expires_ms(key).is_some();
     if goes {
-        cx.set_expiry(key, None);
-        cx.changed(key, EventClasses::GENERIC, "persist");
+        cx.set_expiry(key, None, "persist");
         cx.journal_as(&[b"PERSIST", key]);
     }
     goes

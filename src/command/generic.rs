@@ -3,7 +3,7 @@
 use super::database::db_index;
 use super::prelude::*;
 use super::scan::admits;
-use crate::engine::keyspace::Entry;
+use crate::engine::keyspace::KeyValue;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
@@ -63,8 +63,9 @@ fn type_name(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn keys(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let pattern = args.given();
     let keyspace = cx.keyspace();
-    let is_wanted = |entry: &&Entry| admits(pattern, &entry.key.text()) && !keyspace.is_over(entry);
-    let wanted: Vec<&Entry> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
+    let is_wanted =
+        |entry: &&KeyValue| admits(pattern, &entry.key.text()) && !keyspace.is_over(cx.db, entry);
+    let wanted: Vec<&KeyValue> = keyspace.db(cx.db).iter().filter(is_wanted).collect();
     reply.array(wanted.len());
     wanted.iter().for_each(|entry| reply.bulk(&entry.key.text()));
     Ok(())

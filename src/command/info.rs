@@ -342,7 +342,7 @@ fn error_stats(engine: &Engine, text: &mut Text) {
 
 fn keyspace(engine: &Engine, text: &mut Text) {
     for db in 0..engine.keyspace.databases() {
-        let (keys, expires) = (engine.keyspace.db(db).len(), engine.keyspace.db(db).expiring);
+        let (keys, expires) = (engine.keyspace.db(db).len(), engine.keyspace.db(db).expiring());
         if keys > 0 {
             let ttl_ms = average_ttl_ms(engine, db);
             text.field(
@@ -360,7 +360,7 @@ fn average_ttl_ms(engine: &Engine, db: usize) -> i64 {
     let keyspace = &engine.keyspace;
     let (db, now_ms) = (keyspace.db(db), keyspace.now.wall_ms);
     let mut rng = keyspace.rng.clone();
-    let samples = (0..TTL_SAMPLES).filter_map(|_| keyspace.expires_ms_of(db.random(&mut rng)?));
+    let samples = (0..TTL_SAMPLES).filter_map(|_| db.expires_ms(db.random(&mut rng)?));
     let ttls: Vec<i64> = samples.map(|at_ms| (at_ms - now_ms).max(0)).collect();
     ttls.iter().sum::<i64>() / ttls.len().max(1) as i64
 }

@@ -39,7 +39,7 @@ pub mod zset;
 mod prelude {
     pub use crate::config::EventClasses;
     pub use crate::engine::keys::{Begin, Find, Keys, access};
-    pub use crate::engine::keyspace::Edit;
+    pub use crate::engine::keyspace::{Edit, Lifetime};
     pub use crate::engine::row::Arity::{AtLeast, Exactly};
     pub use crate::engine::row::Flag::*;
     pub use crate::engine::row::tip::*;

@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::data::Value;
-use crate::engine::keyspace::Entry;
+use crate::engine::keyspace::KeyValue;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
@@ -23,7 +23,7 @@ fn tell(
     cx: &mut Ctx,
     args: Args,
     reply: &mut Reply,
-    write: impl FnOnce(&Entry, &mut Reply),
+    write: impl FnOnce(&KeyValue, &mut Reply),
 ) -> Result {
     match cx.peek(args.all()[2]) {
         Some(entry) => write(entry, reply),

@@ -2,7 +2,7 @@
 //! of the answer.
 
 use super::prelude::*;
-use crate::engine::keyspace::Entry;
+use crate::engine::keyspace::KeyValue;
 use crate::proto::args::is_keyword;
 use crate::util::glob::{self, Case};
 use crate::util::number;
@@ -96,10 +96,10 @@ fn scan(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let cursor = cursor(&mut args)?;
     let options = Options::parse(args, Over::Keys)?;
     let keyspace = cx.keyspace();
-    let is_wanted = |entry: &Entry| {
+    let is_wanted = |entry: &KeyValue| {
         options.admits(&entry.key.text())
             && options.admits_type(entry.value.type_name())
-            && !keyspace.is_over(entry)
+            && !keyspace.is_over(cx.db, entry)
     };
     let mut found = Vec::new();
     let next = keyspace.db(cx.db).scan(cursor, options.count, &mut |entry| {

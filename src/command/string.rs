@@ -78,7 +78,7 @@ fn set(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     let is_met = options.must_exist.is_none_or(|must_exist| cx.exists(key) == must_exist);
     if is_met && options.ttl == Ttl::Keep {
-        cx.put_keeping_ttl(key, Str::of_bytes(value), "set");
+        cx.put_for(key, Str::of_bytes(value), Lifetime::Kept, "set");
     } else if is_met {
         assign(cx, key, value, until_ms);
     }
@@ -91,9 +91,9 @@ fn set(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn assign(cx: &mut Ctx, key: &[u8], value: &[u8], until_ms: Option<i64>) {
-    cx.put(key, Str::of_bytes(value), "set");
+    let lifetime = until_ms.map_or(Lifetime::Endless, Lifetime::Until);
+    cx.put_for(key, Str::of_bytes(value), lifetime, "set");
     if let Some(until_ms) = until_ms {
-        cx.set_expiry(key, Some(until_ms));
         cx.notify(EventClasses::GENERIC, "expire", key);
         let mut digits = itoa::Buffer::new();
         cx.journal_as(&[b"SET", key, value, b"PXAT", digits.format(until_ms).as_bytes()]);

@@ -15,6 +15,10 @@ pub const TURN_BYTES_MAX: usize = 64 * 1024;
 /// the next turn; a lookup treats them as gone already.
 pub const TURN_EXPIRIES_MAX: usize = 256;
 
+/// Time-outs of blocked clients, and other alarms, that may go off in one turn, or timers that may
+/// be hung anew after a long sleep. More that fall due at the same moment wait for the next turn.
+pub const TURN_ALARMS_MAX: usize = 256;
+
 /// Arguments of one request, as Redis: "invalid multibulk length" above it. Nothing is reserved for
 /// a count; words that have come are bounded by memory alone, as in Redis.
 pub const ARGS_MAX: usize = i32::MAX as usize;

@@ -110,33 +110,6 @@ impl Value {
         }
     }
 
-    /// Settles what OBJECT ENCODING says, after a change.
-    pub fn settle(&mut self, limits: &Limits) {
-        match self {
-            Value::List(it) => it.settle(limits),
-            Value::Str(_)
-            | Value::Hash(_)
-            | Value::Set(_)
-            | Value::Zset(_)
-            | Value::Stream(_)
-            | Value::Cold(_) => {}
-        }
-    }
-
-    /// The type's class of keyspace events.
-    pub fn class(&self) -> EventClasses {
-        match self {
-            Value::Str(_) => Str::CLASS,
-            Value::List(_) => List::CLASS,
-            Value::Hash(_) => Hash::CLASS,
-            Value::Set(_) => Set::CLASS,
-            Value::Zset(_) => Zset::CLASS,
-            Value::Stream(_) => Stream::CLASS,
-            Value::Cold(it) if it.is_str() => Str::CLASS,
-            Value::Cold(_) => Hash::CLASS,
-        }
-    }
-
     /// What freeing it gives back piece by piece, where that takes long: lists and streams are few
     /// pieces, and large ones.
     #[inline]

@@ -123,8 +123,8 @@ impl Engine {
         let started_us = self.facts.stopwatch_us();
         let (mut keys, mut bytes) = (0, 0);
         while keys < SLICE_KEYS_MAX && bytes < SLICE_BYTES_MAX {
-            let Some(slots) = self.keyspace.slots(pass.inner) else { return self.end_pass() };
-            if pass.index >= slots {
+            let Some(end) = self.keyspace.end_of(pass.inner) else { return self.end_pass() };
+            if pass.index >= end {
                 (pass.inner, pass.index) = (pass.inner + 1, 0);
                 continue;
             }
@@ -201,7 +201,7 @@ impl Pass {
         prefixes: &mut BTreeMap<Box<[u8]>, Prefix>,
         bounds: &Bounds,
     ) -> usize {
-        let Some(entry) = keyspace.slot(inner, index) else { return 0 };
+        let Some(entry) = keyspace.at(inner, index) else { return 0 };
         let Some(text) = cold::text_of(&entry.value) else { return 0 };
         if !(bounds.text_len_min..=TEXT_LEN_MAX).contains(&text.len()) {
             return 0;

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::client::{Client, ClientId, Clients, Parked, State};
 use super::effect::Effect;
-use super::keyspace::{Edit, Entry, Keyspace};
+use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime};
 use super::parking::{Attempt, Park};
 use super::table::{Request, Table};
 use super::time::Now;
@@ -108,23 +108,23 @@ impl Ctx<'_> {
         &mut self,
         keys: &[&[u8]],
         is_wanted: fn(&Value) -> bool,
-    ) -> Result<Vec<Option<&Entry>>> {
+    ) -> Result<Vec<Option<&KeyValue>>> {
         self.engine.keyspace.read_all(self.db, keys, is_wanted)
     }
 
     /// A key's entry, whatever its type.
-    pub fn read_any(&mut self, key: &[u8]) -> Option<&Entry> {
+    pub fn read_any(&mut self, key: &[u8]) -> Option<&KeyValue> {
         self.engine.keyspace.read(self.db, key)
     }
 
     /// As `read_any`, without counting as an access: for looks at a key's type or TTL. A value at
     /// rest is not thawed for it.
-    pub fn inspect(&mut self, key: &[u8]) -> Option<&Entry> {
+    pub fn inspect(&mut self, key: &[u8]) -> Option<&KeyValue> {
         self.engine.keyspace.inspect(self.db, key)
     }
 
     /// As `read_any`, without counting as an access, a hit or a miss.
-    pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
+    pub fn peek(&mut self, key: &[u8]) -> Option<&KeyValue> {
         self.engine.keyspace.peek(self.db, key)
     }
 
@@ -152,7 +152,7 @@ impl Ctx<'_> {
     }
 
     /// A key of the database in use, picked at random.
-    pub fn random_key(&mut self) -> Option<&Entry> {
+    pub fn random_key(&mut self) -> Option<&KeyValue> {
         self.engine.keyspace.random(self.db)
     }
 
@@ -172,65 +172,52 @@ impl Ctx<'_> {
         edit.ok().flatten().expect("the key was read in this command")
     }
 
-    /// Replaces whatever a key held, its TTL included, and makes that known.
+    /// Replaces whatever a key held, its TTL included.
     pub fn put<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), false, event, 1);
+        self.put_with(key, value, Lifetime::Endless, Change::of::<T>(event));
     }
 
     /// As `put`, of a change to so many elements.
     pub fn put_many<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str, count: usize) {
-        self.put_value(key, value.wrap(), false, event, count);
+        self.put_with(key, value, Lifetime::Endless, Change { count, ..Change::of::<T>(event) });
     }
 
-    /// As `put`, but the key goes when it would have gone.
-    pub fn put_keeping_ttl<T: Typed>(&mut self, key: &[u8], value: T, event: &'static str) {
-        self.put_value(key, value.wrap(), true, event, 1);
-    }
-
-    fn put_value(
+    /// As `put`, of a key that has a TTL from then on, or keeps its own.
+    pub fn put_for<T: Typed>(
         &mut self,
         key: &[u8],
-        mut value: Value,
-        keep_ttl: bool,
+        value: T,
+        lifetime: Lifetime,
         event: &'static str,
-        changes: usize,
     ) {
-        let class = value.class();
-        value.settle(&self.engine.keyspace.limits);
-        self.engine.keyspace.put(self.db, key, value, keep_ttl);
-        self.engine.keyspace.changed(self.db, key, class, event);
-        self.engine.keyspace.ledger.changes += changes as u64 - 1;
+        self.put_with(key, value, lifetime, Change::of::<T>(event));
     }
 
-    /// Removes a key and makes it known by `event`; tells whether it was there.
+    fn put_with<T: Typed>(&mut self, key: &[u8], mut value: T, lifetime: Lifetime, change: Change) {
+        value.settle(&self.engine.keyspace.limits);
+        self.engine.keyspace.put(self.db, key, value.wrap(), lifetime, change);
+    }
+
+    /// Removes a key; tells whether it was there.
     pub fn remove(&mut self, key: &[u8], event: &'static str) -> bool {
-        let was_there = self.engine.keyspace.remove(self.db, key);
-        if was_there {
-            self.engine.keyspace.changed(self.db, key, EventClasses::GENERIC, event);
-        }
-        was_there
+        self.engine.keyspace.remove(self.db, key, event)
     }
 
     /// Gives a value that is there another name, with its TTL; what bore that name goes.
     pub fn rename(
         &mut self,
         key: &[u8],
-        (db, name): (usize, &[u8]),
+        place: (usize, &[u8]),
         left: &'static str,
         came: &'static str,
     ) {
-        self.engine.keyspace.rename((self.db, key), (db, name));
-        self.engine.keyspace.left(self.db, key, left);
-        self.engine.keyspace.changed(db, name, EventClasses::GENERIC, came);
+        self.engine.keyspace.rename((self.db, key), place, left, came);
     }
 
     /// Puts the copy of a value in the place of whatever is there.
-    pub fn put_copy(&mut self, (db, key): (usize, &[u8]), value: Value, expires_ms: Option<i64>) {
-        let keyspace = &mut self.engine.keyspace;
-        keyspace.remove(db, key);
-        keyspace.put(db, key, value, false);
-        keyspace.set_expiry(db, key, expires_ms);
-        keyspace.changed(db, key, EventClasses::GENERIC, "copy_to");
+    pub fn put_copy(&mut self, place: (usize, &[u8]), value: Value, expires_ms: Option<i64>) {
+        let lifetime = expires_ms.map_or(Lifetime::Endless, Lifetime::Until);
+        self.engine.keyspace.put_anew(place, value, lifetime, Change::of_key("copy_to"));
     }
 
     /// Removes every key of a database; returns how many there were.
@@ -243,14 +230,10 @@ impl Ctx<'_> {
         self.engine.keyspace.swap(left, right);
     }
 
-    /// Sets or removes a key's TTL, without a word to anybody.
-    pub fn set_expiry(&mut self, key: &[u8], at_ms: Option<i64>) -> bool {
-        self.engine.keyspace.set_expiry(self.db, key, at_ms)
-    }
-
-    /// Makes a change known that no guard has committed.
-    pub fn changed(&mut self, key: &[u8], class: EventClasses, event: &'static str) {
-        self.engine.keyspace.changed(self.db, key, class, event);
+    /// Sets the wall clock's last millisecond at which a key still exists, or lets it stay for
+    /// ever. False if there is no key.
+    pub fn set_expiry(&mut self, key: &[u8], at_ms: Option<i64>, event: &'static str) -> bool {
+        self.engine.keyspace.set_expiry(self.db, key, at_ms, event)
     }
 
     /// A keyspace event beside the one that `commit` gives.

@@ -4,11 +4,10 @@
 //! once, and what must go for that would be many keys as well, or, where too few may go, every
 //! write would be refused, although evicting has left room.
 
-use super::journal::DEL;
-use super::keyspace::{Entry, Keyspace};
-use super::time::mono_tick;
+use super::keyspace::{Db, KeyValue};
+use super::time::{Now, mono_tick};
 use super::{Alarm, Engine};
-use crate::config::{EventClasses, Policy};
+use crate::config::Policy;
 
 /// At most so many keys go at once, so that lowering `maxmemory` cannot stop the world. The others
 /// go as time goes by.
@@ -37,13 +36,12 @@ impl Engine {
                 continue;
             }
             let Some((db, key)) = self.choose_victim() else { return false };
-            if !self.keyspace.remove(db, &key) {
-                continue; // Its time had come anyway.
+            if self.keyspace.evict(db, &key) {
+                self.stats.evicted += 1;
+            } else {
+                // Its time had come anyway.
+                self.end_unit();
             }
-            self.keyspace.ledger.journal.append(db, &[DEL, &key]);
-            self.keyspace.ledger.journal.end_unit();
-            self.keyspace.changed(db, &key, EventClasses::EVICTED, "evicted");
-            self.stats.evicted += 1;
         }
         self.evict_later();
         true
@@ -74,9 +72,9 @@ impl Engine {
         let mut rng = self.keyspace.rng.clone();
         let keyspace = &self.keyspace;
         let samples = 0..self.config.maxmemory_samples;
-        let mut worst: Option<(u64, usize, &Entry)> = None;
+        let mut worst: Option<(u64, usize, &KeyValue)> = None;
         let mut look = |db, entry, random| {
-            let badness = badness(policy, keyspace, entry, random);
+            let badness = badness(policy, keyspace.now, keyspace.db(db), entry, random);
             if worst.is_none_or(|(most, ..)| badness > most) {
                 worst = Some((badness, db, entry));
             }
@@ -101,15 +99,15 @@ impl Engine {
 }
 
 /// How much a policy would like to see a key go.
-fn badness(policy: Policy, keyspace: &Keyspace, entry: &Entry, random: u64) -> u64 {
-    let idle_s = u64::from(entry.usage.idle_s(keyspace.now));
+fn badness(policy: Policy, now: Now, db: &Db, entry: &KeyValue, random: u64) -> u64 {
+    let idle_s = u64::from(entry.usage.idle_s(now));
     match policy {
         Policy::AllKeysLru | Policy::VolatileLru => idle_s,
         // A rarely used key goes first; among equals the one that rested longest.
         Policy::AllKeysLfu | Policy::VolatileLfu => {
-            u64::from(u8::MAX - entry.usage.frequency(keyspace.now)) << 32 | idle_s
+            u64::from(u8::MAX - entry.usage.frequency(now)) << 32 | idle_s
         }
-        Policy::VolatileTtl => u64::MAX - keyspace.expires_ms_of(entry).unwrap_or(0) as u64,
+        Policy::VolatileTtl => u64::MAX - db.expires_ms(entry).unwrap_or(0) as u64,
         Policy::AllKeysRandom | Policy::VolatileRandom => random,
         Policy::NoEviction => 0,
     }

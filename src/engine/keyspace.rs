@@ -1,12 +1,17 @@
 //! The numbered databases: keys, values, TTLs, and what a change to them sets off.
 //!
-//! Reading finds an index, `edit` hands out a guard, and `Edit::commit` is the one place where a
-//! change becomes known: to WATCH, to parked clients, to the journal and to keyspace events.
+//! Reading finds a slot; what lies there is changed through a guard (`edit`) or by one of the
+//! functions under "Changes", and each of them makes it known: to WATCH, to parked clients and to
+//! keyspace events. A caller cannot forget it, nor come by the door (slots.rs) in another way.
 
+mod doomed;
 mod edit;
+mod expiry;
 mod key;
+mod slots;
 mod usage;
 
+use super::journal::DEL;
 use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
@@ -17,102 +22,49 @@ use crate::proto::{Error, Result};
 use crate::util::hash::Seed;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
-use crate::util::slab::{CHUNK, Slab};
-use crate::util::table::Table;
-use crate::util::wheel::{TimerId, Wheel};
 use crate::util::zstd::Zstd;
+use slots::{SlotId, Slots};
 
 pub use edit::Edit;
+pub use expiry::{Authority, Presence};
 pub use key::Key;
-use usage::Usage;
+pub use slots::{Db, KeyValue};
 
-/// A key with its value. There may be millions, so what few have, or what varies in length, stands
-/// elsewhere.
-#[derive(Debug)]
-pub struct Entry {
-    pub key: Key,
-    pub value: Value,
-    /// Fires when the key's time has come; the wheel knows when that is.
-    timer: Option<TimerId>,
-    pub usage: Usage,
+/// What becomes of a key's TTL when its value is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It has none from now on.
+    Endless,
+    /// It stays as it is.
+    Kept,
+    /// The wall clock's last millisecond at which the key still exists.
+    Until(i64),
 }
 
-const _: () = assert!(size_of::<Entry>() == 40);
-
-impl Entry {
-    /// Bytes of memory of the key and its value.
-    pub fn size(&self) -> usize {
-        let timer = self.timer.map_or(0, |_| Wheel::<KeyRef>::TIMER_SIZE);
-        size_of::<Self>() + self.key.heap_size() + timer + self.value.heap_size()
-    }
-}
-
-/// One numbered database.
-#[derive(Default)]
-pub struct Db {
-    entries: Slab<Entry>,
-    table: Table,
-    /// How many keys have a TTL.
-    pub expiring: usize,
-}
-
-impl Db {
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Visits about `count` keys; the cursor returned goes on, 0 ends.
-    pub fn scan<'a>(&'a self, cursor: u64, count: usize, visit: &mut dyn FnMut(&'a Entry)) -> u64 {
-        self.table.scan(cursor, count, &mut |index| visit(&self.entries[index]))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().map(|(_, entry)| entry)
-    }
-
-    pub fn random(&self, rng: &mut Rng) -> Option<&Entry> {
-        self.table.random(rng).map(|index| &self.entries[index])
-    }
-
-    /// Bytes of memory of the tables, without keys and values.
-    pub fn overhead(&self) -> usize {
-        self.table.heap_size() + self.entries.heap_size()
-    }
-
-    /// Those of them that nothing has taken yet.
-    fn spare_bytes(&self) -> usize {
-        self.table.spare_bytes() + self.entries.spare_bytes()
-    }
-}
-
-/// So many keys are picked that are over, and kept, before none is said to be found.
-const KEPT_SEEN_MAX: usize = 100;
-
-/// So many pieces of a value are freed at a time: 0.1 ms.
-const PIECES_MAX: usize = 4_096;
-
-/// Where the wheel finds a key again.
+/// What a change is called in keyspace events, and for how many it counts.
 #[derive(Clone, Copy, Debug)]
-struct KeyRef {
-    db: u32,
-    index: u32,
+pub struct Change {
+    pub class: EventClasses,
+    pub event: &'static str,
+    /// Changed elements: `rdb_changes_since_last_save` counts each.
+    pub count: usize,
+}
+
+impl Change {
+    /// A change of a `T`.
+    pub fn of<T: Typed>(event: &'static str) -> Self {
+        Self { class: T::CLASS, event, count: 1 }
+    }
+
+    /// A change of a key, whatever it holds.
+    pub fn of_key(event: &'static str) -> Self {
+        Self { class: EventClasses::GENERIC, event, count: 1 }
+    }
 }
 
 /// All databases.
 pub struct Keyspace {
-    dbs: Vec<Db>,
-    /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
-    numbers: Vec<usize>,
-    /// Ticks are the wall clock's milliseconds. A key exists through its last one, and its timer
-    /// fires in the next.
-    wheel: Wheel<KeyRef>,
-    hasher: Seed,
-    /// What the keys of jobs have in common.
-    prefixes: Recent,
+    slots: Slots,
     /// What hashes of jobs have in common.
     values: Recent,
     pub ledger: Ledger,
@@ -120,7 +72,7 @@ pub struct Keyspace {
     pub rng: Rng,
     /// Frozen while a command runs.
     pub now: Now,
-    /// Keys removed because their time had come, since start.
+    /// Keys whose time had come, since start.
     pub expired_count: u64,
     pub hits: u64,
     pub misses: u64,
@@ -128,12 +80,8 @@ pub struct Keyspace {
     pub touching: bool,
     /// Whether accesses are counted: only for a policy that goes by their frequency.
     pub counting: bool,
-    /// Nothing expires for now; what is over is absent all the same.
-    pub keeps_keys: bool,
-    /// Large values that were removed, and are freed piece by piece.
-    doomed: Vec<Value>,
-    /// Places of many keys that have all gone, freed likewise.
-    vacated: Vec<Slab<Entry>>,
+    /// Who decides that a key's time has come.
+    pub authority: Authority,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
     /// Values frozen and thawed since start.
@@ -145,11 +93,7 @@ impl Keyspace {
     pub fn new(databases: usize, limits: Limits, mut rng: Rng, now: Now) -> Self {
         let hasher = Seed::new(rng.next_u64());
         Self {
-            dbs: (0..databases).map(|_| Db::default()).collect(),
-            numbers: (0..databases).collect(),
-            wheel: Wheel::new(now.wall_ms.max(0) as u64),
-            hasher,
-            prefixes: Recent::default(),
+            slots: Slots::new(databases, hasher),
             values: Recent::default(),
             ledger: Ledger::default(),
             limits,
@@ -160,9 +104,7 @@ impl Keyspace {
             misses: 0,
             touching: true,
             counting: false,
-            keeps_keys: false,
-            doomed: Vec::new(),
-            vacated: Vec::new(),
+            authority: Authority::default(),
             zstd: None,
             frozen_count: 0,
             thawed_count: 0,
@@ -175,17 +117,17 @@ impl Keyspace {
     }
 
     pub fn databases(&self) -> usize {
-        self.numbers.len()
+        self.slots.databases()
     }
 
     /// Bytes of memory of the tables that nothing has taken yet. Costs a look at each database.
     pub fn spare_bytes(&self) -> usize {
-        self.dbs.iter().map(Db::spare_bytes).sum::<usize>() + self.wheel.spare_bytes()
+        self.slots.spare_bytes()
     }
 
     /// Keys in all databases.
     pub fn len(&self) -> usize {
-        self.dbs.iter().map(Db::len).sum()
+        self.slots.dbs().iter().map(Db::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -194,50 +136,47 @@ impl Keyspace {
 
     #[inline]
     pub fn db(&self, db: usize) -> &Db {
-        &self.dbs[self.numbers[db]]
+        self.slots.db(db)
     }
 
-    /// The index of a key that exists now. A key whose time has come is removed on the way.
-    #[inline(always)]
-    fn find(&mut self, db: usize, key: &[u8]) -> Option<u32> {
-        let hash = self.hasher.hash(key);
-        let inner = &self.dbs[self.numbers[db]];
-        let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
-        if self.is_over(&inner.entries[index]) {
-            if !self.keeps_keys {
-                self.expire(db, index);
-            }
-            return None;
-        }
-        Some(index)
+    /// Whether anything is to be seen to once the command has ended.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        // One branch for all: each request asks.
+        self.ledger.news() | self.slots.noted() != 0
     }
 
-    /// A key whose time has come, but which is kept for now.
-    #[cold]
-    fn find_over(&self, db: usize, key: &[u8]) -> Option<u32> {
-        let inner = self.db(db);
-        let hash = self.hasher.hash(key);
-        let index = inner.table.find(hash, |index| inner.entries[index].key.is(key))?;
-        self.is_over(&inner.entries[index]).then_some(index)
+    /// Whether `free_some` has something to do.
+    #[inline]
+    pub fn has_doomed(&self) -> bool {
+        !self.slots.doomed.is_empty()
     }
 
-    /// Whether a key is absent because its time has come, although it is kept for now.
-    pub fn is_kept(&self, db: usize, key: &[u8]) -> bool {
-        self.keeps_keys && self.find_over(db, key).is_some()
+    /// Removed keys and values that are not freed yet.
+    pub fn doomed_count(&self) -> usize {
+        self.slots.doomed.len()
     }
 
+    /// Frees some of what was removed: 0.1 ms.
+    pub fn free_some(&mut self) {
+        self.slots.doomed.free_some();
+    }
+}
+
+/// Looking.
+impl Keyspace {
     /// Brings what commands with these arguments, keys first, will read into the cache: step by
     /// step for all of them, so that many wait for memory at once. Changes nothing.
     pub fn fetch_ahead<'a>(&self, db: usize, requests: impl Iterator<Item = &'a [&'a [u8]]>) {
-        let inner = self.db(db);
+        let Db { table, entries, .. } = self.db(db);
         let mut asked = [(0, &[][..]); BATCH_LEN_MAX];
         let mut count = 0;
         let mut last = (&[][..], 0);
         for args in requests.take(BATCH_LEN_MAX) {
             let Some((&key, args)) = args.split_first() else { continue };
             if count == 0 || key != last.0 {
-                last = (key, self.hasher.hash(key));
-                inner.table.fetch(last.1);
+                last = (key, self.slots.hash(key));
+                table.fetch(last.1);
             }
             asked[count] = (last.1, args);
             count += 1;
@@ -247,16 +186,16 @@ impl Keyspace {
             // The first with the key's tag is nearly always the key itself.
             found[at] = match at.checked_sub(1) {
                 Some(before) if asked[before].0 == *hash => found[before],
-                _ => inner.table.find(*hash, |_| true),
+                _ => table.find(*hash, |_| true),
             };
             if let Some(index) = found[at] {
-                inner.entries.fetch(index);
+                entries.fetch(index);
             }
         }
         let mut steps = [const { None }; BATCH_LEN_MAX];
         for (at, (_, args)) in asked[..count].iter().enumerate() {
             if let Some(index) = found[at] {
-                let entry = &inner.entries[index];
+                let entry = &entries[index];
                 entry.key.fetch();
                 steps[at] = Step::first(&entry.value, args);
             }
@@ -273,101 +212,102 @@ impl Keyspace {
 
     /// As `find`, and counts as an access. The value is not a cold one then: whoever wants to look
     /// inside comes through here.
-    fn access(&mut self, db: usize, key: &[u8]) -> Option<u32> {
-        let index = self.find(db, key)?;
-        let mut entry = &mut self.dbs[self.numbers[db]].entries[index];
-        if matches!(entry.value, Value::Cold(_)) {
-            self.thaw(db, index);
-            entry = &mut self.dbs[self.numbers[db]].entries[index];
+    fn access(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
+        let slot = self.find(db, key)?;
+        if matches!(self.slots.get(slot).value, Value::Cold(_)) {
+            self.thaw(slot);
         }
         if self.touching {
+            let usage = self.slots.usage_mut(slot);
             if self.counting {
-                entry.usage.count(self.now, &mut self.rng);
+                usage.count(self.now, &mut self.rng);
             }
-            entry.usage.touch(self.now);
+            usage.touch(self.now);
         }
-        Some(index)
+        Some(slot)
     }
 
     #[cold]
-    fn thaw(&mut self, db: usize, index: u32) {
-        let entry = &mut self.dbs[self.numbers[db]].entries[index];
-        if let Value::Cold(cold) = &entry.value {
-            entry.value = cold.thaw(self.zstd.get_or_insert_default());
+    fn thaw(&mut self, slot: SlotId) {
+        let value = self.slots.reshape(slot);
+        if let Value::Cold(cold) = value {
+            *value = cold.thaw(self.zstd.get_or_insert_default());
             self.thawed_count += 1;
         }
     }
 
-    /// Slots of a database, full or empty; `inner` counts databases as they lie in memory, which
-    /// SWAPDB leaves alone.
-    pub(super) fn slots(&self, inner: usize) -> Option<u32> {
-        self.dbs.get(inner).map(|db| db.entries.end())
+    /// The end of a database's indices; `inner` counts databases as they lie in memory, which
+    /// SWAPDB leaves alone. None behind the last database.
+    pub(super) fn end_of(&self, inner: usize) -> Option<u32> {
+        self.slots.end_of(inner)
     }
 
-    pub(super) fn slot(&self, inner: usize, index: u32) -> Option<&Entry> {
-        self.dbs[inner].entries.get(index)
+    pub(super) fn at(&self, inner: usize, index: u32) -> Option<&KeyValue> {
+        self.slots.at(inner, index).map(|(_, entry)| entry)
     }
 
-    /// Lets the value in a slot rest as what `freeze` makes of it; returns the size of that.
+    /// Lets the value at an index rest as what `freeze` makes of it; returns the size of that.
     pub(super) fn freeze(
         &mut self,
         inner: usize,
         index: u32,
         freeze: impl FnOnce(&Value, &mut Zstd) -> Option<Cold>,
     ) -> Option<usize> {
-        let entry = self.dbs[inner].entries.get_mut(index)?;
+        let (slot, entry) = self.slots.at(inner, index)?;
         let cold = freeze(&entry.value, self.zstd.get_or_insert_default())?;
         let size = cold.heap_size();
-        entry.value = Value::Cold(cold);
+        *self.slots.reshape(slot) = Value::Cold(cold);
         self.frozen_count += 1;
         Some(size)
     }
 
     /// The entry of a key; looking counts as no access, and shows a cold value as it is.
-    pub fn peek(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
-        let index = self.find(db, key)?;
-        Some(&self.dbs[self.numbers[db]].entries[index])
+    pub fn peek(&mut self, db: usize, key: &[u8]) -> Option<&KeyValue> {
+        let slot = self.find(db, key)?;
+        Some(self.slots.get(slot))
     }
 
     /// The entry of a key that is read: counts as an access, as a hit or a miss.
-    pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
-        let index = self.read_index(db, key)?;
-        Some(self.entry(db, index))
+    pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&KeyValue> {
+        let slot = self.read_slot(db, key)?;
+        Some(self.slots.get(slot))
     }
 
     /// As `read`, beside the seeded randomness.
-    pub fn read_with_rng(&mut self, db: usize, key: &[u8]) -> Option<(&Entry, &mut Rng)> {
-        let index = self.read_index(db, key)?;
-        Some((&self.dbs[self.numbers[db]].entries[index], &mut self.rng))
+    pub fn read_with_rng(&mut self, db: usize, key: &[u8]) -> Option<(&KeyValue, &mut Rng)> {
+        let slot = self.read_slot(db, key)?;
+        Some((self.slots.get(slot), &mut self.rng))
     }
 
-    /// As `read` for several keys, whose entries are then at hand at once. The first that holds
-    /// something unwanted is an error; those behind it are not looked up.
+    /// As `read` for several keys, whose entries are then at hand at once.
+    ///
+    /// # Errors
+    /// WRONGTYPE for the first that holds something unwanted; those behind it are not looked up.
     pub fn read_all(
         &mut self,
         db: usize,
         keys: &[&[u8]],
         is_wanted: fn(&Value) -> bool,
-    ) -> Result<Vec<Option<&Entry>>> {
-        let mut indices = Vec::with_capacity(keys.len());
+    ) -> Result<Vec<Option<&KeyValue>>> {
+        let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            let index = self.read_index(db, key);
-            if index.is_some_and(|index| !is_wanted(&self.entry(db, index).value)) {
+            let slot = self.read_slot(db, key);
+            if slot.is_some_and(|slot| !is_wanted(&self.slots.get(slot).value)) {
                 return Err(Error::WrongType);
             }
-            indices.push(index);
+            found.push(slot);
         }
-        Ok(indices.into_iter().map(|index| Some(self.entry(db, index?))).collect())
+        Ok(found.into_iter().map(|slot| Some(self.slots.get(slot?))).collect())
     }
 
     /// As `peek`, but counts as a hit or a miss.
-    pub fn inspect(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
+    pub fn inspect(&mut self, db: usize, key: &[u8]) -> Option<&KeyValue> {
         let found = self.find(db, key);
         self.count_lookup(db, key, found.is_some());
-        Some(self.entry(db, found?))
+        Some(self.slots.get(found?))
     }
 
-    fn read_index(&mut self, db: usize, key: &[u8]) -> Option<u32> {
+    fn read_slot(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
         let found = self.access(db, key);
         self.count_lookup(db, key, found.is_some());
         found
@@ -381,302 +321,175 @@ impl Keyspace {
             self.ledger.event(EventClasses::KEY_MISS, "keymiss", db, key);
         }
     }
+}
 
+/// Changes. Each passes the door and makes itself known.
+impl Keyspace {
     /// The value of a key, to be changed.
+    ///
+    /// # Errors
+    /// WRONGTYPE if it is no `T`.
     pub fn edit<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Option<Edit<'_, T>>> {
-        let Some(index) = self.access(db, key) else { return Ok(None) };
-        if T::of(&self.dbs[self.numbers[db]].entries[index].value).is_none() {
+        let Some(slot) = self.access(db, key) else { return Ok(None) };
+        if T::of(&self.slots.get(slot).value).is_none() {
             return Err(Error::WrongType);
         }
-        Ok(Some(Edit::new(self, db, index, false)))
+        Ok(Some(Edit::new(self, db, slot, false)))
     }
 
     /// As `edit`; a key that is absent is made, and goes again unless the guard is committed.
+    ///
+    /// # Errors
+    /// WRONGTYPE if it is no `T`.
     pub fn edit_or_create<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Edit<'_, T>> {
-        let (index, created) = match self.access(db, key) {
-            Some(index) if T::of(&self.entry(db, index).value).is_none() => {
+        let (slot, created) = match self.access(db, key) {
+            Some(slot) if T::of(&self.slots.get(slot).value).is_none() => {
                 return Err(Error::WrongType);
             }
-            Some(index) => (index, false),
+            Some(slot) => (slot, false),
             None => (self.insert(db, key, T::empty().wrap()), true),
         };
-        Ok(Edit::new(self, db, index, created))
+        Ok(Edit::new(self, db, slot, created))
     }
 
-    /// Sets a key to a value whatever it held. Its TTL goes unless `keep_ttl`. The caller commits
-    /// by `changed`.
-    pub fn put(&mut self, db: usize, key: &[u8], value: Value, keep_ttl: bool) {
-        match self.access(db, key) {
-            Some(index) => {
-                if !keep_ttl {
-                    self.disarm(db, index);
-                }
-                let old = std::mem::replace(&mut self.entry_mut(db, index).value, value);
-                self.discard(old);
+    /// Sets a key to a value whatever it held.
+    pub fn put(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime, change: Change) {
+        let slot = match self.access(db, key) {
+            Some(slot) => {
+                self.slots.replace(slot, value);
+                slot
             }
             None => {
-                self.insert(db, key, value);
+                let slot = self.insert(db, key, value);
                 self.ledger.event(EventClasses::NEW, "new", db, key);
+                slot
             }
+        };
+        self.settle_lifetime(slot, lifetime);
+        self.ledger.changed(db, key, change);
+    }
+
+    /// As `put`, but as if there had been no such key: nothing is left of how it was used.
+    pub fn put_anew(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        value: Value,
+        lifetime: Lifetime,
+        change: Change,
+    ) {
+        self.take_away(db, key);
+        let slot = self.insert(db, key, value);
+        self.ledger.event(EventClasses::NEW, "new", db, key);
+        self.settle_lifetime(slot, lifetime);
+        self.ledger.changed(db, key, change);
+    }
+
+    /// Removes a key; false if there is none.
+    pub fn remove(&mut self, db: usize, key: &[u8], event: &'static str) -> bool {
+        let was_there = self.take_away(db, key);
+        if was_there {
+            self.ledger.changed(db, key, Change::of_key(event));
         }
+        was_there
     }
 
-    /// Whether the key was there, and has been removed. The caller commits by `changed`.
-    pub fn remove(&mut self, db: usize, key: &[u8]) -> bool {
-        let Some(index) = self.find(db, key) else { return false };
-        let entry = self.detach(db, index);
-        self.discard(entry.value);
-        true
-    }
-
-    #[inline]
-    fn discard(&mut self, value: Value) {
-        if value.pieces() > PIECES_MAX {
-            self.doomed.push(value);
+    /// As `remove`, for want of memory: no command tells of it, so it is a unit of its own.
+    pub fn evict(&mut self, db: usize, key: &[u8]) -> bool {
+        let was_there = self.take_away(db, key);
+        if was_there {
+            self.ledger.journal.append(db, &[DEL, key]);
+            self.ledger.journal.end_unit();
+            let class = EventClasses::EVICTED;
+            self.ledger.changed(db, key, Change { class, event: "evicted", count: 1 });
         }
+        was_there
     }
 
-    /// Whether `free_some` has something to do.
-    #[inline]
-    pub fn has_doomed(&self) -> bool {
-        !self.doomed.is_empty() || !self.vacated.is_empty()
-    }
-
-    /// Removed values that are not freed yet.
-    pub fn doomed_count(&self) -> usize {
-        self.doomed.len()
-    }
-
-    /// Frees some of what was removed.
-    #[cold]
-    pub fn free_some(&mut self) {
-        if let Some(value) = self.doomed.last_mut() {
-            value.crumble(PIECES_MAX);
-            if value.pieces() == 0 {
-                self.doomed.pop();
-            }
-        } else if let Some(places) = self.vacated.last_mut() {
-            (0..PIECES_MAX / CHUNK).for_each(|_| places.drop_chunk());
-            if places.end() == 0 {
-                self.vacated.pop();
-            }
-        }
-    }
-
-    /// Gives a value another name, perhaps in another database, with its TTL and what is known of
-    /// accesses to it. What bore that name goes. The caller commits both by `changed`.
-    pub fn rename(&mut self, (db, key): (usize, &[u8]), (new_db, new_key): (usize, &[u8])) {
-        let Some(index) = self.find(db, key) else { return };
-        let expires_ms = self.expires_ms_of(self.entry(db, index));
-        let old = self.detach(db, index);
-        self.remove(new_db, new_key);
-        let index = self.insert(new_db, new_key, old.value);
-        self.entry_mut(new_db, index).usage = old.usage;
-        if let Some(at_ms) = expires_ms {
-            self.arm(new_db, index, at_ms);
+    /// Gives a value that is there another name, perhaps in another database, with its TTL and what
+    /// is known of accesses to it. What bore that name goes.
+    pub fn rename(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        (new_db, new_key): (usize, &[u8]),
+        left: &'static str,
+        came: &'static str,
+    ) {
+        let Some(slot) = self.find(db, key) else { return };
+        let expires_ms = self.slots.expires_ms(slot);
+        let old = self.slots.vacate(slot);
+        self.take_away(new_db, new_key);
+        let slot = self.insert(new_db, new_key, old.value);
+        *self.slots.usage_mut(slot) = old.usage;
+        if expires_ms.is_some() {
+            self.slots.set_expiry(slot, expires_ms, self.now);
         }
         self.ledger.event(EventClasses::NEW, "new", new_db, new_key);
+        // The value is elsewhere now, where the change is counted.
+        self.ledger.changed(db, key, Change { count: 0, ..Change::of_key(left) });
+        self.ledger.changed(new_db, new_key, Change::of_key(came));
     }
 
-    /// A key picked at random. One whose time has come is removed on the way; where such are kept,
-    /// none is found if there are too many of them.
-    pub fn random(&mut self, db: usize) -> Option<&Entry> {
-        let mut kept_seen = 0;
-        while kept_seen < KEPT_SEEN_MAX {
-            let inner = &self.dbs[self.numbers[db]];
-            let index = inner.table.random(&mut self.rng)?;
-            if !self.is_over(&inner.entries[index]) {
-                return Some(self.entry(db, index));
-            }
-            if self.keeps_keys {
-                kept_seen += 1;
-            } else {
-                self.expire(db, index);
-            }
-        }
-        None
-    }
-
-    /// Picks a key that has a TTL at random, with its database's number.
-    pub fn sample_expiring(&self, rng: &mut Rng) -> Option<(usize, &Entry)> {
-        let KeyRef { db: inner, index } = self.wheel.sample(rng)?;
-        Some((self.number_of(inner), &self.dbs[inner as usize].entries[index]))
-    }
-
-    fn number_of(&self, inner: u32) -> usize {
-        let number = self.numbers.iter().position(|&other| other == inner as usize);
-        number.expect("every database has a number")
-    }
-
-    /// Makes a change to a key known: WATCH, parked clients, the journal, and the event.
-    pub fn changed(&mut self, db: usize, key: &[u8], class: EventClasses, event: &'static str) {
-        self.ledger.changed(db, key);
-        self.ledger.event(class, event, db, key);
-    }
-
-    /// As `changed`, of a key whose value is elsewhere now: the change is counted there.
-    pub fn left(&mut self, db: usize, key: &[u8], event: &'static str) {
-        self.ledger.touched(db, key);
-        self.ledger.event(EventClasses::GENERIC, event, db, key);
-    }
-
-    /// The wall clock's last millisecond at which this key still exists, if it has a TTL.
-    pub fn expires_ms_of(&self, entry: &Entry) -> Option<i64> {
-        entry.timer.map(|timer| (self.wheel.deadline(timer) - 1) as i64)
-    }
-
-    /// Whether the time of this key has come, so that it no longer exists.
-    #[inline]
-    pub fn is_over(&self, entry: &Entry) -> bool {
-        self.expires_ms_of(entry).is_some_and(|at_ms| at_ms < self.now.wall_ms)
-    }
-
-    /// As `expires_ms_of`; None as well if there is no key.
-    pub fn expires_ms(&mut self, db: usize, key: &[u8]) -> Option<i64> {
-        let index = self.find(db, key)?;
-        self.expires_ms_of(self.entry(db, index))
-    }
-
-    /// Sets or removes the moment after which a key no longer exists. False if there is no key.
-    pub fn set_expiry(&mut self, db: usize, key: &[u8], at_ms: Option<i64>) -> bool {
-        let Some(index) = self.find(db, key) else { return false };
-        self.disarm(db, index);
-        if let Some(at_ms) = at_ms {
-            self.arm(db, index, at_ms);
-        }
-        true
-    }
-
-    /// Removes the keys whose time has come, at most `budget`; returns how many.
-    pub fn expire_due(&mut self, budget: usize) -> usize {
-        if self.keeps_keys {
-            return 0;
-        }
-        let mut due = Vec::new();
-        self.wheel.expire(self.now.wall_ms.max(0) as u64, budget, &mut |key| due.push(key));
-        for &KeyRef { db, index } in &due {
-            self.dbs[db as usize].entries[index].timer = None;
-            self.dbs[db as usize].expiring -= 1;
-            self.expire(self.number_of(db), index);
-            self.ledger.journal.end_unit();
-        }
-        due.len()
-    }
-
-    /// When the next key is to expire.
-    pub fn next_expiry_ms(&self) -> Option<i64> {
-        let next = self.wheel.next_deadline().filter(|_| !self.keeps_keys);
-        next.map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))
-    }
-
-    /// Removes every key of a database without events; returns how many there were.
+    /// Removes every key of a database without events; returns how many there were. Costs a step
+    /// for each key that is watched or waited for, and none for the others.
     pub fn flush(&mut self, db: usize) -> usize {
-        let inner = &mut self.dbs[self.numbers[db]];
-        for (_, entry) in inner.entries.iter() {
-            if let Some(timer) = entry.timer {
-                self.wheel.cancel(timer);
+        for key in self.ledger.watched_keys(db) {
+            let before = self.presence(db, &key);
+            self.ledger.exchanged(db, &key, before, Presence::Absent);
+        }
+        for key in self.ledger.waiters.keys_of(db) {
+            if self.presence(db, &key) != Presence::Absent {
+                self.ledger.waiters.signal(db, &key);
             }
         }
-        let flushed = std::mem::take(inner);
-        for (_, entry) in flushed.entries.iter() {
-            self.ledger.touched(db, &entry.key.text());
-        }
-        self.ledger.changes += flushed.len() as u64;
-        flushed.len()
+        let count = self.slots.empty(db);
+        self.ledger.changes += count as u64;
+        count
     }
 
     /// Exchanges two databases. Clients that wait on either see the other's keys.
     pub fn swap(&mut self, left: usize, right: usize) {
-        self.numbers.swap(left, right);
-        self.ledger.changes += 1;
         for (db, other) in [(left, right), (right, left)] {
             for key in self.ledger.watched_keys(db) {
-                let found = |db: usize| {
-                    let inner = &self.dbs[self.numbers[db]];
-                    let hash = self.hasher.hash(&key);
-                    inner.table.find(hash, |index| inner.entries[index].key.is(&key)).is_some()
-                };
-                if found(db) || found(other) {
-                    self.ledger.touched(db, &key);
-                }
+                let (before, after) = (self.presence(db, &key), self.presence(other, &key));
+                self.ledger.exchanged(db, &key, before, after);
             }
             for key in self.ledger.waiters.keys_of(db) {
                 self.ledger.waiters.signal(db, &key);
             }
         }
+        self.slots.swap(left, right);
+        self.ledger.changes += 1;
     }
 
-    #[inline]
-    fn entry(&self, db: usize, index: u32) -> &Entry {
-        &self.dbs[self.numbers[db]].entries[index]
+    /// No key of that name exists; one that is over makes room.
+    fn insert(&mut self, db: usize, key: &[u8], value: Value) -> SlotId {
+        self.make_way(db, key);
+        self.slots.fill(db, key, value, self.now)
     }
 
-    #[inline]
-    fn entry_mut(&mut self, db: usize, index: u32) -> &mut Entry {
-        let inner = self.numbers[db];
-        &mut self.dbs[inner].entries[index]
+    fn take_away(&mut self, db: usize, key: &[u8]) -> bool {
+        let Some(slot) = self.find(db, key) else { return false };
+        let entry = self.slots.vacate(slot);
+        self.slots.doomed.add(entry.value);
+        true
     }
 
-    /// No key of that name exists; one that is kept although its time has come makes room.
-    fn insert(&mut self, db: usize, key: &[u8], value: Value) -> u32 {
-        if self.keeps_keys
-            && let Some(index) = self.find_over(db, key)
-        {
-            self.expire(db, index);
+    fn settle_lifetime(&mut self, slot: SlotId, lifetime: Lifetime) {
+        match lifetime {
+            Lifetime::Kept => {}
+            Lifetime::Endless => self.slots.set_expiry(slot, None, self.now),
+            Lifetime::Until(at_ms) => self.slots.set_expiry(slot, Some(at_ms), self.now),
         }
-        let hash = self.hasher.hash(key);
-        let key = Key::new(key, &mut self.prefixes);
-        let entry = Entry { key, value, timer: None, usage: Usage::new(self.now) };
-        let inner = &mut self.dbs[self.numbers[db]];
-        let index = inner.entries.insert(entry);
-        inner.table.insert(hash, index);
-        index
-    }
-
-    fn detach(&mut self, db: usize, index: u32) -> Entry {
-        self.disarm(db, index);
-        let inner = &mut self.dbs[self.numbers[db]];
-        let entry = inner.entries.remove(index);
-        inner.table.remove(self.hasher.hash(&entry.key.text()), index);
-        if inner.entries.is_empty() && inner.entries.end() > CHUNK as u32 {
-            self.vacated.push(std::mem::take(&mut inner.entries));
-        }
-        entry
-    }
-
-    fn expire(&mut self, db: usize, index: u32) {
-        let entry = self.detach(db, index);
-        self.discard(entry.value);
-        self.expired_count += 1;
-        self.ledger.expired(db, &entry.key.text());
-    }
-
-    fn arm(&mut self, db: usize, index: u32, at_ms: i64) {
-        let inner = self.numbers[db];
-        let due = at_ms.max(0) as u64 + 1;
-        let timer = self.wheel.insert(due, KeyRef { db: inner as u32, index });
-        self.dbs[inner].entries[index].timer = Some(timer);
-        self.dbs[inner].expiring += 1;
-    }
-
-    #[inline]
-    fn disarm(&mut self, db: usize, index: u32) {
-        if let Some(timer) = self.entry_mut(db, index).timer.take() {
-            self.disarmed(db, timer);
-        }
-    }
-
-    fn disarmed(&mut self, db: usize, timer: TimerId) {
-        self.wheel.cancel(timer);
-        let inner = self.numbers[db];
-        self.dbs[inner].expiring -= 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::doomed::PIECES_MAX;
     use super::*;
     use crate::data::{Hash, Set, Str, Zset};
+
+    const CHANGE: Change = Change { class: EventClasses::GENERIC, event: "changed", count: 1 };
 
     const LEN: usize = 10_000;
 
@@ -704,23 +517,23 @@ mod tests {
         }
         for value in [hash(LEN), set.wrap(), zset.wrap()] {
             let mut keyspace = keyspace();
-            keyspace.put(0, b"large", value, false);
-            assert!(keyspace.remove(0, b"large") && keyspace.is_empty());
+            keyspace.put(0, b"large", value, Lifetime::Endless, CHANGE);
+            assert!(keyspace.remove(0, b"large", "del") && keyspace.is_empty());
             assert_eq!(steps(&mut keyspace), LEN.div_ceil(PIECES_MAX));
         }
         let mut keyspace = keyspace();
-        keyspace.put(0, b"small", hash(PIECES_MAX), false);
-        assert!(keyspace.remove(0, b"small") && !keyspace.remove(0, b"small"));
+        keyspace.put(0, b"small", hash(PIECES_MAX), Lifetime::Endless, CHANGE);
+        assert!(keyspace.remove(0, b"small", "del") && !keyspace.remove(0, b"small", "del"));
         assert_eq!(steps(&mut keyspace), 0);
     }
 
     #[test]
     fn what_is_replaced_or_expires_is_freed_as_well() {
         let mut keyspace = keyspace();
-        keyspace.put(0, b"replaced", hash(LEN), false);
-        keyspace.put(0, b"replaced", Str::of_bytes(b"text").wrap(), false);
-        keyspace.put(0, b"expires", hash(LEN), false);
-        keyspace.set_expiry(0, b"expires", Some(10));
+        keyspace.put(0, b"replaced", hash(LEN), Lifetime::Endless, CHANGE);
+        keyspace.put(0, b"replaced", Str::of_bytes(b"text").wrap(), Lifetime::Endless, CHANGE);
+        keyspace.put(0, b"expires", hash(LEN), Lifetime::Endless, CHANGE);
+        keyspace.set_expiry(0, b"expires", Some(10), "expire");
         keyspace.now.wall_ms = 11;
         assert_eq!(keyspace.expire_due(usize::MAX), 1);
         assert_eq!(steps(&mut keyspace), 2 * LEN.div_ceil(PIECES_MAX));
@@ -732,32 +545,106 @@ mod tests {
         let keys: Vec<String> = (0..LEN).map(|at| format!("key {at}")).collect();
         for _ in 0..2 {
             for key in &keys {
-                keyspace.put(0, key.as_bytes(), Str::of_bytes(b"text").wrap(), false);
+                keyspace.put(
+                    0,
+                    key.as_bytes(),
+                    Str::of_bytes(b"text").wrap(),
+                    Lifetime::Endless,
+                    CHANGE,
+                );
             }
-            assert!(keys.iter().all(|key| keyspace.remove(0, key.as_bytes())));
+            assert!(keys.iter().all(|key| keyspace.remove(0, key.as_bytes(), "del")));
             assert_eq!(keyspace.spare_bytes(), 0);
             assert_eq!(steps(&mut keyspace), LEN.div_ceil(PIECES_MAX));
         }
     }
 
+    #[test]
+    fn a_database_is_emptied_at_once_and_freed_piece_by_piece() {
+        let mut keyspace = keyspace();
+        for at in 0..LEN {
+            let lifetime = Lifetime::Until(at as i64);
+            keyspace.put(0, at.to_string().as_bytes(), hash(1), lifetime, CHANGE);
+        }
+        keyspace.put(0, b"large", hash(LEN), Lifetime::Endless, CHANGE);
+        assert_eq!(keyspace.flush(0), LEN + 1);
+        assert!(keyspace.is_empty() && keyspace.next_expiry_ms().is_none());
+        assert_eq!((keyspace.doomed_count(), keyspace.spare_bytes()), (LEN + 1, 0));
+        keyspace.put(0, b"1", hash(1), Lifetime::Until(2), CHANGE);
+        let steps = steps(&mut keyspace);
+        assert!((LEN / 1_024..20).contains(&steps), "{steps} steps");
+        assert_eq!((keyspace.len(), keyspace.next_expiry_ms()), (1, Some(3)));
+    }
+
+    /// A key that was there, whose time has come.
+    fn with_one_over() -> Keyspace {
+        let mut keyspace = keyspace();
+        keyspace.put(0, b"old", Str::of_bytes(b"before").wrap(), Lifetime::Until(10), CHANGE);
+        keyspace.ledger.journal.listen();
+        keyspace.ledger.classes = EventClasses::EXPIRED.with(EventClasses::KEYEVENT);
+        keyspace.now.wall_ms = 11;
+        keyspace
+    }
+
+    #[test]
+    fn a_look_at_what_is_over_changes_nothing_before_the_unit_ends() {
+        let mut keyspace = with_one_over();
+        for _ in 0..2 {
+            assert!(keyspace.read(0, b"old").is_none() && keyspace.random(0).is_none());
+        }
+        assert_eq!(keyspace.presence(0, b"old"), Presence::Over);
+        // It is told once, at the first look.
+        assert_eq!((keyspace.len(), keyspace.expired_count), (1, 1));
+        assert_eq!(keyspace.ledger.events.len(), 1);
+        assert!(keyspace.has_news() && !keyspace.ledger.journal.has_unit());
+        keyspace.remove_noted();
+        assert_eq!((keyspace.len(), keyspace.expired_count), (0, 1));
+        assert_eq!(keyspace.ledger.journal.effects_in_unit(), 1);
+        assert_eq!(keyspace.presence(0, b"old"), Presence::Absent);
+    }
+
+    #[test]
+    fn what_is_over_gives_way_to_what_is_made() {
+        let mut keyspace = with_one_over();
+        keyspace.put(0, b"new", hash(1), Lifetime::Endless, CHANGE);
+        keyspace.rename((0, b"new"), (0, b"old"), "left", "came");
+        assert_eq!((keyspace.len(), keyspace.expired_count), (1, 1));
+        keyspace.remove_noted();
+        assert_eq!(keyspace.presence(0, b"old"), Presence::There);
+        // Its going is in the journal, and before what was made.
+        assert_eq!(keyspace.ledger.journal.effects_in_unit(), 1);
+    }
+
+    #[test]
+    fn what_is_over_goes_with_its_database() {
+        let mut keyspace = with_one_over();
+        assert!(keyspace.read(0, b"old").is_none());
+        assert_eq!(keyspace.flush(0), 1);
+        keyspace.put(0, b"new", hash(1), Lifetime::Endless, CHANGE);
+        keyspace.remove_noted();
+        assert_eq!(keyspace.len(), 1);
+    }
+
     /// Redis ends with an assertion where an EXEC that pauses writes goes on to write such a key.
     #[test]
-    fn what_is_over_but_kept_is_absent_and_gives_way() {
+    fn what_is_over_while_nothing_may_go_is_absent_and_gives_way() {
         let mut keyspace = keyspace();
         for key in [b"put", b"new", b"old"] {
-            keyspace.put(0, key, Str::of_bytes(b"before").wrap(), false);
-            keyspace.set_expiry(0, key, Some(10));
+            keyspace.put(0, key, Str::of_bytes(b"before").wrap(), Lifetime::Until(10), CHANGE);
         }
         keyspace.now.wall_ms = 11;
-        keyspace.keeps_keys = true;
+        keyspace.authority = Authority::Suspended;
         assert_eq!((keyspace.expire_due(usize::MAX), keyspace.next_expiry_ms()), (0, None));
-        assert!(keyspace.read(0, b"old").is_none() && keyspace.is_kept(0, b"old"));
-        assert!(keyspace.random(0).is_none() && !keyspace.remove(0, b"old"));
-        keyspace.put(0, b"put", hash(1), false);
+        assert!(keyspace.read(0, b"old").is_none());
+        assert!(keyspace.random(0).is_none() && !keyspace.remove(0, b"old", "del"));
+        keyspace.put(0, b"put", hash(1), Lifetime::Endless, CHANGE);
         drop(keyspace.edit_or_create::<Set>(0, b"new").unwrap());
+        keyspace.remove_noted();
         assert_eq!((keyspace.len(), keyspace.expired_count), (2, 2));
-        keyspace.keeps_keys = false;
+        assert_eq!(keyspace.presence(0, b"old"), Presence::Over);
+        keyspace.authority = Authority::Own;
         assert_eq!((keyspace.expire_due(usize::MAX), keyspace.len()), (1, 1));
-        assert!(keyspace.read(0, b"put").is_some() && !keyspace.is_kept(0, b"old"));
+        assert!(keyspace.read(0, b"put").is_some());
+        assert_eq!(keyspace.presence(0, b"old"), Presence::Absent);
     }
 }

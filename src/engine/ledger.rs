@@ -3,6 +3,7 @@
 
 use super::client::ClientId;
 use super::journal::{DEL, Journal};
+use super::keyspace::{Change, Presence};
 use super::waiters::Waiters;
 use crate::config::EventClasses;
 use std::collections::HashMap;
@@ -15,12 +16,21 @@ pub struct Event {
     pub key: Box<[u8]>,
 }
 
+/// Who watches a key.
+#[derive(Debug)]
+struct Watcher {
+    client: ClientId,
+    /// The key was over when the watching began, or has become so by an exchange of databases. That
+    /// it is removed is no change then.
+    was_over: bool,
+}
+
 pub struct Ledger {
     /// Changed keys and elements since start; a command that did not move it changed nothing.
     pub changes: u64,
     pub waiters: Waiters,
     pub journal: Journal,
-    watched: HashMap<(usize, Box<[u8]>), Vec<ClientId>>,
+    watched: HashMap<(usize, Box<[u8]>), Vec<Watcher>>,
     /// Clients whose transaction fails from now on.
     pub broken: Vec<ClientId>,
     /// The classes that `notify-keyspace-events` asks for.
@@ -43,15 +53,13 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether anything is to be seen to once the command has ended.
+    /// Above 0 if anything is to be seen to once the command has ended.
     #[inline]
-    pub fn has_news(&self) -> bool {
-        // One branch for all: each request asks.
+    pub fn news(&self) -> usize {
         self.broken.len()
             | self.events.len()
             | self.waiters.ready_len()
             | self.journal.effects_in_unit()
-            != 0
     }
 
     /// Whether anybody may want to hear which key has changed, and how.
@@ -60,32 +68,51 @@ impl Ledger {
         !self.watched.is_empty() || !self.waiters.is_empty() || !self.classes.is_none()
     }
 
-    /// A key was changed by a command.
-    pub fn changed(&mut self, db: usize, key: &[u8]) {
-        self.changes += 1;
-        self.touched(db, key);
-    }
-
-    /// A key is not what it was: for WATCH and for parked clients.
+    /// A key was changed: for WATCH and for parked clients, and as an event.
     #[inline]
-    pub fn touched(&mut self, db: usize, key: &[u8]) {
+    pub fn changed(&mut self, db: usize, key: &[u8], change: Change) {
+        self.changes += change.count as u64;
         if !self.watched.is_empty() {
             self.break_watches(db, key);
         }
         self.waiters.signal(db, key);
+        self.event(change.class, change.event, db, key);
     }
 
     fn break_watches(&mut self, db: usize, key: &[u8]) {
-        if let Some(clients) = self.watched.get(&(db, key.into())) {
-            self.broken.extend_from_slice(clients);
+        if let Some(watchers) = self.watched.get(&(db, key.into())) {
+            self.broken.extend(watchers.iter().map(|watcher| watcher.client));
         }
     }
 
-    /// A key's time had come.
+    /// A key whose time had come was removed. Who began to watch it after that sees no change.
     pub fn expired(&mut self, db: usize, key: &[u8]) {
-        self.touched(db, key);
+        self.exchanged(db, key, Presence::Over, Presence::Absent);
+        self.waiters.signal(db, key);
         self.journal.append(db, &[DEL, key]);
-        self.event(EventClasses::EXPIRED, "expired", db, key);
+    }
+
+    /// What a watched key was is no longer there, with all of its database or because its time had
+    /// come; something else may be there instead.
+    pub fn exchanged(&mut self, db: usize, key: &[u8], before: Presence, after: Presence) {
+        if self.watched.is_empty() || (before, after) == (Presence::Absent, Presence::Absent) {
+            return;
+        }
+        let Some(watchers) = self.watched.get_mut(&(db, key.into())) else { return };
+        for watcher in watchers {
+            let is_change = match after {
+                Presence::There => true,
+                Presence::Absent => !std::mem::take(&mut watcher.was_over),
+                Presence::Over if before == Presence::Absent => {
+                    watcher.was_over = true;
+                    false
+                }
+                Presence::Over => !watcher.was_over,
+            };
+            if is_change {
+                self.broken.push(watcher.client);
+            }
+        }
     }
 
     /// Notes an event if anybody asked for its class.
@@ -101,18 +128,26 @@ impl Ledger {
         self.events.push(Event { name, db, key: key.into() });
     }
 
-    pub fn watch(&mut self, db: usize, key: &[u8], client: ClientId) {
-        let clients = self.watched.entry((db, key.into())).or_default();
-        if !clients.contains(&client) {
-            clients.push(client);
+    /// `was_over` says that the key's time has come, although it has not been removed yet.
+    pub fn watch(&mut self, db: usize, key: &[u8], client: ClientId, was_over: bool) {
+        let watchers = self.watched.entry((db, key.into())).or_default();
+        if !watchers.iter().any(|watcher| watcher.client == client) {
+            watchers.push(Watcher { client, was_over });
         }
+    }
+
+    /// Whether a key that a client watches was over when the watching began.
+    pub fn was_over(&self, db: usize, key: &[u8], client: ClientId) -> bool {
+        let watchers = self.watched.get(&(db, key.into()));
+        let mine = watchers.and_then(|all| all.iter().find(|watcher| watcher.client == client));
+        mine.is_some_and(|watcher| watcher.was_over)
     }
 
     pub fn unwatch(&mut self, db: usize, key: &[u8], client: ClientId) {
         let place = (db, Box::from(key));
-        if let Some(clients) = self.watched.get_mut(&place) {
-            clients.retain(|&other| other != client);
-            if clients.is_empty() {
+        if let Some(watchers) = self.watched.get_mut(&place) {
+            watchers.retain(|watcher| watcher.client != client);
+            if watchers.is_empty() {
                 self.watched.remove(&place);
                 // Room for the most keys that were ever watched is not kept for good.
                 if self.watched.is_empty() {
@@ -130,5 +165,34 @@ impl Ledger {
     /// Keys that are watched, in all databases.
     pub fn watched_count(&self) -> usize {
         self.watched.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Presence::{Absent, Over, There};
+    use super::*;
+
+    /// What an exchange does to a watcher, who found the key over or not: whether its transaction
+    /// is broken, and whether the key counts as over for it from then on.
+    fn check(was_over: bool, before: Presence, after: Presence, expect: (bool, bool)) {
+        let mut ledger = Ledger::default();
+        ledger.watch(0, b"key", ClientId(1), was_over);
+        ledger.exchanged(0, b"key", before, after);
+        let found = (!ledger.broken.is_empty(), ledger.was_over(0, b"key", ClientId(1)));
+        assert_eq!(found, expect, "{was_over} {before:?} {after:?}");
+    }
+
+    #[test]
+    fn a_key_that_was_over_when_it_was_watched_may_go() {
+        check(false, Absent, Absent, (false, false));
+        check(false, Absent, Over, (false, true));
+        check(false, Absent, There, (true, false));
+        check(false, There, Absent, (true, false));
+        check(false, There, There, (true, false));
+        check(false, Over, Absent, (true, false));
+        check(true, Over, Absent, (false, false));
+        check(true, Over, Over, (false, true));
+        check(true, Over, There, (true, true));
     }
 }

@@ -272,7 +272,8 @@ impl Engine {
         }
     }
 
-    /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause.
+    /// Fires what is due: expired keys, blocked clients whose time is up, the end of a pause. Where
+    /// more is due than a turn may fire, `next_deadline` is not after `now` afterwards.
     pub fn tick(&mut self, now: Now) {
         self.set_now(now);
         if self.script.is_some() || self.halted.is_some() {
@@ -280,7 +281,8 @@ impl Engine {
         }
         self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
         let mut due = Vec::new();
-        self.alarms.expire(now.mono_us / MONO_TICK_US, usize::MAX, &mut |alarm| due.push(alarm));
+        let (tick, steps) = (now.mono_us / MONO_TICK_US, config::TURN_ALARMS_MAX);
+        self.alarms.expire(tick, steps, &mut |alarm| due.push(alarm));
         if !due.is_empty() {
             self.start_lap();
         }
@@ -430,24 +432,30 @@ impl Engine {
     /// events, parked clients.
     #[inline]
     fn settle(&mut self) {
-        if self.keyspace.ledger.has_news() && self.halted.is_none() {
+        if self.keyspace.has_news() && self.halted.is_none() {
             self.settle_news();
         }
     }
 
     #[inline(never)]
     fn settle_news(&mut self) {
-        self.settle_ledger();
         // A suspended script's unit goes on, whatever others do meanwhile.
-        if self.script.is_some() {
-            return;
+        let has_ended = self.script.is_none();
+        if has_ended {
+            self.end_unit();
         }
-        self.keyspace.ledger.journal.end_unit();
-        if self.keyspace.ledger.waiters.has_ready() {
+        self.settle_ledger();
+        while has_ended && self.keyspace.ledger.waiters.has_ready() {
             self.serve_ready();
-            self.keyspace.ledger.journal.end_unit();
+            self.end_unit();
             self.settle_ledger();
         }
+    }
+
+    /// Ends a unit: what was found to be over goes, with what the unit did.
+    pub(super) fn end_unit(&mut self) {
+        self.keyspace.remove_noted();
+        self.keyspace.ledger.journal.end_unit();
     }
 
     fn settle_ledger(&mut self) {

@@ -204,7 +204,7 @@ impl Engine {
         let Request { found, words } = &park.request;
         let origin = Origin::Waiter(&park, woken);
         let called = self.call_on_outbox(id, *found, Args::new(&words.words()), origin);
-        self.keyspace.ledger.journal.end_unit();
+        self.end_unit();
         park.micros += self.lap_us - started_us;
         let is_served = !matches!(called, Called::Running);
         if is_served {

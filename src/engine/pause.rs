@@ -7,6 +7,7 @@
 
 use super::client::{Client, ClientId, Parked};
 use super::context::Ctx;
+use super::keyspace::Authority;
 use super::row::Flags;
 use super::time::mono_tick;
 use super::{Alarm, Engine};
@@ -93,7 +94,8 @@ impl Engine {
         }
         let all = pauses.by_owner.iter().flatten().copied().reduce(Pause::and);
         let before = std::mem::replace(&mut pauses.all, all);
-        self.keyspace.keeps_keys = all.is_some();
+        let authority = if all.is_some() { Authority::Suspended } else { Authority::Own };
+        self.keyspace.authority = authority;
         let goes_on = |before: Pause| all.is_none_or(|all| all.only_writes && !before.only_writes);
         if before.is_some_and(goes_on) {
             self.let_go();
@@ -159,7 +161,8 @@ mod tests {
         engine.unpause(Clients);
         let left = engine.pauses.all.map(|all| (all.until_us / SECOND_US, all.only_writes));
         assert_eq!(left, expect, "{pauses:?}, {seconds} s");
-        assert_eq!(engine.keyspace.keeps_keys, expect.is_some());
+        let is_suspended = engine.keyspace.authority == Authority::Suspended;
+        assert_eq!(is_suspended, expect.is_some());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::Engine;
 use super::client::{ClientId, Parked, State, Transport};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
+use super::keyspace::Presence;
 use super::row::Flags;
 use super::stats::HeldCall;
 use super::table::{Found, Request};
@@ -72,29 +73,28 @@ impl Ctx<'_> {
     }
 
     pub fn watch(&mut self, key: &[u8]) {
-        // A key whose time has come goes now, so that its going does not break the transaction.
-        self.peek(key);
         let place = (self.db, Box::from(key));
         let (client, db) = (self.client, self.db);
         let watched = &mut self.transaction().watched;
         if !watched.contains(&place) {
             watched.push(place);
-            self.engine.keyspace.ledger.watch(db, key, client);
+            let keyspace = &mut self.engine.keyspace;
+            let was_over = keyspace.presence(db, key) == Presence::Over;
+            keyspace.ledger.watch(db, key, client, was_over);
         }
     }
 
-    /// Whether a watched key was changed, or its time has come.
+    /// Whether a watched key was changed, or its time has come since.
     pub fn is_watch_broken(&mut self) -> bool {
-        let watched = self.transaction().watched.clone();
-        let keyspace = &mut self.engine.keyspace;
-        if watched.iter().any(|(db, key)| keyspace.is_kept(*db, key)) {
-            return true;
-        }
-        for (db, key) in watched {
-            keyspace.peek(db, &key);
-        }
-        let is_broken = self.engine.keyspace.ledger.broken.contains(&self.client);
-        is_broken || self.transaction().is_broken
+        let keyspace = &self.engine.keyspace;
+        let transaction = &self.engine.clients[self.client].transaction;
+        let has_ended = |(db, key): &(usize, Box<[u8]>)| {
+            keyspace.presence(*db, key) == Presence::Over
+                && !keyspace.ledger.was_over(*db, key, self.client)
+        };
+        transaction.is_broken
+            || keyspace.ledger.broken.contains(&self.client)
+            || transaction.watched.iter().any(has_ended)
     }
 
     /// Runs a transaction's requests; the array that their replies fill has been announced.

@@ -58,6 +58,12 @@ impl<T> Chunked<T> {
         value
     }
 
+    /// Drops the last elements, a chunk at most; false if there are none.
+    pub fn drop_chunk(&mut self) -> bool {
+        let had_last = !std::mem::take(&mut self.last).is_empty();
+        had_last || self.full.pop().is_some()
+    }
+
     /// Takes an element out; the last one takes its place.
     pub fn swap_remove(&mut self, index: usize) -> T {
         let last = self.pop().expect("an element is there");
@@ -178,6 +184,17 @@ mod tests {
                 assert_eq!(some.nth(skipped).copied(), expect);
             }
         }
+    }
+
+    #[test]
+    fn chunks_go_from_the_end() {
+        let mut chunked = Chunked::default();
+        (0..2 * CHUNK + 1).for_each(|value| chunked.push(value));
+        for len in [2 * CHUNK, CHUNK, 0] {
+            assert!(chunked.drop_chunk());
+            assert_eq!(chunked.len(), len);
+        }
+        assert!(!chunked.drop_chunk());
     }
 
     #[test]

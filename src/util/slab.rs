@@ -78,6 +78,23 @@ impl<T> Slab<T> {
         self.len -= chunk.iter().filter(|slot| matches!(slot, Slot::Full(_))).count();
     }
 
+    /// Takes out the last slot, full or empty; None if there is none. Those before it keep their
+    /// indices, but nothing may be inserted any more.
+    pub fn pop_slot(&mut self) -> Option<Option<T>> {
+        let chunk = self.chunks.last_mut()?;
+        let slot = chunk.pop();
+        if chunk.is_empty() {
+            self.chunks.pop();
+        }
+        Some(match slot? {
+            Slot::Full(value) => {
+                self.len -= 1;
+                Some(value)
+            }
+            Slot::Empty(_) => None,
+        })
+    }
+
     /// None if nothing has the index.
     pub fn get(&self, index: u32) -> Option<&T> {
         match self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)? {
@@ -172,6 +189,17 @@ mod tests {
         assert_eq!((slab.end(), Slab::<u8>::default().end()), (3000, 0));
         assert_eq!(slab.get_mut(17), Some(&mut -2));
         assert_eq!(slab.get_mut(3000), None);
+    }
+
+    #[test]
+    fn slots_go_from_the_end() {
+        let mut slab = Slab::default();
+        (0..1026).for_each(|value| _ = slab.insert(value));
+        slab.remove(1024);
+        assert_eq!((slab.pop_slot(), slab.pop_slot()), (Some(Some(1025)), Some(None)));
+        assert_eq!((slab.pop_slot(), slab.len()), (Some(Some(1023)), 1023));
+        while slab.pop_slot().is_some() {}
+        assert_eq!((slab.len(), slab.end()), (0, 0));
     }
 
     #[test]

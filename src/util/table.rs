@@ -70,6 +70,12 @@ impl Table {
         *self = Self::new();
     }
 
+    /// Gives up the memory of some entries, a segment at a time; false once there are none. The
+    /// table is good for nothing but that from then on.
+    pub fn crumble(&mut self) -> bool {
+        self.segments.pop().is_some()
+    }
+
     /// The index with this hash for which `is_equal` holds; it is asked for few others.
     pub fn find(&self, hash: u64, is_equal: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag_of(hash);

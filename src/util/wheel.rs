@@ -161,6 +161,19 @@ impl<T: Copy> Wheel<T> {
     /// timer fired or cascaded takes one of `steps`; with none left this is `None`, and
     /// `next_deadline` is still not after `now`.
     pub fn pop_due(&mut self, now: u64, steps: &mut usize) -> Option<T> {
+        let id = self.first_due(now, steps)?;
+        self.unlink(id);
+        Some(self.release(id))
+    }
+
+    /// As `pop_due`, but the timer stays: it is for the caller to cancel it.
+    pub fn next_due(&mut self, now: u64, steps: &mut usize) -> Option<T> {
+        let id = self.first_due(now, steps)?;
+        Some(self.timer(id).payload)
+    }
+
+    /// A clock that was set back costs a step for each timer.
+    fn first_due(&mut self, now: u64, steps: &mut usize) -> Option<u32> {
         if now < self.elapsed {
             self.rewind(now);
         }
@@ -178,9 +191,7 @@ impl<T: Copy> Wheel<T> {
                 continue;
             }
             *steps = steps.checked_sub(1)?;
-            let id = self.sentinels[slot as usize].next;
-            self.unlink(id);
-            return Some(self.release(id));
+            return Some(self.sentinels[slot as usize].next);
         }
     }
 
@@ -189,6 +200,12 @@ impl<T: Copy> Wheel<T> {
         while let Some(payload) = self.pop_due(now, &mut steps) {
             fire(payload);
         }
+    }
+
+    /// Gives up the memory of some timers, a chunk at a time; false once there are none. The wheel
+    /// is good for nothing but that from then on.
+    pub fn crumble(&mut self) -> bool {
+        self.timers.drop_chunk()
     }
 
     /// Empties the slot into lower levels; `None` when the steps ran out before that.

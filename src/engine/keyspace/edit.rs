@@ -1,6 +1,7 @@
 //! The guard through which handlers change values.
 
-use super::Keyspace;
+use super::slots::SlotId;
+use super::{Change, Keyspace};
 use crate::config::{EventClasses, Limits};
 use crate::data::{Typed, Value};
 use crate::util::rng::Rng;
@@ -15,15 +16,16 @@ use std::ops::{Deref, DerefMut};
 pub struct Edit<'k, T: Typed> {
     keyspace: &'k mut Keyspace,
     db: usize,
-    index: u32,
+    slot: SlotId,
     created: bool,
     committed: bool,
     value: PhantomData<T>,
 }
 
 impl<'k, T: Typed> Edit<'k, T> {
-    pub(super) fn new(keyspace: &'k mut Keyspace, db: usize, index: u32, created: bool) -> Self {
-        Self { keyspace, db, index, created, committed: false, value: PhantomData }
+    pub(super) fn new(keyspace: &'k mut Keyspace, db: usize, slot: SlotId, created: bool) -> Self {
+        keyspace.slots.open(slot);
+        Self { keyspace, db, slot, created, committed: false, value: PhantomData }
     }
 
     /// Whether the key did not exist before.
@@ -33,15 +35,13 @@ impl<'k, T: Typed> Edit<'k, T> {
 
     /// The value beside the engine's seeded randomness.
     pub fn with_rng(&mut self) -> (&mut T, &mut Rng) {
-        let inner = self.keyspace.numbers[self.db];
-        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
+        let value = self.keyspace.slots.opened(self.slot);
         (T::of_mut(value).expect("the guard's type"), &mut self.keyspace.rng)
     }
 
     /// The value beside the settings that bound it.
     pub fn with_limits(&mut self) -> (&mut T, &Limits) {
-        let inner = self.keyspace.numbers[self.db];
-        let value = &mut self.keyspace.dbs[inner].entries[self.index].value;
+        let value = self.keyspace.slots.opened(self.slot);
         (T::of_mut(value).expect("the guard's type"), &self.keyspace.limits)
     }
 
@@ -52,42 +52,48 @@ impl<'k, T: Typed> Edit<'k, T> {
     }
 
     /// As `commit`, of a change to so many elements: `rdb_changes_since_last_save` counts each.
-    pub fn commit_many(mut self, event: &'static str, changes: usize) {
+    pub fn commit_many(mut self, event: &'static str, count: usize) {
         self.committed = true;
-        self.keyspace.ledger.changes += changes as u64;
-        let (db, index, created) = (self.db, self.index, self.created);
+        let change = Change { count, ..Change::of::<T>(event) };
         if self.is_vacant() {
-            let entry = self.keyspace.detach(db, index);
-            if !created {
-                let key = entry.key.text();
-                self.keyspace.ledger.touched(db, &key);
-                self.keyspace.ledger.event(T::CLASS, event, db, &key);
-                self.keyspace.ledger.event(EventClasses::GENERIC, "del", db, &key);
-            }
-            return;
+            return self.vacate(change);
         }
         let keyspace = &mut *self.keyspace;
-        let inner = keyspace.numbers[db];
-        let entry = &mut keyspace.dbs[inner].entries[index];
-        T::of_mut(&mut entry.value).expect("the guard's type").settle(&keyspace.limits);
-        if created && let Value::Hash(hash) = &mut entry.value {
+        let value = keyspace.slots.opened(self.slot);
+        T::of_mut(value).expect("the guard's type").settle(&keyspace.limits);
+        if self.created
+            && let Value::Hash(hash) = value
+        {
             hash.share(&mut keyspace.values);
         }
         if keyspace.ledger.has_listeners() {
-            self.announce(event);
+            self.announce(change);
+        } else {
+            keyspace.ledger.changes += count as u64;
         }
     }
 
     #[inline(never)]
-    fn announce(&mut self, event: &'static str) {
-        let keyspace = &mut *self.keyspace;
-        let entry = &keyspace.dbs[keyspace.numbers[self.db]].entries[self.index];
-        let key = entry.key.text();
+    fn announce(&mut self, change: Change) {
+        let Keyspace { slots, ledger, .. } = &mut *self.keyspace;
+        let key = slots.get(self.slot).key.text();
         if self.created {
-            keyspace.ledger.event(EventClasses::NEW, "new", self.db, &key);
+            ledger.event(EventClasses::NEW, "new", self.db, &key);
         }
-        keyspace.ledger.touched(self.db, &key);
-        keyspace.ledger.event(T::CLASS, event, self.db, &key);
+        ledger.changed(self.db, &key, change);
+    }
+
+    /// An emptied collection's key goes.
+    fn vacate(&mut self, change: Change) {
+        let Keyspace { slots, ledger, .. } = &mut *self.keyspace;
+        let entry = slots.vacate(self.slot);
+        if self.created {
+            ledger.changes += change.count as u64;
+            return;
+        }
+        let key = entry.key.text();
+        ledger.changed(self.db, &key, change);
+        ledger.event(EventClasses::GENERIC, "del", self.db, &key);
     }
 }
 
@@ -96,15 +102,14 @@ impl<T: Typed> Deref for Edit<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        T::of(&self.keyspace.entry(self.db, self.index).value).expect("the guard's type")
+        T::of(&self.keyspace.slots.get(self.slot).value).expect("the guard's type")
     }
 }
 
 impl<T: Typed> DerefMut for Edit<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        let entry = self.keyspace.entry_mut(self.db, self.index);
-        T::of_mut(&mut entry.value).expect("the guard's type")
+        T::of_mut(self.keyspace.slots.opened(self.slot)).expect("the guard's type")
     }
 }
 
@@ -118,7 +123,7 @@ impl<T: Typed> Drop for Edit<'_, T> {
             std::process::abort();
         }
         if self.created {
-            self.keyspace.detach(self.db, self.index);
+            self.keyspace.slots.vacate(self.slot);
         }
     }
 }

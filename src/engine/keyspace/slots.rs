@@ -1,0 +1,363 @@
+//! The slots of all databases, where keys lie with their values and TTLs, and the door to them.
+//!
+//! Whatever changes a key, a value, a TTL or a whole database passes one of the functions under
+//! "The door" below, which know the slot before and after. So whoever must see what was there
+//! before it goes has one place to stand. `reshape` and `usage_mut` are not among them: a value
+//! that rests in another form is the same value, and a look at it is no change.
+//!
+//! Nothing here says a word about a change: that is the duty of `Keyspace`, whose functions are the
+//! only callers.
+
+use std::collections::BTreeSet;
+
+use super::doomed::Doomed;
+use super::key::Key;
+use super::usage::Usage;
+use crate::data::Value;
+use crate::engine::time::Now;
+use crate::util::hash::Seed;
+use crate::util::rng::Rng;
+use crate::util::shared::Recent;
+use crate::util::slab::{CHUNK, Slab};
+use crate::util::table::Table;
+use crate::util::wheel::{TimerId, Wheel};
+
+/// A key with its value. There may be millions, so what few have, or what varies in length, stands
+/// elsewhere.
+#[derive(Debug)]
+pub struct KeyValue {
+    pub key: Key,
+    pub value: Value,
+    /// Fires when the key's time has come; the wheel of its database knows when that is.
+    timer: Option<TimerId>,
+    pub usage: Usage,
+}
+
+const _: () = assert!(size_of::<KeyValue>() == 40);
+
+impl KeyValue {
+    /// Bytes of memory of the key and its value.
+    pub fn size(&self) -> usize {
+        let timer = self.timer.map_or(0, |_| Wheel::<u32>::TIMER_SIZE);
+        size_of::<Self>() + self.key.heap_size() + timer + self.value.heap_size()
+    }
+}
+
+/// One database.
+#[derive(Default)]
+pub struct Db {
+    pub(super) entries: Slab<KeyValue>,
+    pub(super) table: Table,
+    /// Holds the indices of keys that have a TTL. Made for the first of them, since it takes 5 KB.
+    /// Ticks are the wall clock's milliseconds. A key exists through its last one, and its timer
+    /// fires in the next.
+    pub(super) wheel: Option<Box<Wheel<u32>>>,
+}
+
+impl Db {
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many keys have a TTL.
+    pub fn expiring(&self) -> usize {
+        self.wheel.as_ref().map_or(0, |wheel| wheel.len())
+    }
+
+    /// The wall clock's last millisecond at which a key of this database still exists, if it has a
+    /// TTL.
+    #[inline]
+    pub fn expires_ms(&self, entry: &KeyValue) -> Option<i64> {
+        let wheel = || self.wheel.as_ref().expect("a database with timers has a wheel");
+        entry.timer.map(|timer| (wheel().deadline(timer) - 1) as i64)
+    }
+
+    /// Visits about `count` keys; the cursor returned goes on, 0 ends.
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a KeyValue),
+    ) -> u64 {
+        self.table.scan(cursor, count, &mut |index| visit(&self.entries[index]))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &KeyValue> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    pub fn random(&self, rng: &mut Rng) -> Option<&KeyValue> {
+        self.table.random(rng).map(|index| &self.entries[index])
+    }
+
+    /// Bytes of memory of the tables, without keys and values.
+    pub fn overhead(&self) -> usize {
+        self.table.heap_size() + self.entries.heap_size()
+    }
+
+    /// Bytes of the tables that nothing has taken yet.
+    fn spare_bytes(&self) -> usize {
+        let wheel = self.wheel.as_ref().map_or(0, |wheel| wheel.spare_bytes());
+        self.table.spare_bytes() + self.entries.spare_bytes() + wheel
+    }
+}
+
+/// Where a key lies: its database as it lies in memory, which SWAPDB leaves alone, and its index
+/// there. Good until the slot is vacated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SlotId {
+    inner: u32,
+    index: u32,
+}
+
+pub(super) struct Slots {
+    dbs: Vec<Db>,
+    /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
+    numbers: Vec<usize>,
+    /// Those of `dbs` that have a wheel.
+    timed: Vec<u32>,
+    hasher: Seed,
+    /// What the keys of jobs have in common.
+    prefixes: Recent,
+    /// Keys whose time has come and that somebody has looked at: they go when the unit ends.
+    over: BTreeSet<SlotId>,
+    /// What has left a slot and is not freed yet.
+    pub(super) doomed: Doomed,
+}
+
+impl Slots {
+    pub fn new(databases: usize, hasher: Seed) -> Self {
+        Self {
+            dbs: (0..databases).map(|_| Db::default()).collect(),
+            numbers: (0..databases).collect(),
+            timed: Vec::new(),
+            hasher,
+            prefixes: Recent::default(),
+            over: BTreeSet::new(),
+            doomed: Doomed::default(),
+        }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.numbers.len()
+    }
+
+    #[inline]
+    pub fn db(&self, db: usize) -> &Db {
+        &self.dbs[self.numbers[db]]
+    }
+
+    /// The databases as they lie in memory.
+    pub fn dbs(&self) -> &[Db] {
+        &self.dbs
+    }
+
+    /// Bytes of the tables that nothing has taken yet. Costs a look at each database.
+    pub fn spare_bytes(&self) -> usize {
+        self.dbs.iter().map(Db::spare_bytes).sum()
+    }
+
+    /// The number of the database that a slot is in.
+    pub fn number_of(&self, slot: SlotId) -> usize {
+        let is_it = |&inner: &usize| inner == slot.inner as usize;
+        self.numbers.iter().position(is_it).expect("every database has a number")
+    }
+
+    /// Where a key lies, whether or not its time has come.
+    #[inline(always)]
+    pub fn find(&self, db: usize, key: &[u8]) -> Option<SlotId> {
+        let inner = self.numbers[db];
+        let Db { entries, table, .. } = &self.dbs[inner];
+        let hash = self.hasher.hash(key);
+        let index = table.find(hash, |index| entries[index].key.is(key))?;
+        Some(SlotId { inner: inner as u32, index })
+    }
+
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    #[inline]
+    pub fn get(&self, slot: SlotId) -> &KeyValue {
+        &self.dbs[slot.inner as usize].entries[slot.index]
+    }
+
+    #[inline]
+    pub fn expires_ms(&self, slot: SlotId) -> Option<i64> {
+        let db = &self.dbs[slot.inner as usize];
+        db.expires_ms(&db.entries[slot.index])
+    }
+
+    /// A slot of a database picked at random.
+    pub fn random(&self, db: usize, rng: &mut Rng) -> Option<SlotId> {
+        let inner = self.numbers[db];
+        let index = self.dbs[inner].table.random(rng)?;
+        Some(SlotId { inner: inner as u32, index })
+    }
+
+    /// A slot whose key has a TTL, picked at random, each about equally likely.
+    pub fn random_expiring(&self, rng: &mut Rng) -> Option<SlotId> {
+        let expiring = |&inner: &u32| self.dbs[inner as usize].expiring();
+        let count: usize = self.timed.iter().map(expiring).sum();
+        let mut left = if count > 0 { rng.below(count) } else { return None };
+        for inner in &self.timed {
+            match left.checked_sub(expiring(inner)) {
+                Some(behind) => left = behind,
+                None => {
+                    let index = self.dbs[*inner as usize].wheel.as_ref()?.sample(rng)?;
+                    return Some(SlotId { inner: *inner, index });
+                }
+            }
+        }
+        unreachable!("as many were counted")
+    }
+
+    /// How many databases have a wheel.
+    pub fn wheel_count(&self) -> usize {
+        self.timed.len()
+    }
+
+    /// The next slot of a wheel whose key's time has come by `now_ms`. Each look takes some of
+    /// `steps`; with none left this is None, although `next_deadline` is not after `now_ms`.
+    pub fn next_due(&mut self, wheel: usize, now_ms: u64, steps: &mut usize) -> Option<SlotId> {
+        let inner = self.timed[wheel];
+        let index = self.dbs[inner as usize].wheel.as_mut()?.next_due(now_ms, steps)?;
+        Some(SlotId { inner, index })
+    }
+
+    /// The tick at which some wheel wants to be looked at next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let wheels = self.timed.iter().filter_map(|&inner| self.dbs[inner as usize].wheel.as_ref());
+        wheels.filter_map(|wheel| wheel.next_deadline()).min()
+    }
+
+    /// Notes a key whose time has come; false if it is noted already.
+    pub fn note_over(&mut self, slot: SlotId) -> bool {
+        self.over.insert(slot)
+    }
+
+    #[inline]
+    pub fn noted(&self) -> usize {
+        self.over.len()
+    }
+
+    /// One of the keys that are noted.
+    pub fn first_noted(&self) -> Option<SlotId> {
+        self.over.first().copied()
+    }
+
+    /// As they lie in memory: the end of a database's indices, None behind the last database.
+    pub fn end_of(&self, inner: usize) -> Option<u32> {
+        self.dbs.get(inner).map(|db| db.entries.end())
+    }
+
+    /// What lies at an index of a database as it lies in memory, if anything.
+    pub fn at(&self, inner: usize, index: u32) -> Option<(SlotId, &KeyValue)> {
+        let slot = SlotId { inner: inner as u32, index };
+        self.dbs[inner].entries.get(index).map(|entry| (slot, entry))
+    }
+
+    /// A value that is given another form: what it says stays the same.
+    #[inline]
+    pub fn reshape(&mut self, slot: SlotId) -> &mut Value {
+        &mut self.entry_mut(slot).value
+    }
+
+    #[inline]
+    pub fn usage_mut(&mut self, slot: SlotId) -> &mut Usage {
+        &mut self.entry_mut(slot).usage
+    }
+
+    #[inline]
+    fn entry_mut(&mut self, slot: SlotId) -> &mut KeyValue {
+        &mut self.dbs[slot.inner as usize].entries[slot.index]
+    }
+}
+
+/// The door: all that changes what lies in slots.
+impl Slots {
+    /// Puts a key with its value into an empty slot. No key of that name lies in another.
+    pub fn fill(&mut self, db: usize, key: &[u8], value: Value, now: Now) -> SlotId {
+        let hash = self.hasher.hash(key);
+        let key = Key::new(key, &mut self.prefixes);
+        let inner = self.numbers[db];
+        let Db { entries, table, .. } = &mut self.dbs[inner];
+        let index = entries.insert(KeyValue { key, value, timer: None, usage: Usage::new(now) });
+        table.insert(hash, index);
+        SlotId { inner: inner as u32, index }
+    }
+
+    /// Opens a slot: its value is about to be changed in place, by way of `opened`.
+    #[inline]
+    pub fn open(&mut self, slot: SlotId) -> &mut Value {
+        self.opened(slot)
+    }
+
+    /// The value of a slot that was opened and not yet left.
+    #[inline]
+    pub fn opened(&mut self, slot: SlotId) -> &mut Value {
+        &mut self.entry_mut(slot).value
+    }
+
+    /// Puts a value in the place of another, which is freed. The TTL stays.
+    pub fn replace(&mut self, slot: SlotId, value: Value) {
+        let old = std::mem::replace(&mut self.entry_mut(slot).value, value);
+        self.doomed.add(old);
+    }
+
+    /// Sets the last millisecond of the wall clock at which a key still exists; None for ever.
+    pub fn set_expiry(&mut self, slot: SlotId, at_ms: Option<i64>, now: Now) {
+        let db = &mut self.dbs[slot.inner as usize];
+        let entry = &mut db.entries[slot.index];
+        if let (Some(timer), Some(wheel)) = (entry.timer.take(), &mut db.wheel) {
+            wheel.cancel(timer);
+        }
+        if let Some(at_ms) = at_ms {
+            let timed = &mut self.timed;
+            let wheel = db.wheel.get_or_insert_with(|| {
+                timed.push(slot.inner);
+                Box::new(Wheel::new(now.wall_ms.max(0) as u64))
+            });
+            entry.timer = Some(wheel.insert(at_ms.max(0) as u64 + 1, slot.index));
+        }
+    }
+
+    /// Takes a key with its value out of its slot.
+    pub fn vacate(&mut self, slot: SlotId) -> KeyValue {
+        let db = &mut self.dbs[slot.inner as usize];
+        let mut entry = db.entries.remove(slot.index);
+        if let (Some(timer), Some(wheel)) = (entry.timer.take(), &mut db.wheel) {
+            wheel.cancel(timer);
+        }
+        db.table.remove(self.hasher.hash(&entry.key.text()), slot.index);
+        if db.entries.is_empty() && db.entries.end() > CHUNK as u32 {
+            self.doomed.add_places(std::mem::take(&mut db.entries));
+        }
+        if !self.over.is_empty() {
+            self.over.remove(&slot);
+        }
+        entry
+    }
+
+    /// Vacates all slots of a database at once, whatever is in them; returns how many there were.
+    /// Costs the same for any number.
+    pub fn empty(&mut self, db: usize) -> usize {
+        let inner = self.numbers[db];
+        let emptied = std::mem::take(&mut self.dbs[inner]);
+        self.timed.retain(|&timed| timed != inner as u32);
+        self.over.retain(|slot| slot.inner != inner as u32);
+        let len = emptied.len();
+        self.doomed.add_db(emptied);
+        len
+    }
+
+    /// Exchanges the numbers of two databases.
+    pub fn swap(&mut self, left: usize, right: usize) {
+        self.numbers.swap(left, right);
+    }
+}
