@@ -9,14 +9,19 @@ extern crate self as toril;
 #[path = "../tests/common/facts.rs"]
 mod facts;
 
+// What a program around the server may use says what it is, down to the last field. The other
+// modules are open to tests, benches and fuzz targets: comments stand where a name does not do.
+
 #[allow(unsafe_code)]
 pub mod util;
 
+#[warn(missing_docs)]
 pub mod config;
 
 #[allow(unsafe_code)]
 pub mod data;
 
+#[warn(missing_docs)]
 pub mod proto;
 
 #[allow(unsafe_code)]
@@ -24,6 +29,8 @@ pub mod lua;
 
 pub mod engine;
 
+#[warn(missing_docs)]
 pub mod command;
 
+#[warn(missing_docs)]
 pub mod server;

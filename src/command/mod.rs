@@ -1,38 +1,38 @@
 //! The commands: one file per family, each with a table of rows and then the handlers.
 
-pub mod acl;
-pub mod arguments;
-pub mod client;
-pub mod cluster;
-pub mod commands;
-pub mod complexity;
+mod acl;
+mod arguments;
+mod client;
+mod cluster;
+mod commands;
+mod complexity;
 mod config;
-pub mod connection;
-pub mod database;
-pub mod debug;
-pub mod expire;
-pub mod generic;
-pub mod hash;
-pub mod history;
-pub mod info;
-pub mod latency;
-pub mod lcs;
-pub mod list;
-pub mod memory;
-pub mod object;
-pub mod pubsub;
+mod connection;
+mod database;
+mod debug;
+mod expire;
+mod generic;
+mod hash;
+mod history;
+mod info;
+mod latency;
+mod lcs;
+mod list;
+mod memory;
+mod object;
+mod pubsub;
 mod random;
-pub mod scan;
-pub mod script;
-pub mod server;
-pub mod set;
-pub mod slowlog;
-pub mod sort;
-pub mod stream;
-pub mod string;
+mod scan;
+mod script;
+mod server;
+mod set;
+mod slowlog;
+mod sort;
+mod stream;
+mod string;
 pub mod table;
-pub mod transaction;
-pub mod zset;
+mod transaction;
+mod zset;
 
 /// What every family needs to write rows and handlers.
 #[allow(unused_imports, reason = "not every family needs all of it")]

@@ -5,8 +5,11 @@ use crate::util::quote;
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub enum Invocation {
+    /// Run the server with these settings.
     Run(Sources),
+    /// Print the help.
     Help,
+    /// Print the version.
     Version,
     /// Something else that redis-server can do, and why not here.
     Refused(String),
@@ -15,7 +18,9 @@ pub enum Invocation {
 /// Where the settings come from, in the order in which they are to be read.
 #[derive(Debug, Default, PartialEq)]
 pub struct Sources {
+    /// The file that is named first, if one is.
     pub conf_path: Option<String>,
+    /// Whether standard input is read after the file.
     pub stdin: bool,
     /// The options as lines, each behind a line end of its own.
     pub lines: String,

@@ -8,13 +8,15 @@ macro_rules! choice {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name {
-            $($(#[$note])* $variant,)*
+            $(#[doc = concat!("`", $word, "`")] $(#[doc = ""] #[$note])* $variant,)*
         }
 
         impl $name {
+            /// All words, in the order of the variants.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
             const ALL: &'static [Self] = &[$(Self::$variant),*];
 
+            /// As it is written in redis.conf.
             pub fn word(self) -> &'static str {
                 Self::WORDS[self as usize]
             }
@@ -61,6 +63,7 @@ impl Policy {
 }
 
 choice! {
+    /// How much is logged: what is of this level or of one further down.
     LogLevel {
         Debug = "debug",
         Verbose = "verbose",
@@ -85,20 +88,31 @@ choice! {
 pub struct EventClasses(u32);
 
 impl EventClasses {
+    /// Nothing is published.
     pub const NONE: Self = Self(0);
     /// Publish to `__keyspace@<db>__:<key>`.
     pub const KEYSPACE: Self = Self(1 << 0);
     /// Publish to `__keyevent@<db>__:<event>`.
     pub const KEYEVENT: Self = Self(1 << 1);
+    /// Events of keys of any type: `del`, `expire`, `rename`.
     pub const GENERIC: Self = Self(1 << 2);
+    /// Events of strings.
     pub const STRING: Self = Self(1 << 3);
+    /// Events of lists.
     pub const LIST: Self = Self(1 << 4);
+    /// Events of sets.
     pub const SET: Self = Self(1 << 5);
+    /// Events of hashes.
     pub const HASH: Self = Self(1 << 6);
+    /// Events of sorted sets.
     pub const ZSET: Self = Self(1 << 7);
+    /// A key whose time is over.
     pub const EXPIRED: Self = Self(1 << 8);
+    /// A key that gave way to `maxmemory`.
     pub const EVICTED: Self = Self(1 << 9);
+    /// Events of streams.
     pub const STREAM: Self = Self(1 << 10);
+    /// Events of modules, of which there are none.
     pub const MODULE: Self = Self(1 << 11);
     /// A key that was asked for and is not there. Not part of `A`.
     pub const KEY_MISS: Self = Self(1 << 12);
@@ -132,14 +146,17 @@ impl EventClasses {
         all
     };
 
+    /// Whether all of `classes` are among these.
     pub const fn contains(self, classes: Self) -> bool {
         self.0 & classes.0 == classes.0
     }
 
+    /// These and `classes`.
     pub const fn with(self, classes: Self) -> Self {
         Self(self.0 | classes.0)
     }
 
+    /// Whether nothing is published.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -155,6 +172,7 @@ impl EventClasses {
         })
     }
 
+    /// As Redis writes it, with `A` for all that it stands for.
     pub fn letters(self) -> String {
         let is_all = self.contains(Self::ALL);
         let mut letters = String::from(if is_all { "A" } else { "" });

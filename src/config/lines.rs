@@ -165,6 +165,7 @@ impl Reader<'_> {
 }
 
 impl ConfigError {
+    /// A file that is named could not be read.
     pub fn cannot_open(path: &str, error: &io::Error) -> Self {
         Self(format!("Fatal error, can't open config file '{path}': {error}"))
     }

@@ -30,6 +30,7 @@ use value::Value;
 
 /// The version of Redis that clients are told, and choose their commands by.
 pub const REDIS_VERSION: &str = "7.4.0";
+/// The version of this program.
 pub const TORIL_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The settings in force. Sizes are bytes; the unit of a time ends its name.
@@ -39,39 +40,51 @@ pub struct Config {
     pub port: u16,
     /// Addresses to listen on. A leading `-` allows the address to be missing from this machine.
     pub bind: Vec<String>,
+    /// Where the Unix socket is. None: there is none.
     pub unixsocket: Option<String>,
     /// `None` leaves the socket file as umask makes it.
     pub unixsocketperm: Option<u32>,
+    /// What clients have to say before anything else. None: nothing.
     pub requirepass: Option<Secret>,
+    /// Without a password, refuses clients of other machines.
     pub protected_mode: bool,
     /// None switches HTTP off, 0 means any free port.
     pub http_port: Option<u16>,
+    /// Opens everything over HTTP. None: no token does.
     pub http_token: Option<Secret>,
     /// Opens what only reads.
     pub http_readonly_token: Option<Secret>,
     /// Bytes of a command over HTTP and of a reply.
     pub http_max_request_size: usize,
+    /// Connections that the system holds before they are accepted.
     pub tcp_backlog: u32,
     /// 0 leaves keep-alive probes off.
     pub tcp_keepalive_s: u32,
     /// Closes clients that are idle for so long; 0 never.
     pub timeout_s: u64,
+    /// Connections at the same time.
     pub maxclients: usize,
+    /// How many SELECT may choose from.
     pub databases: usize,
     /// 0 means no limit.
     pub maxmemory: u64,
     /// What all connections may take together; 0 means no limit.
     pub maxmemory_clients: MemoryShare,
+    /// Which keys go once `maxmemory` is reached.
     pub maxmemory_policy: Policy,
     /// Keys that are looked at for each one that is evicted.
     pub maxmemory_samples: usize,
+    /// Values that nobody touched for so long are compressed; 0 never.
     pub compact_idle_after_s: u32,
+    /// Which events of keys are published.
     pub notify_keyspace_events: EventClasses,
+    /// What OBJECT ENCODING answers by.
     pub limits: Limits,
     /// How long a script runs before other clients are answered with BUSY; 0 or less: at once.
     pub busy_reply_threshold_ms: i64,
     /// Negative switches the log off, 0 logs every command.
     pub slowlog_log_slower_than_us: i64,
+    /// Entries that SLOWLOG keeps.
     pub slowlog_max_len: usize,
     /// Whether the times of each command are kept.
     pub latency_tracking: bool,
@@ -81,20 +94,29 @@ pub struct Config {
     pub latency_monitor_threshold_ms: u64,
     /// In the order of `ClientClass`.
     pub client_output_buffer_limits: [OutputLimit; 3],
+    /// Bytes of unread input that a client may have, with what MULTI has queued.
     pub client_query_buffer_limit: usize,
+    /// Bytes of one argument, and of a string.
     pub proto_max_bulk_len: usize,
+    /// Who may run DEBUG.
     pub enable_debug_command: Protected,
+    /// Who may run MODULE.
     pub enable_module_command: Protected,
     /// Who may change `dir` and `dbfilename`.
     pub enable_protected_configs: Protected,
+    /// Whether the process does without transparent huge pages.
     pub disable_thp: bool,
     /// Only reported: timers fire when they are due, not when a cron looks.
     pub hz: u32,
+    /// The least that is logged.
     pub loglevel: LogLevel,
     /// Empty means standard output.
     pub logfile: String,
+    /// Where files are that are named without a path.
     pub dir: String,
+    /// Whether the process goes into the background.
     pub daemonize: bool,
+    /// Where the process writes its number. None: nowhere.
     pub pidfile: Option<String>,
     /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
     pub save: Vec<SavePoint>,
@@ -105,8 +127,11 @@ pub struct Config {
 /// Which of the output limits holds for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientClass {
+    /// Neither of the others.
     Normal,
+    /// A replica, of which there are none yet.
     Replica,
+    /// It subscribes to something.
     Pubsub,
 }
 
@@ -114,15 +139,20 @@ pub enum ClientClass {
 /// closed. 0 means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
+    /// Closes at once beyond.
     pub hard_bytes: u64,
+    /// Closes if it stays beyond.
     pub soft_bytes: u64,
+    /// How long it may stay beyond `soft_bytes`.
     pub soft_s: u64,
 }
 
 /// Bytes, or so many hundredths of `maxmemory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryShare {
+    /// So many bytes.
     Bytes(u64),
+    /// So many hundredths of `maxmemory`.
     Percent(i64),
 }
 
@@ -137,8 +167,11 @@ impl MemoryShare {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When Redis would save: so many seconds after a save, if there were so many changes.
 pub struct SavePoint {
+    /// Seconds since the last save.
     pub seconds: u64,
+    /// Changes since the last save.
     pub changes: u64,
 }
 
@@ -215,20 +248,30 @@ impl Default for Config {
 /// them; toril's own layouts do not depend on them.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Fields of a listpack.
     pub hash_entries_max: usize,
+    /// Bytes of a field or a value in a listpack.
     pub hash_value_bytes_max: usize,
     /// Positive: elements per node; -1 to -5: 4, 8, 16, 32, 64 KB per node.
     pub list_node_size: i64,
+    /// Members of an intset.
     pub set_intset_entries_max: usize,
+    /// Members of a listpack.
     pub set_entries_max: usize,
+    /// Bytes of a member in a listpack.
     pub set_value_bytes_max: usize,
+    /// Members of a listpack.
     pub zset_entries_max: usize,
+    /// Bytes of a member in a listpack.
     pub zset_value_bytes_max: usize,
+    /// Bytes of a node.
     pub stream_node_bytes_max: usize,
+    /// Entries of a node.
     pub stream_node_entries_max: usize,
 }
 
 impl Limits {
+    /// Those of Redis 7.4.
     pub const DEFAULT: Self = Self {
         hash_entries_max: 512,
         hash_value_bytes_max: 64,

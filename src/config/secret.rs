@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+/// A password or a token. Its `Debug` shows none of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// Keeps a copy.
     pub fn new(password: &[u8]) -> Self {
         Self(password.to_vec())
     }

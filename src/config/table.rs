@@ -4,7 +4,9 @@ use super::Config;
 use super::rows::{DIRECTIVES, ROWS};
 use super::value::{Kind, Value};
 
+/// A setting, and all there is to know of it.
 pub struct Row {
+    /// As redis.conf writes it.
     pub name: &'static str,
     /// What older versions of Redis called it, or empty. Both names are alive.
     pub alias: &'static str,
@@ -12,8 +14,11 @@ pub struct Row {
     pub is_hidden: bool,
     pub(super) kind: Kind,
     pub(super) place: Place,
+    /// Whether it may be changed while the server runs.
     pub change: Change,
+    /// What toril does with it.
     pub serving: Serving,
+    /// What it is for, as `--help` says it.
     pub about: &'static str,
 }
 
@@ -103,6 +108,7 @@ impl Row {
         }
     }
 
+    /// Whether its value must not be logged.
     pub fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret | Kind::Token)
     }
@@ -154,8 +160,18 @@ pub struct World<'w> {
 /// Why CONFIG SET changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetError {
-    Unknown { name: Vec<u8> },
-    Failed { name: Vec<u8>, reason: String },
+    /// No setting is called so.
+    Unknown {
+        /// As it was asked for.
+        name: Vec<u8>,
+    },
+    /// The value does not fit, or the setting may not be changed.
+    Failed {
+        /// As it was asked for.
+        name: Vec<u8>,
+        /// What would be right.
+        reason: String,
+    },
 }
 
 impl SetError {

@@ -19,6 +19,7 @@ pub fn is_keyword(word: &[u8], keyword: &str) -> bool {
 }
 
 impl<'a> Args<'a> {
+    /// Begins behind the command's name. The words must not be empty.
     pub fn new(words: &'a [&'a [u8]]) -> Self {
         Self { words, at: 1 }
     }
@@ -38,6 +39,7 @@ impl<'a> Args<'a> {
         self.words.len()
     }
 
+    /// Whether there is no word, which no request has.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -197,6 +199,7 @@ pub struct OwnedArgs {
 }
 
 impl OwnedArgs {
+    /// Copies the words.
     pub fn new(words: &[&[u8]]) -> Self {
         let mut end = 0;
         let ends = words
@@ -209,6 +212,7 @@ impl OwnedArgs {
         Self { bytes: words.concat().into_boxed_slice(), ends }
     }
 
+    /// All words, the command's name first. Allocates their list.
     pub fn words(&self) -> Vec<&[u8]> {
         let mut start = 0;
         self.ends

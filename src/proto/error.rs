@@ -10,7 +10,7 @@ macro_rules! errors {
         /// Why a request was refused. 16 bytes; the text is made at the edge.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Error {
-            $($name,)*
+            $(#[doc = concat!("`", $text, "`")] $name,)*
             /// A text that depends on the request. Its first word is the code.
             Message(Box<Vec<u8>>),
         }

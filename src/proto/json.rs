@@ -41,6 +41,7 @@ struct Level {
 const USUAL_BYTES: usize = 128;
 
 impl Json {
+    /// An answer with nothing in it yet.
     pub fn new(style: JsonStyle) -> Self {
         let out = Vec::with_capacity(USUAL_BYTES);
         Self { out, style, open: Vec::new(), len_max: usize::MAX }

@@ -26,6 +26,7 @@ pub struct Outbox {
     sent: u64,
     /// Nothing beyond this position is sent.
     ready: u64,
+    /// What the next answer is lowered to.
     pub protocol: Protocol,
 }
 
@@ -56,7 +57,9 @@ impl Default for Form {
 
 /// A form other than RESP: a visitor with a buffer of its own.
 pub trait Writer: Visitor {
+    /// All that was written and not taken yet.
     fn written(&self) -> &Vec<u8>;
+    /// The same, for who takes it.
     fn buffer(&mut self) -> &mut Vec<u8>;
     /// Whether it keeps no place in its buffer, which then may be taken away.
     fn is_between(&self) -> bool;
@@ -77,11 +80,13 @@ struct Sealed {
 /// What waits in an outbox, as Redis tells it apart: a small buffer, and large chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Large chunks, the last one left out if it is small.
     pub chunks: usize,
     /// Bytes of memory that they take.
     pub chunk_bytes: usize,
     /// Bytes that wait in the last chunk if that is small, and those it has room for.
     pub last: usize,
+    /// Bytes that the last chunk has room for, if it is small.
     pub last_capacity: usize,
 }
 
@@ -226,6 +231,7 @@ impl Outbox {
         }
     }
 
+    /// Whether all was sent.
     pub fn is_empty(&self) -> bool {
         self.sent == self.position()
     }

@@ -7,33 +7,44 @@ use crate::util::number;
 /// The version of the protocol that a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
+    /// What every client speaks until HELLO: no maps, sets, doubles or booleans.
     #[default]
     Resp2,
+    /// With types for each of them, and pushes out of turn.
     Resp3,
 }
 
 /// Where values go that are not written as RESP: the Lua stack, a JSON body. It sees them already
 /// lowered to the protocol of the reply; an aggregate's elements follow its announcement.
 pub trait Visitor {
+    /// A short text that is not data.
     fn status(&mut self, text: &[u8]);
+    /// A refusal, its code first.
     fn error(&mut self, text: &[u8]);
+    /// An integer.
     fn integer(&mut self, value: i64);
+    /// Any bytes.
     fn bulk(&mut self, bytes: &[u8]);
     /// The absent value: `null_array` where RESP2 would say `*-1`, which scripts cannot tell apart.
     fn null(&mut self);
+    /// The absent array of RESP2.
     fn null_array(&mut self) {
         self.null();
     }
+    /// So many values follow.
     fn array(&mut self, count: usize);
 
     // What only RESP3 has: where nothing else is said, as RESP2 would have it.
 
+    /// A double. As RESP2: its text.
     fn double(&mut self, value: f64) {
         self.bulk(&number::format_double(value));
     }
+    /// A boolean. As RESP2: 1 or 0.
     fn boolean(&mut self, value: bool) {
         self.integer(i64::from(value));
     }
+    /// An integer of any size, as text.
     fn big_number(&mut self, digits: &[u8]) {
         self.bulk(digits);
     }
@@ -41,15 +52,18 @@ pub trait Visitor {
     fn verbatim(&mut self, _format: &[u8], bytes: &[u8]) {
         self.bulk(bytes);
     }
+    /// So many pairs of values follow. As RESP2: an array of twice as many.
     fn map(&mut self, pairs: usize) {
         self.array(pairs * 2);
     }
+    /// So many values follow, none of them twice. As RESP2: an array.
     fn set(&mut self, count: usize) {
         self.array(count);
     }
 
     /// An array whose count becomes known at `close`. Only one is open at a time per level.
     fn open(&mut self) -> usize;
+    /// Says the count of the array that `open` gave this slot.
     fn close(&mut self, slot: usize, count: usize);
     /// Where the next value would begin.
     fn mark(&mut self) -> usize;
@@ -85,6 +99,7 @@ pub struct Slot(usize);
 pub struct Mark(usize);
 
 impl<'a> Reply<'a> {
+    /// Appends RESP, without a bound.
     pub fn bytes(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
         Self::bytes_within(out, protocol, u64::MAX)
     }
@@ -96,6 +111,7 @@ impl<'a> Reply<'a> {
         Self { out: Out::Bytes(out), protocol, len_max }
     }
 
+    /// Tells a visitor, which has its own bound.
     pub fn visit(visitor: &'a mut dyn Visitor, protocol: Protocol) -> Self {
         Self { out: Out::Visit(visitor), protocol, len_max: usize::MAX }
     }
@@ -119,6 +135,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// The version that values are lowered to.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -128,6 +145,7 @@ impl<'a> Reply<'a> {
         self.protocol = protocol;
     }
 
+    /// The status OK.
     pub fn ok(&mut self) {
         match &mut self.out {
             Out::Bytes(out) => out.extend_from_slice(b"+OK\r\n"),
@@ -150,6 +168,7 @@ impl<'a> Reply<'a> {
         self.error_text(error.text());
     }
 
+    /// As `error`, for a text with its code in front.
     pub fn error_text(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         match &mut self.out {
@@ -158,6 +177,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// An integer.
     pub fn int(&mut self, value: i64) {
         self.look_at_length();
         match &mut self.out {
@@ -176,6 +196,7 @@ impl<'a> Reply<'a> {
         self.int(i64::from(value));
     }
 
+    /// Any bytes.
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.look_at_length();
         match &mut self.out {
@@ -184,6 +205,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Bytes, or the null of `null`.
     pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
@@ -311,6 +333,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Says how many values have followed `array_later`.
     pub fn close(&mut self, slot: Slot, count: usize) {
         match &mut self.out {
             Out::Bytes(out) => {
@@ -322,6 +345,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Where the next value will stand.
     pub fn mark(&mut self) -> Mark {
         match &mut self.out {
             Out::Bytes(out) => Mark(out.len()),
@@ -329,6 +353,7 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Takes back all values since the mark, which is of this reply.
     pub fn rollback(&mut self, mark: Mark) {
         match &mut self.out {
             Out::Bytes(out) => out.truncate(mark.0),

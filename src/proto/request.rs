@@ -25,16 +25,21 @@ pub enum Parsed {
 /// How large a request may be. An unauthenticated client gets little.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestLimits {
+    /// Words.
     pub args_max: usize,
+    /// Bytes of one word.
     pub bulk_bytes_max: usize,
+    /// Whether the errors are those for clients who may send more.
     pub authenticated: bool,
 }
 
 impl RequestLimits {
+    /// What a client may send that is known.
     pub fn authenticated(bulk_bytes_max: usize) -> Self {
         Self { args_max: ARGS_MAX, bulk_bytes_max, authenticated: true }
     }
 
+    /// What a client may send before AUTH.
     pub fn unauthenticated() -> Self {
         Self {
             args_max: PREAUTH_ARGS_MAX,
@@ -69,10 +74,12 @@ pub const BATCH_LEN_MAX: usize = 16;
 const BATCH_BYTES_MAX: usize = 1024;
 
 impl<'a> Batch<'a> {
+    /// How many requests.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

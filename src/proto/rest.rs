@@ -17,7 +17,9 @@ pub type Command<'a> = Result<Vec<Cow<'a, [u8]>>, String>;
 pub enum Route<'a> {
     /// One command: in the path, or in the body where the path is empty.
     Command,
+    /// Several commands, each answered by itself.
     Pipeline,
+    /// Several commands as one transaction.
     MultiExec,
     /// An event stream, which this command opens.
     Stream(Vec<Cow<'a, [u8]>>),
