@@ -29,6 +29,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// Counts a span. What takes longer than a second counts as a second.
     #[inline]
     pub fn record(&mut self, micros: u64) {
         match self.short.get_mut(micros as usize) {
