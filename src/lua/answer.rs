@@ -13,23 +13,24 @@ use std::mem::MaybeUninit;
 /// The message handler of every script: remembers where the error was raised, leaves it as it is.
 /// When a C function raised it, the place is where that was called.
 pub(super) unsafe extern "C-unwind" fn note_place(state: *mut lua_State) -> c_int {
-    let lua = Stack(state);
+    // SAFETY: Lua calls this with a state that is alive until it returns.
+    let lua = unsafe { Stack::new(state) };
     let vm = lua.vm();
     vm.failed_at.set(place(lua, 1).or_else(|| place(lua, 2)));
     1
 }
 
 /// Source and line of the Lua function at `level` of the call stack; the line is -1 where only C
-/// is.
-fn place(lua: Stack, level: c_int) -> Option<(String, c_int)> {
+/// is. None if there is no such level.
+fn place(lua: Stack<'_>, level: c_int) -> Option<(String, c_int)> {
     let mut record = MaybeUninit::<lua_Debug>::zeroed();
     // SAFETY: `lua_getinfo` fills the fields that `Sl` names, the strings of which live as long as
     // the function; all-zero is a value of the others.
     unsafe {
-        if ffi::lua_getstack(lua.0, level, record.as_mut_ptr()) == 0 {
+        if ffi::lua_getstack(lua.state(), level, record.as_mut_ptr()) == 0 {
             return None;
         }
-        ffi::lua_getinfo(lua.0, c"Sl".as_ptr(), record.as_mut_ptr());
+        ffi::lua_getinfo(lua.state(), c"Sl".as_ptr(), record.as_mut_ptr());
         let record = record.assume_init();
         let is_c = CStr::from_ptr(record.what) == c"C";
         if is_c && level == 1 {
@@ -53,7 +54,8 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError
     };
     // Out of memory, or a second error while one was handled: no handler ran.
     if status != ffi::LUA_ERRRUN {
-        let message = lua.bytes(-1).unwrap_or_default();
+        // SAFETY: the message stays on top until the error is made.
+        let message = unsafe { lua.bytes(-1) }.unwrap_or_default();
         let error = Error::quoting(&format!("ERR Error running script {name}, "), message, "");
         on_error(&error, false);
         return error;
@@ -69,7 +71,7 @@ pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError
 }
 
 /// Whether the error table on top came from a command, and nobody has taken the mark away.
-fn is_of_command(lua: Stack) -> bool {
+fn is_of_command(lua: Stack<'_>) -> bool {
     lua.get_field(-1, IS_COUNTED);
     let is_marked = lua.kind(-1) == LuaKind::Boolean && lua.boolean(-1);
     lua.pop(1);
@@ -77,11 +79,12 @@ fn is_of_command(lua: Stack) -> bool {
 }
 
 /// The text of the error value on top, code first.
-fn error_text(lua: Stack) -> Vec<u8> {
+fn error_text(lua: Stack<'_>) -> Vec<u8> {
     match lua.kind(-1) {
         LuaKind::Table => {
             lua.get_field(-1, "err");
-            match text(lua) {
+            // SAFETY: it is copied at once.
+            match unsafe { text(lua) } {
                 Some(text) => text.to_vec(),
                 None => b"ERR unknown error".to_vec(), // Redis 7.4.1 crashes here.
             }
@@ -90,17 +93,29 @@ fn error_text(lua: Stack) -> Vec<u8> {
         LuaKind::Boolean => format!("ERR {}", lua.boolean(-1)).into_bytes(),
         _ => {
             let name = lua.kind_name(-1).as_bytes();
-            [b"ERR ", text(lua).unwrap_or(name)].concat()
+            // SAFETY: it is copied at once.
+            [b"ERR ", unsafe { text(lua) }.unwrap_or(name)].concat()
         }
     }
 }
 
-/// The text on top. Redis takes errors and statuses for C strings, which end at the first zero.
-fn text<'a>(lua: Stack) -> Option<&'a [u8]> {
-    lua.bytes(-1)?.split(|&byte| byte == 0).next()
+/// The text on top; None if there is no string. Redis takes errors and statuses for C strings,
+/// which end at the first zero.
+///
+/// # Safety
+///
+/// As for `Stack::bytes`.
+unsafe fn text<'vm>(lua: Stack<'vm>) -> Option<&'vm [u8]> {
+    // SAFETY: the caller sees to it.
+    unsafe { lua.bytes(-1) }?.split(|&byte| byte == 0).next()
 }
 
 /// Writes the value on top. What cannot be written is taken back whole.
+///
+/// # Errors
+///
+/// The error that the value is, or that it nests deeper than `REPLY_DEPTH_MAX`. Then nothing was
+/// written.
 pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>, on_error: OnError) -> Result {
     let mark = reply.mark();
     let mut writer = AnswerWriter { lua: vm.main(), reply, protocol: vm.protocol.get(), on_error };
@@ -112,7 +127,7 @@ pub(super) fn write(vm: &Vm, reply: &mut Reply<'_>, on_error: OnError) -> Result
 }
 
 struct AnswerWriter<'a, 'r> {
-    lua: Stack,
+    lua: Stack<'a>,
     reply: &'a mut Reply<'r>,
     /// What the script chose: booleans are booleans only in RESP3.
     protocol: Protocol,
@@ -120,11 +135,16 @@ struct AnswerWriter<'a, 'r> {
 }
 
 impl AnswerWriter<'_, '_> {
-    /// Writes the value on top and leaves it there.
+    /// Writes the value on top and leaves it there. `depth` counts the tables around it.
+    ///
+    /// # Errors
+    ///
+    /// As `write`, but what was written before stays. So for the functions that this one calls.
     fn value(&mut self, depth: usize) -> Result {
         let lua = self.lua;
         match lua.kind(-1) {
-            LuaKind::String => self.reply.bulk(lua.bytes(-1).unwrap_or_default()),
+            // SAFETY: it stays on top while it is written.
+            LuaKind::String => self.reply.bulk(unsafe { lua.bytes(-1) }.unwrap_or_default()),
             LuaKind::Number => self.reply.int(truncate(lua.number(-1).unwrap_or_default())),
             LuaKind::Boolean => match (self.protocol, lua.boolean(-1)) {
                 (Protocol::Resp3, value) => self.reply.boolean(value),
@@ -154,7 +174,8 @@ impl AnswerWriter<'_, '_> {
             return self.array(depth);
         }
         if self.field("err", LuaKind::String) {
-            let error = Error::new(text(lua).unwrap_or_default());
+            // SAFETY: it stays on top until the error is made.
+            let error = Error::new(unsafe { text(lua) }.unwrap_or_default());
             lua.pop(1);
             (self.on_error)(&error, is_of_command(lua));
             if depth == 0 {
@@ -162,12 +183,14 @@ impl AnswerWriter<'_, '_> {
             }
             self.reply.error(&error);
         } else if self.field("ok", LuaKind::String) {
-            self.reply.status(text(lua).unwrap_or_default());
+            // SAFETY: it stays on top while it is written.
+            self.reply.status(unsafe { text(lua) }.unwrap_or_default());
         } else if self.field("double", LuaKind::Number) {
             self.reply.double(lua.number(-1).unwrap_or_default());
         } else if self.field("big_number", LuaKind::String) {
             // One line, as RESP3 has it, in RESP2 too.
-            let text = lua.bytes(-1).unwrap_or_default();
+            // SAFETY: it stays on top while the line is made.
+            let text = unsafe { lua.bytes(-1) }.unwrap_or_default();
             let line =
                 text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
             self.reply.big_number(&line.collect::<Vec<_>>());
@@ -201,12 +224,15 @@ impl AnswerWriter<'_, '_> {
             return false;
         }
         if self.field("format", LuaKind::String) {
-            let format = lua.bytes(-1).unwrap_or_default();
+            // SAFETY: it stays on the stack until it is written.
+            let format = unsafe { lua.bytes(-1) }.unwrap_or_default();
             lua.get_field(-2, "string");
             if lua.kind(-1) == LuaKind::String {
                 // Three letters on the wire: Redis pads and cuts as much.
                 let format = [format, b"   "].concat();
-                self.reply.verbatim(&format[..3], lua.bytes(-1).unwrap_or_default());
+                // SAFETY: it stays on top while it is written.
+                let text = unsafe { lua.bytes(-1) }.unwrap_or_default();
+                self.reply.verbatim(&format[..3], text);
                 return true;
             }
             lua.pop(2);

@@ -24,16 +24,20 @@ pub(super) fn functions() -> [(&'static str, lua_CFunction); 12] {
 /// Rounds to the nearest integer, halves to even, and keeps the low 32 bits: adding 2^52 + 2^51
 /// moves exactly those to the end of the mantissa. Beyond 2^51 the bits are as arbitrary as in
 /// LuaBitOp.
-fn argument(lua: Stack, index: c_int) -> Result<u32, Raise> {
+///
+/// # Errors
+///
+/// If the argument is no number.
+fn argument(lua: Stack<'_>, index: c_int) -> Result<u32, Raise> {
     Ok((lua.check_number(index)? + 6_755_399_441_055_744.0).to_bits() as u32)
 }
 
-fn push(lua: Stack, bits: u32) -> Returns {
+fn push(lua: Stack<'_>, bits: u32) -> Returns {
     lua.push_number(f64::from(bits as i32));
     Ok(1)
 }
 
-fn fold(lua: Stack, operation: fn(u32, u32) -> u32) -> Returns {
+fn fold(lua: Stack<'_>, operation: fn(u32, u32) -> u32) -> Returns {
     let mut bits = argument(lua, 1)?;
     for index in (2..=lua.top()).rev() {
         bits = operation(bits, argument(lua, index)?);
@@ -42,12 +46,12 @@ fn fold(lua: Stack, operation: fn(u32, u32) -> u32) -> Returns {
 }
 
 /// Of the distance only the low five bits count.
-fn shift(lua: Stack, operation: fn(u32, u32) -> u32) -> Returns {
+fn shift(lua: Stack<'_>, operation: fn(u32, u32) -> u32) -> Returns {
     push(lua, operation(argument(lua, 1)?, argument(lua, 2)? & 31))
 }
 
 /// `n` digits, at most 8; upper case if `n` is negative.
-fn to_hex(lua: Stack) -> Returns {
+fn to_hex(lua: Stack<'_>) -> Returns {
     let bits = argument(lua, 1)?;
     let digits = match lua.kind(2) {
         LuaKind::None => 8,

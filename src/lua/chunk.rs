@@ -60,7 +60,7 @@ impl<'a> CompiledChunk<'a> {
 }
 
 impl<'a> Function<'a> {
-    /// The string constant at a place.
+    /// The string constant at a place; None if another constant is there, or none.
     pub fn text(&self, place: usize) -> Option<&'a [u8]> {
         let found = self.texts.binary_search_by_key(&place, |&(at, _)| at).ok()?;
         Some(self.texts[found].1)
@@ -88,7 +88,12 @@ impl<'a> Function<'a> {
         })
     }
 
-    /// The function that a `CLOSURE` makes, and the words behind that say what it captures.
+    /// The function that a `CLOSURE` makes, and the words behind that say what it captures. None if
+    /// another instruction is there.
+    ///
+    /// # Panics
+    ///
+    /// If `at` is beyond the end of the code.
     pub fn closure(&self, at: usize) -> Option<(&Self, &[Instruction])> {
         let instruction = self.code[at];
         let made = self.functions.get(instruction.bx())?;
@@ -243,6 +248,8 @@ impl Instruction {
     }
 }
 
+/// Takes a dump apart from its front. Each function returns None if the dump ends before, or is not
+/// laid out as expected.
 struct DumpReader<'a> {
     rest: &'a [u8],
 }

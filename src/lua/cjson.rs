@@ -7,11 +7,12 @@
 //! stand in strings. Objects grow member by member, because their history decides the order of
 //! `pairs`.
 
-use super::stack::{LuaKind, Raise, Returns, Stack, api, c_function, upvalue};
+use super::api::api;
+use super::stack::{LuaKind, Raise, Returns, Stack, c_function, upvalue};
 use crate::util::number;
 use mlua::ffi::lua_CFunction;
 use std::ffi::{c_char, c_double, c_int};
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 
 unsafe extern "C" {
     fn strtod(text: *const c_char, end: *mut *mut c_char) -> c_double;
@@ -19,6 +20,7 @@ unsafe extern "C" {
 
 /// The settings of one `cjson` table: `cjson.new()` makes another with its own. Lua owns it as the
 /// userdata that all functions of the table share as their upvalue.
+#[derive(Clone, Copy)]
 struct Settings {
     sparse_convert: bool,
     /// An array is too sparse if its last index exceeds this many times its count (0: never) ...
@@ -76,9 +78,9 @@ fn functions() -> [(&'static str, lua_CFunction); 10] {
 }
 
 /// Pushes a `cjson` table with settings of its own.
-pub(super) fn push_library(lua: Stack) {
+pub(super) fn push_library(lua: Stack<'_>) {
     lua.push_table(0, 16);
-    let settings = api!(lua_newuserdata(lua, size_of::<Settings>()));
+    let settings = api!(pushes::lua_newuserdata(lua, size_of::<Settings>()));
     // SAFETY: Lua aligns userdata for any type; `Settings` has no destructor that would be missed.
     unsafe { settings.cast::<Settings>().write(SETTINGS) };
     for (name, function) in functions() {
@@ -95,14 +97,27 @@ pub(super) fn push_library(lua: Stack) {
     lua.set_field(-2, "_VERSION");
 }
 
-fn settings<'a>(lua: Stack) -> &'a mut Settings {
-    let settings = api!(lua_touserdata(lua, upvalue(1)));
-    // SAFETY: the upvalue of each function is the userdata that `push_library` made, alive as long
-    // as the function; the reference ends with the call, and calls do not nest.
-    unsafe { &mut *settings.cast::<Settings>() }
+/// Where the settings of the running function's table are.
+fn place_of_settings(lua: Stack<'_>) -> NonNull<Settings> {
+    let settings = api!(reads::lua_touserdata(lua, upvalue(1)));
+    NonNull::new(settings.cast()).expect("the functions of a cjson table share its settings")
 }
 
-fn check_count(lua: Stack, count: c_int) -> Result<(), Raise> {
+fn settings(lua: Stack<'_>) -> Settings {
+    // SAFETY: the upvalue of each function is the userdata that `push_library` has filled, and
+    // lives as long as the function.
+    unsafe { place_of_settings(lua).read() }
+}
+
+fn set_settings(lua: Stack<'_>, settings: Settings) {
+    // SAFETY: as above; nobody has a reference to them.
+    unsafe { place_of_settings(lua).write(settings) }
+}
+
+/// # Errors
+///
+/// If there are more than `count` arguments.
+fn check_count(lua: Stack<'_>, count: c_int) -> Result<(), Raise> {
     match lua.top() {
         top if top > count => {
             Err(lua.argument_error(count + 1, format_args!("found too many arguments")))
@@ -111,7 +126,12 @@ fn check_count(lua: Stack, count: c_int) -> Result<(), Raise> {
     }
 }
 
-fn check_range(lua: Stack, index: c_int, min: i32, max: i32) -> Result<i32, Raise> {
+/// The argument at `index`.
+///
+/// # Errors
+///
+/// If it is no number, or not from `min` to `max`, both included.
+fn check_range(lua: Stack<'_>, index: c_int, min: i32, max: i32) -> Result<i32, Raise> {
     let number = lua.check_int(index)?;
     if !(min..=max).contains(&number) {
         // Whichever argument it is, lua-cjson blames the first.
@@ -122,24 +142,32 @@ fn check_range(lua: Stack, index: c_int, min: i32, max: i32) -> Result<i32, Rais
 }
 
 /// An integer setting: changed if an argument is given, answered in any case.
-fn integer_setting(lua: Stack, setting: &mut i32, max: i32) -> Returns {
+fn integer_setting(lua: Stack<'_>, setting: fn(&mut Settings) -> &mut i32, max: i32) -> Returns {
     check_count(lua, 1)?;
+    let mut settings = settings(lua);
+    let setting = setting(&mut settings);
     if !matches!(lua.kind(1), LuaKind::None | LuaKind::Nil) {
         *setting = check_range(lua, 1, 1, max)?;
     }
     lua.push_number(f64::from(*setting));
+    set_settings(lua, settings);
     Ok(1)
 }
 
 /// An argument that is a boolean or one of `words`, if there is one: false and true are the first
 /// two positions, words follow from the third.
-fn choice(lua: Stack, index: c_int, words: &[&str]) -> Result<Option<usize>, Raise> {
+///
+/// # Errors
+///
+/// If it is anything else.
+fn choice(lua: Stack<'_>, index: c_int, words: &[&str]) -> Result<Option<usize>, Raise> {
     match lua.kind(index) {
         LuaKind::None | LuaKind::Nil => return Ok(None),
         LuaKind::Boolean => return Ok(Some(usize::from(lua.boolean(index)))),
         _ => {}
     }
-    let word = lua.check_bytes(index)?;
+    // SAFETY: it is an argument, which stays where it is: values are only pushed.
+    let word = unsafe { lua.check_bytes(index) }?;
     if let Some(position) = words.iter().position(|candidate| candidate.as_bytes() == word) {
         return Ok(Some(position));
     }
@@ -147,16 +175,33 @@ fn choice(lua: Stack, index: c_int, words: &[&str]) -> Result<Option<usize>, Rai
     Err(Raise::Argument(index))
 }
 
-fn encode_sparse_array(lua: Stack) -> Returns {
+/// An argument from 0 up, if there is one.
+///
+/// # Errors
+///
+/// As `check_range`.
+fn count_setting(lua: Stack<'_>, index: c_int) -> Result<Option<i32>, Raise> {
+    match lua.kind(index) {
+        LuaKind::None | LuaKind::Nil => Ok(None),
+        _ => check_range(lua, index, 0, i32::MAX).map(Some),
+    }
+}
+
+fn encode_sparse_array(lua: Stack<'_>) -> Returns {
     check_count(lua, 3)?;
-    let settings = settings(lua);
+    let mut settings = settings(lua);
     if let Some(convert) = choice(lua, 1, &["off", "on"])? {
         settings.sparse_convert = convert == 1;
+        set_settings(lua, settings);
     }
-    for (index, setting) in [(2, &mut settings.sparse_ratio), (3, &mut settings.sparse_safe)] {
-        if !matches!(lua.kind(index), LuaKind::None | LuaKind::Nil) {
-            *setting = check_range(lua, index, 0, i32::MAX)?;
-        }
+    // What stands before a wrong argument counts.
+    if let Some(ratio) = count_setting(lua, 2)? {
+        settings.sparse_ratio = ratio;
+        set_settings(lua, settings);
+    }
+    if let Some(safe) = count_setting(lua, 3)? {
+        settings.sparse_safe = safe;
+        set_settings(lua, settings);
     }
     lua.push_boolean(settings.sparse_convert);
     lua.push_number(f64::from(settings.sparse_ratio));
@@ -164,36 +209,38 @@ fn encode_sparse_array(lua: Stack) -> Returns {
     Ok(3)
 }
 
-fn encode_max_depth(lua: Stack) -> Returns {
-    integer_setting(lua, &mut settings(lua).encode_depth_max, i32::MAX)
+fn encode_max_depth(lua: Stack<'_>) -> Returns {
+    integer_setting(lua, |settings| &mut settings.encode_depth_max, i32::MAX)
 }
 
-fn decode_max_depth(lua: Stack) -> Returns {
-    integer_setting(lua, &mut settings(lua).decode_depth_max, i32::MAX)
+fn decode_max_depth(lua: Stack<'_>) -> Returns {
+    integer_setting(lua, |settings| &mut settings.decode_depth_max, i32::MAX)
 }
 
-fn encode_number_precision(lua: Stack) -> Returns {
-    integer_setting(lua, &mut settings(lua).precision, PRECISION_MAX)
+fn encode_number_precision(lua: Stack<'_>) -> Returns {
+    integer_setting(lua, |settings| &mut settings.precision, PRECISION_MAX)
 }
 
 /// Remembered and answered, nothing else: the buffer belongs to the VM here.
-fn encode_keep_buffer(lua: Stack) -> Returns {
+fn encode_keep_buffer(lua: Stack<'_>) -> Returns {
     check_count(lua, 1)?;
-    let settings = settings(lua);
+    let mut settings = settings(lua);
     if let Some(keep) = choice(lua, 1, &["off", "on"])? {
         settings.keep_buffer = keep == 1;
     }
+    set_settings(lua, settings);
     lua.push_boolean(settings.keep_buffer);
     Ok(1)
 }
 
-fn encode_invalid_numbers(lua: Stack) -> Returns {
+fn encode_invalid_numbers(lua: Stack<'_>) -> Returns {
     check_count(lua, 1)?;
-    let settings = settings(lua);
+    let mut settings = settings(lua);
     if let Some(chosen) = choice(lua, 1, &["off", "on", "null"])? {
         settings.encode_invalid_numbers =
             [InvalidNumbers::Refuse, InvalidNumbers::Write, InvalidNumbers::Null][chosen];
     }
+    set_settings(lua, settings);
     match settings.encode_invalid_numbers {
         InvalidNumbers::Null => lua.push_bytes(b"null"),
         chosen => lua.push_boolean(chosen == InvalidNumbers::Write),
@@ -201,37 +248,46 @@ fn encode_invalid_numbers(lua: Stack) -> Returns {
     Ok(1)
 }
 
-fn decode_invalid_numbers(lua: Stack) -> Returns {
+fn decode_invalid_numbers(lua: Stack<'_>) -> Returns {
     check_count(lua, 1)?;
-    let settings = settings(lua);
+    let mut settings = settings(lua);
     if let Some(chosen) = choice(lua, 1, &["off", "on"])? {
         settings.decode_invalid_numbers = chosen == 1;
     }
+    set_settings(lua, settings);
     lua.push_boolean(settings.decode_invalid_numbers);
     Ok(1)
 }
 
-fn check_single(lua: Stack) -> Result<(), Raise> {
+/// # Errors
+///
+/// If there is not one argument.
+fn check_single(lua: Stack<'_>) -> Result<(), Raise> {
     match lua.top() {
         1 => Ok(()),
         _ => Err(lua.argument_error(1, format_args!("expected 1 argument"))),
     }
 }
 
-fn encode(lua: Stack) -> Returns {
+fn encode(lua: Stack<'_>) -> Returns {
     check_single(lua)?;
     let settings = settings(lua);
-    lua.push_built(|out| Encoder { lua, settings, out }.value(0))
+    lua.push_built(|out| Encoder { lua, settings: &settings, out }.value(0))
 }
 
 struct Encoder<'a> {
-    lua: Stack,
+    lua: Stack<'a>,
     settings: &'a Settings,
     out: &'a mut Vec<u8>,
 }
 
 impl Encoder<'_> {
-    /// Appends the value on top, which stays there.
+    /// Appends the value on top, which stays there. `depth` counts the tables around it.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be written, or is too long or too deep. So for the functions that this one
+    /// calls.
     fn value(&mut self, depth: i32) -> Result<(), Raise> {
         // A table may stand in many places: what comes of it can be longer than any memory.
         self.lua.check_encoded(self.out.len())?;
@@ -252,7 +308,7 @@ impl Encoder<'_> {
                 }
             }
             LuaKind::Nil => self.out.extend_from_slice(b"null"),
-            LuaKind::LightUserdata if api!(lua_touserdata(self.lua, -1)).is_null() => {
+            LuaKind::LightUserdata if api!(reads::lua_touserdata(self.lua, -1)).is_null() => {
                 self.out.extend_from_slice(b"null");
             }
             _ => return Err(self.refusal(-1, "type not supported")),
@@ -335,7 +391,8 @@ impl Encoder<'_> {
     }
 
     fn string(&mut self, index: c_int) {
-        let bytes: &[u8] = self.lua.bytes(index).unwrap_or_default();
+        // SAFETY: it stays there while it is written.
+        let bytes: &[u8] = unsafe { self.lua.bytes(index) }.unwrap_or_default();
         self.out.reserve(bytes.len() + 2);
         self.out.push(b'"');
         let mut written = 0;
@@ -392,16 +449,18 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-fn decode(lua: Stack) -> Returns {
+fn decode(lua: Stack<'_>) -> Returns {
     check_single(lua)?;
-    let text = lua.check_bytes(1)?;
+    // SAFETY: it is an argument, which stays at 1: values are only pushed.
+    let text = unsafe { lua.check_bytes(1) }?;
     if let [first, second, ..] = *text
         && (first == 0 || second == 0)
     {
         return Err(lua.error(format_args!("JSON parser does not support UTF-16 or UTF-32")));
     }
     let mut scratch = lua.vm().scratch.take();
-    let mut decoder = Decoder { lua, settings: settings(lua), text, at: 0, scratch: &mut scratch };
+    let settings = &settings(lua);
+    let mut decoder = Decoder { lua, settings, text, at: 0, scratch: &mut scratch };
     let result = decoder.document();
     lua.keep_scratch(scratch);
     result.map(|()| 1)
@@ -444,7 +503,7 @@ impl Token {
 }
 
 struct Decoder<'a> {
-    lua: Stack,
+    lua: Stack<'a>,
     settings: &'a Settings,
     /// A Lua string: a zero byte stands behind its end.
     text: &'a [u8],
@@ -453,6 +512,12 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
+    /// Pushes the value that the whole text is.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text, with the number of the byte, from 1. So for the functions that
+    /// this one calls; what they have pushed stays.
     fn document(&mut self) -> Result<(), Raise> {
         let token = self.token();
         self.value(token, 0)?;
@@ -624,7 +689,8 @@ impl Decoder<'_> {
         }
     }
 
-    /// Up to 15 digits and nothing that could continue a number: exact without `strtod`.
+    /// Up to 15 digits and nothing that could continue a number: exact without `strtod`. None if
+    /// there is anything else; then nothing is taken.
     fn short_integer(&mut self) -> Option<f64> {
         let negative = self.byte(self.at) == b'-';
         let start = self.at + usize::from(negative);
@@ -678,6 +744,11 @@ impl Decoder<'_> {
         }
     }
 
+    /// Appends what an escape stands for, whose backslash is next.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
     fn escape(&mut self) -> Result<(), &'static str> {
         let byte = match self.byte(self.at + 1) {
             byte @ (b'"' | b'\\' | b'/') => byte,
@@ -700,7 +771,8 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// The character of `\uXXXX`, or of a surrogate pair of them, and its length in the text.
+    /// The character of `\uXXXX`, or of a surrogate pair of them, and its length in the
+    /// text, in bytes. None if it is no character.
     fn unicode_escape(&self) -> Option<(char, usize)> {
         let unit = self.hex4(self.at + 2)?;
         if !matches!(unit, 0xd800..=0xdfff) {
@@ -715,6 +787,7 @@ impl Decoder<'_> {
         is_pair.then(|| char::from_u32(code)).flatten().map(|character| (character, 12))
     }
 
+    /// Four hexadecimal digits; None if they are not there.
     fn hex4(&self, at: usize) -> Option<u32> {
         (at..at + 4)
             .try_fold(0, |code, at| Some(code << 4 | char::from(self.byte(at)).to_digit(16)?))

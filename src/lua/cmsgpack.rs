@@ -10,7 +10,7 @@ use super::sandbox::add_to_new;
 use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
 use std::ffi::c_int;
 
-pub(super) fn push_library(lua: Stack) {
+pub(super) fn push_library(lua: Stack<'_>) {
     add_to_new(
         lua,
         [
@@ -33,7 +33,7 @@ pub(super) fn push_library(lua: Stack) {
 
 const NESTING_MAX: u32 = 16;
 
-fn pack(lua: Stack) -> Returns {
+fn pack(lua: Stack<'_>) -> Returns {
     let count = lua.top();
     if count == 0 {
         return Err(lua.argument_error(0, format_args!("MessagePack pack needs input.")));
@@ -47,11 +47,16 @@ fn pack(lua: Stack) -> Returns {
     })
 }
 
-/// Appends the value on top and pops it. Takes four stack slots a level, 16 levels deep.
-fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
+/// Appends the value on top and pops it. Takes four stack slots per level, 16 levels deep.
+///
+/// # Errors
+///
+/// If the string becomes too long. So for the functions that this one calls.
+fn pack_top(lua: Stack<'_>, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
     lua.check_encoded(out.len())?;
     match lua.kind(-1) {
-        LuaKind::String => pack_string(out, lua.bytes(-1).unwrap_or_default()),
+        // SAFETY: it is on top, and copied at once.
+        LuaKind::String => pack_string(out, unsafe { lua.bytes(-1) }.unwrap_or_default()),
         LuaKind::Boolean => out.push(if lua.boolean(-1) { 0xc3 } else { 0xc2 }),
         LuaKind::Number => pack_number(out, lua.number(-1).unwrap_or_default()),
         LuaKind::Table if nesting < NESTING_MAX => {
@@ -67,8 +72,8 @@ fn pack_top(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
     Ok(())
 }
 
-/// The count of elements if the table on top has exactly the keys 1 to n.
-fn array_len(lua: Stack) -> Option<usize> {
+/// The count of elements if the table on top has exactly the keys 1 to n, else None.
+fn array_len(lua: Stack<'_>) -> Option<usize> {
     let (mut count, mut last) = (0, 0.0f64);
     lua.push_nil();
     while lua.next(-2) {
@@ -84,7 +89,7 @@ fn array_len(lua: Stack) -> Option<usize> {
     (last == count as f64).then_some(count)
 }
 
-fn pack_array(lua: Stack, out: &mut Vec<u8>, count: usize, nesting: u32) -> Result<(), Raise> {
+fn pack_array(lua: Stack<'_>, out: &mut Vec<u8>, count: usize, nesting: u32) -> Result<(), Raise> {
     pack_header(out, count, [0x90, 0xdc, 0xdd]);
     for position in 1..=count {
         lua.get_index(-1, position as c_int);
@@ -93,7 +98,7 @@ fn pack_array(lua: Stack, out: &mut Vec<u8>, count: usize, nesting: u32) -> Resu
     Ok(())
 }
 
-fn pack_map(lua: Stack, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
+fn pack_map(lua: Stack<'_>, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise> {
     let mut count = 0;
     lua.push_nil();
     while lua.next(-2) {
@@ -158,7 +163,7 @@ fn tagged(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn unpack_limit(lua: Stack) -> Returns {
+fn unpack_limit(lua: Stack<'_>) -> Returns {
     let limit = lua.check_int(2)?;
     let offset = lua.optional_int(3, 0)?;
     unpack(lua, limit, offset)
@@ -166,8 +171,9 @@ fn unpack_limit(lua: Stack) -> Returns {
 
 /// Pushes `limit` values from `offset` on, and before them where the next one begins, or -1 at the
 /// end. Limit and offset 0: all values, and only they.
-fn unpack(lua: Stack, limit: i32, offset: i32) -> Returns {
-    let bytes = lua.check_bytes(1)?;
+fn unpack(lua: Stack<'_>, limit: i32, offset: i32) -> Returns {
+    // SAFETY: it is an argument, which stays at 1: values are only pushed.
+    let bytes = unsafe { lua.check_bytes(1) }?;
     let len = bytes.len();
     if limit < 0 || offset < 0 {
         return Err(lua.error(format_args!(
@@ -199,8 +205,10 @@ fn unpack(lua: Stack, limit: i32, offset: i32) -> Returns {
     Ok(count + 1)
 }
 
+/// Takes values from the front of a message. Each function fails with `Missing bytes` if the
+/// message ends before, and says what else is wrong with it.
 struct MessageReader<'a> {
-    lua: Stack,
+    lua: Stack<'a>,
     rest: &'a [u8],
 }
 

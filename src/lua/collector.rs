@@ -4,7 +4,7 @@
 //! until the heap has grown by some part. How long it waits is set here by the size of the heap;
 //! and what a script leaves behind is collected at its end if it is much.
 
-use super::stack::api;
+use super::api::api;
 use super::vm::Vm;
 use mlua::ffi;
 use std::cell::Cell;
@@ -44,7 +44,7 @@ impl Vm {
             return;
         }
         let pause = if is_large { GC_PAUSE_PERCENT_LARGE } else { GC_PAUSE_PERCENT };
-        api!(lua_gc(self.main(), ffi::LUA_GCSETPAUSE, pause));
+        api!(machine::lua_gc(self.main(), ffi::LUA_GCSETPAUSE, pause));
         if is_large {
             self.collect_step();
         }
@@ -52,14 +52,14 @@ impl Vm {
 
     /// Collects a step of garbage; true when a cycle is complete.
     pub fn collect_step(&self) -> bool {
-        api!(lua_gc(self.main(), ffi::LUA_GCSTEP, 0)) != 0
+        api!(machine::lua_gc(self.main(), ffi::LUA_GCSTEP, 0)) != 0
     }
 
     /// Collects what a script has left, if that is much.
     pub fn clean_up(&self) {
         let used = self.heap.used();
         if used >= HEAP_BYTES_HUGE && used >= 2 * self.collector.left.get() {
-            api!(lua_gc(self.main(), ffi::LUA_GCCOLLECT, 0));
+            api!(machine::lua_gc(self.main(), ffi::LUA_GCCOLLECT, 0));
             self.collector.left.set(self.heap.used());
         }
     }

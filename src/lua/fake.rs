@@ -116,11 +116,13 @@ pub fn run_once(lua: &mut Lua, source: &str, words: &[&[u8]]) -> String {
     run(lua, source, words, Protocol::Resp2, false)
 }
 
+/// Holds the answer of a script in RESP2 against `expect`. Panics if it differs.
 pub fn check(source: &str, expect: &str) {
     let mut lua = Lua::new(MEMORY_BYTES_MAX);
     assert_eq!(run(&mut lua, source, &[b"a", b"b"], Protocol::Resp2, false), expect, "{source}");
 }
 
+/// As `check`, in RESP3.
 pub fn check_resp3(source: &str, expect: &str) {
     let mut lua = Lua::new(MEMORY_BYTES_MAX);
     assert_eq!(run(&mut lua, source, &[b"a", b"b"], Protocol::Resp3, false), expect, "{source}");

@@ -4,8 +4,9 @@
 //! it owns the clock and resumes it with a verdict. Only one script runs at a time, so one stack is
 //! kept and used again.
 
+use super::api::api;
 use super::run::Verdict;
-use super::stack::{Stack, api};
+use super::stack::Stack;
 use super::vm::Vm;
 use crate::config::SCRIPT_SLICE_INSTRUCTIONS;
 use corosensei::stack::DefaultStack;
@@ -57,11 +58,12 @@ impl Fiber {
         let coroutine = Coroutine::with_stack(stack, move |suspender: &Suspender, _| {
             // SAFETY: as above, and for as long as this stack is used.
             let vm = unsafe { vm.as_ref() };
-            vm.suspender.set(suspender);
+            vm.suspender.set(Some(NonNull::from(suspender)));
             let lua = vm.main();
             vm.heap.leave();
-            let status = api!(lua_pcall(lua, 0, 1, -2));
+            let status = api!(runs::lua_pcall(lua, 0, 1, -2));
             vm.heap.enter();
+            vm.suspender.set(None);
             status
         });
         self.run(coroutine, Verdict::GoOn)
@@ -106,29 +108,31 @@ impl Drop for Fiber {
 }
 
 /// Interrupts `state` after each slice. Coroutines inherit it when they are made.
-pub(super) fn watch(lua: Stack) {
-    api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, SLICE));
+pub(super) fn watch(lua: Stack<'_>) {
+    api!(machine::lua_sethook(lua, Some(hook), ffi::LUA_MASKCOUNT, SLICE));
 }
 
 /// Lets `state` run what is no script.
-pub(super) fn unwatch(lua: Stack) {
-    api!(lua_sethook(lua, None, 0, 0));
+pub(super) fn unwatch(lua: Stack<'_>) {
+    api!(machine::lua_sethook(lua, None, 0, 0));
 }
 
 /// Interrupts `state` at every instruction, so that no `pcall` outlives a kill.
-pub(super) fn interrupt(lua: Stack) {
-    api!(lua_sethook(lua, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1));
+pub(super) fn interrupt(lua: Stack<'_>) {
+    api!(machine::lua_sethook(lua, Some(hook), ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT, 1));
 }
 
 unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
-    let lua = Stack(state);
+    // SAFETY: Lua calls this with a state that is alive until it returns.
+    let lua = unsafe { Stack::new(state) };
     let vm = lua.vm();
-    let is_slice_over = api!(lua_gethookcount(lua)) == SLICE;
+    let is_slice_over = api!(reads::lua_gethookcount(lua)) == SLICE;
     let kills = vm.kills.get();
-    if is_slice_over || kills > 0 && kills.is_multiple_of(KILLS_A_SUSPENSION) {
+    let is_time = is_slice_over || kills > 0 && kills.is_multiple_of(KILLS_A_SUSPENSION);
+    if let Some(suspender) = vm.suspender.get().filter(|_| is_time) {
         vm.pace();
-        // SAFETY: hooks run only while a script does, on the fiber that set the suspender.
-        let verdict = unsafe { (*vm.suspender.get()).suspend(()) };
+        // SAFETY: the fiber has set it, and takes it away when it ends.
+        let verdict = unsafe { suspender.as_ref() }.suspend(());
         if verdict == Verdict::Kill {
             vm.is_killed.set(true);
         }
@@ -142,7 +146,7 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
         vm.heap.enter();
         lua.push_error_table(KILLED);
         vm.heap.leave();
-        api!(lua_error(lua));
+        api!(raises::lua_error(lua));
     }
 }
 

@@ -11,8 +11,9 @@
 //! variable, by anybody, rules the variable out; a definition in a loop makes a function each time
 //! round; and a script that could lay hands on functions' environments is left alone.
 
+use super::api::api;
 use super::chunk::{CompiledChunk, Function, Instruction, Local, Opcode};
-use super::stack::{Stack, api};
+use super::stack::Stack;
 use super::{fiber, sandbox, script};
 use mlua::ffi;
 use std::ffi::c_int;
@@ -28,13 +29,13 @@ const LIBRARY: &[u8] = b"redis";
 const HOISTED_MAX: usize = u8::MAX as usize;
 
 /// Puts a script of the same meaning in place of the one on top, if it has functions to make once.
-pub(super) fn hoist(lua: Stack, chunk: &CompiledChunk<'_>) {
+pub(super) fn hoist(lua: Stack<'_>, chunk: &CompiledChunk<'_>) {
     let Some(split) = split(chunk) else { return };
     let top = lua.top();
     if run_maker(lua, &split) && script::load_compiled(lua, &split.script) {
         for (upvalue, register) in (1..).zip(&split.registers) {
             lua.push_copy(top + 1 + *register as c_int);
-            api!(lua_setupvalue(lua, -2, upvalue));
+            api!(tables::lua_setupvalue(lua, -2, upvalue));
         }
         lua.replace(top);
     }
@@ -42,17 +43,17 @@ pub(super) fn hoist(lua: Stack, chunk: &CompiledChunk<'_>) {
 }
 
 /// Leaves what it returns on the stack.
-fn run_maker(lua: Stack, split: &Split) -> bool {
+fn run_maker(lua: Stack<'_>, split: &Split) -> bool {
     if !lua.reserve(split.returns as c_int + STACK_SPARE)
         || !script::load_compiled(lua, &split.maker)
     {
         return false;
     }
     sandbox::push_globals(lua);
-    api!(lua_setfenv(lua, -2));
+    api!(tables::lua_setfenv(lua, -2));
     // It is no script, whose time is counted.
     fiber::unwatch(lua);
-    let status = api!(lua_pcall(lua, 0, split.returns as c_int, 0));
+    let status = api!(runs::lua_pcall(lua, 0, split.returns as c_int, 0));
     fiber::watch(lua);
     status == ffi::LUA_OK
 }
@@ -262,7 +263,7 @@ mod tests {
         stack.push_kept(script.function);
         let count = (1..).take_while(|&at| {
             // SAFETY: the function is on top, and each upvalue that exists is popped.
-            let exists = !api!(lua_getupvalue(stack, -1, at)).is_null();
+            let exists = !api!(pushes::lua_getupvalue(stack, -1, at)).is_null();
             stack.pop(exists.into());
             exists
         });

@@ -13,12 +13,13 @@
 //! push      a command's reply as Lua values
 //! answer    a Lua value as the script's reply; its error
 //! cjson cmsgpack structs bit    the libraries
-//! stack layout heap collector random    what they stand on
+//! stack api layout heap collector random    what they stand on
 //! ```
 //!
 //! No command is known here: scripts reach them through `Commands`.
 
 mod answer;
+mod api;
 mod bit;
 mod cache;
 mod chunk;

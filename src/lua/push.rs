@@ -26,7 +26,7 @@ enum Shape {
 
 /// Pushes the one value that a reply consists of.
 pub(super) struct Pusher<'a> {
-    lua: Stack,
+    lua: Stack<'a>,
     frames: &'a mut Vec<Frame>,
     base: c_int,
     /// The value itself is an error, not an element of it.
@@ -46,13 +46,13 @@ const ELEMENTS_RESERVED_MAX: usize = 64 * 1024;
 const FRAMES_FREE: usize = 4;
 
 impl<'a> Pusher<'a> {
-    pub fn new(lua: Stack, frames: &'a mut Vec<Frame>) -> Self {
+    pub fn new(lua: Stack<'a>, frames: &'a mut Vec<Frame>) -> Self {
         frames.clear();
         Self { lua, frames, base: lua.top(), is_error: false, overflowed: false }
     }
 
     /// Where a value of one field goes: `{ok = "OK"}`.
-    fn field(&mut self, name: &str, push: impl FnOnce(Stack)) {
+    fn field(&mut self, name: &str, push: impl FnOnce(Stack<'_>)) {
         self.value(|lua| {
             lua.push_table(0, 1);
             push(lua);
@@ -60,7 +60,7 @@ impl<'a> Pusher<'a> {
         });
     }
 
-    fn value(&mut self, push: impl FnOnce(Stack)) {
+    fn value(&mut self, push: impl FnOnce(Stack<'_>)) {
         if self.overflowed {
             return;
         }
@@ -141,7 +141,7 @@ impl Visitor for Pusher<'_> {
     fn null(&mut self) {
         match self.lua.vm().protocol.get() {
             Protocol::Resp2 => self.value(|lua| lua.push_boolean(false)),
-            Protocol::Resp3 => self.value(Stack::push_nil),
+            Protocol::Resp3 => self.value(|lua| lua.push_nil()),
         }
     }
 
@@ -222,7 +222,7 @@ impl Visitor for Pusher<'_> {
 /// Marks the table of an error that a command gave, which has been counted.
 pub(super) const IS_COUNTED: &str = "ignore_error_stats_update";
 
-pub(super) fn push_command_error(lua: Stack, text: &[u8]) {
+pub(super) fn push_command_error(lua: Stack<'_>, text: &[u8]) {
     lua.push_error_table(text);
     lua.push_boolean(true);
     lua.set_field(-2, IS_COUNTED);

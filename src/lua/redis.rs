@@ -1,5 +1,6 @@
 //! The `redis` table of scripts, above all `redis.call`.
 
+use super::layout::LuaValue;
 use super::push::{Discard, Pusher, push_command_error};
 use super::script::Sha;
 use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
@@ -8,6 +9,7 @@ use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply};
 use crate::util::number::{self, Text};
 use mlua::ffi::lua_CFunction;
+use std::ffi::c_int;
 
 pub(super) const VERSION: &str = "7.4.0";
 const VERSION_NUMBER: f64 = 0x0007_0400 as f64;
@@ -62,7 +64,7 @@ const CONSTANTS: [(&str, f64); 10] = [
     ("REDIS_VERSION_NUM", VERSION_NUMBER),
 ];
 
-pub(super) fn push_library(lua: Stack) {
+pub(super) fn push_library(lua: Stack<'_>) {
     lua.push_table(0, 32);
     for (name, function) in functions() {
         lua.push_function(function);
@@ -78,7 +80,7 @@ pub(super) fn push_library(lua: Stack) {
 
 /// Runs a command. Its words are the Lua strings where they lie on the stack; its reply goes onto
 /// the stack above them.
-fn call(lua: Stack, raises: bool) -> Returns {
+fn call(lua: Stack<'_>, raises: bool) -> Returns {
     let vm = lua.vm();
     let result = if vm.is_killed.get() {
         Err(CallRefusal::Own("script is being killed"))
@@ -106,7 +108,11 @@ enum CallRefusal {
 }
 
 /// Pushes the reply; true if it is an error.
-fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, CallRefusal> {
+///
+/// # Errors
+///
+/// The refusal, with nothing pushed.
+fn push_reply(vm: &Vm, lua: Stack<'_>, words: &[&[u8]]) -> Result<bool, CallRefusal> {
     let base = lua.top();
     let mut frames = vm.frames.take();
     let mut pusher = Pusher::new(lua, &mut frames);
@@ -132,7 +138,12 @@ fn push_reply(vm: &Vm, lua: Stack, words: &[&[u8]]) -> Result<bool, CallRefusal>
     }
 }
 
-/// Runs a command whose reply the script does not take: nothing is built.
+/// Runs a command whose reply the script does not take: nothing is built, and the reply is no
+/// error.
+///
+/// # Errors
+///
+/// The refusal, or the error that the reply is.
 fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, CallRefusal> {
     let mut discard = Discard::default();
     let mut reply = Reply::visit(&mut discard, vm.protocol.get());
@@ -144,35 +155,86 @@ fn discard(vm: &Vm, words: &[&[u8]]) -> Result<bool, CallRefusal> {
     }
 }
 
-/// Collects the arguments of the running function as words. Numbers become text in a buffer, the
-/// shortest that reads back the same, since Lua's own 14 digits would lose some.
-fn with_words<R>(lua: Stack, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'static str> {
-    let slots = lua.slots();
-    if slots.is_empty() {
+/// An argument of `redis.call`.
+enum Word<'a> {
+    Text(&'a [u8]),
+    Number(f64),
+}
+
+/// Hands the arguments of the running function to `run` as words.
+///
+/// # Errors
+///
+/// If there is none, or one is neither string nor number; `run` is not called then.
+fn with_words<R>(lua: Stack<'_>, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &'static str> {
+    let count = lua.top();
+    if count == 0 {
         return Err("Please specify at least one argument for this redis lib call");
     }
+    // SAFETY: they are arguments, which stay where they are; results are pushed above them.
+    let word = |value: &LuaValue| match value.number() {
+        None => unsafe { value.bytes() }.map(Word::Text),
+        Some(number) => Some(Word::Number(number)),
+    };
+    // SAFETY: nothing is pushed or popped before all are collected.
+    match unsafe { lua.slots() } {
+        Some(slots) => collect(lua, count as usize, || slots.iter().map_while(word), run),
+        None => {
+            let word = |index| stock_word(lua, index);
+            collect(lua, count as usize, || (1..=count).map_while(word), run)
+        }
+    }
+}
+
+/// The argument at `index`, as the C interface gives it; None if it is neither string nor number.
+fn stock_word<'vm>(lua: Stack<'vm>, index: c_int) -> Option<Word<'vm>> {
+    match lua.kind(index) {
+        // SAFETY: it is an argument, which stays where it is.
+        LuaKind::String => unsafe { lua.bytes(index) }.map(Word::Text),
+        LuaKind::Number => lua.number(index).map(Word::Number),
+        _ => None,
+    }
+}
+
+/// Collects `count` words and hands them to `run`. Numbers become text in a buffer, the shortest
+/// that reads back the same, since Lua's own 14 digits would lose some.
+fn collect<'a, R, W: Iterator<Item = Word<'a>>>(
+    lua: Stack<'_>,
+    count: usize,
+    arguments: impl Fn() -> W,
+    run: impl FnOnce(&[&[u8]]) -> R,
+) -> Result<R, &'static str> {
     let vm = lua.vm();
-    let (mut words, mut digits) = (vm.words.take(), vm.digits.take());
-    words.clear();
+    let mut digits = vm.digits.take();
     digits.clear();
-    digits.reserve(slots.len()); // Does not move while words point into it.
-    words.extend(slots.iter().map_while(|slot| match slot.number() {
-        None => slot.bytes(),
-        Some(number) => {
+    let mut words: Vec<&[u8]> = vm.words.take();
+    words.extend(arguments().map(|word| match word {
+        Word::Text(text) => text,
+        Word::Number(number) => {
             digits.push(number_text(number));
-            let text: &[u8] = digits.last().expect("just pushed");
-            // SAFETY: `digits` is neither moved nor dropped before `words` is cleared.
-            Some(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(text) })
+            &[] // Its text may still move.
         }
     }));
-    let result = match words.len() == slots.len() {
+    let is_complete = words.len() == count;
+    if !digits.is_empty() {
+        let numbers = words.iter_mut().zip(arguments());
+        let numbers = numbers.filter(|(_, word)| matches!(word, Word::Number(_)));
+        numbers.zip(&digits).for_each(|((word, _), text)| *word = text);
+    }
+    let result = match is_complete {
         true => Ok(run(&words)),
         false => Err("Lua redis lib command arguments must be strings or integers"),
     };
-    words.clear();
-    vm.words.set(words);
+    vm.words.set(emptied(words));
     vm.digits.set(digits);
     result
+}
+
+/// The buffer of words, for other words.
+fn emptied(mut words: Vec<&[u8]>) -> Vec<&'static [u8]> {
+    words.clear();
+    // SAFETY: only a lifetime changes, and nothing that has it is left.
+    unsafe { std::mem::transmute::<Vec<&[u8]>, Vec<&'static [u8]>>(words) }
 }
 
 /// Zero has no sign here, NaN has.
@@ -184,12 +246,13 @@ fn number_text(value: f64) -> Text {
     }
 }
 
-fn error_reply(lua: Stack) -> Returns {
+fn error_reply(lua: Stack<'_>) -> Returns {
     if lua.top() != 1 || lua.kind(1) != LuaKind::String {
         lua.push_error_table(b"ERR wrong number or type of arguments");
         return Ok(1);
     }
-    let text = lua.bytes(1).unwrap_or_default();
+    // SAFETY: it is an argument, and copied before the result replaces anything.
+    let text = unsafe { lua.bytes(1) }.unwrap_or_default();
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     let text = text.strip_prefix(b"-").unwrap_or(text);
     // The first word is the code; a text of one word has none.
@@ -202,7 +265,7 @@ fn error_reply(lua: Stack) -> Returns {
     Ok(1)
 }
 
-fn status_reply(lua: Stack) -> Returns {
+fn status_reply(lua: Stack<'_>) -> Returns {
     if lua.top() != 1 || lua.kind(1) != LuaKind::String {
         lua.push_error_table(b"ERR wrong number or type of arguments");
         return Ok(1);
@@ -213,16 +276,17 @@ fn status_reply(lua: Stack) -> Returns {
     Ok(1)
 }
 
-fn sha1hex(lua: Stack) -> Returns {
+fn sha1hex(lua: Stack<'_>) -> Returns {
     if lua.top() != 1 {
         return Err(lua.error_table(b"ERR wrong number of arguments"));
     }
-    let sha = Sha::of(lua.bytes(1).unwrap_or_default());
+    // SAFETY: it is an argument.
+    let sha = Sha::of(unsafe { lua.bytes(1) }.unwrap_or_default());
     lua.push_bytes(&sha.hex());
     Ok(1)
 }
 
-fn log(lua: Stack) -> Returns {
+fn log(lua: Stack<'_>) -> Returns {
     if lua.top() < 2 {
         return Err(lua.error_table(b"ERR redis.log() requires two arguments or more."));
     }
@@ -235,14 +299,17 @@ fn log(lua: Stack) -> Returns {
     };
     lua.vm().commands(|commands| {
         if level >= commands.log_level() {
-            let words: Vec<&[u8]> = (2..=lua.top()).filter_map(|index| lua.bytes(index)).collect();
+            let words = 2..=lua.top();
+            // SAFETY: they are arguments, which stay where they are.
+            let words = words.filter_map(|index| unsafe { lua.bytes(index) });
+            let words: Vec<&[u8]> = words.collect();
             commands.log(level, &words.join(&b' '));
         }
     });
     Ok(0)
 }
 
-fn set_protocol(lua: Stack) -> Returns {
+fn set_protocol(lua: Stack<'_>) -> Returns {
     if lua.top() != 1 {
         return Err(lua.error_table(b"ERR redis.setresp() requires one argument."));
     }
@@ -255,7 +322,7 @@ fn set_protocol(lua: Stack) -> Returns {
     Ok(0)
 }
 
-fn set_replication(lua: Stack) -> Returns {
+fn set_replication(lua: Stack<'_>) -> Returns {
     if lua.top() != 1 {
         return Err(lua.error_table(b"ERR redis.set_repl() requires one argument."));
     }
@@ -271,7 +338,7 @@ fn set_replication(lua: Stack) -> Returns {
     Ok(0)
 }
 
-fn acl_check(lua: Stack) -> Returns {
+fn acl_check(lua: Stack<'_>) -> Returns {
     let vm = lua.vm();
     let allowed =
         with_words(lua, |words| vm.commands(|commands| commands.acl_check(Args::new(words))));

@@ -5,6 +5,7 @@
 //! the engine is borrowed: each hands over the commands that `redis.call` reaches meanwhile.
 
 use super::answer::{self, OnError};
+use super::api::api;
 use super::cache::Cache;
 use super::commands::Commands;
 use super::fiber::{self, Fiber};
@@ -12,7 +13,6 @@ use super::sandbox::words;
 use super::script::{Script, ScriptFlags, Sha};
 #[cfg(test)]
 use super::stack::Stack;
-use super::stack::api;
 use super::vm::Machine;
 use crate::proto::{Protocol, Reply, Result};
 use mlua::ffi;
@@ -106,8 +106,15 @@ impl Lua {
         *self = Self { cache, ..Self::new(self.memory_bytes_max) };
     }
 
+    /// Has values read and written by calls of the C interface alone, for a fuzzer that compares.
+    #[cfg(fuzzing)]
+    pub fn without_direct_access(self) -> Self {
+        self.vm.is_direct.set(false);
+        self
+    }
+
     #[cfg(test)]
-    pub(super) fn main(&self) -> Stack {
+    pub(super) fn main(&self) -> Stack<'_> {
         self.vm.main()
     }
 
@@ -135,7 +142,7 @@ impl Lua {
         // Set each time, since `setfenv` may have changed it.
         let environment = if script.assigns_globals { &self.vm.guard } else { &self.vm.globals };
         lua.push_kept(*environment.get().expect("the sandbox is installed"));
-        api!(lua_setfenv(lua, -2));
+        api!(tables::lua_setfenv(lua, -2));
         self.current = Some(script);
         let vm = self.vm.vm();
         // SAFETY: the fiber goes before the machine, and so before its VM.
@@ -181,6 +188,7 @@ impl Lua {
     ///
     /// If no script is done.
     pub fn finish(&mut self, reply: &mut Reply<'_>, on_error: OnError) -> Result {
+        assert!(!self.is_suspended(), "the script goes on");
         let script = self.current.take().expect("a script is done");
         let result = match self.status {
             ffi::LUA_OK => answer::write(&self.vm, reply, on_error),

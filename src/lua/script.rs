@@ -1,8 +1,9 @@
 //! Scripts: their names, first lines and flags, and how they become functions.
 
+use super::api::api;
 use super::chunk::{CompiledChunk, Function, Opcode};
 use super::hoist;
-use super::stack::{Stack, api};
+use super::stack::Stack;
 use crate::proto::{Error, Result};
 use mlua::ffi;
 use std::borrow::Cow;
@@ -29,7 +30,7 @@ impl Sha {
         Self(sha1_smol::Sha1::from(source).digest().bytes())
     }
 
-    /// Forty hexadecimal digits in any case.
+    /// Reads forty hexadecimal digits in any case; None if that is not what the text is.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let digits: &[u8; 40] = text.try_into().ok()?;
         let mut bytes = [0; 20];
@@ -121,7 +122,11 @@ pub struct Script {
 }
 
 /// Compiles `source`; the function goes into the registry.
-pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
+///
+/// # Errors
+///
+/// What is wrong with its first line, or what Lua's compiler says.
+pub(super) fn compile(lua: Stack<'_>, source: &[u8], sha: Sha) -> Result<Script> {
     let (flags, body) = shebang(source)?;
     if let Err(message) = load(lua, body, CHUNK_NAME) {
         return Err(Error::quoting("ERR Error compiling script (new function): ", &message, ""));
@@ -144,8 +149,12 @@ pub(super) fn compile(lua: Stack, source: &[u8], sha: Sha) -> Result<Script> {
     })
 }
 
-/// Pushes the function that `source` is, or says why it is none.
-fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8>> {
+/// Pushes the function that `source` is.
+///
+/// # Errors
+///
+/// Lua's message, with the line, if it is none.
+fn load(lua: Stack<'_>, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8>> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(format!("script is longer than {SOURCE_BYTES_MAX} bytes").into_bytes());
     }
@@ -155,13 +164,14 @@ fn load(lua: Stack, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8
     };
     // The parser does not hold the chunk's name (CVE-2025-49844), so the stack does.
     lua.push_bytes(name.as_bytes());
-    let name = api!(lua_tostring(lua, -1));
-    let status = api!(luaL_loadbuffer(lua, source.as_ptr().cast(), source.len(), name));
+    let name = api!(pushes::lua_tostring(lua, -1));
+    let status = api!(runs::luaL_loadbuffer(lua, source.as_ptr().cast(), source.len(), name));
     if status == ffi::LUA_OK {
         lua.remove(-2);
         return Ok(());
     }
-    let message = lua.bytes(-1).unwrap_or_default().to_vec();
+    // SAFETY: it is on top, and copied at once.
+    let message = unsafe { lua.bytes(-1) }.unwrap_or_default().to_vec();
     lua.pop(2);
     Err(message)
 }
@@ -174,6 +184,10 @@ pub(super) fn is_compiled(source: &[u8]) -> bool {
 
 /// Reads the first line if it says what runs the script. The rest keeps its line end, so that lines
 /// count from the first one.
+///
+/// # Errors
+///
+/// If the line names another engine, an unknown option or flag, or has no end.
 fn shebang(source: &[u8]) -> Result<(ScriptFlags, &[u8])> {
     if !source.starts_with(b"#!") {
         return Ok((ScriptFlags::default(), source));
@@ -215,7 +229,8 @@ fn shebang(source: &[u8]) -> Result<(ScriptFlags, &[u8])> {
     Ok((flags, body))
 }
 
-/// The first line with words of the comment that `body` opens with.
+/// The first line with words of the comment that `body` opens with, at most `TITLE_CHARS_MAX`
+/// characters of it. None if there is none.
 fn title(body: &[u8]) -> Option<String> {
     let body = String::from_utf8_lossy(body);
     let comment = body.trim_start().strip_prefix("--")?;
@@ -236,7 +251,7 @@ fn title(body: &[u8]) -> Option<String> {
 }
 
 /// The function on top as `lua_dump` writes it.
-fn dump(lua: Stack) -> Vec<u8> {
+fn dump(lua: Stack<'_>) -> Vec<u8> {
     unsafe extern "C-unwind" fn append(
         _: *mut ffi::lua_State,
         bytes: *const c_void,
@@ -250,14 +265,14 @@ fn dump(lua: Stack) -> Vec<u8> {
         0
     }
     let mut dump: Vec<u8> = Vec::new();
-    api!(lua_dump_(lua, append, (&raw mut dump).cast()));
+    api!(runs::lua_dump_(lua, append, (&raw mut dump).cast()));
     dump
 }
 
 /// Pushes the function that a dump of our own is; false if Lua refuses it.
-pub(super) fn load_compiled(lua: Stack, dump: &[u8]) -> bool {
+pub(super) fn load_compiled(lua: Stack<'_>, dump: &[u8]) -> bool {
     let name = c"=".as_ptr(); // Of no use: a dump says where it is from.
-    let status = api!(luaL_loadbuffer(lua, dump.as_ptr().cast(), dump.len(), name));
+    let status = api!(runs::luaL_loadbuffer(lua, dump.as_ptr().cast(), dump.len(), name));
     if status != ffi::LUA_OK {
         lua.pop(1);
     }

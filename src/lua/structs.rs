@@ -24,9 +24,9 @@ const INTEGER_BYTES_MAX: usize = 32;
 /// What `!` without a number aligns to: the alignment of a double.
 const ALIGN_DEFAULT: usize = 8;
 
-/// A format string while it is read.
+/// A format string while it is read. Each function fails with what is wrong with the format.
 struct Format<'a> {
-    lua: Stack,
+    lua: Stack<'a>,
     rest: &'a [u8],
     big_endian: bool,
     align: usize,
@@ -34,13 +34,15 @@ struct Format<'a> {
 
 impl<'a> Format<'a> {
     /// The format is argument 1. It ends at a zero byte, being a C string.
-    fn new(lua: Stack) -> Result<Self, Raise> {
-        let format: &[u8] = lua.check_bytes(1)?;
+    fn new(lua: Stack<'a>) -> Result<Self, Raise> {
+        // SAFETY: it is an argument, which all that have a format leave at 1.
+        let format: &[u8] = unsafe { lua.check_bytes(1) }?;
         let rest = format.split(|&byte| byte == 0).next().unwrap_or_default();
         Ok(Self { lua, rest, big_endian: false, align: 1 })
     }
 
-    /// The next option with its size, and the padding that it needs at `position`.
+    /// The next option with its size and the padding that it needs at `position`, all in bytes.
+    /// None at the end.
     fn next(&mut self, position: usize) -> Result<Option<(u8, usize, usize)>, Raise> {
         let Some((&option, rest)) = self.rest.split_first() else { return Ok(None) };
         self.rest = rest;
@@ -67,7 +69,7 @@ impl<'a> Format<'a> {
         Ok(Some((option, size, padding)))
     }
 
-    /// The number that follows an option.
+    /// The number that follows an option, or `default`.
     fn count(&mut self, default: usize) -> Result<usize, Raise> {
         let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {
@@ -107,7 +109,7 @@ impl<'a> Format<'a> {
     }
 }
 
-fn pack(lua: Stack) -> Returns {
+fn pack(lua: Stack<'_>) -> Returns {
     let mut format = Format::new(lua)?;
     lua.push_nil(); // What the first missing argument is said to be.
     lua.push_built(|out| {
@@ -129,7 +131,8 @@ fn pack(lua: Stack) -> Returns {
                 b'd' => out.extend(lua.check_number(argument())?.to_le_bytes()),
                 b'c' | b's' => {
                     let index = argument();
-                    let bytes = lua.check_bytes(index)?;
+                    // SAFETY: it is an argument, and copied at once.
+                    let bytes = unsafe { lua.check_bytes(index) }?;
                     let size = if size == 0 { bytes.len() } else { size };
                     let Some(bytes) = bytes.get(..size) else {
                         // Redis's library blames the argument behind it.
@@ -153,9 +156,10 @@ fn pack(lua: Stack) -> Returns {
     })
 }
 
-fn unpack(lua: Stack) -> Returns {
+fn unpack(lua: Stack<'_>) -> Returns {
     let mut format = Format::new(lua)?;
-    let data = lua.check_bytes(2)?;
+    // SAFETY: it is an argument, which stays at 2: values are only pushed above it.
+    let data = unsafe { lua.check_bytes(2) }?;
     let mut position = match lua.top() {
         0..=2 => 1,
         _ if lua.optional_int(3, 1)? == 0 => {
@@ -214,7 +218,7 @@ fn unpack(lua: Stack) -> Returns {
     Ok(count + 1)
 }
 
-fn size(lua: Stack) -> Returns {
+fn size(lua: Stack<'_>) -> Returns {
     let mut format = Format::new(lua)?;
     let mut total = 0;
     while let Some((option, size, padding)) = format.next(total)? {

@@ -5,6 +5,7 @@
 //! lives: `Machine` owns it by a pointer, gives out shared references only, and closes the state
 //! before it frees the rest. All that changes in a `Vm` stands in cells.
 
+use super::api::api;
 use super::collector::Collector;
 use super::commands::Loan;
 use super::fiber::{self, Suspender};
@@ -12,7 +13,7 @@ use super::heap::{self, Heap};
 use super::push::Frame;
 use super::random::Random;
 use super::sandbox;
-use super::stack::{Stack, api};
+use super::stack::Stack;
 use crate::proto::Protocol;
 use crate::util::number::Text;
 use mlua::ffi::{self, lua_State};
@@ -29,7 +30,11 @@ pub(super) struct Vm {
     pub collector: Collector,
     /// The engine, while a script runs.
     pub commands: Loan,
-    pub suspender: Cell<*const Suspender>,
+    /// What suspends the script that runs.
+    pub suspender: Cell<Option<NonNull<Suspender>>>,
+    /// Not for a fuzzer that compares: see `layout`.
+    #[cfg(fuzzing)]
+    pub is_direct: Cell<bool>,
     pub is_killed: Cell<bool>,
     /// Interruptions since the kill.
     pub kills: Cell<u32>,
@@ -57,8 +62,9 @@ pub(super) struct Vm {
 
 impl Vm {
     /// The main state, whose stack holds one script and its result.
-    pub fn main(&self) -> Stack {
-        Stack(self.state.get())
+    pub fn main(&self) -> Stack<'_> {
+        // SAFETY: `Machine` has made the state for this VM, and closes it when nobody has either.
+        unsafe { Stack::new(self.state.get()) }
     }
 
     /// Lets `run` use the engine.
@@ -71,7 +77,7 @@ impl Vm {
     }
 
     /// Remembers a panic and kills the script, whose frames it must not cross.
-    pub fn die_of(&self, lua: Stack, payload: Box<dyn Any + Send>) {
+    pub fn die_of(&self, lua: Stack<'_>, payload: Box<dyn Any + Send>) {
         self.panic.set(Some(payload));
         self.is_killed.set(true);
         fiber::interrupt(lua);
@@ -90,7 +96,9 @@ impl Machine {
             heap: Heap::new(memory_bytes_max),
             collector: Collector::new(),
             commands: Loan::none(),
-            suspender: Cell::new(ptr::null()),
+            suspender: Cell::new(None),
+            #[cfg(fuzzing)]
+            is_direct: Cell::new(true),
             is_killed: Cell::new(false),
             kills: Cell::new(0),
             protocol: Cell::new(Protocol::Resp2),
@@ -136,7 +144,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if !self.state.get().is_null() {
             self.heap.enter();
-            api!(lua_close(self.main()));
+            api!(machine::lua_close(self.main()));
         }
         // SAFETY: `new` leaked the box, and nobody knows the VM any more: its state is closed.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });

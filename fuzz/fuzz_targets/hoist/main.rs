@@ -1,8 +1,10 @@
-//! Scripts whose functions are made once (src/lua/hoist.rs) beside the same scripts without that.
+//! Scripts whose functions are made once (src/lua/hoist.rs), and whose values are read where they lie
+//! (src/lua/layout.rs), beside the same scripts without either.
 //!
 //! The input's bytes make a program. It runs some times, with other words each time: as it is, on a
-//! machine that keeps it, and with a line that makes the machine leave it alone, as a new script
-//! each time. Commands, log and answer must be the same, errors with their lines included.
+//! machine that keeps it; the same on a machine that asks Lua's C interface for everything; and with
+//! a line that makes the machine leave it alone, as a new script each time. Commands, log and
+//! answer must be the same, errors with their lines included.
 
 #![no_main]
 
@@ -33,12 +35,17 @@ const RUNS: [(&[&[u8]], &[&[u8]]); 4] =
 fuzz_target!(|data: &[u8]| {
     let source = program::program(data);
     // New ones for each input: what is left behind would have the fuzzer look for leaks each time.
-    let [mut hoisting, mut plain] = std::array::from_fn(|_| Lua::new(MEMORY_BYTES_MAX));
+    let [mut usual, mut plain, indirect] = std::array::from_fn(|_| Lua::new(MEMORY_BYTES_MAX));
+    let mut indirect = indirect.without_direct_access();
     for (run, (keys, argv)) in RUNS.iter().enumerate() {
-        let found = observe(&mut hoisting, &source, keys, argv);
-        let expect = observe(&mut plain, &format!("{PLAIN}{source} --{run}"), keys, argv);
-        if let (Some(found), Some(expect)) = (found, expect) {
-            assert!(found == expect, "{source}\n--- run {run}: {expect:#?}\n--- but {found:#?}");
+        let found = observe(&mut usual, &source, keys, argv);
+        let hoisting = observe(&mut plain, &format!("{PLAIN}{source} --{run}"), keys, argv);
+        let layout = observe(&mut indirect, &source, keys, argv);
+        for (what, expect) in [("without hoisting", hoisting), ("without layout", layout)] {
+            if let (Some(found), Some(expect)) = (&found, expect) {
+                let shown = format_args!("--- run {run}, {what}: {expect:#?}\n--- but {found:#?}");
+                assert!(*found == expect, "{source}\n{shown}");
+            }
         }
     }
 });
@@ -90,6 +97,13 @@ impl Commands for Host {
         match words[0] {
             b"step" | b"note" => reply.ok(),
             b"a" => reply.bulks(words),
+            b"12" => {
+                reply.array(4);
+                reply.bulks(words);
+                reply.null();
+                reply.array(0);
+                reply.count(words.len());
+            }
             _ => return Err(Error::ScriptUnknownCommand),
         }
         Ok(())

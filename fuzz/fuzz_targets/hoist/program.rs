@@ -48,6 +48,22 @@ const BASE: [&str; 10] = [
     "rawequal",
 ];
 
+/// What makes tables and strings out of its arguments, or takes them apart.
+const CONVERSIONS: [&str; 12] = [
+    "cjson.encode",
+    "cmsgpack.pack",
+    "unpack",
+    "table.concat",
+    "string.rep",
+    "redis.sha1hex",
+    "struct.pack",
+    "redis.pcall",
+    "function(...) return cjson.encode(cjson.decode(cjson.encode({...}))) end",
+    "function(...) return cjson.encode({cmsgpack.unpack(cmsgpack.pack({...}, ...))}) end",
+    "function(...) return cjson.encode(redis.call('a', ...)) end",
+    "function(...) return unpack(redis.call('12', ...), 1, 4) end",
+];
+
 const WORDS: [&str; 8] =
     ["ARGV[1]", "ARGV[2]", "KEYS[1]", "#ARGV", "#KEYS", "ARGV[3]", "ARGV", "tonumber(ARGV[1])"];
 
@@ -221,6 +237,12 @@ impl Writer<'_> {
                 let name = self.name();
                 self.push(name);
                 self.arguments();
+            }
+            250.. => {
+                let function = self.of(&CONVERSIONS);
+                let _ = write!(self.out, "note(pcall({function}, ");
+                self.expressions();
+                self.push("))");
             }
             _ => {
                 self.push("note(");

@@ -4,10 +4,11 @@
 //! and begin another meanwhile; a loop of them would take seconds to die, as on Redis. So whatever
 //! begins or goes on with a coroutine refuses once the script is killed.
 
-use super::super::stack::{Stack, api, upvalue};
+use super::super::api::api;
+use super::super::stack::{Stack, upvalue};
 use super::plain::{c_functions, raise, stock};
 
-fn check_alive(lua: Stack) {
+fn check_alive(lua: Stack<'_>) {
     if lua.vm().is_killed.get() {
         raise(lua, c"script is being killed");
     }
@@ -27,7 +28,7 @@ c_functions! {
         stock(lua);
         // What Lua returned is a C function with the coroutine as its upvalue; so is ours, with
         // that function as the second.
-        api!(lua_getupvalue(lua, -1, 1));
+        api!(pushes::lua_getupvalue(lua, -1, 1));
         lua.push_copy(-2);
         lua.push_closure(resume_wrapped, 2);
         1
@@ -35,9 +36,9 @@ c_functions! {
 
     fn resume_wrapped(lua) {
         check_alive(lua);
-        let function = api!(lua_tocfunction(lua, upvalue(2)));
+        let function = lua.c_function(upvalue(2));
         let function = function.expect("wrap returned a C function");
         // SAFETY: as in `stock`.
-        unsafe { function(lua.0) }
+        unsafe { function(lua.state()) }
     }
 }

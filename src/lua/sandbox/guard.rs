@@ -5,7 +5,8 @@
 //! its *guard*, whose metatable reads from the true table and refuses writes. The functions that
 //! look at a table as it is (`next`, `rawget`, ...) look through guards.
 
-use super::super::stack::{LuaKind, Stack, api, upvalue};
+use super::super::api::api;
+use super::super::stack::{LuaKind, Stack, upvalue};
 use super::plain::{READ_ONLY, c_functions, raise, refuse, stock};
 use super::push_globals;
 use mlua::ffi;
@@ -15,7 +16,7 @@ use std::ffi::c_int;
 static TRUE_TABLE: u8 = 0;
 
 /// Pushes a guard of the table on top.
-pub(super) fn push_guard(lua: Stack) {
+pub(super) fn push_guard(lua: Stack<'_>) {
     lua.push_table(0, 0);
     lua.push_table(0, 4);
     lua.push_address(&TRUE_TABLE);
@@ -25,14 +26,14 @@ pub(super) fn push_guard(lua: Stack) {
     lua.set_field(-2, "__index");
     lua.push_function(refuse_assignment);
     lua.set_field(-2, "__newindex");
-    api!(lua_setmetatable(lua, -2));
+    api!(tables::lua_setmetatable(lua, -2));
 }
 
 /// `getmetatable("")` shows a guard, so that no script changes what strings do for the next one. On
 /// top is the true `string` table, which the metatable goes on using.
-pub(super) fn guard_string_metatable(lua: Stack) {
+pub(super) fn guard_string_metatable(lua: Stack<'_>) {
     lua.push_bytes(b"");
-    api!(lua_getmetatable(lua, -1));
+    api!(pushes::lua_getmetatable(lua, -1));
     lua.push_table(0, 1);
     lua.push_copy(-4);
     push_guard(lua);
@@ -44,8 +45,8 @@ pub(super) fn guard_string_metatable(lua: Stack) {
 }
 
 /// Puts the true table in place of a guard at `index`; false if there is none.
-fn look_through(lua: Stack, index: c_int) -> bool {
-    if api!(lua_getmetatable(lua, index)) == 0 {
+fn look_through(lua: Stack<'_>, index: c_int) -> bool {
+    if api!(pushes::lua_getmetatable(lua, index)) == 0 {
         return false;
     }
     lua.push_address(&TRUE_TABLE);
@@ -73,8 +74,8 @@ c_functions! {
             }
             _ => c"Second argument to luaProtectedTableError must be a string or number",
         };
-        let name = api!(lua_tostring(lua, 2));
-        api!(luaL_error(lua, format.as_ptr(), name))
+        let name = api!(pushes::lua_tostring(lua, 2));
+        api!(raises::luaL_error(lua, format.as_ptr(), name))
     }
 
     /// Around functions that change the table they are given.
@@ -92,7 +93,7 @@ c_functions! {
     }
 
     fn next(lua) {
-        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        api!(raises::luaL_checktype(lua, 1, ffi::LUA_TTABLE));
         lua.set_top(2);
         look_through(lua, 1);
         if lua.next(1) {
@@ -104,7 +105,7 @@ c_functions! {
 
     /// Its upvalue is `next`.
     fn pairs(lua) {
-        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        api!(raises::luaL_checktype(lua, 1, ffi::LUA_TTABLE));
         lua.push_copy(upvalue(1));
         lua.push_copy(1);
         lua.push_nil();
@@ -112,8 +113,8 @@ c_functions! {
     }
 
     fn rawget(lua) {
-        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
-        api!(luaL_checkany(lua, 2));
+        api!(raises::luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        api!(raises::luaL_checkany(lua, 2));
         lua.set_top(2);
         look_through(lua, 1);
         lua.get(1);
@@ -121,14 +122,14 @@ c_functions! {
     }
 
     fn getmetatable(lua) {
-        api!(luaL_checkany(lua, 1));
+        api!(raises::luaL_checkany(lua, 1));
         lua.set_top(1);
         lua.push_copy(1);
         if !look_through(lua, 2) {
             lua.set_top(1);
             return stock(lua);
         }
-        api!(lua_getmetatable(lua, 1));
+        api!(pushes::lua_getmetatable(lua, 1));
         lua.get_field(-1, "__metatable");
         1
     }
@@ -137,7 +138,7 @@ c_functions! {
     fn getfenv(lua) {
         let count = stock(lua);
         push_globals(lua);
-        if api!(lua_rawequal(lua, -1, -2)) != 0 {
+        if api!(reads::lua_rawequal(lua, -1, -2)) != 0 {
             lua.push_kept(*lua.vm().guard.get().expect("the sandbox is installed"));
             return 1;
         }

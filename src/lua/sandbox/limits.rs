@@ -1,6 +1,7 @@
 //! What Lua's own functions would do without end, or without a bound on memory or C stack.
 
-use super::super::stack::{LuaKind, Returns, Stack, api};
+use super::super::api::api;
+use super::super::stack::{LuaKind, Returns, Stack};
 use super::plain::{c_functions, raise, stock};
 use mlua::ffi;
 use std::ffi::c_int;
@@ -10,15 +11,16 @@ use std::ffi::c_int;
 const PATTERN_BYTES_MAX: usize = 16 * 1024;
 
 /// `string.rep`. Lua's own goes on for minutes if it is told to.
-pub(super) fn repeat(lua: Stack) -> Returns {
-    let text = lua.check_bytes(1)?;
+pub(super) fn repeat(lua: Stack<'_>) -> Returns {
+    // SAFETY: it is an argument, and copied before the result replaces anything.
+    let text = unsafe { lua.check_bytes(1) }?;
     let count = usize::try_from(lua.check_int(2)?).unwrap_or(0);
     lua.check_len(text.len().saturating_mul(count))?;
     lua.push_bytes(&text.repeat(count));
     Ok(1)
 }
 
-fn bound_pattern(lua: Stack) {
+fn bound_pattern(lua: Stack<'_>) {
     if lua.kind(2) == LuaKind::String && lua.len(2) > PATTERN_BYTES_MAX {
         raise(lua, c"pattern too complex");
     }
@@ -27,11 +29,11 @@ fn bound_pattern(lua: Stack) {
 c_functions! {
     /// Unlike Lua's own it counts without overflow (CVE-2025-46817).
     fn unpack(lua) {
-        api!(luaL_checktype(lua, 1, ffi::LUA_TTABLE));
-        let first = api!(luaL_optinteger(lua, 2, 1)) as c_int;
+        api!(raises::luaL_checktype(lua, 1, ffi::LUA_TTABLE));
+        let first = api!(raises::luaL_optinteger(lua, 2, 1)) as c_int;
         let last = match lua.kind(3) {
             LuaKind::None | LuaKind::Nil => lua.len(1) as c_int,
-            _ => api!(luaL_checkinteger(lua, 3)) as c_int,
+            _ => api!(raises::luaL_checkinteger(lua, 3)) as c_int,
         };
         let count = i64::from(last) - i64::from(first) + 1;
         if count <= 0 {
@@ -48,10 +50,11 @@ c_functions! {
 
     /// The collector is the server's to tune; what would tune it answers as if it had.
     fn collect_garbage(lua) {
-        match lua.bytes(1) {
-            Some(b"stop" | b"restart" | b"setpause" | b"setstepmul") => lua.push_number(0.0),
-            _ => return stock(lua),
+        let tunes = ["stop", "restart", "setpause", "setstepmul"];
+        if !tunes.iter().any(|what| lua.is_text(1, what.as_bytes())) {
+            return stock(lua);
         }
+        lua.push_number(0.0);
         1
     }
 

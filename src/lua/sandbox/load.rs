@@ -3,8 +3,9 @@
 //! Only text is compiled: a compiled chunk would run unchecked. Two holes of Lua 5.1's parser are
 //! closed here: it does not hold the chunk's name while it runs, and it counts in an `int`.
 
+use super::super::api::api;
 use super::super::script::{self, SOURCE_BYTES_MAX};
-use super::super::stack::{Stack, api, upvalue};
+use super::super::stack::{Stack, upvalue};
 use super::plain::{c_functions, raise, stock};
 use mlua::ffi;
 use std::ffi::{CStr, c_char, c_int};
@@ -14,30 +15,30 @@ c_functions! {
     /// string that the parser takes it for, since strings of the same bytes are one.
     fn load_string(lua) {
         let mut len = 0;
-        let source = api!(luaL_checklstring(lua, 1, &mut len));
-        let name = api!(luaL_optstring(lua, 2, source));
-        api!(lua_pushstring_(lua, name));
-        let name = api!(lua_tostring(lua, -1));
+        let source = api!(raises::luaL_checklstring(lua, 1, &mut len));
+        let name = api!(raises::luaL_optstring(lua, 2, source));
+        api!(pushes::lua_pushstring_(lua, name));
+        let name = api!(pushes::lua_tostring(lua, -1));
         if len > SOURCE_BYTES_MAX {
             lua.push_nil();
-            api!(lua_pushstring_(lua, TOO_LONG.as_ptr()));
+            lua.push_text(TOO_LONG);
             return 2;
         }
         let source = push_as_text(lua, 1, &mut len);
-        if api!(luaL_loadbuffer(lua, source, len, name)) == ffi::LUA_OK {
+        if api!(runs::luaL_loadbuffer(lua, source, len, name)) == ffi::LUA_OK {
             return 1;
         }
         lua.push_nil();
-        api!(lua_insert(lua, -2));
+        lua.insert(-2);
         2
     }
 
     /// Lua's own `load` with a reader of ours around the script's; the name is held as above.
     fn load(lua) {
-        api!(luaL_checktype(lua, 1, ffi::LUA_TFUNCTION));
+        api!(raises::luaL_checktype(lua, 1, ffi::LUA_TFUNCTION));
         lua.set_top(2);
-        let name = api!(luaL_optstring(lua, 2, c"=(load)".as_ptr()));
-        api!(lua_pushstring_(lua, name));
+        let name = api!(raises::luaL_optstring(lua, 2, c"=(load)".as_ptr()));
+        api!(pushes::lua_pushstring_(lua, name));
         lua.replace(2);
         lua.push_copy(1);
         lua.push_number(0.0);
@@ -50,8 +51,8 @@ c_functions! {
     fn read_piece(lua) {
         lua.set_top(0);
         lua.push_copy(upvalue(1));
-        api!(lua_call(lua, 0, 1));
-        if api!(lua_isstring(lua, 1)) == 0 {
+        api!(raises::lua_call(lua, 0, 1));
+        if api!(reads::lua_isstring(lua, 1)) == 0 {
             return 1;
         }
         let mut len = 0;
@@ -74,10 +75,11 @@ c_functions! {
 const TOO_LONG: &CStr = c"chunk is too long";
 
 /// Pushes the source at `index` so that it cannot be taken for a compiled chunk.
-fn push_as_text(lua: Stack, index: c_int, len: &mut usize) -> *const c_char {
-    let is_compiled = lua.bytes(index).is_some_and(script::is_compiled);
+fn push_as_text(lua: Stack<'_>, index: c_int, len: &mut usize) -> *const c_char {
+    // SAFETY: it stays there for this look.
+    let is_compiled = unsafe { lua.bytes(index) }.is_some_and(script::is_compiled);
     lua.push_bytes(if is_compiled { b" " } else { b"" });
     lua.push_copy(index);
-    api!(lua_concat(lua, 2));
-    api!(lua_tolstring(lua, -1, len))
+    api!(pushes::lua_concat(lua, 2));
+    api!(pushes::lua_tolstring(lua, -1, len))
 }

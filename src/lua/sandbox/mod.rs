@@ -22,7 +22,8 @@ mod load;
 mod plain;
 pub(super) mod words;
 
-use super::stack::{LuaKind, Returns, Stack, api, c_function};
+use super::api::api;
+use super::stack::{LuaKind, Returns, Stack, c_function};
 use super::{bit, cjson, cmsgpack, layout, redis, structs};
 use coroutines::{refuse_killed, wrap as wrap_coroutine};
 use guard::{
@@ -95,7 +96,7 @@ const WRAPPERS: [(&str, &str, lua_CFunction); 24] = [
 ];
 
 /// Makes the globals of a new state.
-pub(super) fn install(lua: Stack) {
+pub(super) fn install(lua: Stack<'_>) {
     open_stock(lua);
     lua.push_copy(ffi::LUA_GLOBALSINDEX);
     let stock = lua.top();
@@ -114,7 +115,7 @@ pub(super) fn install(lua: Stack) {
 }
 
 /// Lua's own libraries, as they come.
-fn open_stock(lua: Stack) {
+fn open_stock(lua: Stack<'_>) {
     for (name, open) in [
         (c"", ffi::luaopen_base as lua_CFunction),
         (c"table", ffi::luaopen_table),
@@ -122,13 +123,13 @@ fn open_stock(lua: Stack) {
         (c"math", ffi::luaopen_math),
     ] {
         lua.push_function(open);
-        api!(lua_pushstring_(lua, name.as_ptr()));
-        api!(lua_call(lua, 1, 0));
+        lua.push_text(name);
+        api!(raises::lua_call(lua, 1, 0));
     }
 }
 
 /// Puts the wrappers into the libraries. Each has what it stands around as its upvalue.
-fn wrap(lua: Stack, stock: c_int) {
+fn wrap(lua: Stack<'_>, stock: c_int) {
     for (library, name, wrapper) in WRAPPERS {
         lua.get_field(stock, library);
         match name {
@@ -142,7 +143,7 @@ fn wrap(lua: Stack, stock: c_int) {
 }
 
 /// Takes one of Lua's own globals over, a table behind its guard.
-fn copy(lua: Stack, stock: c_int, globals: c_int, name: &str) {
+fn copy(lua: Stack<'_>, stock: c_int, globals: c_int, name: &str) {
     lua.get_field(stock, name);
     match name {
         "math" => add(lua, [("random", c_function(random)), ("randomseed", c_function(seed))]),
@@ -160,7 +161,7 @@ fn copy(lua: Stack, stock: c_int, globals: c_int, name: &str) {
 }
 
 /// Makes what scripts see of the globals, which are on top, and empties the stack.
-fn guard_globals(lua: Stack, globals: c_int) {
+fn guard_globals(lua: Stack<'_>, globals: c_int) {
     // Reading a global that is not there is an error, in both environments.
     lua.push_table(0, 1);
     lua.push_function(missing);
@@ -170,12 +171,12 @@ fn guard_globals(lua: Stack, globals: c_int) {
     push_guard(lua);
     let guard = lua.top();
     // What `getmetatable(_G)` shows.
-    api!(lua_getmetatable(lua, guard));
+    api!(pushes::lua_getmetatable(lua, guard));
     lua.push_copy(guard - 2);
     lua.set_field(-2, "__metatable");
     lua.pop(1);
     lua.push_copy(guard - 3);
-    api!(lua_setmetatable(lua, globals));
+    api!(tables::lua_setmetatable(lua, globals));
     lua.push_copy(guard);
     lua.set_field(globals, "_G");
 
@@ -189,30 +190,35 @@ fn guard_globals(lua: Stack, globals: c_int) {
     lua.set_top(0);
 }
 
-fn add_library(lua: Stack, globals: c_int, name: &str, push: impl FnOnce(Stack)) {
+fn add_library(lua: Stack<'_>, globals: c_int, name: &str, push: impl FnOnce(Stack<'_>)) {
     push(lua);
     push_guard(lua);
     lua.set_field(globals, name);
     lua.pop(1);
 }
 
-pub(super) fn add_to_new<const N: usize>(lua: Stack, functions: [(&str, lua_CFunction); N]) {
+pub(super) fn add_to_new<const N: usize>(lua: Stack<'_>, functions: [(&str, lua_CFunction); N]) {
     lua.push_table(0, N);
     add(lua, functions);
 }
 
-fn add<const N: usize>(lua: Stack, functions: [(&str, lua_CFunction); N]) {
+fn add<const N: usize>(lua: Stack<'_>, functions: [(&str, lua_CFunction); N]) {
     for (name, function) in functions {
         lua.push_function(function);
         lua.set_field(-2, name);
     }
 }
 
-pub(super) fn push_globals(lua: Stack) {
+/// Pushes the true table of globals.
+///
+/// # Panics
+///
+/// Before `install` has made it.
+pub(super) fn push_globals(lua: Stack<'_>) {
     lua.push_kept(*lua.vm().globals.get().expect("the sandbox is installed"));
 }
 
-fn random(lua: Stack) -> Returns {
+fn random(lua: Stack<'_>) -> Returns {
     let drawn = lua.vm().random.draw();
     let (low, high) = match lua.top() {
         0 => {
@@ -231,13 +237,13 @@ fn random(lua: Stack) -> Returns {
     Ok(1)
 }
 
-fn seed(lua: Stack) -> Returns {
+fn seed(lua: Stack<'_>) -> Returns {
     let seed = lua.check_int(1)?;
     lua.vm().random.seed(seed);
     Ok(0)
 }
 
-fn clock(lua: Stack) -> Returns {
+fn clock(lua: Stack<'_>) -> Returns {
     let seconds = lua.vm().commands(|commands| commands.clock_s());
     lua.push_number(seconds);
     Ok(1)
@@ -251,8 +257,8 @@ c_functions! {
         }
         let count = lua.top();
         lua.push_boolean(true);
-        api!(lua_insert(lua, 1));
-        if api!(lua_pcall(lua, count - 1, ffi::LUA_MULTRET, 0)) != ffi::LUA_OK {
+        lua.insert(1);
+        if api!(runs::lua_pcall(lua, count - 1, ffi::LUA_MULTRET, 0)) != ffi::LUA_OK {
             lua.push_boolean(false);
             lua.replace(1);
             if lua.kind(-1) == LuaKind::Table {

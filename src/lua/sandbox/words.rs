@@ -4,7 +4,7 @@
 //! repeat, and a string that is compared need not be hashed. A table that its script has changed in
 //! any way that the next run could notice is made anew.
 
-use super::super::stack::{LuaKind, Stack};
+use super::super::stack::Stack;
 use super::push_globals;
 use mlua::ffi;
 use std::cell::Cell;
@@ -12,7 +12,12 @@ use std::ffi::c_int;
 
 /// Makes `KEYS` or `ARGV`, in the table that `kept` is the registry's key of, as far as that still
 /// holds the same words. Returns the bytes in it.
-pub(in crate::lua) fn set(lua: Stack, kept: &Cell<c_int>, name: &str, words: &[&[u8]]) -> usize {
+pub(in crate::lua) fn set(
+    lua: Stack<'_>,
+    kept: &Cell<c_int>,
+    name: &str,
+    words: &[&[u8]],
+) -> usize {
     push_globals(lua);
     lua.push_kept(kept.get());
     if !refill(lua, words) {
@@ -32,13 +37,13 @@ pub(in crate::lua) fn set(lua: Stack, kept: &Cell<c_int>, name: &str, words: &[&
 }
 
 /// Makes the table on top hold `words` and nothing else, if it still is what was made for as many.
-fn refill(lua: Stack, words: &[&[u8]]) -> bool {
+fn refill(lua: Stack<'_>, words: &[&[u8]]) -> bool {
     if !lua.is_array_of(-1, words.len()) {
         return false;
     }
     for (position, &word) in (1..).zip(words) {
         lua.get_index(-1, position);
-        let is_same = lua.kind(-1) == LuaKind::String && lua.bytes(-1) == Some(word);
+        let is_same = lua.is_text(-1, word);
         lua.pop(1);
         if !is_same {
             lua.push_bytes(word);
@@ -49,7 +54,7 @@ fn refill(lua: Stack, words: &[&[u8]]) -> bool {
 }
 
 /// Lets go of `KEYS` and `ARGV`, which were too large to keep.
-pub(in crate::lua) fn release(lua: Stack, kept: &[Cell<c_int>; 2]) {
+pub(in crate::lua) fn release(lua: Stack<'_>, kept: &[Cell<c_int>; 2]) {
     push_globals(lua);
     for (kept, name) in kept.iter().zip(["KEYS", "ARGV"]) {
         lua.forget(kept.replace(ffi::LUA_NOREF));
