@@ -60,7 +60,9 @@ fn pack_top(lua: Stack<'_>, out: &mut Vec<u8>, nesting: u32) -> Result<(), Raise
         LuaKind::Boolean => out.push(if lua.boolean(-1) { 0xc3 } else { 0xc2 }),
         LuaKind::Number => pack_number(out, lua.number(-1).unwrap_or_default()),
         LuaKind::Table if nesting < NESTING_MAX => {
-            lua.reserve(4);
+            if !lua.reserve(4) {
+                return Err(lua.error(format_args!("stack overflow (too deep to be packed)")));
+            }
             match array_len(lua) {
                 Some(count) => pack_array(lua, out, count, nesting + 1)?,
                 None => pack_map(lua, out, nesting + 1)?,
@@ -163,6 +165,8 @@ fn tagged(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+const TOO_MANY: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
+
 fn unpack_limit(lua: Stack<'_>) -> Returns {
     let limit = lua.check_int(2)?;
     let offset = lua.optional_int(3, 0)?;
@@ -198,6 +202,9 @@ fn unpack(lua: Stack<'_>, limit: i32, offset: i32) -> Returns {
     }
     if all {
         return Ok(count);
+    }
+    if !lua.reserve(1) {
+        return Err(lua.error(format_args!("stack overflow ({TOO_MANY})")));
     }
     let next = if reader.rest.is_empty() { -1.0 } else { (len - reader.rest.len()) as f64 };
     lua.push_number(next);
@@ -240,7 +247,7 @@ impl<'a> MessageReader<'a> {
 
     /// Pushes the next value.
     fn value(&mut self) -> Result<(), Raise> {
-        self.reserve(1, "too many return values at once; use unpack_one or unpack_limit instead.")?;
+        self.reserve(1, TOO_MANY)?;
         let [tag] = self.array()?;
         match tag {
             0x00..=0x7f => self.lua.push_number(f64::from(tag)),
@@ -322,11 +329,42 @@ impl<'a> MessageReader<'a> {
             };
             self.value()?;
             if let Some(message) = bad_key {
+                self.lua.pop(2);
                 self.lua.push_bytes(message.as_bytes());
                 return Err(Raise::Top);
             }
             self.lua.set(-3);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::check;
+
+    /// A C function of Lua's may have 8,000 values on the stack, and no more.
+    #[test]
+    fn a_full_stack_is_an_error() {
+        let pack = "local deep = {} for _ = 1, 15 do deep = {k = deep} end
+            for count = 7960, 7999 do
+                local words = {} for n = 1, count - 1 do words[n] = n end
+                words[count] = deep
+                local is_packed, packed = pcall(cmsgpack.pack, unpack(words))
+                if not is_packed then return count < 7999 and packed or 'late' end
+            end";
+        check(
+            &format!("{pack} return 'never'"),
+            r"$38\r\nstack overflow (too deep to be packed)\r\n",
+        );
+        check(
+            "local many, failed = string.rep('\\1', 9000), 0
+            for count = 7980, 8010 do
+                if not pcall(cmsgpack.unpack_limit, many, count, 0) then failed = failed + 1 end
+                pcall(cmsgpack.unpack, string.sub(many, 1, count) .. '\\129\\192\\1')
+            end
+            return failed > 5 and failed < 25",
+            r":1\r\n",
+        );
     }
 }

@@ -122,7 +122,10 @@ fn push_reply(vm: &Vm, lua: Stack<'_>, words: &[&[u8]]) -> Result<bool, CallRefu
     let is_cut = vm.heap.is_exceeded();
     vm.frames.set(frames);
     match result {
-        Ok(()) if overflowed => Err(CallRefusal::Own("reached lua stack limit")),
+        Ok(()) if overflowed => {
+            lua.set_top(base);
+            Err(CallRefusal::Own("reached lua stack limit"))
+        }
         Ok(()) if is_cut => {
             lua.set_top(base);
             Err(CallRefusal::Own("not enough memory"))
@@ -171,8 +174,8 @@ fn with_words<R>(lua: Stack<'_>, run: impl FnOnce(&[&[u8]]) -> R) -> Result<R, &
     if count == 0 {
         return Err("Please specify at least one argument for this redis lib call");
     }
-    // SAFETY: they are arguments, which stay where they are; results are pushed above them.
     let word = |value: &LuaValue| match value.number() {
+        // SAFETY: it is an argument, which stays where it is; results are pushed above it.
         None => unsafe { value.bytes() }.map(Word::Text),
         Some(number) => Some(Word::Number(number)),
     };
