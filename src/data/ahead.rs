@@ -5,6 +5,7 @@
 use super::indexed::Indexed;
 use super::zset::{self, Zset};
 use super::{Str, Value};
+use crate::util::fetch::Fetch;
 use crate::util::number;
 
 pub enum Step<'a> {
@@ -23,11 +24,11 @@ impl<'a> Step<'a> {
         match (value, args) {
             (Value::Str(it), _) => Step::Text(it).take(),
             (Value::Hash(it), [field, ..]) => {
-                let pairs = it.large()?;
+                let pairs = it.large_or_fetch()?;
                 Some(Step::Field(pairs, pairs.fetch_table(field)))
             }
             (Value::Set(it), [member, ..]) => {
-                let members = it.large()?;
+                let members = it.large_or_fetch()?;
                 Some(Step::Member(members, members.fetch_table(member)))
             }
             (Value::Zset(it), [score, member]) => {
@@ -46,7 +47,7 @@ impl<'a> Step<'a> {
             Step::Member(members, hash) => members.fetch(hash).map(Step::Text),
             Step::Field(pairs, hash) => pairs.fetch(hash).map(Step::Text),
             Step::Text(text) => {
-                text.fetch();
+                text.fetch(());
                 None
             }
             Step::Score(zset, step) => Some(Step::Score(zset, zset.take_step(step)?)),

@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use crate::util::exact::{alloc, dealloc, realloc};
-use crate::util::fetch::fetch;
+use crate::util::fetch::{Fetch, fetch_start};
 
 /// Instead of a length, says that more stands behind it.
 const ROOMY: u32 = u32::MAX;
@@ -80,12 +80,6 @@ impl Block {
         }
         // SAFETY: the bytes from the old length to the new one lie within the capacity.
         unsafe { ptr::write_bytes(self.start().add(len), 0, len_min - len) };
-    }
-
-    /// Asks for the first bytes, which are wanted soon.
-    pub fn fetch(&self) {
-        // SAFETY: the pointer leads to a head, for as long as the block lives.
-        fetch(unsafe { self.head.as_ref() });
     }
 
     pub fn heap_size(&self) -> usize {
@@ -178,6 +172,16 @@ impl Block {
         let size = words * size_of::<u32>() + capacity;
         // The sum is far from overflowing, and the alignment a power of two.
         Layout::from_size_align(size, align_of::<u32>()).expect("the layout is valid")
+    }
+}
+
+/// The head, and the first bytes behind it.
+impl Fetch for Block {
+    type By = ();
+
+    fn fetch(&self, (): ()) {
+        // SAFETY: the pointer leads to a head, for as long as the block lives.
+        fetch_start(unsafe { self.head.as_ref() });
     }
 }
 

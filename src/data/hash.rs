@@ -17,6 +17,7 @@ use crate::data::item::Item;
 use crate::data::packed::{self, Head, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
+use crate::util::fetch::Fetch;
 use crate::util::hash::hash;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
@@ -72,10 +73,10 @@ impl Hash {
     }
 
     /// Its fields if they are looked up by a table. If not, asks for them.
-    pub(super) fn large(&self) -> Option<&Indexed<Str>> {
+    pub(super) fn large_or_fetch(&self) -> Option<&Indexed<Str>> {
         match self.0.view() {
             View::Packed(packed) => {
-                packed.fetch();
+                packed.fetch(());
                 None
             }
             View::Large(large) => Some(&large.pairs),

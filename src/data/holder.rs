@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::data::block::Block;
+use crate::util::fetch::Fetch;
 use crate::util::shared::{SHARED_BYTES, Shared};
 
 /// What a collection notes about itself.
@@ -49,11 +50,6 @@ impl Holder {
         let mut block = Block::new();
         block.splice(0..0, &[&head.to_bytes(), body]);
         Self(block)
-    }
-
-    /// Asks for the first bytes, which are wanted soon.
-    pub fn fetch(&self) {
-        self.0.fetch();
     }
 
     pub fn head(&self) -> Head {
@@ -157,6 +153,14 @@ impl Holder {
         let end = self.body_start();
         let bytes = self.0.get_mut(HEAD_BYTES..end);
         bytes.unwrap_or_default().as_chunks_mut().0
+    }
+}
+
+impl Fetch for Holder {
+    type By = ();
+
+    fn fetch(&self, (): ()) {
+        self.0.fetch(());
     }
 }
 

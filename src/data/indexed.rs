@@ -3,7 +3,7 @@
 
 use crate::data::string::{Probe, Str};
 use crate::util::chunked::Chunked;
-use crate::util::fetch::fetch_whole;
+use crate::util::fetch::{Fetch, fetch_whole};
 use crate::util::hash::hash;
 use crate::util::table::Table;
 

@@ -489,6 +489,20 @@ mod tests {
         }
     }
 
+    /// As LREM does.
+    fn remove(list: &mut List, model: &mut Model, text: &[u8], count: i64) {
+        let mut doomed: Vec<usize> = (0..model.len()).filter(|&at| model[at] == text).collect();
+        if count < 0 {
+            doomed.reverse();
+        }
+        doomed.truncate(if count == 0 { usize::MAX } else { count.unsigned_abs() as usize });
+        doomed.sort();
+        assert_eq!(list.remove(count, text), doomed.len());
+        for at in doomed.into_iter().rev() {
+            model.remove(at);
+        }
+    }
+
     fn step(list: &mut List, model: &mut Model, rng: &mut Rng, growing: bool) {
         let side = SIDES[rng.below(2)];
         let text = element(rng);
@@ -526,22 +540,7 @@ mod tests {
                 }
             }
             13 if !growing || rng.below(10) == 0 => {
-                let count = rng.below(9) as i64 - 4;
-                let mut doomed: Vec<usize> =
-                    (0..model.len()).filter(|&at| model[at] == text).collect();
-                if count < 0 {
-                    doomed.reverse();
-                }
-                doomed.truncate(if count == 0 {
-                    usize::MAX
-                } else {
-                    count.unsigned_abs() as usize
-                });
-                doomed.sort();
-                assert_eq!(list.remove(count, &text), doomed.len());
-                for at in doomed.into_iter().rev() {
-                    model.remove(at);
-                }
+                remove(list, model, &text, rng.below(9) as i64 - 4);
             }
             14 if rng.below(200) == 0 => {
                 let end = index + rng.below(model.len() - index + 1);

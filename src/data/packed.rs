@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use crate::data::field_names::{WORDS, word_of};
 use crate::data::holder::Holder;
 use crate::data::item::Item;
+use crate::util::fetch::Fetch;
 use crate::util::number;
 use crate::util::shared::Recent;
 
@@ -30,11 +31,6 @@ const SHARED_LENS: RangeInclusive<usize> = 16..=160;
 pub struct Packed(Holder);
 
 impl Packed {
-    /// Asks for the first bytes, which are wanted soon.
-    pub fn fetch(&self) {
-        self.0.fetch();
-    }
-
     /// All of it, to be kept elsewhere: texts instead of their numbers, for bytes hold nothing.
     pub fn plain(&self) -> Cow<'_, [u8]> {
         if let Some(bytes) = self.0.as_plain() {
@@ -209,6 +205,14 @@ impl Packed {
             }
             offset = end;
         }
+    }
+}
+
+impl Fetch for Packed {
+    type By = ();
+
+    fn fetch(&self, (): ()) {
+        self.0.fetch(());
     }
 }
 

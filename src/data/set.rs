@@ -10,6 +10,7 @@ use crate::data::item::Item;
 use crate::data::packed::{self, Head, Packed};
 use crate::data::string::Str;
 use crate::util::chunked;
+use crate::util::fetch::Fetch;
 use crate::util::hash::hash;
 use crate::util::number;
 use crate::util::rng::Rng;
@@ -93,10 +94,10 @@ impl Set {
     }
 
     /// Its members if they are looked up by a table. If not, asks for them.
-    pub(super) fn large(&self) -> Option<&Indexed<()>> {
+    pub(super) fn large_or_fetch(&self) -> Option<&Indexed<()>> {
         match self.0.view() {
             View::Packed(packed) => {
-                packed.fetch();
+                packed.fetch(());
                 None
             }
             View::Large(large) => Some(&large.members),

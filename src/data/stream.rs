@@ -384,60 +384,63 @@ mod tests {
         (id, fields.into_iter().map(String::into_bytes).collect())
     }
 
-    /// All figures are answers of Redis 7.4.1.
+    /// What Redis 7.4.1 answers of a stream of a thousand entries of one kind.
+    struct Case {
+        /// Nodes after each hundred of entries.
+        nodes: [usize; 10],
+        /// Nodes after a hundred entries, one in three from the first on, are deleted.
+        nodes_left: usize,
+        /// Length after `XTRIM MAXLEN ~` to 900, 880, 871, 700 and 650.
+        lens: [usize; 5],
+        /// Length after `XTRIM MAXLEN ~ 0 LIMIT` 1, 50, 100, 101, 150 and 250.
+        limited: [usize; 6],
+        /// Length and nodes after trimming to 111, approximately and exactly to two ids.
+        rest: [(usize, usize); 3],
+    }
+
+    /// By kind.
+    const CASES: [Case; 5] = [
+        Case {
+            nodes: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            nodes_left: 10,
+            lens: [900, 900, 900, 700, 700],
+            limited: [700, 700, 600, 500, 400, 200],
+            rest: [(111, 2), (100, 1), (30, 1)],
+        },
+        Case {
+            nodes: [2, 6, 13, 14, 18, 25, 26, 30, 37, 38],
+            nodes_left: 38,
+            lens: [900, 900, 900, 701, 701],
+            limited: [701, 701, 623, 532, 403, 162],
+            rest: [(111, 3), (105, 2), (30, 1)],
+        },
+        Case {
+            nodes: [2, 3, 4, 5, 6, 8, 9, 10, 11, 12],
+            nodes_left: 12,
+            lens: [900, 900, 900, 741, 661],
+            limited: [661, 661, 593, 493, 425, 257],
+            rest: [(111, 2), (89, 1), (30, 1)],
+        },
+        Case {
+            nodes: [2, 3, 5, 6, 8, 9, 11, 12, 14, 15],
+            nodes_left: 15,
+            lens: [900, 900, 900, 714, 652],
+            limited: [652, 652, 583, 514, 377, 173],
+            rest: [(111, 3), (105, 2), (30, 1)],
+        },
+        Case {
+            nodes: [60, 121, 197, 282, 343, 404, 483, 565, 626, 688],
+            nodes_left: 634,
+            lens: [900, 881, 871, 701, 650],
+            limited: [649, 599, 499, 398, 248, 0],
+            rest: [(0, 0), (0, 0), (0, 0)],
+        },
+    ];
+
     #[test]
     fn nodes_are_cut_and_trimmed_where_those_of_redis_are() {
-        struct Case {
-            /// Nodes after each hundred of entries.
-            nodes: [usize; 10],
-            /// Nodes after a hundred entries, one in three from the first on, are deleted.
-            nodes_left: usize,
-            /// Length after `XTRIM MAXLEN ~` to 900, 880, 871, 700 and 650.
-            lens: [usize; 5],
-            /// Length after `XTRIM MAXLEN ~ 0 LIMIT` 1, 50, 100, 101, 150 and 250.
-            limited: [usize; 6],
-            /// Length and nodes after trimming to 111, approximately and exactly to two ids.
-            rest: [(usize, usize); 3],
-        }
-        let cases = [
-            Case {
-                nodes: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-                nodes_left: 10,
-                lens: [900, 900, 900, 700, 700],
-                limited: [700, 700, 600, 500, 400, 200],
-                rest: [(111, 2), (100, 1), (30, 1)],
-            },
-            Case {
-                nodes: [2, 6, 13, 14, 18, 25, 26, 30, 37, 38],
-                nodes_left: 38,
-                lens: [900, 900, 900, 701, 701],
-                limited: [701, 701, 623, 532, 403, 162],
-                rest: [(111, 3), (105, 2), (30, 1)],
-            },
-            Case {
-                nodes: [2, 3, 4, 5, 6, 8, 9, 10, 11, 12],
-                nodes_left: 12,
-                lens: [900, 900, 900, 741, 661],
-                limited: [661, 661, 593, 493, 425, 257],
-                rest: [(111, 2), (89, 1), (30, 1)],
-            },
-            Case {
-                nodes: [2, 3, 5, 6, 8, 9, 11, 12, 14, 15],
-                nodes_left: 15,
-                lens: [900, 900, 900, 714, 652],
-                limited: [652, 652, 583, 514, 377, 173],
-                rest: [(111, 3), (105, 2), (30, 1)],
-            },
-            Case {
-                nodes: [60, 121, 197, 282, 343, 404, 483, 565, 626, 688],
-                nodes_left: 634,
-                lens: [900, 881, 871, 701, 650],
-                limited: [649, 599, 499, 398, 248, 0],
-                rest: [(0, 0), (0, 0), (0, 0)],
-            },
-        ];
         let limits = Limits::default();
-        for (kind, case) in (0..).zip(cases) {
+        for (kind, case) in (0..).zip(CASES) {
             let mut stream = Stream::new();
             for number in 0..1000 {
                 let (id, fields) = entry(kind, number);

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::data::block::Block;
 use crate::data::item::Item;
+use crate::util::fetch::Fetch;
 use crate::util::number;
 
 /// As many as make the whole string 16 bytes large.
@@ -143,18 +144,22 @@ impl Str {
         }
     }
 
-    /// Asks for the memory that reading the bytes will need beyond the string itself.
-    pub fn fetch(&self) {
-        match &self.0 {
-            Form::Integer(_) | Form::Short { .. } => {}
-            Form::Long { block, .. } => block.fetch(),
-        }
-    }
-
     pub fn heap_size(&self) -> usize {
         match &self.0 {
             Form::Integer(_) | Form::Short { .. } => 0,
             Form::Long { block, .. } => block.heap_size(),
+        }
+    }
+}
+
+/// What reading the bytes needs beyond the string itself.
+impl Fetch for Str {
+    type By = ();
+
+    fn fetch(&self, (): ()) {
+        match &self.0 {
+            Form::Integer(_) | Form::Short { .. } => {}
+            Form::Long { block, .. } => block.fetch(()),
         }
     }
 }

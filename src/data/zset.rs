@@ -14,6 +14,7 @@ use std::ops::{Bound, Range};
 
 use crate::config::Limits;
 use crate::data::item::Item;
+use crate::util::fetch::Fetch;
 use crate::util::table::{self, Table};
 
 use members::{Key, Members, Probe};

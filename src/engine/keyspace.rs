@@ -19,6 +19,7 @@ use crate::data::ahead::Step;
 use crate::data::{Cold, Typed, Value};
 use crate::proto::request::BATCH_LEN_MAX;
 use crate::proto::{Error, Result};
+use crate::util::fetch::Fetch;
 use crate::util::hash::Seed;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
@@ -196,7 +197,7 @@ impl Keyspace {
         for (at, (_, args)) in asked[..count].iter().enumerate() {
             if let Some(index) = found[at] {
                 let entry = &entries[index];
-                entry.key.fetch();
+                entry.key.fetch(());
                 steps[at] = Step::first(&entry.value, args);
             }
         }

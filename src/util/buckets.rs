@@ -6,7 +6,7 @@
 //! is not. Each bucket counts the entries that had to pass it, so that a search knows where to
 //! end and removal leaves nothing behind.
 
-use super::fetch::fetch;
+use super::fetch::{Fetch, fetch_start};
 use super::hash::spread;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,14 +106,6 @@ impl Buckets {
         Some(self.buckets[bucket].indices[at])
     }
 
-    /// Asks for the bucket where this tag is nearly always found.
-    #[inline]
-    pub fn fetch(&self, tag: u32) {
-        if !self.is_empty() {
-            fetch(&self.buckets[self.home(tag)]);
-        }
-    }
-
     /// The entry may be there already: then it is there twice.
     pub fn insert(&mut self, entry: Entry) {
         if self.len == self.capacity() {
@@ -206,6 +198,18 @@ impl Buckets {
 
     fn next(&self, bucket: usize) -> usize {
         (bucket + 1) & (self.buckets.len() - 1)
+    }
+}
+
+/// By a tag: the bucket where it is nearly always found.
+impl Fetch for Buckets {
+    type By = u32;
+
+    #[inline]
+    fn fetch(&self, tag: u32) {
+        if !self.is_empty() {
+            fetch_start(&self.buckets[self.home(tag)]);
+        }
     }
 }
 

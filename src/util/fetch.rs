@@ -1,13 +1,23 @@
 //! Asking for memory ahead of its use, so that several slow reads take place at once.
 
-/// Begins to bring the first bytes of `place` into the cache. Changes nothing else, and nothing at
-/// all where the machine has no such instruction.
+/// What can be asked for before it is read. To ask changes nothing, and waits for no memory but
+/// what was asked for before.
+pub trait Fetch {
+    /// What a lookup goes by; nothing, where there is only one thing to read.
+    type By;
+
+    /// Asks for what a lookup reads first.
+    fn fetch(&self, by: Self::By);
+}
+
+/// Begins to bring the first bytes of `place` into the cache. Does nothing where the machine has no
+/// such instruction.
 #[inline(always)]
-pub fn fetch<T: ?Sized>(place: &T) {
+pub fn fetch_start<T: ?Sized>(place: &T) {
     fetch_line(std::ptr::from_ref(place).cast());
 }
 
-/// As `fetch` for all bytes of something that is not empty.
+/// As `fetch_start` for all bytes.
 #[inline(always)]
 pub fn fetch_whole<T>(place: &T) {
     const LINE_BYTES: usize = 64;
@@ -16,7 +26,7 @@ pub fn fetch_whole<T>(place: &T) {
         fetch_line(start.wrapping_add(offset));
     }
     // Unless it begins with a line, its end is in another one.
-    fetch_line(start.wrapping_add(size_of::<T>() - 1));
+    fetch_line(start.wrapping_add(size_of::<T>().saturating_sub(1)));
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Values at stable indices that are used again. Grows a chunk at a time, so that no insertion
 //! moves what is already there: a `Vec` of five million entries would stop the world to grow.
 
-use super::fetch::fetch_whole;
+use super::fetch::{Fetch, fetch_whole};
 
 /// Entries a chunk: the first chunk grows as a `Vec` does, later ones are made whole.
 pub const CHUNK: usize = 1024;
@@ -111,15 +111,6 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Asks for the memory of a slot.
-    pub fn fetch(&self, index: u32) {
-        if let Some(chunk) = self.chunks.get(index as usize / CHUNK)
-            && let Some(slot) = chunk.get(index as usize % CHUNK)
-        {
-            fetch_whole(slot);
-        }
-    }
-
     /// All indices lie below this.
     pub fn end(&self) -> u32 {
         let last = self.chunks.last().map_or(0, Vec::len);
@@ -152,6 +143,19 @@ impl<T> Slab<T> {
 
     fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {
         &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+}
+
+/// By an index.
+impl<T> Fetch for Slab<T> {
+    type By = u32;
+
+    fn fetch(&self, index: u32) {
+        if let Some(chunk) = self.chunks.get(index as usize / CHUNK)
+            && let Some(slot) = chunk.get(index as usize % CHUNK)
+        {
+            fetch_whole(slot);
+        }
     }
 }
 

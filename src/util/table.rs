@@ -10,6 +10,7 @@
 //! changes with every split, its tag never.
 
 use super::buckets::{Buckets, Entry};
+use super::fetch::Fetch;
 use super::rng::Rng;
 
 /// As many as 256 buckets hold: splitting, the longest step, takes some ten microseconds.
@@ -80,15 +81,6 @@ impl Table {
     pub fn find(&self, hash: u64, is_equal: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag_of(hash);
         self.segment(tag)?.entries.find(tag, is_equal)
-    }
-
-    /// Asks for the memory that finding this hash will read.
-    #[inline]
-    pub fn fetch(&self, hash: u64) {
-        let tag = tag_of(hash);
-        if let Some(segment) = self.segment(tag) {
-            segment.entries.fetch(tag);
-        }
     }
 
     /// The index must not be in the table; or else the owner lets an index stand for many entries,
@@ -282,6 +274,19 @@ impl Table {
     fn point(&mut self, place: usize, depth: u32, at: u32) {
         let rest = self.depth - depth;
         self.directory[place << rest..(place + 1) << rest].fill(at);
+    }
+}
+
+/// By a hash.
+impl Fetch for Table {
+    type By = u64;
+
+    #[inline]
+    fn fetch(&self, hash: u64) {
+        let tag = tag_of(hash);
+        if let Some(segment) = self.segment(tag) {
+            segment.entries.fetch(tag);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::data::item::{self, Item};
-use crate::util::fetch::fetch;
+use crate::util::fetch::{Fetch, fetch_start};
 use crate::util::hash::hash;
 use crate::util::slab::{self, Slab};
 
@@ -98,7 +98,7 @@ impl Members {
 
     pub fn fetch_text(&self, key: Key) {
         if let Some(slot) = key.slot() {
-            fetch(&*self.texts[slot]);
+            fetch_start(&*self.texts[slot]);
         }
     }
 

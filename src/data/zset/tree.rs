@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::members::Key;
-use crate::util::fetch::fetch_whole;
+use crate::util::fetch::{Fetch, fetch_whole};
 
 /// A member with its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -249,11 +249,6 @@ impl Tree {
 
     pub fn heap_size(&self) -> usize {
         self.leaves.heap_size() + self.nodes.heap_size()
-    }
-
-    /// Asks for the memory of a leaf.
-    pub fn fetch(&self, leaf: u32) {
-        fetch_whole(self.leaves.get(leaf));
     }
 
     pub fn entries(&self, leaf: u32) -> &[Entry] {
@@ -589,6 +584,15 @@ impl Tree {
             *count = count.wrapping_add_signed(change);
             (id, parent) = (parent, node.parent);
         }
+    }
+}
+
+/// By a leaf.
+impl Fetch for Tree {
+    type By = u32;
+
+    fn fetch(&self, leaf: u32) {
+        fetch_whole(self.leaves.get(leaf));
     }
 }
 

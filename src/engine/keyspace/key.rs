@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use crate::data::block::Block;
 use crate::data::item;
+use crate::util::fetch::Fetch;
 use crate::util::shared::{Recent, Shared};
 
 #[derive(Debug)]
@@ -60,18 +61,22 @@ impl Key {
         }
     }
 
-    /// Asks for what comparing will read.
-    pub fn fetch(&self) {
-        if let Form::Whole(block) = &self.0 {
-            block.fetch();
-        }
-    }
-
     /// Without the prefix: it is everybody's.
     pub fn heap_size(&self) -> usize {
         match &self.0 {
             Form::Whole(block) => block.heap_size(),
             Form::Numbered { .. } => 0,
+        }
+    }
+}
+
+/// What comparing reads.
+impl Fetch for Key {
+    type By = ();
+
+    fn fetch(&self, (): ()) {
+        if let Form::Whole(block) = &self.0 {
+            block.fetch(());
         }
     }
 }
