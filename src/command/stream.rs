@@ -3,7 +3,7 @@
 
 use super::prelude::*;
 use crate::config::Limits;
-use crate::data::stream::{Entry, Keep, StreamId};
+use crate::data::stream::{Keep, StreamEntry, StreamId};
 use crate::data::{Stream, Typed};
 use crate::util::number;
 
@@ -271,7 +271,7 @@ fn xlen(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-fn answer(reply: &mut Reply, entry: Entry) {
+fn answer(reply: &mut Reply, entry: StreamEntry) {
     reply.array(2);
     reply.bulk(&entry.id.text());
     reply.array(2 * entry.field_count());
@@ -284,7 +284,7 @@ fn answer(reply: &mut Reply, entry: Entry) {
 /// Answers the first `count` of some entries.
 fn answer_all<'a>(
     reply: &mut Reply,
-    entries: impl Iterator<Item = Entry<'a>> + Clone,
+    entries: impl Iterator<Item = StreamEntry<'a>> + Clone,
     count: usize,
 ) {
     let entries = entries.take(count);

@@ -14,7 +14,7 @@ pub enum Step<'a> {
     /// To a large hash's field of this hash.
     Field(&'a Indexed<Str>, u64),
     Text(&'a Str),
-    Score(&'a Zset, zset::Step<'a>),
+    Score(&'a Zset, zset::ZsetStep<'a>),
 }
 
 impl<'a> Step<'a> {

@@ -18,7 +18,7 @@ use std::slice;
 /// What the text of a frozen value is to become again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum ColdKind {
     Str,
     EditedStr,
     /// The two by which Redis's encoding is told from outside.
@@ -27,16 +27,16 @@ enum Kind {
 }
 
 /// Stands before the frame.
-struct Head {
+struct ColdHead {
     dictionary: Rc<Dictionary>,
     frame_len: u16,
-    kind: Kind,
+    kind: ColdKind,
 }
 
-const FRAME_AT: usize = size_of::<Head>();
+const FRAME_AT: usize = size_of::<ColdHead>();
 
 /// A frozen value: one pointer, to its head and its frame.
-pub struct Cold(NonNull<Head>);
+pub struct Cold(NonNull<ColdHead>);
 
 /// The text that stands for a value, if that is of a kind that freezes.
 pub fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
@@ -57,10 +57,10 @@ impl Cold {
     ) -> Option<Self> {
         let text = text_of(value)?;
         let kind = match value {
-            Value::Str(string) if string.is_edited() => Kind::EditedStr,
-            Value::Str(_) => Kind::Str,
-            _ if value.encoding() == "hashtable" => Kind::Hashtable,
-            _ => Kind::Listpack,
+            Value::Str(string) if string.is_edited() => ColdKind::EditedStr,
+            Value::Str(_) => ColdKind::Str,
+            _ if value.encoding() == "hashtable" => ColdKind::Hashtable,
+            _ => ColdKind::Listpack,
         };
         let frame = zstd.compress(&text, compressing)?;
         let is_worth_it = FRAME_AT + frame.len() <= value.heap_size() / 4 * 3;
@@ -73,23 +73,23 @@ impl Cold {
         let text = zstd.restore(self.frame(), &head.dictionary);
         let text = text.expect("the frame was made here, with this dictionary");
         match head.kind {
-            Kind::Str => Value::Str(Str::of_long_text(text, false)),
-            Kind::EditedStr => Value::Str(Str::of_long_text(text, true)),
-            Kind::Listpack | Kind::Hashtable => {
+            ColdKind::Str => Value::Str(Str::of_long_text(text, false)),
+            ColdKind::EditedStr => Value::Str(Str::of_long_text(text, true)),
+            ColdKind::Listpack | ColdKind::Hashtable => {
                 Value::Hash(Hash::of_packed_text(text).expect("the text was a hash's"))
             }
         }
     }
 
     pub fn is_str(&self) -> bool {
-        matches!(self.head().kind, Kind::Str | Kind::EditedStr)
+        matches!(self.head().kind, ColdKind::Str | ColdKind::EditedStr)
     }
 
     pub fn encoding(&self) -> &'static str {
         match self.head().kind {
-            Kind::Str | Kind::EditedStr => "raw",
-            Kind::Listpack => "listpack",
-            Kind::Hashtable => "hashtable",
+            ColdKind::Str | ColdKind::EditedStr => "raw",
+            ColdKind::Listpack => "listpack",
+            ColdKind::Hashtable => "hashtable",
         }
     }
 
@@ -97,22 +97,22 @@ impl Cold {
         Self::layout(self.frame().len()).size()
     }
 
-    fn new(kind: Kind, dictionary: Rc<Dictionary>, frame: &[u8]) -> Self {
+    fn new(kind: ColdKind, dictionary: Rc<Dictionary>, frame: &[u8]) -> Self {
         let frame_len = frame.len().try_into().expect("a frame is shorter than its text");
         let layout = Self::layout(frame.len());
         // SAFETY: the layout has room for the head and for the frame behind it, and is never empty.
         unsafe {
-            let Some(head) = NonNull::new(alloc(layout).cast::<Head>()) else {
+            let Some(head) = NonNull::new(alloc(layout).cast::<ColdHead>()) else {
                 handle_alloc_error(layout);
             };
-            head.write(Head { dictionary, frame_len, kind });
+            head.write(ColdHead { dictionary, frame_len, kind });
             let start = head.as_ptr().cast::<u8>().add(FRAME_AT);
             ptr::copy_nonoverlapping(frame.as_ptr(), start, frame.len());
             Self(head)
         }
     }
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ColdHead {
         // SAFETY: the head was written in `new`, and lives as long as `self`.
         unsafe { self.0.as_ref() }
     }
@@ -125,7 +125,7 @@ impl Cold {
 
     fn layout(frame_len: usize) -> Layout {
         let size = FRAME_AT + frame_len;
-        Layout::from_size_align(size, align_of::<Head>()).expect("the layout is valid")
+        Layout::from_size_align(size, align_of::<ColdHead>()).expect("the layout is valid")
     }
 }
 

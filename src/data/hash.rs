@@ -36,7 +36,7 @@ struct Large {
 const IS_HASHTABLE: u8 = 1;
 
 /// Where a field stands in the packed layout.
-struct Place {
+struct PairPlace {
     field: usize,
     value: usize,
     end: usize,
@@ -282,12 +282,12 @@ fn is_beyond(limits: &Limits, len: usize, field: &[u8], value: &[u8]) -> bool {
     len > limits.hash_entries_max || field.len().max(value.len()) > limits.hash_value_bytes_max
 }
 
-fn find(packed: &Packed, field: &[u8]) -> Option<Place> {
+fn find(packed: &Packed, field: &[u8]) -> Option<PairPlace> {
     let Range { start, end } = packed.find(field, 2)?;
-    Some(Place { field: start, value: end, end: packed.skip(end) })
+    Some(PairPlace { field: start, value: end, end: packed.skip(end) })
 }
 
-fn has_room(packed: &Packed, place: Option<&Place>, field: &[u8], value: &[u8]) -> bool {
+fn has_room(packed: &Packed, place: Option<&PairPlace>, field: &[u8], value: &[u8]) -> bool {
     let (count, added) = match place {
         Some(_) => (0, value.len()),
         None => (1, field.len() + value.len()),

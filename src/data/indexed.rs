@@ -1,24 +1,24 @@
 //! A large collection: entries side by side, in the order they came, and a hash table over their
 //! places. Removing one closes the gap at once while that moves few, then with the last entry.
 
-use crate::data::string::{Probe, Str};
+use crate::data::string::{Str, StrProbe};
 use crate::util::chunked::Chunked;
 use crate::util::fetch::{Fetch, fetch_whole};
 use crate::util::hash::hash;
-use crate::util::table::Table;
+use crate::util::table::IndexTable;
 
 /// Redis keeps the order of a hash of up to 512 fields, whatever is removed from it.
 const ORDERED_LEN_MAX: usize = 512;
 
 #[derive(Clone, Debug)]
 pub struct Indexed<V> {
-    table: Table,
+    table: IndexTable,
     entries: Chunked<(Str, V)>,
 }
 
 impl<V> Indexed<V> {
     pub fn new() -> Self {
-        Self { table: Table::new(), entries: Chunked::default() }
+        Self { table: IndexTable::new(), entries: Chunked::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -27,7 +27,7 @@ impl<V> Indexed<V> {
 
     /// Where in `entries` the key stands. None if it is absent.
     pub fn find(&self, key: &[u8]) -> Option<usize> {
-        let probe = Probe::new(key);
+        let probe = StrProbe::new(key);
         let found = self.table.find(hash(key), |at| probe.matches(&self.entries[at as usize].0));
         found.map(|at| at as usize)
     }
@@ -83,7 +83,7 @@ impl<V> Indexed<V> {
         (0..count).for_each(|_| drop(self.entries.pop()));
     }
 
-    /// As `Table::scan`.
+    /// As `IndexTable::scan`.
     pub fn scan<'a>(
         &'a self,
         cursor: u64,

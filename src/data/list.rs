@@ -19,7 +19,7 @@ use crate::config::Limits;
 use crate::data::item::Item;
 use crate::data::listpack;
 
-use chunk::{Chunk, Probe};
+use chunk::{ElementProbe, ListChunk};
 
 /// An end of a list: the head is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct List {
 #[derive(Clone, Debug, Default)]
 struct Body {
     /// In place, so that a list of one chunk takes no block for a deque of chunks.
-    first: Chunk,
-    rest: VecDeque<Chunk>,
+    first: ListChunk,
+    rest: VecDeque<ListChunk>,
     len: usize,
     /// What the elements take in a listpack.
     packed_bytes: usize,
@@ -81,27 +81,27 @@ impl List {
 
     pub fn push_front(&mut self, text: &[u8]) {
         let body = &mut *self.body;
-        let probe = Probe::new(text);
+        let probe = ElementProbe::new(text);
         if body.len == 0 {
-            body.first = Chunk::of(probe);
+            body.first = ListChunk::of(probe);
         } else if body.first.has_room(probe) {
             body.first.insert(0, probe);
         } else {
-            body.rest.push_front(std::mem::replace(&mut body.first, Chunk::of(probe)));
+            body.rest.push_front(std::mem::replace(&mut body.first, ListChunk::of(probe)));
         }
         body.count_in(text);
     }
 
     pub fn push_back(&mut self, text: &[u8]) {
         let body = &mut *self.body;
-        let probe = Probe::new(text);
+        let probe = ElementProbe::new(text);
         let last = body.rest.back_mut().unwrap_or(&mut body.first);
         if body.len == 0 {
-            body.first = Chunk::of(probe);
+            body.first = ListChunk::of(probe);
         } else if last.has_room(probe) {
             last.insert(last.len(), probe);
         } else {
-            body.rest.push_back(Chunk::of(probe));
+            body.rest.push_back(ListChunk::of(probe));
         }
         body.count_in(text);
     }
@@ -133,7 +133,7 @@ impl List {
         let last = body.chunk_count() - 1;
         body.remove(last, body.chunk(last).len() - 1);
         if body.chunk(last).len() == 0 && body.rest.pop_back().is_none() {
-            body.first = Chunk::default();
+            body.first = ListChunk::default();
         }
     }
 
@@ -152,7 +152,7 @@ impl List {
         body.packed_bytes = body.packed_bytes - replaced + added;
         body.growth_excess += text.len() as isize - added as isize + replaced as isize;
         (body.has_grown, body.has_shrunk, body.has_replaced) = (true, true, true);
-        body.chunk_mut(chunk).set(at, Probe::new(text));
+        body.chunk_mut(chunk).set(at, ElementProbe::new(text));
         body.split_oversized(chunk);
         true
     }
@@ -167,7 +167,7 @@ impl List {
         }
         let body = &mut *self.body;
         let (chunk, at) = body.locate(index);
-        body.chunk_mut(chunk).insert(at, Probe::new(text));
+        body.chunk_mut(chunk).insert(at, ElementProbe::new(text));
         body.split_oversized(chunk);
         body.count_in(text);
     }
@@ -175,7 +175,7 @@ impl List {
     /// Removes as many elements of this text as LREM would: all for 0, from the tail if negative.
     pub fn remove(&mut self, count: i64, text: &[u8]) -> usize {
         let body = &mut *self.body;
-        let probe = Probe::new(text);
+        let probe = ElementProbe::new(text);
         let limit = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
         let mut removed = 0;
         let mut indices = Vec::new();
@@ -224,7 +224,7 @@ impl List {
         stretch: usize,
     ) -> impl Iterator<Item = usize> + 'a {
         let body = &*self.body;
-        let probe = Probe::new(text);
+        let probe = ElementProbe::new(text);
         let mut end = 0;
         (0..body.chunk_count())
             .map_while(move |at| {
@@ -243,7 +243,7 @@ impl List {
         stretch: usize,
     ) -> impl Iterator<Item = usize> + 'a {
         let body = &*self.body;
-        let probe = Probe::new(text);
+        let probe = ElementProbe::new(text);
         let mut start = body.len;
         let start_min = body.len.saturating_sub(stretch);
         (0..body.chunk_count())
@@ -330,7 +330,7 @@ impl List {
     pub fn heap_size(&self) -> usize {
         let body = &*self.body;
         let chunks = (0..body.chunk_count()).map(|at| body.chunk(at).heap_size());
-        size_of::<Body>() + body.rest.capacity() * size_of::<Chunk>() + chunks.sum::<usize>()
+        size_of::<Body>() + body.rest.capacity() * size_of::<ListChunk>() + chunks.sum::<usize>()
     }
 
     fn at(&self, index: usize) -> Item<'_> {
@@ -376,11 +376,11 @@ impl Body {
         1 + self.rest.len()
     }
 
-    fn chunk(&self, at: usize) -> &Chunk {
+    fn chunk(&self, at: usize) -> &ListChunk {
         if at == 0 { &self.first } else { &self.rest[at - 1] }
     }
 
-    fn chunk_mut(&mut self, at: usize) -> &mut Chunk {
+    fn chunk_mut(&mut self, at: usize) -> &mut ListChunk {
         if at == 0 { &mut self.first } else { &mut self.rest[at - 1] }
     }
 
@@ -442,7 +442,7 @@ impl Body {
         let chunks = std::iter::once(chunks).chain(std::mem::take(&mut self.rest));
         let mut joined = VecDeque::new();
         for chunk in chunks.filter(|chunk| chunk.len() > 0) {
-            if !joined.back_mut().is_some_and(|last: &mut Chunk| last.join(&chunk)) {
+            if !joined.back_mut().is_some_and(|last: &mut ListChunk| last.join(&chunk)) {
                 joined.push_back(chunk);
             }
         }

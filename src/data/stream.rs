@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 
 use crate::config::Limits;
 
-use chunk::Chunk;
+use chunk::StreamChunk;
 use shapes::{Names, Shapes};
 
-pub use chunk::Entry;
+pub use chunk::StreamEntry;
 pub use id::{IdText, StreamId};
 
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ pub struct Stream {
 
 #[derive(Clone, Debug, Default)]
 struct Body {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<StreamChunk>,
     shapes: Shapes,
     len: usize,
     last_id: StreamId,
@@ -86,9 +86,9 @@ impl Stream {
         let shape = body.shapes.find_or_add(&names);
         let last = body.chunks.back_mut();
         if last.is_none_or(|chunk| chunk.is_full(fields, limits)) {
-            let capacity = body.chunks.back().map_or(0, Chunk::used);
-            body.chunks.back_mut().into_iter().for_each(Chunk::seal);
-            body.chunks.push_back(Chunk::new(id, &names, capacity));
+            let capacity = body.chunks.back().map_or(0, StreamChunk::used);
+            body.chunks.back_mut().into_iter().for_each(StreamChunk::seal);
+            body.chunks.push_back(StreamChunk::new(id, &names, capacity));
         }
         let last = body.chunks.back_mut().expect("a chunk was added if there was none");
         last.append(id, fields, &names, shape);
@@ -179,8 +179,8 @@ impl Stream {
     pub fn heap_size(&self) -> usize {
         let body = &*self.body;
         size_of::<Body>()
-            + body.chunks.capacity() * size_of::<Chunk>()
-            + body.chunks.iter().map(Chunk::heap_size).sum::<usize>()
+            + body.chunks.capacity() * size_of::<StreamChunk>()
+            + body.chunks.iter().map(StreamChunk::heap_size).sum::<usize>()
             + body.shapes.heap_size()
     }
 }
@@ -208,9 +208,9 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Entry<'a>;
+    type Item = StreamEntry<'a>;
 
-    fn next(&mut self) -> Option<Entry<'a>> {
+    fn next(&mut self) -> Option<StreamEntry<'a>> {
         if self.start == self.end {
             return None;
         }
@@ -222,7 +222,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl<'a> DoubleEndedIterator for Entries<'a> {
-    fn next_back(&mut self) -> Option<Entry<'a>> {
+    fn next_back(&mut self) -> Option<StreamEntry<'a>> {
         if self.start == self.end {
             return None;
         }
@@ -251,7 +251,7 @@ mod tests {
         stream.append(id, &fields, limits);
     }
 
-    fn owned(entry: Entry) -> (StreamId, Fields) {
+    fn owned(entry: StreamEntry) -> (StreamId, Fields) {
         let fields: Fields =
             entry.fields().flat_map(|(name, value)| [name.to_vec(), value.to_vec()]).collect();
         assert_eq!(entry.field_count(), fields.len() / 2);

@@ -172,24 +172,24 @@ impl Default for Str {
 
 /// Bytes that are looked for among strings: read once, compared many times.
 #[derive(Clone, Copy)]
-pub(super) enum Probe<'a> {
+pub(super) enum StrProbe<'a> {
     Integer(i64),
     Text(&'a [u8]),
 }
 
-impl<'a> Probe<'a> {
+impl<'a> StrProbe<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        number::parse_i64(bytes).map_or(Probe::Text(bytes), Probe::Integer)
+        number::parse_i64(bytes).map_or(StrProbe::Text(bytes), StrProbe::Integer)
     }
 
     /// Holds for strings made by `Str::of_bytes` from the same bytes.
     pub(super) fn matches(&self, string: &Str) -> bool {
         match (self, &string.0) {
-            (Probe::Integer(probe), Form::Integer(integer)) => probe == integer,
-            (Probe::Text(probe), Form::Short { len, bytes }) => {
+            (StrProbe::Integer(probe), Form::Integer(integer)) => probe == integer,
+            (StrProbe::Text(probe), Form::Short { len, bytes }) => {
                 *probe == &bytes[..usize::from(*len)]
             }
-            (Probe::Text(probe), Form::Long { block, .. }) => *probe == &**block,
+            (StrProbe::Text(probe), Form::Long { block, .. }) => *probe == &**block,
             _ => false,
         }
     }
@@ -289,8 +289,8 @@ mod tests {
                 assert_eq!(*string.bytes(), *model);
                 assert_eq!(string.len(), model.len());
                 assert_eq!(string.integer(), number::parse_i64(&model));
-                assert!(Probe::new(&model).matches(&Str::of_bytes(&model)));
-                assert!(!Probe::new(b"other").matches(&string));
+                assert!(StrProbe::new(&model).matches(&Str::of_bytes(&model)));
+                assert!(!StrProbe::new(b"other").matches(&string));
             }
         }
     }

@@ -15,10 +15,10 @@ use std::ops::{Bound, Range};
 use crate::config::Limits;
 use crate::data::item::Item;
 use crate::util::fetch::Fetch;
-use crate::util::table::{self, Table};
+use crate::util::table::{self, IndexTable};
 
-use members::{Key, Members, Probe};
-use tree::{Entry, Place, Tree};
+use members::{MemberKey, MemberProbe, Members};
+use tree::{EntryPlace, Scored, Tree};
 
 /// Up to here looking at all members takes less time than keeping a tree and a table.
 const ARRAY_LEN_MAX: usize = 128;
@@ -37,8 +37,8 @@ struct Body {
 
 #[derive(Clone, Debug)]
 enum Order {
-    Array(Vec<Entry>),
-    Tree(Box<Indexed>),
+    Array(Vec<Scored>),
+    Tree(Box<IndexedTree>),
 }
 
 impl Default for Order {
@@ -48,23 +48,23 @@ impl Default for Order {
 }
 
 #[derive(Clone, Debug)]
-struct Indexed {
+struct IndexedTree {
     tree: Tree,
     /// From a member's hash to its leaf.
-    leaves: Table,
+    leaves: IndexTable,
 }
 
 /// A step on the way to a member, and on to where another score would bring it: see `ahead`.
-pub struct Step<'a> {
+pub struct ZsetStep<'a> {
     to: To<'a>,
     /// Sought once the member's way has ended.
     score: Option<f64>,
 }
 
 enum To<'a> {
-    Leaf(Probe<'a>),
-    Slot(Probe<'a>, u32),
-    Text(Key),
+    Leaf(MemberProbe<'a>),
+    Slot(MemberProbe<'a>, u32),
+    Text(MemberKey),
     ScoresLeaf(f64),
     /// A member of the same score has its text compared.
     ScoresSlot(f64, u32),
@@ -105,38 +105,42 @@ impl Zset {
 
     /// Where to look first on the way to a member, and to the place of a score if one is given.
     /// None if the set is packed: there is nothing to fetch ahead.
-    pub(super) fn first_step<'a>(&self, member: &'a [u8], score: Option<f64>) -> Option<Step<'a>> {
+    pub(super) fn first_step<'a>(
+        &self,
+        member: &'a [u8],
+        score: Option<f64>,
+    ) -> Option<ZsetStep<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
-        let probe = Probe::new(member);
+        let probe = MemberProbe::new(member);
         it.leaves.fetch(probe.key.hash());
-        Some(Step { to: To::Leaf(probe), score })
+        Some(ZsetStep { to: To::Leaf(probe), score })
     }
 
     /// Where to look next. None once all that the way leads through has been asked for.
-    pub(super) fn take_step<'a>(&self, step: Step<'a>) -> Option<Step<'a>> {
+    pub(super) fn take_step<'a>(&self, step: ZsetStep<'a>) -> Option<ZsetStep<'a>> {
         let Order::Tree(it) = &self.body.order else { return None };
         let score = step.score;
         match it.take_step(&self.body.members, step.to) {
-            Some(to) => Some(Step { to, score }),
-            None => score.map(|score| Step { to: To::ScoresLeaf(score), score: None }),
+            Some(to) => Some(ZsetStep { to, score }),
+            None => score.map(|score| ZsetStep { to: To::ScoresLeaf(score), score: None }),
         }
     }
 
     /// None if there is no such member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         let body = &*self.body;
-        body.find(Probe::new(member)).map(|place| body.entry(place).score)
+        body.find(MemberProbe::new(member)).map(|place| body.entry(place).score)
     }
 
     /// How many members come before this one.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         let body = &*self.body;
-        body.find(Probe::new(member)).map(|place| body.rank(place))
+        body.find(MemberProbe::new(member)).map(|place| body.rank(place))
     }
 
     /// Adds a member or gives it another score, which is not NaN.
     pub fn insert(&mut self, member: &[u8], score: f64, limits: &Limits) -> Inserted {
-        let probe = Probe::new(member);
+        let probe = MemberProbe::new(member);
         let found = self.body.find(probe);
         if found.is_none() {
             self.expect(self.len() + 1, member.len(), limits);
@@ -146,7 +150,7 @@ impl Zset {
         let score = if body.is_skiplist { score } else { score + 0.0 };
         let Some(place) = found else {
             let key = body.members.add(probe);
-            body.put(Entry { score, key }, member);
+            body.put(Scored { score, key }, member);
             return Inserted::Added;
         };
         if body.entry(place).score == score {
@@ -158,7 +162,7 @@ impl Zset {
 
     /// Returns the score that the member had.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let place = self.body.find(Probe::new(member))?;
+        let place = self.body.find(MemberProbe::new(member))?;
         let entry = self.body.take(place);
         self.body.members.remove(entry.key);
         Some(entry.score)
@@ -197,7 +201,7 @@ impl Zset {
 
     /// The ranks of the members whose scores are within these bounds.
     pub fn ranks_by_score(&self, min: Bound<f64>, max: Bound<f64>) -> Range<usize> {
-        let order = |entry: Entry, bound: &f64| {
+        let order = |entry: Scored, bound: &f64| {
             entry.score.partial_cmp(bound).expect("neither scores nor bounds are NaN")
         };
         self.body.ranks(min, max, order)
@@ -224,7 +228,7 @@ impl Zset {
             return 0;
         }
         let body = &*self.body;
-        let mut show = |entry: &Entry| visit(body.members.get(entry.key), entry.score);
+        let mut show = |entry: &Scored| visit(body.members.get(entry.key), entry.score);
         match &body.order {
             Order::Array(entries) => {
                 let entries = entries.iter().map(|entry| (entry.key.hash(), entry));
@@ -261,55 +265,57 @@ impl Zset {
 
     pub fn heap_size(&self) -> usize {
         let order = match &self.body.order {
-            Order::Array(entries) => entries.capacity() * size_of::<Entry>(),
-            Order::Tree(it) => size_of::<Indexed>() + it.tree.heap_size() + it.leaves.heap_size(),
+            Order::Array(entries) => entries.capacity() * size_of::<Scored>(),
+            Order::Tree(it) => {
+                size_of::<IndexedTree>() + it.tree.heap_size() + it.leaves.heap_size()
+            }
         };
         size_of::<Body>() + self.body.members.heap_size() + order
     }
 }
 
 impl Body {
-    fn find(&self, probe: Probe) -> Option<Place> {
+    fn find(&self, probe: MemberProbe) -> Option<EntryPlace> {
         let position =
-            |entries: &[Entry]| entries.iter().position(|entry| self.members.is(entry.key, probe));
+            |entries: &[Scored]| entries.iter().position(|entry| self.members.is(entry.key, probe));
         match &self.order {
-            Order::Array(entries) => position(entries).map(|at| Place { leaf: 0, at }),
+            Order::Array(entries) => position(entries).map(|at| EntryPlace { leaf: 0, at }),
             Order::Tree(it) => {
                 let mut at = None;
                 let leaf = it.leaves.find(probe.key.hash(), |leaf| {
                     at = position(it.tree.entries(leaf));
                     at.is_some()
                 })?;
-                at.map(|at| Place { leaf, at })
+                at.map(|at| EntryPlace { leaf, at })
             }
         }
     }
 
-    fn entry(&self, place: Place) -> Entry {
+    fn entry(&self, place: EntryPlace) -> Scored {
         match &self.order {
             Order::Array(entries) => entries[place.at],
             Order::Tree(it) => it.tree.get(place),
         }
     }
 
-    fn rank(&self, place: Place) -> usize {
+    fn rank(&self, place: EntryPlace) -> usize {
         match &self.order {
             Order::Array(_) => place.at,
             Order::Tree(it) => it.tree.rank(place),
         }
     }
 
-    fn at_rank(&self, rank: usize) -> Place {
+    fn at_rank(&self, rank: usize) -> EntryPlace {
         match &self.order {
-            Order::Array(_) => Place { leaf: 0, at: rank },
+            Order::Array(_) => EntryPlace { leaf: 0, at: rank },
             Order::Tree(it) => it.tree.at_rank(rank),
         }
     }
 
-    fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
+    fn seek(&self, comes_before: impl Fn(Scored) -> bool) -> EntryPlace {
         match &self.order {
             Order::Array(entries) => {
-                Place { leaf: 0, at: entries.partition_point(|&entry| comes_before(entry)) }
+                EntryPlace { leaf: 0, at: entries.partition_point(|&entry| comes_before(entry)) }
             }
             Order::Tree(it) => it.tree.seek(comes_before),
         }
@@ -319,7 +325,7 @@ impl Body {
         &self,
         min: Bound<T>,
         max: Bound<T>,
-        order: impl Fn(Entry, &T) -> Ordering,
+        order: impl Fn(Scored, &T) -> Ordering,
     ) -> Range<usize> {
         let start = self.seek(|entry| match &min {
             Bound::Included(min) => order(entry, min).is_lt(),
@@ -336,7 +342,7 @@ impl Body {
     }
 
     /// Puts a member that is in `members` where it belongs.
-    fn put(&mut self, entry: Entry, text: &[u8]) {
+    fn put(&mut self, entry: Scored, text: &[u8]) {
         if matches!(&self.order, Order::Array(entries) if entries.len() == ARRAY_LEN_MAX) {
             self.plant();
         }
@@ -350,8 +356,8 @@ impl Body {
     }
 
     /// Gives a member another score.
-    fn rescore(&mut self, place: Place, score: f64, text: &[u8]) {
-        let entry = Entry { score, ..self.entry(place) };
+    fn rescore(&mut self, place: EntryPlace, score: f64, text: &[u8]) {
+        let entry = Scored { score, ..self.entry(place) };
         let comes_before = entry.order(&self.members, text);
         match &mut self.order {
             Order::Array(entries) => {
@@ -363,7 +369,7 @@ impl Body {
     }
 
     /// Takes a member out of the order; it stays in `members`.
-    fn take(&mut self, place: Place) -> Entry {
+    fn take(&mut self, place: EntryPlace) -> Scored {
         match &mut self.order {
             Order::Array(entries) => entries.remove(place.at),
             Order::Tree(it) => it.remove(place),
@@ -372,7 +378,7 @@ impl Body {
 
     /// Turns the array into a tree.
     fn plant(&mut self) {
-        let mut it = Indexed { tree: Tree::new(), leaves: Table::new() };
+        let mut it = IndexedTree { tree: Tree::new(), leaves: IndexTable::new() };
         if let Order::Array(entries) = &self.order {
             for &entry in entries {
                 let place = it.tree.seek(|_| true);
@@ -383,9 +389,9 @@ impl Body {
     }
 }
 
-impl Entry {
+impl Scored {
     /// Which entries come before this one, whose member is `text`.
-    fn order(self, members: &Members, text: &[u8]) -> impl Fn(Entry) -> bool {
+    fn order(self, members: &Members, text: &[u8]) -> impl Fn(Scored) -> bool {
         move |other| {
             if other.score == self.score {
                 return members.compare(other.key, text).is_lt();
@@ -395,7 +401,7 @@ impl Entry {
     }
 }
 
-impl Indexed {
+impl IndexedTree {
     fn take_step<'a>(&self, members: &Members, to: To<'a>) -> Option<To<'a>> {
         let key = match to {
             To::Leaf(probe) => {
@@ -425,19 +431,19 @@ impl Indexed {
         members.fetch_slot(key).then_some(To::Text(key))
     }
 
-    fn insert(&mut self, place: Place, entry: Entry) {
+    fn insert(&mut self, place: EntryPlace, entry: Scored) {
         let leaf = self.insert_into_tree(place, entry);
         self.leaves.insert(entry.key.hash(), leaf);
     }
 
-    fn remove(&mut self, place: Place) -> Entry {
+    fn remove(&mut self, place: EntryPlace) -> Scored {
         let entry = self.remove_from_tree(place);
         self.leaves.remove(entry.key.hash(), place.leaf);
         entry
     }
 
     /// Takes an entry out and puts another one of the same member in.
-    fn replace(&mut self, place: Place, entry: Entry, comes_before: impl Fn(Entry) -> bool) {
+    fn replace(&mut self, place: EntryPlace, entry: Scored, comes_before: impl Fn(Scored) -> bool) {
         self.remove_from_tree(place);
         let leaf = self.insert_into_tree(self.tree.seek(comes_before), entry);
         if leaf != place.leaf {
@@ -446,14 +452,14 @@ impl Indexed {
     }
 
     /// Returns the entry's leaf.
-    fn insert_into_tree(&mut self, place: Place, entry: Entry) -> u32 {
+    fn insert_into_tree(&mut self, place: EntryPlace, entry: Scored) -> u32 {
         let leaves = &mut self.leaves;
         self.tree.insert(place, entry, &mut |entry, from, to| {
             leaves.replace(entry.key.hash(), from, to);
         })
     }
 
-    fn remove_from_tree(&mut self, place: Place) -> Entry {
+    fn remove_from_tree(&mut self, place: EntryPlace) -> Scored {
         let leaves = &mut self.leaves;
         self.tree.remove(place, &mut |entry, from, to| {
             leaves.replace(entry.key.hash(), from, to);
@@ -463,14 +469,14 @@ impl Indexed {
 
 #[derive(Clone)]
 enum Entries<'a> {
-    Array(std::slice::Iter<'a, Entry>),
+    Array(std::slice::Iter<'a, Scored>),
     Tree(tree::Iter<'a>),
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Entry;
+    type Item = Scored;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<Scored> {
         match self {
             Entries::Array(entries) => entries.next().copied(),
             Entries::Tree(entries) => entries.next(),
@@ -486,7 +492,7 @@ impl Iterator for Entries<'_> {
 }
 
 impl DoubleEndedIterator for Entries<'_> {
-    fn next_back(&mut self) -> Option<Entry> {
+    fn next_back(&mut self) -> Option<Scored> {
         match self {
             Entries::Array(entries) => entries.next_back().copied(),
             Entries::Tree(entries) => entries.next_back(),

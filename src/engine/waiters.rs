@@ -8,7 +8,7 @@ use super::client::ClientId;
 use crate::data::Value;
 use crate::util::hash::hash;
 use crate::util::slab::Slab;
-use crate::util::table::Table;
+use crate::util::table::IndexTable;
 use std::collections::{HashMap, VecDeque};
 
 /// What a parked client can be served from.
@@ -84,7 +84,7 @@ pub struct Waiters {
     places: Slab<Place>,
     queues: Slab<Queue>,
     /// Queues by the hash of their keys.
-    by_key: Table,
+    by_key: IndexTable,
     /// Each client's first place; the others follow by `sibling`.
     clients: HashMap<ClientId, u32, ahash::RandomState>,
     ready: VecDeque<(usize, Box<[u8]>)>,

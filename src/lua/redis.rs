@@ -7,7 +7,7 @@ use super::stack::{LuaKind, Raise, Returns, Stack, c_function};
 use super::vm::Vm;
 use crate::config::LogLevel;
 use crate::proto::{Args, Protocol, Reply};
-use crate::util::number::{self, Text};
+use crate::util::number::{self, NumberText};
 use mlua::ffi::lua_CFunction;
 use std::ffi::c_int;
 
@@ -241,7 +241,7 @@ fn emptied(mut words: Vec<&[u8]>) -> Vec<&'static [u8]> {
 }
 
 /// Zero has no sign here, NaN has.
-fn number_text(value: f64) -> Text {
+fn number_text(value: f64) -> NumberText {
     match value {
         0.0 => "0".into(),
         _ if value.is_nan() && value.is_sign_negative() => "-nan".into(),

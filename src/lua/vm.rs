@@ -15,7 +15,7 @@ use super::random::Random;
 use super::sandbox;
 use super::stack::Stack;
 use crate::proto::Protocol;
-use crate::util::number::Text;
+use crate::util::number::NumberText;
 use mlua::ffi::{self, lua_State};
 use std::any::Any;
 use std::cell::{Cell, OnceCell};
@@ -56,7 +56,7 @@ pub(super) struct Vm {
     /// Buffers, each taken while used.
     pub scratch: Cell<Vec<u8>>,
     pub words: Cell<Vec<&'static [u8]>>,
-    pub digits: Cell<Vec<Text>>,
+    pub digits: Cell<Vec<NumberText>>,
     pub frames: Cell<Vec<Frame>>,
 }
 

@@ -10,7 +10,7 @@ use super::fetch::{Fetch, fetch_start};
 use super::hash::spread;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Entry {
+pub struct Tagged {
     pub tag: u32,
     pub index: u32,
 }
@@ -28,9 +28,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn entries(&self) -> impl Iterator<Item = Entry> {
+    fn entries(&self) -> impl Iterator<Item = Tagged> {
         let pairs = self.tags.iter().zip(&self.indices).take(self.len as usize);
-        pairs.map(|(&tag, &index)| Entry { tag, index })
+        pairs.map(|(&tag, &index)| Tagged { tag, index })
     }
 
     fn position(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
@@ -48,7 +48,7 @@ impl Bucket {
         None
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: Tagged) {
         let at = self.len as usize;
         (self.tags[at], self.indices[at]) = (entry.tag, entry.index);
         self.len += 1;
@@ -95,7 +95,7 @@ impl Buckets {
         self.buckets.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Entry> {
+    pub fn iter(&self) -> impl Iterator<Item = Tagged> {
         self.buckets.iter().flat_map(Bucket::entries)
     }
 
@@ -107,7 +107,7 @@ impl Buckets {
     }
 
     /// The entry may be there already: then it is there twice.
-    pub fn insert(&mut self, entry: Entry) {
+    pub fn insert(&mut self, entry: Tagged) {
         if self.len == self.capacity() {
             self.resize(self.len + 1);
         }
@@ -121,7 +121,7 @@ impl Buckets {
     }
 
     /// Whether the entry was there.
-    pub fn remove(&mut self, entry: Entry) -> bool {
+    pub fn remove(&mut self, entry: Tagged) -> bool {
         let Some((bucket, at)) = self.locate(entry.tag, |index| index == entry.index) else {
             return false;
         };
@@ -142,7 +142,7 @@ impl Buckets {
     }
 
     /// Takes out the entries for which `is_taken` holds, into a table of their own.
-    pub fn extract(&mut self, is_taken: impl Fn(Entry) -> bool) -> Self {
+    pub fn extract(&mut self, is_taken: impl Fn(Tagged) -> bool) -> Self {
         let count = self.iter().filter(|&entry| is_taken(entry)).count();
         let mut taken = Self::with_capacity(count);
         let mut kept = Self::with_capacity(self.len - count);
@@ -162,7 +162,7 @@ impl Buckets {
     }
 
     /// The entry in one of `slots` places, which may be vacant.
-    pub fn slot(&self, slot: usize) -> Option<Entry> {
+    pub fn slot(&self, slot: usize) -> Option<Tagged> {
         self.buckets[slot / BUCKET_LEN_MAX].entries().nth(slot % BUCKET_LEN_MAX)
     }
 
@@ -239,8 +239,8 @@ mod tests {
     fn entries_that_pass_full_buckets_are_found_and_leave_nothing_behind() {
         let mut rng = Rng::from_seed(1);
         for len in [1, 7, 8, 100, 1_664] {
-            let mut entries: Vec<Entry> = (0..len)
-                .map(|index| Entry { tag: rng.below(1 + len as usize / 20) as u32, index })
+            let mut entries: Vec<Tagged> = (0..len)
+                .map(|index| Tagged { tag: rng.below(1 + len as usize / 20) as u32, index })
                 .collect();
             let mut buckets = Buckets::default();
             entries.iter().for_each(|&entry| buckets.insert(entry));
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn extraction_parts_entries_and_room() {
         let mut buckets = Buckets::default();
-        (0..1_000).for_each(|index| buckets.insert(Entry { tag: index * 77, index }));
+        (0..1_000).for_each(|index| buckets.insert(Tagged { tag: index * 77, index }));
         let odd = buckets.extract(|entry| entry.index % 2 == 1);
         assert!(odd.iter().all(|entry| entry.index % 2 == 1) && odd.len() == 500);
         assert!(buckets.iter().all(|entry| entry.index % 2 == 0) && buckets.len() == 500);

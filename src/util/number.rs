@@ -11,12 +11,12 @@ use super::extended;
 
 /// A number's text, on the stack.
 #[derive(Clone, Copy)]
-pub struct Text {
-    bytes: [u8; Text::LEN_MAX],
+pub struct NumberText {
+    bytes: [u8; NumberText::LEN_MAX],
     len: u8,
 }
 
-impl Text {
+impl NumberText {
     /// 17 digits, a sign, a point and an exponent take 24; 17 digits and 7 zeros with a sign 25.
     const LEN_MAX: usize = 32;
 
@@ -35,7 +35,7 @@ impl Text {
     }
 }
 
-impl From<&str> for Text {
+impl From<&str> for NumberText {
     fn from(text: &str) -> Self {
         let mut it = Self::new();
         it.push(text.as_bytes());
@@ -43,7 +43,7 @@ impl From<&str> for Text {
     }
 }
 
-impl Deref for Text {
+impl Deref for NumberText {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -51,7 +51,7 @@ impl Deref for Text {
     }
 }
 
-impl Write for Text {
+impl Write for NumberText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes());
         Ok(())
@@ -172,7 +172,7 @@ fn is_hex(magnitude: &[u8]) -> bool {
     matches!(magnitude, [b'0', b'x' | b'X', ..])
 }
 
-pub fn format_i64(value: i64) -> Text {
+pub fn format_i64(value: i64) -> NumberText {
     itoa::Buffer::new().format(value).into()
 }
 
@@ -181,7 +181,7 @@ pub fn format_i64(value: i64) -> Text {
 /// after the point, and those between 0.001 and 10,000, as decimals; the rest as `1e+21`.
 ///
 /// The C servers' Grisu2 takes a digit more or the second closest in one of 400 random fractions.
-pub fn format_double(value: f64) -> Text {
+pub fn format_double(value: f64) -> NumberText {
     const WHOLE_MAX: f64 = (1u64 << 62) as f64;
     if value == 0.0 {
         return if value.is_sign_negative() { "-0" } else { "0" }.into();
@@ -204,7 +204,7 @@ pub fn format_double(value: f64) -> Text {
 }
 
 /// As `printf("%.*g")`, with 1 to 17 digits.
-pub fn format_g(value: f64, digits: usize) -> Text {
+pub fn format_g(value: f64, digits: usize) -> NumberText {
     debug_assert!((1..=17).contains(&digits));
     // Almost every number in JSON is a small integer: those have their own digits only.
     if value == 0.0 {
@@ -219,7 +219,7 @@ pub fn format_g(value: f64, digits: usize) -> Text {
     if value.is_infinite() {
         return signed(value, "inf", "-inf").into();
     }
-    let mut text = Text::new();
+    let mut text = NumberText::new();
     let _ = write!(text, "{value:.*e}", digits - 1);
     let decimal = Decimal::read(str::from_utf8(&text).unwrap_or_default());
     let is_plain = (-4..digits as i32).contains(&decimal.exponent);
@@ -233,7 +233,7 @@ fn signed(value: f64, positive: &'static str, negative: &'static str) -> &'stati
 /// `d.ddd × 10^exponent`, without zeros at either end; zero is one digit.
 struct Decimal {
     negative: bool,
-    digits: Text,
+    digits: NumberText,
     exponent: i32,
 }
 
@@ -247,7 +247,7 @@ impl Decimal {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let mut exponent = exponent.parse().unwrap_or(0) + whole.len() as i32 - 1;
-        let mut digits = Text::new();
+        let mut digits = NumberText::new();
         digits.push(whole.as_bytes());
         digits.push(fraction.as_bytes());
         let leading_zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
@@ -256,12 +256,12 @@ impl Decimal {
             return Self { negative, digits: "0".into(), exponent: 0 };
         }
         exponent -= leading_zeros as i32;
-        let mut trimmed = Text::new();
+        let mut trimmed = NumberText::new();
         trimmed.push(&digits[leading_zeros..digits.len() - trailing_zeros]);
         Self { negative, digits: trimmed, exponent }
     }
 
-    fn plain(&self) -> Text {
+    fn plain(&self) -> NumberText {
         let mut out = self.sign();
         if self.exponent < 0 {
             out.push(b"0.");
@@ -281,7 +281,7 @@ impl Decimal {
         out
     }
 
-    fn scientific(&self, exponent_digits_min: usize) -> Text {
+    fn scientific(&self, exponent_digits_min: usize) -> NumberText {
         let mut out = self.sign();
         out.push(&self.digits[..1]);
         if self.digits.len() > 1 {
@@ -294,8 +294,8 @@ impl Decimal {
         out
     }
 
-    fn sign(&self) -> Text {
-        if self.negative { "-".into() } else { Text::new() }
+    fn sign(&self) -> NumberText {
+        if self.negative { "-".into() } else { NumberText::new() }
     }
 }
 

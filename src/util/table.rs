@@ -9,7 +9,7 @@
 //! A walk goes by ascending tags, and its cursor is the tag to go on from. Where an entry lies
 //! changes with every split, its tag never.
 
-use super::buckets::{Buckets, Entry};
+use super::buckets::{Buckets, Tagged};
 use super::fetch::Fetch;
 use super::rng::Rng;
 
@@ -27,7 +27,7 @@ const DEPTH_MAX: u32 = 20;
 const TAG_BITS: u32 = u32::BITS;
 
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct IndexTable {
     /// The number of top bits of a tag that choose a place in the directory.
     depth: u32,
     /// Of all segments.
@@ -47,7 +47,7 @@ struct Segment {
     entries: Buckets,
 }
 
-impl Table {
+impl IndexTable {
     pub const fn new() -> Self {
         Self {
             depth: 0,
@@ -86,7 +86,7 @@ impl Table {
     /// The index must not be in the table; or else the owner lets an index stand for many entries,
     /// and it counts as often as it is inserted.
     pub fn insert(&mut self, hash: u64, index: u32) {
-        let entry = Entry { tag: tag_of(hash), index };
+        let entry = Tagged { tag: tag_of(hash), index };
         if self.directory.is_empty() {
             self.segments.push(Segment::default());
             self.directory.push(0);
@@ -113,7 +113,7 @@ impl Table {
         }
         let at = self.segment_index(tag);
         let segment = &mut self.segments[at];
-        if !segment.entries.remove(Entry { tag, index }) {
+        if !segment.entries.remove(Tagged { tag, index }) {
             return false;
         }
         self.len -= 1;
@@ -159,10 +159,10 @@ impl Table {
     pub fn scan_tags(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(u32, u32)) -> u64 {
         let mut tag_min = cursor;
         let mut wanted = count.max(1);
-        let mut page: Vec<Entry> = Vec::new();
+        let mut page: Vec<Tagged> = Vec::new();
         while let Some(segment) = u32::try_from(tag_min).ok().and_then(|tag| self.segment(tag)) {
             page.clear();
-            let is_ahead = |entry: &Entry| u64::from(entry.tag) >= tag_min;
+            let is_ahead = |entry: &Tagged| u64::from(entry.tag) >= tag_min;
             page.extend(segment.entries.iter().filter(is_ahead));
             let next = cut(&mut page, wanted, |entry| entry.tag);
             page.iter().for_each(|entry| visit(entry.tag, entry.index));
@@ -206,7 +206,7 @@ impl Table {
 
     /// Bytes held that no entry takes.
     pub fn spare_bytes(&self) -> usize {
-        self.heap_size() - self.len * size_of::<Entry>()
+        self.heap_size() - self.len * size_of::<Tagged>()
     }
 
     fn segment(&self, tag: u32) -> Option<&Segment> {
@@ -227,7 +227,7 @@ impl Table {
             self.depth = depth;
         }
 
-        let is_high = |entry: Entry| place(entry.tag, depth) & 1 == 1;
+        let is_high = |entry: Tagged| place(entry.tag, depth) & 1 == 1;
         let entries = &mut self.segments[low].entries;
         self.bucket_count -= entries.bucket_count() as u32;
         let high = Segment { depth, entries: entries.extract(is_high) };
@@ -278,7 +278,7 @@ impl Table {
 }
 
 /// By a hash.
-impl Fetch for Table {
+impl Fetch for IndexTable {
     type By = u64;
 
     #[inline]
@@ -290,8 +290,8 @@ impl Fetch for Table {
     }
 }
 
-/// As `Table::scan` over entries that are too few for a table: a walk may begin on them as they lie
-/// and go on in the table that they grew into, or the other way round. It costs a hash of each.
+/// As `IndexTable::scan` over entries that are too few for a table: a walk may begin on them as they
+/// lie and go on in the table that they grew into, or the other way round. It costs a hash of each.
 pub fn scan_few<T>(
     cursor: u64,
     count: usize,
@@ -334,7 +334,7 @@ mod tests {
     /// Whoever owns the entries: index → hash.
     type Model = BTreeMap<u32, u64>;
 
-    fn check_shape(table: &Table, model: &Model) {
+    fn check_shape(table: &IndexTable, model: &Model) {
         assert_eq!(table.len(), model.len());
         let buckets = table.segments.iter().map(|segment| segment.entries.bucket_count());
         assert_eq!(table.bucket_count as usize, buckets.sum::<usize>());
@@ -353,7 +353,7 @@ mod tests {
     fn random_operations_agree_with_a_map() {
         for seed in 0..4 {
             let mut rng = Rng::from_seed(seed);
-            let mut table = Table::new();
+            let mut table = IndexTable::new();
             let mut model = Model::new();
             // Grows to many segments, then shrinks to nothing.
             for step in 0..60_000 {
@@ -396,7 +396,7 @@ mod tests {
     fn a_walk_sees_what_stays_once_whatever_else_happens() {
         for seed in 0..20 {
             let mut rng = Rng::from_seed(seed);
-            let mut table = Table::new();
+            let mut table = IndexTable::new();
             let hash_of = |index: u32| Rng::from_seed(u64::from(index)).next_u64();
             let stay = 1 + rng.below(5_000) as u32;
             (0..stay).for_each(|index| table.insert(hash_of(index), index));
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_walk_takes_equal_tags_together_and_survives_any_cursor() {
-        let mut table = Table::new();
+        let mut table = IndexTable::new();
         assert_eq!(table.scan(0, 10, &mut |_| panic!("nothing to visit")), 0);
         (0..50).for_each(|index| table.insert(7 << 32, index));
         (50..60).for_each(|index| table.insert(u64::MAX, index));
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn a_walk_over_few_goes_on_in_a_table_and_back() {
         let hash_of = |index: u32| Rng::from_seed(u64::from(index / 2)).next_u64();
-        let mut table = Table::new();
+        let mut table = IndexTable::new();
         (0..200).for_each(|index| table.insert(hash_of(index), index));
         for count in [1, 7, 50, 199, 200, usize::MAX] {
             let (mut cursor, mut pages, mut seen) = (0, 0, BTreeSet::new());
@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn hashes_that_are_all_equal_only_make_it_slow() {
-        let mut table = Table::new();
+        let mut table = IndexTable::new();
         let count = 2 * SEGMENT_LEN_MAX as u32;
         (0..count).for_each(|index| table.insert(u64::MAX, index));
         assert_eq!(table.find(u64::MAX, |index| index == 7), Some(7));
@@ -488,7 +488,7 @@ mod tests {
     #[test]
     fn picks_are_fair() {
         let mut rng = Rng::from_seed(3);
-        let mut table = Table::new();
+        let mut table = IndexTable::new();
         assert_eq!(table.random(&mut rng), None);
         (0..4_000).for_each(|index| table.insert(rng.next_u64(), index));
         let mut counts = [0u32; 4_000];
@@ -499,7 +499,7 @@ mod tests {
     #[test]
     fn small_tables_are_small_and_large_ones_dense() {
         let mut rng = Rng::from_seed(5);
-        let mut table = Table::new();
+        let mut table = IndexTable::new();
         assert_eq!(table.heap_size(), 0);
         (0..8).for_each(|index| table.insert(rng.next_u64(), index));
         assert!(table.heap_size() < 400);

@@ -4,7 +4,7 @@ use crate::data::item::{self, Item};
 use crate::data::listpack;
 
 use super::ids::{self, Ids};
-use super::packed::Packed;
+use super::packed::PackedTexts;
 
 /// What a chunk grows to. Small enough that moving half of it, which an insertion in its middle
 /// costs, takes 0.1 µs; an element that is larger has a chunk to itself.
@@ -17,12 +17,12 @@ const IDS_KEPT_MIN: usize = 64;
 
 /// An element as it is looked for or put in: parsed once.
 #[derive(Clone, Copy)]
-pub(super) struct Probe<'a> {
+pub(super) struct ElementProbe<'a> {
     text: &'a [u8],
     id: Option<u32>,
 }
 
-impl<'a> Probe<'a> {
+impl<'a> ElementProbe<'a> {
     pub fn new(text: &'a [u8]) -> Self {
         let id = item::as_number(text).and_then(|number| u32::try_from(number).ok());
         Self { text, id }
@@ -30,89 +30,89 @@ impl<'a> Probe<'a> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Chunk {
+pub(super) enum ListChunk {
     Ids(Ids),
-    Packed(Packed),
+    Texts(PackedTexts),
 }
 
-impl Default for Chunk {
+impl Default for ListChunk {
     fn default() -> Self {
-        Chunk::Packed(Packed::default())
+        ListChunk::Texts(PackedTexts::default())
     }
 }
 
-impl Chunk {
+impl ListChunk {
     /// The chunk of an element that no other chunk has room for.
-    pub fn of(probe: Probe) -> Self {
+    pub fn of(probe: ElementProbe) -> Self {
         match probe.id {
-            Some(id) => Chunk::Ids(Ids::from([id])),
+            Some(id) => ListChunk::Ids(Ids::from([id])),
             None => {
-                let mut packed = Packed::default();
+                let mut packed = PackedTexts::default();
                 packed.insert(0, probe.text);
-                Chunk::Packed(packed)
+                ListChunk::Texts(packed)
             }
         }
     }
 
     pub fn len(&self) -> usize {
         match self {
-            Chunk::Ids(ids) => ids.len(),
-            Chunk::Packed(packed) => packed.len(),
+            ListChunk::Ids(ids) => ids.len(),
+            ListChunk::Texts(packed) => packed.len(),
         }
     }
 
     pub fn heap_size(&self) -> usize {
         match self {
-            Chunk::Ids(ids) => ids.capacity() * size_of::<u32>(),
-            Chunk::Packed(packed) => packed.capacity(),
+            ListChunk::Ids(ids) => ids.capacity() * size_of::<u32>(),
+            ListChunk::Texts(packed) => packed.capacity(),
         }
     }
 
     pub fn get(&self, index: usize) -> Item<'_> {
         match self {
-            Chunk::Ids(ids) => Item::of_number(ids[index].into()),
-            Chunk::Packed(packed) => Item::of_bytes(packed.get(index)),
+            ListChunk::Ids(ids) => Item::of_number(ids[index].into()),
+            ListChunk::Texts(packed) => Item::of_bytes(packed.get(index)),
         }
     }
 
     /// What the element of this index takes in a listpack.
     pub fn listpack_bytes(&self, index: usize) -> usize {
         match self {
-            Chunk::Ids(ids) => listpack::integer_bytes(ids[index].into()),
-            Chunk::Packed(packed) => listpack::entry_bytes(packed.get(index)),
+            ListChunk::Ids(ids) => listpack::integer_bytes(ids[index].into()),
+            ListChunk::Texts(packed) => listpack::entry_bytes(packed.get(index)),
         }
     }
 
     /// Whether an end of the chunk can take the element; if not, it starts a chunk of its own.
-    pub fn has_room(&self, probe: Probe) -> bool {
+    pub fn has_room(&self, probe: ElementProbe) -> bool {
         match (self, probe.id) {
-            (Chunk::Ids(ids), Some(_)) => ids.len() < IDS_MAX,
-            (Chunk::Ids(ids), None) => {
+            (ListChunk::Ids(ids), Some(_)) => ids.len() < IDS_MAX,
+            (ListChunk::Ids(ids), None) => {
                 ids.len() < IDS_KEPT_MIN && probe.text.len() < CHUNK_BYTES_MAX / 2
             }
-            (Chunk::Packed(packed), _) => {
-                packed.used() + Packed::entry_size(probe.text) <= CHUNK_BYTES_MAX
+            (ListChunk::Texts(packed), _) => {
+                packed.used() + PackedTexts::entry_size(probe.text) <= CHUNK_BYTES_MAX
             }
         }
     }
 
     /// May leave the chunk oversized (`is_oversized`).
-    pub fn insert(&mut self, index: usize, probe: Probe) {
+    pub fn insert(&mut self, index: usize, probe: ElementProbe) {
         match (&mut *self, probe.id) {
-            (Chunk::Ids(ids), Some(id)) => ids.insert(index, id),
-            (Chunk::Ids(ids), None) => {
-                let mut packed = Packed::of_ids(ids);
+            (ListChunk::Ids(ids), Some(id)) => ids.insert(index, id),
+            (ListChunk::Ids(ids), None) => {
+                let mut packed = PackedTexts::of_ids(ids);
                 packed.insert(index, probe.text);
-                *self = Chunk::Packed(packed);
+                *self = ListChunk::Texts(packed);
             }
-            (Chunk::Packed(packed), _) => packed.insert(index, probe.text),
+            (ListChunk::Texts(packed), _) => packed.insert(index, probe.text),
         }
     }
 
     /// May leave the chunk oversized (`is_oversized`).
-    pub fn set(&mut self, index: usize, probe: Probe) {
+    pub fn set(&mut self, index: usize, probe: ElementProbe) {
         match (&mut *self, probe.id) {
-            (Chunk::Ids(ids), Some(id)) => ids[index] = id,
+            (ListChunk::Ids(ids), Some(id)) => ids[index] = id,
             _ => {
                 self.remove(index);
                 self.insert(index, probe);
@@ -122,10 +122,10 @@ impl Chunk {
 
     pub fn remove(&mut self, index: usize) {
         match self {
-            Chunk::Ids(ids) => {
+            ListChunk::Ids(ids) => {
                 ids.remove(index);
             }
-            Chunk::Packed(packed) => packed.remove(index),
+            ListChunk::Texts(packed) => packed.remove(index),
         }
     }
 
@@ -141,9 +141,9 @@ impl Chunk {
             doomed.next_if_eq(&(index - 1)).is_none()
         };
         match self {
-            Chunk::Ids(ids) => ids.retain(|_| is_kept()),
-            Chunk::Packed(packed) => {
-                let mut kept = Packed::default();
+            ListChunk::Ids(ids) => ids.retain(|_| is_kept()),
+            ListChunk::Texts(packed) => {
+                let mut kept = PackedTexts::default();
                 let mut offset = packed.start();
                 for _ in 0..packed.len() {
                     let text = packed.step(&mut offset);
@@ -157,14 +157,14 @@ impl Chunk {
     }
 
     /// The indices that hold the element, ascending.
-    pub fn positions(&self, probe: Probe) -> impl Iterator<Item = usize> {
+    pub fn positions(&self, probe: ElementProbe) -> impl Iterator<Item = usize> {
         let mut start = 0;
         let mut offset = self.offset_of(0);
         std::iter::from_fn(move || {
             let at = match (self, probe.id) {
-                (Chunk::Ids(_), None) => None,
-                (Chunk::Ids(ids), Some(id)) => ids::find(ids, start, id),
-                (Chunk::Packed(packed), _) => {
+                (ListChunk::Ids(_), None) => None,
+                (ListChunk::Ids(ids), Some(id)) => ids::find(ids, start, id),
+                (ListChunk::Texts(packed), _) => {
                     (start..packed.len()).find(|_| packed.step(&mut offset) == probe.text)
                 }
             }?;
@@ -174,14 +174,14 @@ impl Chunk {
     }
 
     /// The indices that hold the element, descending.
-    pub fn positions_back(&self, probe: Probe) -> impl Iterator<Item = usize> {
+    pub fn positions_back(&self, probe: ElementProbe) -> impl Iterator<Item = usize> {
         let mut end = self.len();
         let mut offset = self.offset_of(end);
         std::iter::from_fn(move || {
             end = match (self, probe.id) {
-                (Chunk::Ids(_), None) => None,
-                (Chunk::Ids(ids), Some(id)) => ids::find_back(ids, end, id),
-                (Chunk::Packed(packed), _) => {
+                (ListChunk::Ids(_), None) => None,
+                (ListChunk::Ids(ids), Some(id)) => ids::find_back(ids, end, id),
+                (ListChunk::Texts(packed), _) => {
                     (0..end).rev().find(|_| packed.step_back(&mut offset) == probe.text)
                 }
             }?;
@@ -193,8 +193,8 @@ impl Chunk {
     pub fn iter(&self, start: usize) -> impl Iterator<Item = Item<'_>> {
         let mut offset = self.offset_of(start);
         (start..self.len()).map(move |index| match self {
-            Chunk::Ids(ids) => Item::of_number(ids[index].into()),
-            Chunk::Packed(packed) => Item::of_bytes(packed.step(&mut offset)),
+            ListChunk::Ids(ids) => Item::of_number(ids[index].into()),
+            ListChunk::Texts(packed) => Item::of_bytes(packed.step(&mut offset)),
         })
     }
 
@@ -202,23 +202,23 @@ impl Chunk {
     pub fn iter_back(&self, end: usize) -> impl Iterator<Item = Item<'_>> {
         let mut offset = self.offset_of(end);
         (0..end).rev().map(move |index| match self {
-            Chunk::Ids(ids) => Item::of_number(ids[index].into()),
-            Chunk::Packed(packed) => Item::of_bytes(packed.step_back(&mut offset)),
+            ListChunk::Ids(ids) => Item::of_number(ids[index].into()),
+            ListChunk::Texts(packed) => Item::of_bytes(packed.step_back(&mut offset)),
         })
     }
 
     /// Where a walk over packed texts begins; ids have no use for it.
     fn offset_of(&self, index: usize) -> usize {
         match self {
-            Chunk::Ids(_) => 0,
-            Chunk::Packed(packed) => packed.offset_of(index),
+            ListChunk::Ids(_) => 0,
+            ListChunk::Texts(packed) => packed.offset_of(index),
         }
     }
 
     pub fn is_oversized(&self) -> bool {
         match self {
-            Chunk::Ids(ids) => ids.len() > IDS_MAX,
-            Chunk::Packed(packed) => packed.len() > 1 && packed.used() > CHUNK_BYTES_MAX,
+            ListChunk::Ids(ids) => ids.len() > IDS_MAX,
+            ListChunk::Texts(packed) => packed.len() > 1 && packed.used() > CHUNK_BYTES_MAX,
         }
     }
 
@@ -226,19 +226,21 @@ impl Chunk {
     pub fn split(&mut self) -> Self {
         let middle = self.len() / 2;
         match self {
-            Chunk::Ids(ids) => Chunk::Ids(ids.split_off(middle)),
-            Chunk::Packed(packed) => Chunk::Packed(packed.split_off(middle)),
+            ListChunk::Ids(ids) => ListChunk::Ids(ids.split_off(middle)),
+            ListChunk::Texts(packed) => ListChunk::Texts(packed.split_off(middle)),
         }
     }
 
     /// Takes over the elements of the chunk behind it, if that leaves half of this one free.
     pub fn join(&mut self, next: &Self) -> bool {
         match (self, next) {
-            (Chunk::Ids(ids), Chunk::Ids(next)) if ids.len() + next.len() <= IDS_MAX / 2 => {
+            (ListChunk::Ids(ids), ListChunk::Ids(next))
+                if ids.len() + next.len() <= IDS_MAX / 2 =>
+            {
                 ids.extend(next);
                 true
             }
-            (Chunk::Packed(packed), Chunk::Packed(next))
+            (ListChunk::Texts(packed), ListChunk::Texts(next))
                 if packed.used() + next.used() <= CHUNK_BYTES_MAX / 2 =>
             {
                 packed.extend(next);

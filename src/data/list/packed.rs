@@ -9,7 +9,7 @@ use super::chunk::CHUNK_BYTES_MAX;
 /// Each text has its length before and behind it, so that they can be walked both ways. The free
 /// room is at the end that grew last: a queue grows at one end and shrinks at the other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Packed {
+pub(super) struct PackedTexts {
     buffer: Box<[u8]>,
     start: u32,
     end: u32,
@@ -20,7 +20,7 @@ pub(super) struct Packed {
 const LONG: u8 = u8::MAX;
 const LONG_BYTES: usize = 1 + size_of::<u32>();
 
-impl Packed {
+impl PackedTexts {
     pub fn of_ids(ids: &VecDeque<u32>) -> Self {
         let mut packed = Self::default();
         for &id in ids {

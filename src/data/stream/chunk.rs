@@ -14,7 +14,7 @@ use super::StreamId;
 use super::shapes::{Names, Shapes, pairs_of};
 
 #[derive(Clone, Debug)]
-pub(super) struct Chunk {
+pub(super) struct StreamChunk {
     /// The id of the first entry that it ever held.
     first: StreamId,
     /// The id of the last one that it ever held.
@@ -28,7 +28,7 @@ pub(super) struct Chunk {
     node_bytes: usize,
 }
 
-impl Chunk {
+impl StreamChunk {
     /// An empty chunk for an entry of this id and these fields.
     pub fn new(id: StreamId, names: &Names, capacity: usize) -> Self {
         let integer = |value: usize| listpack::integer_bytes(value as i64);
@@ -109,7 +109,7 @@ impl Chunk {
         self.read_id(&mut (self.offsets[at] as usize))
     }
 
-    pub fn entry<'a>(&'a self, at: usize, shapes: &'a Shapes) -> Entry<'a> {
+    pub fn entry<'a>(&'a self, at: usize, shapes: &'a Shapes) -> StreamEntry<'a> {
         let mut offset = self.offsets[at] as usize;
         let id = self.read_id(&mut offset);
         let names = match read_number(&self.bytes, &mut offset) {
@@ -120,7 +120,7 @@ impl Chunk {
             Some(names) => names.len(),
             None => read_number(&self.bytes, &mut offset) as usize,
         };
-        Entry { id, names, field_count, texts: &self.bytes[offset..] }
+        StreamEntry { id, names, field_count, texts: &self.bytes[offset..] }
     }
 
     /// How many entries have lower ids.
@@ -168,7 +168,7 @@ const LITERAL: u64 = 0;
 
 /// An entry as it lies in its stream.
 #[derive(Clone, Copy)]
-pub struct Entry<'a> {
+pub struct StreamEntry<'a> {
     pub id: StreamId,
     names: Option<&'a [Box<[u8]>]>,
     field_count: usize,
@@ -176,14 +176,14 @@ pub struct Entry<'a> {
     texts: &'a [u8],
 }
 
-impl<'a> Entry<'a> {
+impl<'a> StreamEntry<'a> {
     pub fn field_count(&self) -> usize {
         self.field_count
     }
 
     /// Names and values.
     pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let Entry { names, field_count, texts, .. } = *self;
+        let StreamEntry { names, field_count, texts, .. } = *self;
         let mut offset = 0;
         (0..field_count).map(move |at| {
             let name = match names {

@@ -11,12 +11,12 @@ use crate::util::slab::{self, Slab};
 /// of its text's hash and the slot where the text is. So nearly all texts that differ are told
 /// apart without a look at them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Key(u64);
+pub(super) struct MemberKey(u64);
 
 const TEXT: u64 = 1;
 const SLOT_BITS: u64 = (u32::MAX as u64) & !TEXT;
 
-impl Key {
+impl MemberKey {
     fn slot(self) -> Option<u32> {
         (self.0 & TEXT != 0).then_some(((self.0 & SLOT_BITS) >> 1) as u32)
     }
@@ -37,26 +37,26 @@ impl Key {
 
 /// A member as it is looked for or put in: parsed or hashed once.
 #[derive(Clone, Copy)]
-pub(super) struct Probe<'a> {
+pub(super) struct MemberProbe<'a> {
     pub text: &'a [u8],
     /// But for the slot.
-    pub key: Key,
+    pub key: MemberKey,
     /// The bits of a key that are not a slot.
     told_by: u64,
 }
 
-impl<'a> Probe<'a> {
+impl<'a> MemberProbe<'a> {
     pub fn new(text: &'a [u8]) -> Self {
         let (key, told_by) = match item::as_number(text) {
             Some(number) => (number << 1, u64::MAX),
             None => (hash(text) & !SLOT_BITS | TEXT, !SLOT_BITS),
         };
-        Self { text, key: Key(key), told_by }
+        Self { text, key: MemberKey(key), told_by }
     }
 
     /// Whether the key is nearly certainly this member's.
     #[inline]
-    pub fn resembles(&self, key: Key) -> bool {
+    pub fn resembles(&self, key: MemberKey) -> bool {
         key.0 & self.told_by == self.key.0
     }
 }
@@ -69,22 +69,22 @@ pub(super) struct Members {
 }
 
 impl Members {
-    pub fn add(&mut self, probe: Probe) -> Key {
+    pub fn add(&mut self, probe: MemberProbe) -> MemberKey {
         if probe.key.slot().is_none() {
             return probe.key;
         }
         self.text_bytes += probe.text.len();
         let slot = self.texts.insert(probe.text.into());
-        Key(probe.key.0 | u64::from(slot) << 1)
+        MemberKey(probe.key.0 | u64::from(slot) << 1)
     }
 
-    pub fn remove(&mut self, key: Key) {
+    pub fn remove(&mut self, key: MemberKey) {
         if let Some(slot) = key.slot() {
             self.text_bytes -= self.texts.remove(slot).len();
         }
     }
 
-    pub fn get(&self, key: Key) -> Item<'_> {
+    pub fn get(&self, key: MemberKey) -> Item<'_> {
         match key.slot() {
             Some(slot) => Item::of_bytes(&self.texts[slot]),
             None => Item::of_number(key.0 >> 1),
@@ -92,23 +92,23 @@ impl Members {
     }
 
     /// Asks for the slot of a member's text; false if it has none.
-    pub fn fetch_slot(&self, key: Key) -> bool {
+    pub fn fetch_slot(&self, key: MemberKey) -> bool {
         key.slot().inspect(|&slot| self.texts.fetch(slot)).is_some()
     }
 
-    pub fn fetch_text(&self, key: Key) {
+    pub fn fetch_text(&self, key: MemberKey) {
         if let Some(slot) = key.slot() {
             fetch_start(&*self.texts[slot]);
         }
     }
 
     #[inline]
-    pub fn is(&self, key: Key, probe: Probe) -> bool {
+    pub fn is(&self, key: MemberKey, probe: MemberProbe) -> bool {
         probe.resembles(key) && key.slot().is_none_or(|slot| *self.texts[slot] == *probe.text)
     }
 
     /// As bytes: the order of members whose scores are equal.
-    pub fn compare(&self, key: Key, text: &[u8]) -> Ordering {
+    pub fn compare(&self, key: MemberKey, text: &[u8]) -> Ordering {
         (*self.get(key)).cmp(text)
     }
 

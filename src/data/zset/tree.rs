@@ -9,14 +9,14 @@
 
 use std::ops::Range;
 
-use super::members::Key;
+use super::members::MemberKey;
 use crate::util::fetch::{Fetch, fetch_whole};
 
 /// A member with its score.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct Scored {
     pub score: f64,
-    pub key: Key,
+    pub key: MemberKey,
 }
 
 /// Leaves and nodes both fill 512 bytes.
@@ -27,7 +27,7 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
 struct Leaf {
-    entries: [Entry; LEAF_ENTRIES_MAX],
+    entries: [Scored; LEAF_ENTRIES_MAX],
     len: u32,
     parent: u32,
     previous: u32,
@@ -38,7 +38,7 @@ struct Leaf {
 /// of the counts.
 #[derive(Clone, Debug)]
 struct Node {
-    least: [Entry; NODE_KIDS_MAX],
+    least: [Scored; NODE_KIDS_MAX],
     ids: [u32; NODE_KIDS_MAX],
     counts: [u32; NODE_KIDS_MAX],
     len: u32,
@@ -48,7 +48,7 @@ struct Node {
 /// A node's child.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kid {
-    least: Entry,
+    least: Scored,
     id: u32,
     /// Entries below this child.
     count: u32,
@@ -57,7 +57,7 @@ struct Kid {
 const _: () = assert!(size_of::<Leaf>() == 512 && size_of::<Node>() == 512);
 
 impl Leaf {
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &[Scored] {
         &self.entries[..self.len as usize]
     }
 }
@@ -65,7 +65,7 @@ impl Leaf {
 impl Node {
     fn new(kids: [Kid; 2]) -> Self {
         let mut node = Self {
-            least: [Entry::default(); NODE_KIDS_MAX],
+            least: [Scored::default(); NODE_KIDS_MAX],
             ids: [NONE; NODE_KIDS_MAX],
             counts: [0; NODE_KIDS_MAX],
             len: 0,
@@ -79,7 +79,7 @@ impl Node {
         self.len as usize
     }
 
-    fn least(&self) -> &[Entry] {
+    fn least(&self) -> &[Scored] {
         &self.least[..self.len()]
     }
 
@@ -213,7 +213,7 @@ impl<T> Boxes<T> {
 
 /// Where an entry is, or belongs: before index `at` of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct EntryPlace {
     pub leaf: u32,
     pub at: usize,
 }
@@ -234,7 +234,7 @@ impl Tree {
     pub fn new() -> Self {
         let mut leaves = Boxes::default();
         let root = leaves.add(Leaf {
-            entries: [Entry::default(); LEAF_ENTRIES_MAX],
+            entries: [Scored::default(); LEAF_ENTRIES_MAX],
             len: 0,
             parent: NONE,
             previous: NONE,
@@ -251,23 +251,23 @@ impl Tree {
         self.leaves.heap_size() + self.nodes.heap_size()
     }
 
-    pub fn entries(&self, leaf: u32) -> &[Entry] {
+    pub fn entries(&self, leaf: u32) -> &[Scored] {
         self.leaves.get(leaf).entries()
     }
 
-    pub fn get(&self, place: Place) -> Entry {
+    pub fn get(&self, place: EntryPlace) -> Scored {
         self.entries(place.leaf)[place.at]
     }
 
     /// The place behind all entries that come before what is sought.
-    pub fn seek(&self, comes_before: impl Fn(Entry) -> bool) -> Place {
+    pub fn seek(&self, comes_before: impl Fn(Scored) -> bool) -> EntryPlace {
         let leaf = self.seek_leaf(&comes_before);
         let at = self.entries(leaf).partition_point(|&entry| comes_before(entry));
-        Place { leaf, at }
+        EntryPlace { leaf, at }
     }
 
     /// The leaf of that place.
-    pub fn seek_leaf(&self, comes_before: impl Fn(Entry) -> bool) -> u32 {
+    pub fn seek_leaf(&self, comes_before: impl Fn(Scored) -> bool) -> u32 {
         let mut id = self.root;
         for _ in 0..self.height {
             let node = self.nodes.get(id);
@@ -277,9 +277,9 @@ impl Tree {
         id
     }
 
-    pub fn at_rank(&self, rank: usize) -> Place {
+    pub fn at_rank(&self, rank: usize) -> EntryPlace {
         if rank == 0 {
-            return Place { leaf: self.first, at: 0 };
+            return EntryPlace { leaf: self.first, at: 0 };
         }
         let mut id = self.root;
         let mut left = rank;
@@ -292,11 +292,11 @@ impl Tree {
             }
             id = node.ids[at];
         }
-        Place { leaf: id, at: left }
+        EntryPlace { leaf: id, at: left }
     }
 
     /// How many entries are before this place.
-    pub fn rank(&self, place: Place) -> usize {
+    pub fn rank(&self, place: EntryPlace) -> usize {
         let mut rank = place.at;
         let mut id = place.leaf;
         let mut parent = self.leaves.get(id).parent;
@@ -313,14 +313,14 @@ impl Tree {
     /// from one leaf to another.
     pub fn insert(
         &mut self,
-        mut place: Place,
-        entry: Entry,
-        moved: &mut impl FnMut(Entry, u32, u32),
+        mut place: EntryPlace,
+        entry: Scored,
+        moved: &mut impl FnMut(Scored, u32, u32),
     ) -> u32 {
         if self.entries(place.leaf).len() == LEAF_ENTRIES_MAX {
             let (kept, right) = self.split_leaf(place, entry, moved);
             if place.at > kept || kept == LEAF_ENTRIES_MAX {
-                place = Place { leaf: right, at: place.at - kept };
+                place = EntryPlace { leaf: right, at: place.at - kept };
             }
         }
         let leaf = self.leaves.get_mut(place.leaf);
@@ -334,7 +334,11 @@ impl Tree {
         place.leaf
     }
 
-    pub fn remove(&mut self, place: Place, moved: &mut impl FnMut(Entry, u32, u32)) -> Entry {
+    pub fn remove(
+        &mut self,
+        place: EntryPlace,
+        moved: &mut impl FnMut(Scored, u32, u32),
+    ) -> Scored {
         let leaf = self.leaves.get_mut(place.leaf);
         let entry = remove_at(&mut leaf.entries, leaf.len as usize, place.at);
         leaf.len -= 1;
@@ -365,33 +369,33 @@ impl Tree {
         Iter { tree: self, start, end, left: ranks.len() }
     }
 
-    fn after(&self, place: Place) -> Place {
+    fn after(&self, place: EntryPlace) -> EntryPlace {
         let leaf = self.leaves.get(place.leaf);
         if place.at + 1 < leaf.len as usize {
-            return Place { leaf: place.leaf, at: place.at + 1 };
+            return EntryPlace { leaf: place.leaf, at: place.at + 1 };
         }
-        Place { leaf: leaf.next, at: 0 }
+        EntryPlace { leaf: leaf.next, at: 0 }
     }
 
-    fn before(&self, place: Place) -> Place {
+    fn before(&self, place: EntryPlace) -> EntryPlace {
         let leaf = self.leaves.get(place.leaf);
         if place.at > 0 {
-            return Place { leaf: place.leaf, at: place.at - 1 };
+            return EntryPlace { leaf: place.leaf, at: place.at - 1 };
         }
         let at = match leaf.previous {
             NONE => 0,
             previous => self.entries(previous).len() - 1,
         };
-        Place { leaf: leaf.previous, at }
+        EntryPlace { leaf: leaf.previous, at }
     }
 
     /// Splits a full leaf for an entry that belongs in this place. Returns how many entries it
     /// keeps, and the leaf to its right.
     fn split_leaf(
         &mut self,
-        place: Place,
-        entry: Entry,
-        moved: &mut impl FnMut(Entry, u32, u32),
+        place: EntryPlace,
+        entry: Scored,
+        moved: &mut impl FnMut(Scored, u32, u32),
     ) -> (usize, u32) {
         let id = place.leaf;
         let grows_at_edge = id == self.last && place.at == LEAF_ENTRIES_MAX;
@@ -507,7 +511,7 @@ impl Tree {
     }
 
     /// Neighbours below one parent that fit in three quarters of a leaf become one.
-    fn merge_leaf(&mut self, id: u32, moved: &mut impl FnMut(Entry, u32, u32)) {
+    fn merge_leaf(&mut self, id: u32, moved: &mut impl FnMut(Scored, u32, u32)) {
         let is_small = |len: usize| len <= LEAF_ENTRIES_MAX * 3 / 4;
         let parent = self.leaves.get(id).parent;
         let node = self.nodes.get_mut(parent);
@@ -561,7 +565,7 @@ impl Tree {
     }
 
     /// The least entry below a child of this level has changed: its ancestors repeat it.
-    fn set_least(&mut self, level: usize, mut id: u32, least: Entry) {
+    fn set_least(&mut self, level: usize, mut id: u32, least: Scored) {
         let mut parent = self.parent(level, id);
         while parent != NONE {
             let node = self.nodes.get_mut(parent);
@@ -599,15 +603,15 @@ impl Fetch for Tree {
 #[derive(Clone)]
 pub(super) struct Iter<'a> {
     tree: &'a Tree,
-    start: Place,
-    end: Place,
+    start: EntryPlace,
+    end: EntryPlace,
     left: usize,
 }
 
 impl Iterator for Iter<'_> {
-    type Item = Entry;
+    type Item = Scored;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<Scored> {
         self.left = self.left.checked_sub(1)?;
         let entry = self.tree.get(self.start);
         self.start = self.tree.after(self.start);
@@ -620,7 +624,7 @@ impl Iterator for Iter<'_> {
 }
 
 impl DoubleEndedIterator for Iter<'_> {
-    fn next_back(&mut self) -> Option<Entry> {
+    fn next_back(&mut self) -> Option<Scored> {
         self.left = self.left.checked_sub(1)?;
         let entry = self.tree.get(self.end);
         self.end = self.tree.before(self.end);
@@ -665,7 +669,7 @@ impl Tree {
         (count, nodes)
     }
 
-    fn least(&self, level: usize, id: u32) -> Entry {
+    fn least(&self, level: usize, id: u32) -> Scored {
         match level {
             0 => self.entries(id)[0],
             _ => self.least(level - 1, self.nodes.get(id).ids[0]),

@@ -19,7 +19,7 @@ use crate::util::hash::Seed;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
 use crate::util::slab::{CHUNK, Slab};
-use crate::util::table::Table;
+use crate::util::table::IndexTable;
 use crate::util::wheel::{TimerId, Wheel};
 
 /// A key with its value. There may be millions, so what few have, or what varies in length, stands
@@ -47,7 +47,7 @@ impl KeyValue {
 #[derive(Default)]
 pub struct Db {
     pub(super) entries: Slab<KeyValue>,
-    pub(super) table: Table,
+    pub(super) table: IndexTable,
     /// Holds the indices of keys that have a TTL. Made for the first of them, since it takes 5 KB.
     /// Ticks are the wall clock's milliseconds. A key exists through its last one, and its timer
     /// fires in the next.
