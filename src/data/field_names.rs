@@ -6,7 +6,7 @@
 
 macro_rules! names {
     ($($number:literal $name:literal)*) => {
-        /// By number, at most 64 of them.
+        /// By number, at most 48 of them.
         pub const WORDS: &[&[u8]] = &[$($name),*];
 
         /// The number of a name.

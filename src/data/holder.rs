@@ -29,7 +29,7 @@ const HEAD_BYTES: usize = 2;
 /// The bits of the flags that count the pointers.
 const HELD: u8 = 0xf0;
 const HELD_SHIFT: u32 = HELD.trailing_zeros();
-const HELD_MAX: usize = (HELD >> HELD_SHIFT) as usize;
+pub const HELD_MAX: usize = (HELD >> HELD_SHIFT) as usize;
 
 /// Stands where the pointer to a text was that is held no longer: a pointer is never zero.
 const RELEASED: [u8; SHARED_BYTES] = [0; SHARED_BYTES];
@@ -101,11 +101,11 @@ impl Holder {
         (*pointer != RELEASED).then(|| unsafe { Shared::peek(pointer) })
     }
 
-    /// Holds a text, and puts bytes that its number makes in the place of a range of the body.
+    /// Holds a text, and puts a byte made of its number in the place of a range of the body.
     /// Does nothing if it holds as many as it can.
     ///
     /// Takes a block as large as needed: cutting the old one gives nothing back to the allocator.
-    pub fn hold(&mut self, shared: Shared, range: Range<usize>, code: impl FnOnce(u8) -> [u8; 2]) {
+    pub fn hold(&mut self, shared: Shared, range: Range<usize>, code: impl FnOnce(u8) -> u8) {
         let count = self.held_count();
         if count == HELD_MAX {
             return;
@@ -113,7 +113,7 @@ impl Holder {
         let (before, behind) = (&self.body()[..range.start], &self.body()[range.end..]);
         let (front, code) = (&self.0[..self.body_start()], code(count as u8));
         let mut block = Block::new();
-        block.splice(0..0, &[front, &shared.into_bytes(), before, &code, behind]);
+        block.splice(0..0, &[front, &shared.into_bytes(), before, &[code], behind]);
         block[0] += 1 << HELD_SHIFT;
         // The old block goes as bytes: its pointers are the new one's.
         self.0 = block;
@@ -198,10 +198,10 @@ mod tests {
         let head = Head { flags: 5, count: 7 };
         let mut holder = Holder::new(head, b"0123456789");
         let mut recent = Recent::default();
-        let code = |number| [b'#', b'0' + number];
+        let code = |number| b'0' + number;
         holder.hold(shared(&mut recent, b"first"), 2..5, code);
         holder.hold(shared(&mut recent, b"second"), 6..6, code);
-        assert_eq!((holder.head(), holder.body()), (head, &b"01#056#1789"[..]));
+        assert_eq!((holder.head(), holder.body()), (head, &b"010567189"[..]));
         let copy = holder.clone();
         drop(recent);
         assert_eq!((holder.held(0), holder.held(1)), (Some(&b"first"[..]), Some(&b"second"[..])));
@@ -210,7 +210,7 @@ mod tests {
         holder.splice(0..5, &[b"x"]);
         assert_eq!((holder.held(0), holder.held(1)), (None, Some(&b"second"[..])));
         holder.release(1);
-        assert_eq!((holder.head(), holder.body()), (head, &b"x6#1789"[..]));
+        assert_eq!((holder.head(), holder.body()), (head, &b"x7189"[..]));
         drop(holder);
         assert_eq!((copy.held(0), copy.held(1)), (Some(&b"first"[..]), Some(&b"second"[..])));
     }
@@ -236,7 +236,7 @@ mod tests {
         let mut recent = Recent::default();
         for number in 0..20u8 {
             let text = shared(&mut recent, &[number; 20]);
-            holder.hold(text, 0..1, |number| [number, b'y']);
+            holder.hold(text, 0..0, |number| number);
         }
         assert_eq!(holder.body().len(), 40 + HELD_MAX);
         assert_eq!(holder.held(HELD_MAX as u8 - 1), Some(&[HELD_MAX as u8 - 1; 20][..]));

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 
 use crate::data::field_names::{WORDS, word_of};
-use crate::data::holder::Holder;
+use crate::data::holder::{HELD_MAX, Holder};
 use crate::data::item::Item;
 use crate::util::fetch::Fetch;
 use crate::util::number;
@@ -53,9 +53,9 @@ impl Packed {
         let (mut offset, mut count) = (0, 0);
         while offset < body.len() {
             let first = body[offset];
-            let is_word = (WORD..TINY).contains(&first);
-            if first == SHARED
-                || (is_word && usize::from(first & !WORD) >= WORDS.len())
+            let is_word = (WORD..SHARED).contains(&first);
+            if (SHARED..TINY).contains(&first)
+                || (is_word && usize::from(first - WORD) >= WORDS.len())
                 || body.get(extent(body, offset)).is_none()
             {
                 return None;
@@ -108,8 +108,8 @@ impl Packed {
         let Range { start, end } = extent(body, offset);
         let item = match first {
             ..INTEGER | LONG..=HUGE => Item::of_bytes(&body[start..end]),
-            SHARED => {
-                let text = self.0.held(body[start]);
+            SHARED..TINY => {
+                let text = self.0.held(first - SHARED);
                 Item::of_bytes(text.expect("a text is held as long as a code names it"))
             }
             INTEGER..LONG => {
@@ -118,7 +118,7 @@ impl Packed {
                 let magnitude = i64::from_le_bytes(bytes);
                 Item::of_integer(if first & NEGATIVE == 0 { magnitude } else { !magnitude })
             }
-            WORD..TINY => Item::of_bytes(WORDS[usize::from(first & !WORD)]),
+            WORD..SHARED => Item::of_bytes(WORDS[usize::from(first - WORD)]),
             TINY.. => Item::of_number((first & !TINY).into()),
         };
         (item, end)
@@ -183,7 +183,7 @@ impl Packed {
                 && SHARED_LENS.contains(&text.len())
                 && let Some(shared) = recent.share(&self.body()[text.clone()])
             {
-                self.0.hold(shared, value..text.end, |number| [SHARED, number]);
+                self.0.hold(shared, value..text.end, |number| SHARED + number);
             }
             field = self.skip(value);
         }
@@ -199,11 +199,11 @@ impl Packed {
     fn release(&mut self, range: Range<usize>) {
         let mut offset = range.start;
         while offset < range.end {
-            let Range { start, end } = extent(self.body(), offset);
-            if self.body()[offset] == SHARED {
-                self.0.release(self.body()[start]);
+            let first = self.body()[offset];
+            offset = extent(self.body(), offset).end;
+            if (SHARED..TINY).contains(&first) {
+                self.0.release(first - SHARED);
             }
-            offset = end;
         }
     }
 }
@@ -223,14 +223,14 @@ impl Fetch for Packed {
 /// | `00` to `5f` | so many bytes | the bytes |
 /// | `60` to `67` | 1 to 8 bytes of a number, the lowest first | its digits |
 /// | `68` to `6f` | the same with all bits inverted | the digits of the negative number |
-/// | `70` to `7d` | a length's low byte; its high bits are in the first | so many bytes |
-/// | `7e` | a length in 4 bytes, the lowest first | so many bytes |
-/// | `7f` | a number | the text that the block holds by this number |
-/// | `80` to `bf` | | a word |
+/// | `70` to `7e` | a length's low byte; its high bits are in the first | so many bytes |
+/// | `7f` | a length in 4 bytes, the lowest first | so many bytes |
+/// | `80` to `af` | | a word |
+/// | `b0` to `bf` | | the text that the block holds by the number 0 to 15 |
 /// | `c0` to `ff` | | the digits of 0 to 63 |
 ///
-/// Each text has one code: words before integers, the shortest form before longer ones. What `7f`
-/// says is no part of it: `share` leads to that.
+/// Each text has one code: words before integers, the shortest form before longer ones. What the
+/// block holds is no part of it: `share` leads to that.
 struct Code<'a> {
     head: [u8; CODE_HEAD_LEN_MAX],
     head_len: usize,
@@ -240,10 +240,13 @@ struct Code<'a> {
 const INTEGER: u8 = 0x60;
 const NEGATIVE: u8 = 0x08;
 const LONG: u8 = 0x70;
-const HUGE: u8 = 0x7e;
-const SHARED: u8 = 0x7f;
+const HUGE: u8 = 0x7f;
 const WORD: u8 = 0x80;
+const SHARED: u8 = 0xb0;
 const TINY: u8 = 0xc0;
+
+const _: () = assert!(WORDS.len() <= (SHARED - WORD) as usize);
+const _: () = assert!(HELD_MAX <= (TINY - SHARED) as usize);
 
 const SHORT_LEN_MAX: usize = INTEGER as usize - 1;
 const LONG_LEN_MAX: usize = (((HUGE - LONG) as usize) << 8) - 1;
@@ -325,7 +328,6 @@ fn extent(body: &[u8], offset: usize) -> Range<usize> {
             let len = body[offset + 1..].first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
             (offset + 5, len as usize)
         }
-        SHARED => (offset + 1, 1),
         WORD.. => (offset + 1, 0),
     };
     start..start + len
@@ -386,7 +388,7 @@ mod tests {
     #[test]
     fn texts_of_any_length_come_back() {
         for (len, head_len) in
-            [(0, 1), (95, 1), (96, 2), (256, 2), (3_583, 2), (3_584, 5), (70_000, 5)]
+            [(0, 1), (95, 1), (96, 2), (256, 2), (3_839, 2), (3_840, 5), (70_000, 5)]
         {
             check(&vec![b'x'; len], head_len + len);
         }
@@ -444,9 +446,9 @@ mod tests {
             packed
         };
         let (first, second, third) = (job(), job(), job());
-        assert_eq!(second.heap_size(), first.heap_size() + SHARED_BYTES + 1 - opts.len());
+        assert_eq!(second.heap_size(), first.heap_size() + SHARED_BYTES - opts.len());
         assert_eq!(second.head(), first.head());
-        assert_eq!(second.find(b"a field as long as a value", 2).map(|it| it.start), Some(3));
+        assert_eq!(second.find(b"a field as long as a value", 2).map(|it| it.start), Some(2));
         assert!(second.texts().map(|it| it.to_vec()).eq(first.texts().map(|it| it.to_vec())));
         let text = |packed: &Packed| packed.text(1).0.as_ptr();
         assert_eq!(text(&second), text(&third));
@@ -481,7 +483,7 @@ mod tests {
             [b"name", b"1785556642040"],
             [b"other", &[b'x'; 200]],
             [b"-7", b"12"],
-            [b"", &[0x7f; 30]],
+            [b"", &[SHARED; 30]],
         ];
         let plain = Packed::of_pairs(&pairs, Head { flags: 1, count: 4 }).unwrap();
         let plain = plain.plain();
@@ -489,11 +491,11 @@ mod tests {
         assert!((1..plain.len()).all(|len| Packed::of_plain_pairs(&plain[..len]).is_none()));
 
         // Pointers of anybody's choice: as a text, in front of the texts, and both.
-        let mut body = vec![0x7f];
+        let mut body = vec![SHARED];
         body.extend([0x41; SHARED_BYTES]);
         for flags in [0, 1, 0x10, 0x11, 0x80, 0xf0, 0xff] {
             for head in [&[flags, 0][..], &[flags, 1], &[flags, 2]] {
-                for body in [&body[..], &body[1..], &[0x7f, 0, 0xc0], &[0x80, 0x7f, 0]] {
+                for body in [&body[..], &body[1..], &[SHARED, 0xc0], &[0x80, SHARED]] {
                     assert!(Packed::of_plain_pairs(&[head, body].concat()).is_none());
                 }
             }
@@ -501,7 +503,7 @@ mod tests {
         // A word that there is not, and texts in another code than theirs.
         let pair = |code: &[u8]| [&[0, 1, 0xc0], code].concat();
         assert!(Packed::of_plain_pairs(&pair(&[0xc1])).is_some());
-        for code in [&[0xbf][..], &[0x60, 9], &[1, b'7'], &[0x70, 1, b'x'], &[0x7e, 0, 0, 0, 0]] {
+        for code in [&[0xaf][..], &[0x60, 9], &[1, b'7'], &[0x70, 1, b'x'], &[0x7f, 0, 0, 0, 0]] {
             assert!(Packed::of_plain_pairs(&pair(code)).is_none(), "{code:x?}");
         }
 

@@ -290,8 +290,9 @@ impl Fetch for IndexTable {
     }
 }
 
-/// As `IndexTable::scan` over entries that are too few for a table: a walk may begin on them as they
-/// lie and go on in the table that they grew into, or the other way round. It costs a hash of each.
+/// As `IndexTable::scan` over entries that are too few for a table: a walk may begin on them as
+/// they lie and go on in the table that they grew into, or the other way round. It costs a hash of
+/// each.
 pub fn scan_few<T>(
     cursor: u64,
     count: usize,
