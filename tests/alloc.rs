@@ -108,14 +108,14 @@ fn commands_keep_to_their_budgets() {
 fn an_effect_allocates_nothing() {
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), NOW);
     let id = connect(&mut engine);
-    engine.keyspace.ledger.journal.listen();
+    engine.keyspace.aftermath.journal.listen();
     let requests = ["SET k w", "SET lock token KEEPTTL", "INCR n", "GETSET k v", "HSET h f v"];
     let requests = requests.map(|line| request(line, 0));
     let mut run = |runs: usize| {
         for _ in 0..runs {
             requests.iter().for_each(|request| feed(&mut engine, id, request));
-            assert!(!engine.keyspace.ledger.journal.whole_units().0.is_empty());
-            engine.keyspace.ledger.journal.forget_whole_units();
+            assert!(!engine.keyspace.aftermath.journal.whole_units().0.is_empty());
+            engine.keyspace.aftermath.journal.forget_whole_units();
         }
     };
     run(WARM_UP_RUNS);

@@ -47,8 +47,8 @@ impl Bench {
             self.now.wall_ms += 1_000;
             self.now.mono_us += 1_000_000;
             self.engine.tick(self.now);
-            while self.engine.wants_rest() {
-                self.engine.rest(self.now);
+            while self.engine.has_idle_work() {
+                self.engine.work_while_idle(self.now);
                 slices += 1;
             }
         }

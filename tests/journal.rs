@@ -29,13 +29,13 @@ fn journaled(requests: &[&str]) -> Vec<String> {
     let now = Now::new(NOW_MS, 0);
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
     let client = engine.connect(Peer::inside(), now);
-    engine.keyspace.ledger.journal.listen();
+    engine.keyspace.aftermath.journal.listen();
     for request in ["SET k v", "DEL k"].iter().chain(requests) {
-        engine.keyspace.ledger.journal.forget_whole_units();
+        engine.keyspace.aftermath.journal.forget_whole_units();
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         engine.run(client, Args::new(&words), now);
     }
-    let (bytes, stretches) = engine.keyspace.ledger.journal.whole_units();
+    let (bytes, stretches) = engine.keyspace.aftermath.journal.whole_units();
     let lines = stretches.iter().flat_map(|stretch| {
         let bytes = &bytes[stretch.offset..stretch.offset + stretch.len];
         let whom = if stretch.class == Class::Replicas { "replicas: " } else { "" };
@@ -169,6 +169,6 @@ fn a_panic_after_a_change_ends_the_process() {
     let (now, facts) = (Now::new(NOW_MS, 0), Box::new(FixedFacts::default()));
     let mut engine = Engine::new(Table::new(&[&ROWS]), Config::default(), facts, now);
     let client = engine.connect(Peer::inside(), now);
-    engine.keyspace.ledger.journal.listen();
+    engine.keyspace.aftermath.journal.listen();
     engine.run(client, Args::new(&[b"broken", b"key"]), now);
 }

@@ -111,7 +111,7 @@ impl Sim {
         let mut engine = Engine::new(table(), config.clone(), Box::new(world.clone()), now);
         engine.fault = fault;
         engine.compaction.bounds = Bounds { text_len_min: 16, learn_len: 150 };
-        engine.keyspace.ledger.journal.listen();
+        engine.keyspace.aftermath.journal.listen();
         let mut replica = Engine::new(table(), config, Box::new(FixedFacts::default()), now);
         let replica_client = replica.connect(Peer::inside(), now);
         let mut sim = Self {
@@ -214,8 +214,8 @@ impl Sim {
     /// Lets values grow cold and rest, and has a client come upon them.
     fn rest(&mut self) {
         self.advance(2_100_000);
-        while self.running.is_none() && self.engine.wants_rest() {
-            self.engine.rest(self.now);
+        while self.running.is_none() && self.engine.has_idle_work() {
+            self.engine.work_while_idle(self.now);
         }
         let kept = self.engine.keyspace.db(0).iter();
         let cold = kept.filter(|entry| matches!(entry.value, Value::Cold(_))).count();
@@ -634,7 +634,7 @@ impl Sim {
     /// Has the replica run what the journal holds of units that have ended, in two parts: the cut
     /// is at the end of a unit, as it would be when one of the two dies.
     fn replay(&mut self) {
-        let journal = &mut self.engine.keyspace.ledger.journal;
+        let journal = &mut self.engine.keyspace.aftermath.journal;
         let bytes = journal.whole_units().0.to_vec();
         journal.forget_whole_units();
         let (mut in_multi, mut unit, mut ends) = (false, Vec::new(), vec![0]);

@@ -96,12 +96,12 @@ fn commands(measure: &mut dyn Measure) {
     run("SET", &["SET", "bull:queue:1", "value"]);
     run("GET", &["GET", "bull:queue:1"]);
     run("SET PX", &["SET", "bull:queue:1:lock", "token", "PX", "30000"]);
-    engine.keyspace.ledger.journal.listen();
+    engine.keyspace.aftermath.journal.listen();
     let bytes = request(&["SET", "bull:queue:1", "value"]);
     measure.case("SET, journaled", &mut || {
         feed(&mut engine, id, &bytes);
-        black_box(engine.keyspace.ledger.journal.whole_units());
-        engine.keyspace.ledger.journal.forget_whole_units();
+        black_box(engine.keyspace.aftermath.journal.whole_units());
+        engine.keyspace.aftermath.journal.forget_whole_units();
     });
 }
 

@@ -50,9 +50,9 @@ fuzz_target!(|data: &[u8]| {
     world.check_what_ran(request.asked());
 
     let mut world = World::new(Rights::ReadOnly);
-    let changes = world.engine.keyspace.ledger.changes;
+    let changes = world.engine.keyspace.aftermath.changes;
     world.ask(&request);
-    assert_eq!(world.engine.keyspace.ledger.changes, changes, "a reader has changed something");
+    assert_eq!(world.engine.keyspace.aftermath.changes, changes, "a reader has changed something");
 });
 
 #[derive(Clone, Copy, PartialEq, Eq)]

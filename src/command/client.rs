@@ -5,7 +5,7 @@
 use super::connection::set_name;
 use super::prelude::*;
 use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
-use crate::engine::pubsub::Kind;
+use crate::engine::pubsub::ChannelKind;
 use crate::util::number;
 
 #[rustfmt::skip]
@@ -311,9 +311,9 @@ fn describe(client: &Client, db: usize, words_len: usize, now_us: u64, line: &mu
     field("idle", client.idle_s(now_us).to_string().as_bytes());
     field("flags", flags(client).as_bytes());
     field("db", &text(db));
-    field("sub", &text(client.names(Kind::Channel).len()));
-    field("psub", &text(client.names(Kind::Pattern).len()));
-    field("ssub", &text(client.names(Kind::Shard).len()));
+    field("sub", &text(client.names(ChannelKind::Channel).len()));
+    field("psub", &text(client.names(ChannelKind::Pattern).len()));
+    field("ssub", &text(client.names(ChannelKind::Shard).len()));
     field("multi", queued.to_string().as_bytes());
     field("watch", &text(transaction.watched.len()));
     field("qbuf", &text(client.query_len));

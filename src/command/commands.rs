@@ -224,7 +224,7 @@ fn tell(texts: &[(&str, Option<&str>)], reply: &mut Reply) {
 }
 
 fn getkeys(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let keys = keys_of(cx, args.rest())?;
+    let keys = keys_of(cx, args.remaining())?;
     reply.array(keys.len());
     for (key, _) in keys {
         reply.bulk(key);
@@ -233,7 +233,7 @@ fn getkeys(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn getkeysandflags(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let keys = keys_of(cx, args.rest())?;
+    let keys = keys_of(cx, args.remaining())?;
     reply.array(keys.len());
     for (key, access) in keys {
         reply.array(2);

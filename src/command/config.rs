@@ -38,7 +38,7 @@ fn get(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn set(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let (pairs, []) = args.rest().as_chunks::<2>() else { return Err(Error::Syntax) };
+    let (pairs, []) = args.remaining().as_chunks::<2>() else { return Err(Error::Syntax) };
     let settings: Vec<(&[u8], &[u8])> = pairs.iter().map(|&[name, value]| (name, value)).collect();
     cx.configure(&settings, args, reply)
 }

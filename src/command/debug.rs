@@ -25,7 +25,7 @@ const HELP: &[&str] = &[
 
 fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let subcommand = args.given();
-    match (&subcommand.to_ascii_lowercase()[..], args.rest()) {
+    match (&subcommand.to_ascii_lowercase()[..], args.remaining()) {
         (b"sleep", [seconds]) => {
             // As strtod reads them: what is no number is no time.
             let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);

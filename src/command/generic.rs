@@ -33,7 +33,7 @@ fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 const LAZY_PIECES_MIN: usize = 65;
 
 fn unlink(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    for key in args.rest() {
+    for key in args.remaining() {
         let is_lazy = cx.peek(key).is_some_and(|entry| entry.value.pieces() >= LAZY_PIECES_MIN);
         cx.count_lazily_freed(usize::from(is_lazy));
     }

@@ -4,9 +4,9 @@
 use crate::engine::table::Found;
 
 /// A version, and what came with it.
-pub type Change = (&'static str, &'static str);
+pub type Note = (&'static str, &'static str);
 
-const CHANGES: &[(&[&str], &[Change])] = &[
+const CHANGES: &[(&[&str], &[Note])] = &[
     (&["auth"], &[("6.0.0", "Added the username.")]),
     (&["bgsave"], &[("3.2.2", "Added `SCHEDULE`.")]),
     (
@@ -132,7 +132,7 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
 const OF_THE_SYSTEM: &[&str] = &["debug"];
 
 /// From the oldest to the youngest; none where a command is as it came.
-pub fn of(found: &Found) -> &'static [Change] {
+pub fn of(found: &Found) -> &'static [Note] {
     let name = found.full_name();
     let changes = CHANGES.iter().find(|(names, _)| names.contains(&&*name));
     changes.map_or(&[], |(_, changes)| changes)

@@ -3,7 +3,7 @@
 //! A field of Redis's that toril could only make up is left out; one that is nothing here by nature
 //! (replicas, forks, defragmentation) is told as nothing, because tools expect it.
 
-use super::memory::{ALLOCATOR, Usage};
+use super::memory::{ALLOCATOR, MemoryUsage};
 use super::prelude::*;
 use crate::config::{REDIS_VERSION, TORIL_VERSION};
 use crate::engine::Engine;
@@ -143,13 +143,13 @@ fn clients(engine: &Engine, text: &mut Text) {
     text.field("pubsub_clients", count(|client| client.subscriptions() > 0));
     text.field("watching_clients", count(|client| !client.transaction.watched.is_empty()));
     text.field("clients_in_timeout_table", count(|client| client.timer.is_some()));
-    text.field("total_watched_keys", engine.keyspace.ledger.watched_count());
-    text.field("total_blocking_keys", engine.keyspace.ledger.waiters.key_count());
+    text.field("total_watched_keys", engine.keyspace.aftermath.watched_count());
+    text.field("total_blocking_keys", engine.keyspace.aftermath.waiters.key_count());
     text.field("total_blocking_keys_on_nokey", 0);
 }
 
 fn memory(engine: &Engine, text: &mut Text) {
-    let usage = Usage::of(engine);
+    let usage = MemoryUsage::of(engine);
     text.bytes("used_memory", usage.allocated);
     text.bytes("used_memory_rss", usage.resident);
     text.bytes("used_memory_peak", usage.peak);
@@ -202,7 +202,7 @@ fn persistence(engine: &Engine, text: &mut Text) {
     text.nothing(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     text.field("current_fork_perc", "0.00");
     text.nothing(&["current_save_keys_processed", "current_save_keys_total"]);
-    text.field("rdb_changes_since_last_save", engine.keyspace.ledger.changes);
+    text.field("rdb_changes_since_last_save", engine.keyspace.aftermath.changes);
     text.field("rdb_bgsave_in_progress", 0);
     text.field("rdb_last_save_time", engine.started.wall_ms / 1000);
     text.field("rdb_last_bgsave_status", "ok");

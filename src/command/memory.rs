@@ -34,7 +34,7 @@ fn usage(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 /// The memory in use, in bytes, by what it is used for.
-pub(super) struct Usage {
+pub(super) struct MemoryUsage {
     pub allocated: u64,
     pub peak: u64,
     pub startup: u64,
@@ -48,7 +48,7 @@ pub(super) struct Usage {
     pub keys: u64,
 }
 
-impl Usage {
+impl MemoryUsage {
     fn now(cx: &mut Ctx) -> Self {
         cx.note_peak();
         Self::of(cx.server())
@@ -107,7 +107,7 @@ fn percentage(part: u64, whole: u64) -> f64 {
 
 /// In Redis's order; what there is none of here is told as nothing.
 fn stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::now(cx);
+    let usage = MemoryUsage::now(cx);
     let tables: u64 = usage.databases.iter().map(|(_, bytes)| bytes).sum();
     let bytes_per_key = usage.dataset().checked_div(usage.keys).unwrap_or(0);
     let before = [
@@ -179,7 +179,7 @@ enum Figure {
 const WORTH_A_LOOK_BYTES: u64 = 5 * 1024 * 1024;
 
 fn doctor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::now(cx);
+    let usage = MemoryUsage::now(cx);
     let mut findings = Vec::new();
     if usage.peak > usage.allocated / 2 * 3 {
         findings.push("Once more than half as much again was in use: what was freed may be kept by the allocator for later.");
@@ -202,7 +202,7 @@ fn doctor(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn malloc_stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let usage = Usage::now(cx);
+    let usage = MemoryUsage::now(cx);
     let text = format!(
         "allocator: {ALLOCATOR}\nallocated bytes: {}\nresident bytes: {}\n",
         usage.allocated, usage.resident

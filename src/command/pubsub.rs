@@ -2,7 +2,7 @@
 //! even where the request named several.
 
 use super::prelude::*;
-use crate::engine::pubsub::Kind;
+use crate::engine::pubsub::ChannelKind;
 use crate::util::glob::{self, Case};
 
 const SHARDS: Keys = Keys::span(1, -1).with(access::NOT_KEY);
@@ -28,30 +28,30 @@ pub const FAMILY: Family = Family::new(Category::Pubsub, &[
 ]);
 
 fn subscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    join(cx, args, reply, Kind::Channel)
+    join(cx, args, reply, ChannelKind::Channel)
 }
 
 fn psubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    join(cx, args, reply, Kind::Pattern)
+    join(cx, args, reply, ChannelKind::Pattern)
 }
 
 fn ssubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    join(cx, args, reply, Kind::Shard)
+    join(cx, args, reply, ChannelKind::Shard)
 }
 
 fn unsubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    leave(cx, args, reply, Kind::Channel)
+    leave(cx, args, reply, ChannelKind::Channel)
 }
 
 fn punsubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    leave(cx, args, reply, Kind::Pattern)
+    leave(cx, args, reply, ChannelKind::Pattern)
 }
 
 fn sunsubscribe(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    leave(cx, args, reply, Kind::Shard)
+    leave(cx, args, reply, ChannelKind::Shard)
 }
 
-fn join(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
+fn join(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: ChannelKind) -> Result {
     for name in args {
         cx.subscribe(kind, name);
         tell(cx, reply, kind.subscribed(), kind, Some(name));
@@ -59,7 +59,7 @@ fn join(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
     Ok(())
 }
 
-fn leave(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
+fn leave(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: ChannelKind) -> Result {
     if args.left() > 0 {
         for name in args {
             cx.unsubscribe(kind, name);
@@ -80,13 +80,13 @@ fn leave(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
 
 /// Channels and patterns count together, shard channels for themselves. As a push this reaches also
 /// a client that has switched its replies off.
-fn tell(cx: &mut Ctx, reply: &mut Reply, what: &str, kind: Kind, name: Option<&[u8]>) {
+fn tell(cx: &mut Ctx, reply: &mut Reply, what: &str, kind: ChannelKind, name: Option<&[u8]>) {
     let Some(client) = cx.caller() else { return };
     let count = match kind {
-        Kind::Channel | Kind::Pattern => {
-            client.names(Kind::Channel).len() + client.names(Kind::Pattern).len()
+        ChannelKind::Channel | ChannelKind::Pattern => {
+            client.names(ChannelKind::Channel).len() + client.names(ChannelKind::Pattern).len()
         }
-        Kind::Shard => client.names(Kind::Shard).len(),
+        ChannelKind::Shard => client.names(ChannelKind::Shard).len(),
     };
     let write = |reply: &mut Reply| {
         reply.push(3);
@@ -113,14 +113,14 @@ fn spublish(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn channels(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    list(cx, args, reply, Kind::Channel)
+    list(cx, args, reply, ChannelKind::Channel)
 }
 
 fn shardchannels(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    list(cx, args, reply, Kind::Shard)
+    list(cx, args, reply, ChannelKind::Shard)
 }
 
-fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply, kind: Kind) -> Result {
+fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply, kind: ChannelKind) -> Result {
     let pattern = args.next();
     if args.left() > 0 {
         return Err(Error::misused(args.all()[1], "PUBSUB"));
@@ -133,15 +133,15 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply, kind: Kind) -> Result {
 }
 
 fn numsub(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    count(cx, args, reply, Kind::Channel)
+    count(cx, args, reply, ChannelKind::Channel)
 }
 
 fn shardnumsub(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    count(cx, args, reply, Kind::Shard)
+    count(cx, args, reply, ChannelKind::Shard)
 }
 
 /// An array of pairs in both protocols.
-fn count(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: Kind) -> Result {
+fn count(cx: &mut Ctx, args: Args, reply: &mut Reply, kind: ChannelKind) -> Result {
     let listeners = cx.server().pubsub.of(kind);
     reply.array(args.left() * 2);
     for name in args {

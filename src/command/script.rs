@@ -65,7 +65,7 @@ fn run(
         usize::try_from(count).map_err(|_| Error::new("ERR Number of keys can't be negative"))?;
     let keys = args.take_words(count)?;
     let script = script(cx, name)?;
-    cx.run_script(script, keys, args.rest(), mode, reply)
+    cx.run_script(script, keys, args.remaining(), mode, reply)
 }
 
 fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {

@@ -245,7 +245,7 @@ fn subtract<'s>(sets: &[Option<&'s Set>]) -> Vec<Item<'s>> {
 }
 
 fn answer(cx: &mut Ctx, args: Args, combine: Algebra, reply: &mut Reply) -> Result {
-    let members = combine(&sets(cx, args.rest())?);
+    let members = combine(&sets(cx, args.remaining())?);
     reply.set(members.len());
     members.iter().for_each(|member| reply.bulk(member));
     Ok(())
@@ -261,7 +261,7 @@ fn store(
     let target = args.key();
     let limits = cx.limits().clone();
     let mut result = Set::new();
-    for member in combine(&sets(cx, args.rest())?) {
+    for member in combine(&sets(cx, args.remaining())?) {
         result.add(&member, &limits);
     }
     reply.count(result.len());

@@ -197,7 +197,7 @@ fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     const ENTRY_BYTES_MAX: usize = 1 << 30;
     let key = args.key();
     let options = Options::parse(&mut args, true, cx.limits())?;
-    let fields = args.rest();
+    let fields = args.remaining();
     let new_id = options.id.filter(|_| !fields.is_empty() && fields.len().is_multiple_of(2));
     let new_id =
         new_id.ok_or_else(|| Error::new("ERR wrong number of arguments for 'xadd' command"))?;
@@ -391,7 +391,7 @@ impl<'a> Query<'a> {
                 return Err(Error::Syntax);
             }
         }
-        let (keys, after) = args.rest().split_at(args.left() / 2);
+        let (keys, after) = args.remaining().split_at(args.left() / 2);
         let places = args.place()..args.place() + keys.len();
         if keys.len() != after.len() {
             return Err(Error::new(

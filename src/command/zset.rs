@@ -160,7 +160,7 @@ impl Options {
 fn zadd<'a>(cx: &mut Ctx, mut args: Args<'a>, reply: &mut Reply) -> Result {
     let key = args.key();
     let options = Options::parse(&mut args);
-    let (pairs @ [first, rest @ ..], []) = args.rest().as_chunks() else {
+    let (pairs @ [first, rest @ ..], []) = args.remaining().as_chunks() else {
         return Err(Error::Syntax);
     };
     options.check(pairs.len())?;

@@ -7,8 +7,8 @@ use std::fmt;
 use std::io;
 
 use super::rows::ROWS;
-use super::table::{Directive, Row, Serving};
-use super::value::Kind;
+use super::table::{Directive, Serving, Setting};
+use super::value::SettingKind;
 use super::{Config, INCLUDE_DEPTH_MAX, REDIS_VERSION};
 use crate::util::words;
 
@@ -53,7 +53,7 @@ struct Reader<'a> {
     config: Config,
     include: Include<'a>,
     /// The row of `save`, once a line has replaced the default.
-    save: Option<&'static Row>,
+    save: Option<&'static Setting>,
     /// Settings that must not be what they are. A later line may still put them right, so that
     /// `toril redis.conf --appendonly no` starts whatever the file says.
     refused: Vec<(&'static str, ConfigError)>,
@@ -77,7 +77,7 @@ impl Reader<'_> {
                 [name, path] if name.eq_ignore_ascii_case(b"include") => {
                     self.include(path, depth, wrong)?;
                 }
-                [name, ref values @ ..] => match Row::find(name) {
+                [name, ref values @ ..] => match Setting::find(name) {
                     Some(row) => {
                         self.set(row, values).map_err(wrong)?;
                         self.refused.retain(|(name, _)| *name != row.name);
@@ -107,8 +107,8 @@ impl Reader<'_> {
         texts.iter().try_for_each(|text| self.read(text, depth + 1))
     }
 
-    fn set(&mut self, row: &'static Row, values: &[&[u8]]) -> Result<(), String> {
-        if let Kind::SavePoints = row.kind {
+    fn set(&mut self, row: &'static Setting, values: &[&[u8]]) -> Result<(), String> {
+        if let SettingKind::SavePoints = row.kind {
             let earlier = std::mem::take(&mut self.config.save);
             row.set(&mut self.config, values)?;
             if self.save.replace(row).is_some() && *values != [b""] {
@@ -185,10 +185,11 @@ fn wrong_line(number: usize, line: &str, reason: &str) -> ConfigError {
 /// mistyped, or glued to its value.
 fn without_secrets(line: &str) -> String {
     let name = line.split([' ', '\t']).next().unwrap_or_default().trim_matches(['"', '\'']);
-    let is_secret = |row: &&Row| row.is_secret() && name.to_ascii_lowercase().starts_with(row.name);
+    let is_secret =
+        |row: &&Setting| row.is_secret() && name.to_ascii_lowercase().starts_with(row.name);
     if let Some(row) = ROWS.iter().find(is_secret) {
         format!("{} (hidden)", row.name)
-    } else if nearest(name).is_some_and(Row::is_secret)
+    } else if nearest(name).is_some_and(Setting::is_secret)
         || Directive::find(name.as_bytes()).is_some_and(|it| it.serving == Serving::Guards)
     {
         format!("{name} (hidden)")
@@ -198,7 +199,7 @@ fn without_secrets(line: &str) -> String {
 }
 
 /// The setting whose name is at most two typing errors away.
-fn nearest(name: &str) -> Option<&'static Row> {
+fn nearest(name: &str) -> Option<&'static Setting> {
     let name = name.to_ascii_lowercase();
     let distances = ROWS.iter().map(|row| (typing_errors(&name, row.name), row));
     let (distance, row) = distances.min_by_key(|(distance, _)| *distance)?;

@@ -25,8 +25,8 @@ pub use choice::{EventClasses, LogLevel, Policy, Protected};
 pub use help::{help, version_line};
 pub use lines::ConfigError;
 pub use secret::Secret;
-pub use table::{Row, SetError, World};
-use value::Value;
+pub use table::{SetError, Setting, World};
+use value::SettingValue;
 
 /// The version of Redis that clients are told, and choose their commands by.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -121,7 +121,7 @@ pub struct Config {
     /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
     pub save: Vec<SavePoint>,
     /// What was given for settings without a field, by name.
-    kept: BTreeMap<&'static str, Value>,
+    kept: BTreeMap<&'static str, SettingValue>,
 }
 
 /// Which of the output limits holds for a client.

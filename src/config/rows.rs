@@ -5,8 +5,10 @@
 //! tells it to who knows its name, and no pattern matches it.
 
 use super::stored::Stored;
-use super::table::{Change::*, Directive, Place, Place::Kept, Row, Serving::*, directive, row};
-use super::value::Kind::*;
+use super::table::{
+    Changeable::*, Directive, Holder, Holder::Kept, Serving::*, Setting, directive, row,
+};
+use super::value::SettingKind::*;
 use super::{DATABASES_MAX, LogLevel, Policy, Protected};
 
 const PORT: i128 = u16::MAX as i128;
@@ -43,7 +45,7 @@ const VALUES: &str = "neither HyperLogLogs nor RESTORE are there yet";
 /// A setting that stands in this field of `Config`.
 macro_rules! field {
     ($($field:ident).+) => {
-        Place::Field(
+        Holder::Field(
             |config| config.$($field).+.value(),
             |config, value| config.$($field).+.assign(value),
         )
@@ -51,7 +53,7 @@ macro_rules! field {
 }
 
 #[rustfmt::skip]
-pub static ROWS: &[Row] = &[
+pub static ROWS: &[Setting] = &[
     // Where clients connect.
     row("port",                               Integer(0, PORT),           field!(port),                            Live,    Served, "TCP port. 0: any free port, or with a unixsocket no TCP"),
     row("bind",                               Addresses,                  field!(bind),                            Live,    Served, "addresses to listen on; one with - before it may be missing"),

@@ -2,20 +2,20 @@
 
 use super::Config;
 use super::rows::{DIRECTIVES, ROWS};
-use super::value::{Kind, Value};
+use super::value::{SettingKind, SettingValue};
 
 /// A setting, and all there is to know of it.
-pub struct Row {
+pub struct Setting {
     /// As redis.conf writes it.
     pub name: &'static str,
     /// What older versions of Redis called it, or empty. Both names are alive.
     pub alias: &'static str,
     /// Told to who knows its name, and not listed.
     pub is_hidden: bool,
-    pub(super) kind: Kind,
-    pub(super) place: Place,
+    pub(super) kind: SettingKind,
+    pub(super) place: Holder,
     /// Whether it may be changed while the server runs.
-    pub change: Change,
+    pub change: Changeable,
     /// What toril does with it.
     pub serving: Serving,
     /// What it is for, as `--help` says it.
@@ -24,7 +24,7 @@ pub struct Row {
 
 /// Whether CONFIG SET may change a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Changeable {
     Live,
     AtStart,
     /// Where `enable-protected-configs` allows it: a client can have files written elsewhere.
@@ -41,8 +41,8 @@ pub enum Serving {
     Guards,
 }
 
-pub(super) enum Place {
-    Field(fn(&Config) -> Value, fn(&mut Config, Value)),
+pub(super) enum Holder {
+    Field(fn(&Config) -> SettingValue, fn(&mut Config, SettingValue)),
     /// Nobody but CONFIG GET asks for it. This is its default.
     Kept(&'static str),
 }
@@ -56,13 +56,13 @@ pub(super) struct Directive {
 
 pub(super) const fn row(
     name: &'static str,
-    kind: Kind,
-    place: Place,
-    change: Change,
+    kind: SettingKind,
+    place: Holder,
+    change: Changeable,
     serving: Serving,
     about: &'static str,
-) -> Row {
-    Row { name, alias: "", is_hidden: false, kind, place, change, serving, about }
+) -> Setting {
+    Setting { name, alias: "", is_hidden: false, kind, place, change, serving, about }
 }
 
 pub(super) const fn directive(
@@ -73,7 +73,7 @@ pub(super) const fn directive(
     Directive { name, serving, about }
 }
 
-impl Row {
+impl Setting {
     pub(super) const fn alias(mut self, alias: &'static str) -> Self {
         self.alias = alias;
         self
@@ -96,12 +96,16 @@ impl Row {
     /// error may show either.
     pub fn text(&self, config: &Config) -> Vec<u8> {
         match self.place {
-            Place::Field(get, _) => match (self.kind, get(config)) {
-                (Kind::Token, Value::Secret(secret)) if secret.reveal().is_empty() => Vec::new(),
-                (Kind::Token, token) => token.to_string().into_bytes(),
+            Holder::Field(get, _) => match (self.kind, get(config)) {
+                (SettingKind::Token, SettingValue::Secret(secret))
+                    if secret.reveal().is_empty() =>
+                {
+                    Vec::new()
+                }
+                (SettingKind::Token, token) => token.to_string().into_bytes(),
                 (_, value) => value.text(),
             },
-            Place::Kept(default) => match config.kept.get(self.name) {
+            Holder::Kept(default) => match config.kept.get(self.name) {
                 Some(value) => value.text(),
                 None => default.into(),
             },
@@ -110,22 +114,22 @@ impl Row {
 
     /// Whether its value must not be logged.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Token)
+        matches!(self.kind, SettingKind::Secret | SettingKind::Token)
     }
 
     /// Reads a value from the words of a line. An error says what would be right.
     pub(super) fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
         let value = self.kind.parse(words)?;
         match self.place {
-            Place::Field(_, put) => put(config, value),
-            Place::Kept(_) => drop(config.kept.insert(self.name, value)),
+            Holder::Field(_, put) => put(config, value),
+            Holder::Kept(_) => drop(config.kept.insert(self.name, value)),
         }
         Ok(())
     }
 
     /// Replaces the name of a directory by its whole path.
     fn find_directory(&self, config: &mut Config, from: &str, world: &World) -> Result<(), String> {
-        if let Kind::Directory = self.kind {
+        if let SettingKind::Directory = self.kind {
             config.dir = (world.directory)(from, &config.dir)?;
         }
         Ok(())
@@ -210,7 +214,7 @@ impl Config {
 
     /// The value of a setting, by name or alias in any case.
     pub fn get(&self, name: &[u8]) -> Option<Vec<u8>> {
-        Row::find(name).map(|row| row.text(self))
+        Setting::find(name).map(|row| row.text(self))
     }
 
     /// CONFIG SET: changes all of these settings or none, and returns those that now differ.
@@ -219,17 +223,17 @@ impl Config {
         &mut self,
         settings: &[(&[u8], &[u8])],
         world: &World,
-    ) -> Result<Vec<&'static Row>, SetError> {
-        let mut rows: Vec<&'static Row> = Vec::with_capacity(settings.len());
+    ) -> Result<Vec<&'static Setting>, SetError> {
+        let mut rows: Vec<&'static Setting> = Vec::with_capacity(settings.len());
         for (name, _) in settings {
-            let row = Row::find(name).ok_or_else(|| SetError::unknown(name))?;
+            let row = Setting::find(name).ok_or_else(|| SetError::unknown(name))?;
             let is_repeated = rows.iter().zip(settings).any(|(other, (other_name, _))| {
                 // By its name and its alias is no duplicate, as in Redis: the last one wins.
                 other.name == row.name && other_name.eq_ignore_ascii_case(name)
             });
             let reason = match row.change {
-                Change::AtStart => Some("can't set immutable config"),
-                Change::Guarded if !world.allows_guarded => Some("can't set protected config"),
+                Changeable::AtStart => Some("can't set immutable config"),
+                Changeable::Guarded if !world.allows_guarded => Some("can't set protected config"),
                 _ if is_repeated => Some("duplicate parameter"),
                 _ => None,
             };
@@ -286,15 +290,15 @@ mod tests {
             let mut config = Config::default();
             let mut texts = vec![row.text(&config)];
             match row.kind {
-                Kind::Integer(min, max) | Kind::Memory(min, max) => {
+                SettingKind::Integer(min, max) | SettingKind::Memory(min, max) => {
                     texts.extend([min, max].map(|bound| bound.to_string().into_bytes()));
                 }
-                Kind::Choice(words) => {
+                SettingKind::Choice(words) => {
                     texts.extend(words.iter().map(|word| word.as_bytes().into()))
                 }
-                Kind::YesNo => texts.extend([b"yes".to_vec(), b"no".to_vec()]),
-                Kind::PortOrNone => texts.extend([b"0".to_vec(), b"65535".to_vec()]),
-                Kind::Text | Kind::Secret => texts.push(b"x y".to_vec()),
+                SettingKind::YesNo => texts.extend([b"yes".to_vec(), b"no".to_vec()]),
+                SettingKind::PortOrNone => texts.extend([b"0".to_vec(), b"65535".to_vec()]),
+                SettingKind::Text | SettingKind::Secret => texts.push(b"x y".to_vec()),
                 _ => {}
             }
             for text in texts {
@@ -323,7 +327,7 @@ mod tests {
         let found = match config.set_many(&settings, &WORLD) {
             Ok(rows) => {
                 let text =
-                    |row: &&Row| format!("{} {}", row.name, row.text(&config).escape_ascii());
+                    |row: &&Setting| format!("{} {}", row.name, row.text(&config).escape_ascii());
                 rows.iter().map(text).collect::<Vec<_>>().join(", ")
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! A setting's value between its text and its field.
 //!
-//! `Kind` reads the words of a line, or of CONFIG SET, and refuses them with Redis's own reasons;
-//! `Value` writes the one spelling in which CONFIG GET answers.
+//! `SettingKind` reads the words of a line, or of CONFIG SET, and refuses them with Redis's own reasons;
+//! `SettingValue` writes the one spelling in which CONFIG GET answers.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::util::number;
 
 /// What a setting may be. Bounds are inclusive.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum SettingKind {
     YesNo,
     Integer(i128, i128),
     /// A TCP port, or nothing.
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum SettingValue {
     Flag(bool),
     Number(i128),
     Percent(i64),
@@ -59,16 +59,16 @@ pub enum Value {
 }
 
 /// Reads the words of a setting that is a list, however they were separated.
-type ParseList = fn(&[&str]) -> Result<Value, String>;
+type ParseList = fn(&[&str]) -> Result<SettingValue, String>;
 
 const ADDRESSES_MAX: usize = 16;
 const WRONG_COUNT: &str = "wrong number of arguments";
 
-impl Kind {
+impl SettingKind {
     /// Reads a directive's arguments, or says what they should have been.
-    pub fn parse(self, words: &[&[u8]]) -> Result<Value, String> {
+    pub fn parse(self, words: &[&[u8]]) -> Result<SettingValue, String> {
         if let Self::Secret | Self::Token = self {
-            return Ok(Value::Secret(Secret::new(only(words)?)));
+            return Ok(SettingValue::Secret(Secret::new(only(words)?)));
         }
         let words: Option<Vec<&str>> =
             words.iter().map(|word| std::str::from_utf8(word).ok()).collect();
@@ -96,43 +96,43 @@ impl Kind {
         })
     }
 
-    fn parse_word(self, word: &str) -> Result<Value, String> {
+    fn parse_word(self, word: &str) -> Result<SettingValue, String> {
         match self {
             Self::YesNo => match word.to_ascii_lowercase().as_str() {
-                "yes" => Ok(Value::Flag(true)),
-                "no" => Ok(Value::Flag(false)),
+                "yes" => Ok(SettingValue::Flag(true)),
+                "no" => Ok(SettingValue::Flag(false)),
                 _ => Err("argument must be 'yes' or 'no'".into()),
             },
             Self::Integer(min, max) => within(parse_integer(word)?.into(), min, max),
-            Self::PortOrNone if word.is_empty() => Ok(Value::Text(String::new())),
+            Self::PortOrNone if word.is_empty() => Ok(SettingValue::Text(String::new())),
             Self::PortOrNone => within(parse_integer(word)?.into(), 0, u16::MAX.into()),
             Self::Hertz => {
                 let hertz = parse_integer(word)?;
                 within(hertz.into(), 0, i32::MAX.into())?;
-                Ok(Value::Number(hertz.clamp(1, 500).into()))
+                Ok(SettingValue::Number(hertz.clamp(1, 500).into()))
             }
             Self::Memory(min, max) => {
                 let bytes = parse_memory(word).ok_or("argument must be a memory value")?;
                 within(bytes.into(), min, max)
             }
             Self::MemoryOrPercent => match word.strip_suffix('%').map(parse_natural) {
-                Some(Some(0)) => Ok(Value::Number(0)),
-                Some(Some(percent @ 1..=100)) => Ok(Value::Percent(percent)),
+                Some(Some(0)) => Ok(SettingValue::Number(0)),
+                Some(Some(percent @ 1..=100)) => Ok(SettingValue::Percent(percent)),
                 Some(Some(_)) => Err("percentage argument must be less or equal to 100".into()),
                 Some(None) => Err("argument must be a memory or percent value".into()),
                 None => match parse_memory(word) {
-                    Some(bytes) => Ok(Value::Number(bytes.into())),
+                    Some(bytes) => Ok(SettingValue::Number(bytes.into())),
                     None => Err("argument must be a memory or percent value".into()),
                 },
             },
             Self::Mode(min, max) => match u32::from_str_radix(word, 8) {
-                Ok(mode) if (min..=max).contains(&mode.into()) => Ok(Value::Mode(mode)),
+                Ok(mode) if (min..=max).contains(&mode.into()) => Ok(SettingValue::Mode(mode)),
                 Ok(_) => Err(format!("argument must be between {min:o} and {max:o} inclusive")),
                 Err(_) => Err("argument couldn't be parsed as an octal number".into()),
             },
             Self::Choice(words) => {
                 match words.iter().find(|known| known.eq_ignore_ascii_case(word)) {
-                    Some(known) => Ok(Value::Word(known)),
+                    Some(known) => Ok(SettingValue::Word(known)),
                     None => Err(format!(
                         "argument(s) must be one of the following: {}",
                         words.join(", ")
@@ -140,15 +140,17 @@ impl Kind {
                 }
             }
             Self::Events => match EventClasses::from_letters(word) {
-                Some(classes) => Ok(Value::Events(classes)),
+                Some(classes) => Ok(SettingValue::Events(classes)),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             },
             Self::FileName if word.contains('/') => {
                 Err("dbfilename can't be a path, just a filename".into())
             }
             // What follows a NUL is no part of a name.
-            Self::Directory => Ok(Value::Text(word.split('\0').next().unwrap_or_default().into())),
-            _ => Ok(Value::Text(word.into())),
+            Self::Directory => {
+                Ok(SettingValue::Text(word.split('\0').next().unwrap_or_default().into()))
+            }
+            _ => Ok(SettingValue::Text(word.into())),
         }
     }
 }
@@ -160,9 +162,9 @@ fn only<T: Copy>(words: &[T]) -> Result<T, String> {
     }
 }
 
-fn within(number: i128, min: i128, max: i128) -> Result<Value, String> {
+fn within(number: i128, min: i128, max: i128) -> Result<SettingValue, String> {
     if (min..=max).contains(&number) {
-        Ok(Value::Number(number))
+        Ok(SettingValue::Number(number))
     } else {
         Err(format!("argument must be between {min} and {max} inclusive"))
     }
@@ -195,14 +197,14 @@ fn parse_memory(word: &str) -> Option<u64> {
     count.checked_mul(unit)
 }
 
-fn addresses(words: &[&str]) -> Result<Value, String> {
+fn addresses(words: &[&str]) -> Result<SettingValue, String> {
     if words.len() > ADDRESSES_MAX {
         return Err("Too many bind addresses specified.".into());
     }
-    Ok(Value::Words(words.iter().map(ToString::to_string).collect()))
+    Ok(SettingValue::Words(words.iter().map(ToString::to_string).collect()))
 }
 
-fn save_points(words: &[&str]) -> Result<Value, String> {
+fn save_points(words: &[&str]) -> Result<SettingValue, String> {
     let points = words.chunks(2).map(|pair| {
         let [seconds, changes] = pair else {
             return None;
@@ -211,12 +213,12 @@ fn save_points(words: &[&str]) -> Result<Value, String> {
         Some(SavePoint { seconds, changes: parse_natural(changes)? as u64 })
     });
     match points.collect() {
-        Some(points) => Ok(Value::Save(points)),
+        Some(points) => Ok(SettingValue::Save(points)),
         None => Err("Invalid save parameters".into()),
     }
 }
 
-fn output_limits(words: &[&str]) -> Result<Value, String> {
+fn output_limits(words: &[&str]) -> Result<SettingValue, String> {
     let mut limits = [None; 3];
     for limit in words.chunks(4) {
         let [class, hard, soft, seconds] = limit else {
@@ -234,10 +236,10 @@ fn output_limits(words: &[&str]) -> Result<Value, String> {
         limits[class as usize] =
             Some(OutputLimit { hard_bytes, soft_bytes, soft_s: soft_s as u64 });
     }
-    Ok(Value::Output(limits))
+    Ok(SettingValue::Output(limits))
 }
 
-fn percentiles(words: &[&str]) -> Result<Value, String> {
+fn percentiles(words: &[&str]) -> Result<SettingValue, String> {
     let mut percentiles = Vec::new();
     for word in words {
         let percentile: f64 =
@@ -249,10 +251,10 @@ fn percentiles(words: &[&str]) -> Result<Value, String> {
         }
         percentiles.push(percentile.to_string());
     }
-    Ok(Value::Words(percentiles))
+    Ok(SettingValue::Words(percentiles))
 }
 
-fn oom_scores(words: &[&str]) -> Result<Value, String> {
+fn oom_scores(words: &[&str]) -> Result<SettingValue, String> {
     if words.len() != 3 {
         return Err(WRONG_COUNT.into());
     }
@@ -262,17 +264,19 @@ fn oom_scores(words: &[&str]) -> Result<Value, String> {
     if !words.iter().all(is_score) {
         return Err("Invalid oom-score-adj-values, elements must be between -2000 and 2000.".into());
     }
-    Ok(Value::Words(words.iter().map(ToString::to_string).collect()))
+    Ok(SettingValue::Words(words.iter().map(ToString::to_string).collect()))
 }
 
-fn master(words: &[&str]) -> Result<Value, String> {
+fn master(words: &[&str]) -> Result<SettingValue, String> {
     match words {
-        [] => Ok(Value::Words(Vec::new())),
+        [] => Ok(SettingValue::Words(Vec::new())),
         [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => {
-            Ok(Value::Words(Vec::new()))
+            Ok(SettingValue::Words(Vec::new()))
         }
         [_, port] => match number::parse_i64(port.as_bytes()) {
-            Some(0..=65_535) => Ok(Value::Words(words.iter().map(ToString::to_string).collect())),
+            Some(0..=65_535) => {
+                Ok(SettingValue::Words(words.iter().map(ToString::to_string).collect()))
+            }
             _ => Err("Invalid master port".into()),
         },
         _ => Err(WRONG_COUNT.into()),
@@ -293,7 +297,7 @@ impl ClientClass {
     }
 }
 
-impl Value {
+impl SettingValue {
     /// As CONFIG GET answers.
     pub fn text(&self) -> Vec<u8> {
         match self {
@@ -303,7 +307,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(true) => f.write_str("yes"),
@@ -340,11 +344,11 @@ mod tests {
     use super::*;
 
     /// Reads one word, as CONFIG SET does, and prints the value or the reason.
-    fn check(kind: Kind, word: &str, expect: &str) {
+    fn check(kind: SettingKind, word: &str, expect: &str) {
         check_words(kind, &[word], expect);
     }
 
-    fn check_words(kind: Kind, words: &[&str], expect: &str) {
+    fn check_words(kind: SettingKind, words: &[&str], expect: &str) {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let found = kind.parse(&words).map_or_else(|reason| reason, |value| value.to_string());
         assert_eq!(found, expect, "{kind:?} {words:?}");
@@ -352,31 +356,35 @@ mod tests {
 
     #[test]
     fn one_word() {
-        check(Kind::YesNo, "YES", "yes");
-        check(Kind::YesNo, "1", "argument must be 'yes' or 'no'");
-        check(Kind::Integer(-1, 9), "-1", "-1");
-        check(Kind::Integer(-1, 9), "10", "argument must be between -1 and 9 inclusive");
+        check(SettingKind::YesNo, "YES", "yes");
+        check(SettingKind::YesNo, "1", "argument must be 'yes' or 'no'");
+        check(SettingKind::Integer(-1, 9), "-1", "-1");
+        check(SettingKind::Integer(-1, 9), "10", "argument must be between -1 and 9 inclusive");
         for word in ["", "+5", " 5", "05", "5.0", "9223372036854775808"] {
             let reason = "argument couldn't be parsed into an integer";
-            check(Kind::Integer(0, i64::MAX.into()), word, reason);
+            check(SettingKind::Integer(0, i64::MAX.into()), word, reason);
         }
-        check(Kind::Mode(0, 0o777), "700", "700");
-        check(Kind::Mode(0, 0o777), "1777", "argument must be between 0 and 777 inclusive");
-        check(Kind::Mode(0, 0o777), "999", "argument couldn't be parsed as an octal number");
-        check(Kind::Choice(&["a", "b"]), "B", "b");
-        check(Kind::Choice(&["a", "b"]), "c", "argument(s) must be one of the following: a, b");
-        check(Kind::Events, "KEA", "AKE");
-        check(Kind::Events, "q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
-        check(Kind::Hertz, "0", "1");
-        check(Kind::Hertz, "1000", "500");
-        check(Kind::Hertz, "-1", "argument must be between 0 and 2147483647 inclusive");
-        check_words(Kind::Text, &[], "wrong number of arguments");
-        check_words(Kind::YesNo, &["yes", "no"], "wrong number of arguments");
+        check(SettingKind::Mode(0, 0o777), "700", "700");
+        check(SettingKind::Mode(0, 0o777), "1777", "argument must be between 0 and 777 inclusive");
+        check(SettingKind::Mode(0, 0o777), "999", "argument couldn't be parsed as an octal number");
+        check(SettingKind::Choice(&["a", "b"]), "B", "b");
+        check(
+            SettingKind::Choice(&["a", "b"]),
+            "c",
+            "argument(s) must be one of the following: a, b",
+        );
+        check(SettingKind::Events, "KEA", "AKE");
+        check(SettingKind::Events, "q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+        check(SettingKind::Hertz, "0", "1");
+        check(SettingKind::Hertz, "1000", "500");
+        check(SettingKind::Hertz, "-1", "argument must be between 0 and 2147483647 inclusive");
+        check_words(SettingKind::Text, &[], "wrong number of arguments");
+        check_words(SettingKind::YesNo, &["yes", "no"], "wrong number of arguments");
     }
 
     #[test]
     fn memory() {
-        let kind = Kind::Memory(0, u64::MAX.into());
+        let kind = SettingKind::Memory(0, u64::MAX.into());
         for (word, expect) in [
             ("", "0"),
             ("00012", "12"),
@@ -394,39 +402,43 @@ mod tests {
         for word in ["1.5gb", "-1", "+1", " 1", "1 mb", "0x10", "1tb", "50%", "20000000000gb"] {
             check(kind, word, "argument must be a memory value");
         }
-        check(Kind::Memory(0, 5), "1kb", "argument must be between 0 and 5 inclusive");
-        check(Kind::MemoryOrPercent, "1kb", "1024");
-        check(Kind::MemoryOrPercent, "50%", "50%");
-        check(Kind::MemoryOrPercent, "0%", "0");
-        check(Kind::MemoryOrPercent, "101%", "percentage argument must be less or equal to 100");
-        check(Kind::MemoryOrPercent, "-5%", "argument must be a memory or percent value");
+        check(SettingKind::Memory(0, 5), "1kb", "argument must be between 0 and 5 inclusive");
+        check(SettingKind::MemoryOrPercent, "1kb", "1024");
+        check(SettingKind::MemoryOrPercent, "50%", "50%");
+        check(SettingKind::MemoryOrPercent, "0%", "0");
+        check(
+            SettingKind::MemoryOrPercent,
+            "101%",
+            "percentage argument must be less or equal to 100",
+        );
+        check(SettingKind::MemoryOrPercent, "-5%", "argument must be a memory or percent value");
     }
 
     #[test]
     fn lists() {
-        check(Kind::Addresses, "127.0.0.1 -::1", "127.0.0.1 -::1");
-        check_words(Kind::Addresses, &["*", "::"], "* ::");
-        check_words(Kind::Addresses, &["a"; 17], "Too many bind addresses specified.");
-        check(Kind::SavePoints, "", "");
-        check(Kind::SavePoints, "3600 1 60 0", "3600 1 60 0");
-        check_words(Kind::SavePoints, &["3600", "1"], "3600 1");
+        check(SettingKind::Addresses, "127.0.0.1 -::1", "127.0.0.1 -::1");
+        check_words(SettingKind::Addresses, &["*", "::"], "* ::");
+        check_words(SettingKind::Addresses, &["a"; 17], "Too many bind addresses specified.");
+        check(SettingKind::SavePoints, "", "");
+        check(SettingKind::SavePoints, "3600 1 60 0", "3600 1 60 0");
+        check_words(SettingKind::SavePoints, &["3600", "1"], "3600 1");
         for word in ["3600 1 300", "0 1", "-1 5", "a b", "60  5", "1 -1"] {
-            check(Kind::SavePoints, word, "Invalid save parameters");
+            check(SettingKind::SavePoints, word, "Invalid save parameters");
         }
-        check(Kind::OutputLimits, "replica 100mb 1k 60", "slave 104857600 1000 60");
-        check(Kind::OutputLimits, "PUBSUB 1 2 3 normal 4 5 6", "normal 4 5 6 pubsub 1 2 3");
+        check(SettingKind::OutputLimits, "replica 100mb 1k 60", "slave 104857600 1000 60");
+        check(SettingKind::OutputLimits, "PUBSUB 1 2 3 normal 4 5 6", "normal 4 5 6 pubsub 1 2 3");
         let count = "Wrong number of arguments in buffer limit configuration.";
-        check(Kind::OutputLimits, "pubsub 1", count);
+        check(SettingKind::OutputLimits, "pubsub 1", count);
         let class = "Invalid client class specified in buffer limit configuration.";
-        check(Kind::OutputLimits, "master 1 2 3", class);
+        check(SettingKind::OutputLimits, "master 1 2 3", class);
         let number = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
-        check(Kind::OutputLimits, "normal 0 0 -1", number);
-        check(Kind::Percentiles, "50 99.90 100", "50 99.9 100");
+        check(SettingKind::OutputLimits, "normal 0 0 -1", number);
+        check(SettingKind::Percentiles, "50 99.90 100", "50 99.9 100");
         let range = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
-        check(Kind::Percentiles, "50 101", range);
-        check(Kind::OomScores, "0 200 800", "0 200 800");
-        check(Kind::OomScores, "0 1", "wrong number of arguments");
-        check(Kind::Master, "no one", "");
-        check(Kind::Master, "127.0.0.1 6379", "127.0.0.1 6379");
+        check(SettingKind::Percentiles, "50 101", range);
+        check(SettingKind::OomScores, "0 200 800", "0 200 800");
+        check(SettingKind::OomScores, "0 1", "wrong number of arguments");
+        check(SettingKind::Master, "no one", "");
+        check(SettingKind::Master, "127.0.0.1 6379", "127.0.0.1 6379");
     }
 }

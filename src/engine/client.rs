@@ -3,7 +3,7 @@
 use super::context::Ctx;
 use super::effect::Errand;
 use super::parking::Park;
-use super::pubsub::{Kind, Subscriptions};
+use super::pubsub::{ChannelKind, Subscriptions};
 use super::rights::Rights;
 use super::table::Found;
 use super::time::Now;
@@ -178,7 +178,7 @@ impl Client {
     pub fn subscriptions(&self) -> usize {
         match &self.subscriptions {
             None => 0,
-            Some(_) => Kind::ALL.iter().map(|&kind| self.names(kind).len()).sum(),
+            Some(_) => ChannelKind::ALL.iter().map(|&kind| self.names(kind).len()).sum(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Client {
 
     /// Bytes of memory: CLIENT LIST's `tot-mem`, and its part of `maxmemory-clients`.
     pub fn size(&self) -> usize {
-        let names = Kind::ALL.iter().flat_map(|&kind| self.names(kind));
+        let names = ChannelKind::ALL.iter().flat_map(|&kind| self.names(kind));
         size_of::<Self>()
             + self.outbox.capacity()
             + self.query_len

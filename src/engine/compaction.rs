@@ -188,7 +188,7 @@ impl Engine {
 
 /// Moves with every change, and with every value that was thawed.
 fn activity(keyspace: &Keyspace) -> u64 {
-    keyspace.ledger.changes + keyspace.thawed_count
+    keyspace.aftermath.changes + keyspace.thawed_count
 }
 
 impl Pass {

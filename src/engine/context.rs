@@ -238,7 +238,7 @@ impl Ctx<'_> {
 
     /// A keyspace event beside the one that `commit` gives.
     pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
-        self.engine.keyspace.ledger.event(class, event, self.db, key);
+        self.engine.keyspace.aftermath.event(class, event, self.db, key);
     }
 
     pub fn rng(&mut self) -> &mut Rng {
@@ -268,12 +268,12 @@ impl Ctx<'_> {
     /// Journals these words in place of the request: a deterministic form of its effect. Called
     /// again, it adds a further command.
     pub fn journal_as(&mut self, words: &[&[u8]]) {
-        self.engine.keyspace.ledger.journal.instead(words);
+        self.engine.keyspace.aftermath.journal.instead(words);
     }
 
     /// Whether `journal_as` has a reader, for those to whom the words cost something.
     pub fn has_journal(&self) -> bool {
-        self.engine.keyspace.ledger.journal.is_on()
+        self.engine.keyspace.aftermath.journal.is_on()
     }
 
     /// Whether the reply should come in an order that follows from the data alone: for scripts,

@@ -247,7 +247,7 @@ impl Engine {
         // A command begins where the one before it ended: one look at the stopwatch for each. A
         // script's commands are counted, not timed: the look costs more than many of them.
         let started_us = self.lap_us;
-        let changes = self.keyspace.ledger.changes;
+        let changes = self.keyspace.aftermath.changes;
         let mark = cfg!(debug_assertions).then(|| reply.mark());
         let called_db = *db;
 
@@ -277,14 +277,14 @@ impl Engine {
         let (mut parked, goes_on) = (cx.parked.take(), cx.goes_on);
         let has_counted = cx.has_counted;
 
-        let changed = self.keyspace.ledger.changes != changes;
-        if self.keyspace.ledger.journal.is_on() {
+        let changed = self.keyspace.aftermath.changes != changes;
+        if self.keyspace.aftermath.journal.is_on() {
             let class = class_of(row.flags, changed, &result);
             if has_panicked && class.is_some() {
                 tracing::error!("what it has changed no command tells: the journal ends here");
                 std::process::abort();
             }
-            self.keyspace.ledger.journal.end_command(called_db, args.all(), class);
+            self.keyspace.aftermath.journal.end_command(called_db, args.all(), class);
         }
         if let (Err(error), Some(mark)) = (&result, mark) {
             debug_assert!(
@@ -436,7 +436,7 @@ fn without_secrets<'a>(flags: Flags, words: &[&'a [u8]]) -> Vec<&'a [u8]> {
             flags.has(Flag::SecretLogin) && at > 2 && (is_login(at - 1) || is_login(at - 2));
         let sets_password = flags.has(Flag::SecretSettings)
             && at > 2
-            && config::Row::find(words[at - 1]).is_some_and(config::Row::is_secret);
+            && config::Setting::find(words[at - 1]).is_some_and(config::Setting::is_secret);
         at > 0 && flags.has(Flag::SecretArguments) || logs_in || sets_password
     };
     let shown = words.iter().enumerate();

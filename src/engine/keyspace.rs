@@ -11,8 +11,8 @@ mod key;
 mod slots;
 mod usage;
 
+use super::aftermath::Aftermath;
 use super::journal::DEL;
-use super::ledger::Ledger;
 use super::time::Now;
 use crate::config::{EventClasses, Limits};
 use crate::data::ahead::Step;
@@ -68,7 +68,7 @@ pub struct Keyspace {
     slots: Slots,
     /// What hashes of jobs have in common.
     values: Recent,
-    pub ledger: Ledger,
+    pub aftermath: Aftermath,
     pub limits: Limits,
     pub rng: Rng,
     /// Frozen while a command runs.
@@ -96,7 +96,7 @@ impl Keyspace {
         Self {
             slots: Slots::new(databases, hasher),
             values: Recent::default(),
-            ledger: Ledger::default(),
+            aftermath: Aftermath::default(),
             limits,
             rng,
             now,
@@ -144,7 +144,7 @@ impl Keyspace {
     #[inline]
     pub fn has_news(&self) -> bool {
         // One branch for all: each request asks.
-        self.ledger.news() | self.slots.noted() != 0
+        self.aftermath.news() | self.slots.noted() != 0
     }
 
     /// Whether `free_some` has something to do.
@@ -319,7 +319,7 @@ impl Keyspace {
             self.hits += 1;
         } else {
             self.misses += 1;
-            self.ledger.event(EventClasses::KEY_MISS, "keymiss", db, key);
+            self.aftermath.event(EventClasses::KEY_MISS, "keymiss", db, key);
         }
     }
 }
@@ -362,12 +362,12 @@ impl Keyspace {
             }
             None => {
                 let slot = self.insert(db, key, value);
-                self.ledger.event(EventClasses::NEW, "new", db, key);
+                self.aftermath.event(EventClasses::NEW, "new", db, key);
                 slot
             }
         };
         self.settle_lifetime(slot, lifetime);
-        self.ledger.changed(db, key, change);
+        self.aftermath.changed(db, key, change);
     }
 
     /// As `put`, but as if there had been no such key: nothing is left of how it was used.
@@ -380,16 +380,16 @@ impl Keyspace {
     ) {
         self.take_away(db, key);
         let slot = self.insert(db, key, value);
-        self.ledger.event(EventClasses::NEW, "new", db, key);
+        self.aftermath.event(EventClasses::NEW, "new", db, key);
         self.settle_lifetime(slot, lifetime);
-        self.ledger.changed(db, key, change);
+        self.aftermath.changed(db, key, change);
     }
 
     /// Removes a key; false if there is none.
     pub fn remove(&mut self, db: usize, key: &[u8], event: &'static str) -> bool {
         let was_there = self.take_away(db, key);
         if was_there {
-            self.ledger.changed(db, key, Change::of_key(event));
+            self.aftermath.changed(db, key, Change::of_key(event));
         }
         was_there
     }
@@ -398,10 +398,10 @@ impl Keyspace {
     pub fn evict(&mut self, db: usize, key: &[u8]) -> bool {
         let was_there = self.take_away(db, key);
         if was_there {
-            self.ledger.journal.append(db, &[DEL, key]);
-            self.ledger.journal.end_unit();
+            self.aftermath.journal.append(db, &[DEL, key]);
+            self.aftermath.journal.end_unit();
             let class = EventClasses::EVICTED;
-            self.ledger.changed(db, key, Change { class, event: "evicted", count: 1 });
+            self.aftermath.changed(db, key, Change { class, event: "evicted", count: 1 });
         }
         was_there
     }
@@ -424,42 +424,42 @@ impl Keyspace {
         if expires_ms.is_some() {
             self.slots.set_expiry(slot, expires_ms, self.now);
         }
-        self.ledger.event(EventClasses::NEW, "new", new_db, new_key);
+        self.aftermath.event(EventClasses::NEW, "new", new_db, new_key);
         // The value is elsewhere now, where the change is counted.
-        self.ledger.changed(db, key, Change { count: 0, ..Change::of_key(left) });
-        self.ledger.changed(new_db, new_key, Change::of_key(came));
+        self.aftermath.changed(db, key, Change { count: 0, ..Change::of_key(left) });
+        self.aftermath.changed(new_db, new_key, Change::of_key(came));
     }
 
     /// Removes every key of a database without events; returns how many there were. Costs a step
     /// for each key that is watched or waited for, and none for the others.
     pub fn flush(&mut self, db: usize) -> usize {
-        for key in self.ledger.watched_keys(db) {
+        for key in self.aftermath.watched_keys(db) {
             let before = self.presence(db, &key);
-            self.ledger.exchanged(db, &key, before, Presence::Absent);
+            self.aftermath.exchanged(db, &key, before, Presence::Absent);
         }
-        for key in self.ledger.waiters.keys_of(db) {
+        for key in self.aftermath.waiters.keys_of(db) {
             if self.presence(db, &key) != Presence::Absent {
-                self.ledger.waiters.signal(db, &key);
+                self.aftermath.waiters.signal(db, &key);
             }
         }
         let count = self.slots.empty(db);
-        self.ledger.changes += count as u64;
+        self.aftermath.changes += count as u64;
         count
     }
 
     /// Exchanges two databases. Clients that wait on either see the other's keys.
     pub fn swap(&mut self, left: usize, right: usize) {
         for (db, other) in [(left, right), (right, left)] {
-            for key in self.ledger.watched_keys(db) {
+            for key in self.aftermath.watched_keys(db) {
                 let (before, after) = (self.presence(db, &key), self.presence(other, &key));
-                self.ledger.exchanged(db, &key, before, after);
+                self.aftermath.exchanged(db, &key, before, after);
             }
-            for key in self.ledger.waiters.keys_of(db) {
-                self.ledger.waiters.signal(db, &key);
+            for key in self.aftermath.waiters.keys_of(db) {
+                self.aftermath.waiters.signal(db, &key);
             }
         }
         self.slots.swap(left, right);
-        self.ledger.changes += 1;
+        self.aftermath.changes += 1;
     }
 
     /// No key of that name exists; one that is over makes room.
@@ -581,8 +581,8 @@ mod tests {
     fn with_one_over() -> Keyspace {
         let mut keyspace = keyspace();
         keyspace.put(0, b"old", Str::of_bytes(b"before").wrap(), Lifetime::Until(10), CHANGE);
-        keyspace.ledger.journal.listen();
-        keyspace.ledger.classes = EventClasses::EXPIRED.with(EventClasses::KEYEVENT);
+        keyspace.aftermath.journal.listen();
+        keyspace.aftermath.classes = EventClasses::EXPIRED.with(EventClasses::KEYEVENT);
         keyspace.now.wall_ms = 11;
         keyspace
     }
@@ -596,11 +596,11 @@ mod tests {
         assert_eq!(keyspace.presence(0, b"old"), Presence::Over);
         // It is told once, at the first look.
         assert_eq!((keyspace.len(), keyspace.expired_count), (1, 1));
-        assert_eq!(keyspace.ledger.events.len(), 1);
-        assert!(keyspace.has_news() && !keyspace.ledger.journal.has_unit());
+        assert_eq!(keyspace.aftermath.events.len(), 1);
+        assert!(keyspace.has_news() && !keyspace.aftermath.journal.has_unit());
         keyspace.remove_noted();
         assert_eq!((keyspace.len(), keyspace.expired_count), (0, 1));
-        assert_eq!(keyspace.ledger.journal.effects_in_unit(), 1);
+        assert_eq!(keyspace.aftermath.journal.effects_in_unit(), 1);
         assert_eq!(keyspace.presence(0, b"old"), Presence::Absent);
     }
 
@@ -613,7 +613,7 @@ mod tests {
         keyspace.remove_noted();
         assert_eq!(keyspace.presence(0, b"old"), Presence::There);
         // Its going is in the journal, and before what was made.
-        assert_eq!(keyspace.ledger.journal.effects_in_unit(), 1);
+        assert_eq!(keyspace.aftermath.journal.effects_in_unit(), 1);
     }
 
     #[test]

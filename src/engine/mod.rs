@@ -6,8 +6,9 @@
 //! hears of it before the pusher does.
 //!
 //! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command. While
-//! there is nothing else to do, `rest` does what `wants_rest` asks for.
+//! there is nothing else to do, `work_while_idle` does what `has_idle_work` asks for.
 
+pub mod aftermath;
 pub mod client;
 pub mod closing;
 pub mod compaction;
@@ -20,7 +21,6 @@ mod feed;
 pub mod journal;
 pub mod keys;
 pub mod keyspace;
-pub mod ledger;
 pub mod parking;
 pub mod pause;
 pub mod pubsub;
@@ -145,7 +145,7 @@ impl Engine {
         let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
         let stats = Stats::new(table.count());
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
-        keyspace.ledger.classes = config.notify_keyspace_events;
+        keyspace.aftermath.classes = config.notify_keyspace_events;
         let startup_allocated = facts.allocated_bytes();
         let reply_bytes_max = closing::reply_bytes_max(facts.memory().total);
         let mut engine = Self {
@@ -256,14 +256,14 @@ impl Engine {
         self.stir_compaction();
     }
 
-    /// Whether `rest` has something to do.
-    pub fn wants_rest(&self) -> bool {
+    /// Whether `work_while_idle` has something to do.
+    pub fn has_idle_work(&self) -> bool {
         self.keyspace.has_doomed() || self.is_passing()
     }
 
     /// To be called while nobody asks for anything: frees some of what was removed, or goes on with
     /// compaction.
-    pub fn rest(&mut self, now: Now) {
+    pub fn work_while_idle(&mut self, now: Now) {
         self.set_now(now);
         if self.keyspace.has_doomed() {
             self.keyspace.free_some();
@@ -424,7 +424,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.transaction.is_broken = false;
         for (db, key) in std::mem::take(&mut client.transaction.watched) {
-            self.keyspace.ledger.unwatch(db, &key, id);
+            self.keyspace.aftermath.unwatch(db, &key, id);
         }
     }
 
@@ -444,34 +444,34 @@ impl Engine {
         if has_ended {
             self.end_unit();
         }
-        self.settle_ledger();
-        while has_ended && self.keyspace.ledger.waiters.has_ready() {
+        self.settle_aftermath();
+        while has_ended && self.keyspace.aftermath.waiters.has_ready() {
             self.serve_ready();
             self.end_unit();
-            self.settle_ledger();
+            self.settle_aftermath();
         }
     }
 
     /// Ends a unit: what was found to be over goes, with what the unit did.
     pub(super) fn end_unit(&mut self) {
         self.keyspace.remove_noted();
-        self.keyspace.ledger.journal.end_unit();
+        self.keyspace.aftermath.journal.end_unit();
     }
 
-    fn settle_ledger(&mut self) {
-        while let Some(id) = self.keyspace.ledger.broken.pop() {
+    fn settle_aftermath(&mut self) {
+        while let Some(id) = self.keyspace.aftermath.broken.pop() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.transaction.is_broken = true;
             }
         }
-        if !self.keyspace.ledger.events.is_empty() {
+        if !self.keyspace.aftermath.events.is_empty() {
             self.publish_events();
         }
     }
 
     fn publish_events(&mut self) {
-        let classes = self.keyspace.ledger.classes;
-        for event in std::mem::take(&mut self.keyspace.ledger.events) {
+        let classes = self.keyspace.aftermath.classes;
+        for event in std::mem::take(&mut self.keyspace.aftermath.events) {
             if classes.contains(config::EventClasses::KEYSPACE) {
                 let channel =
                     [format!("__keyspace@{}__:", event.db).as_bytes(), &event.key].concat();

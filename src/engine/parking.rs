@@ -94,7 +94,7 @@ impl Engine {
         if let Parked::Keys(park) = &parked {
             let (db, words) = (self.clients[id].db, park.request.words.words());
             let keys = &words[park.attempt.keys()];
-            self.keyspace.ledger.waiters.join(id, park.on, db, keys);
+            self.keyspace.aftermath.waiters.join(id, park.on, db, keys);
             if let Some(deadline_us) = park.deadline_us {
                 let timer = self.alarms.insert(mono_tick(deadline_us), Alarm::Client(id));
                 self.clients[id].timer = Some(timer);
@@ -118,7 +118,7 @@ impl Engine {
             self.alarms.cancel(timer);
         }
         if let Parked::Keys(_) = &parked {
-            self.keyspace.ledger.waiters.leave(id);
+            self.keyspace.aftermath.waiters.leave(id);
         }
         self.clients.mark_runnable(id);
         Some(parked)
@@ -155,17 +155,17 @@ impl Engine {
     /// Serves parked clients from the keys that became ready, until nobody can be served: serving
     /// BLMOVE makes another key ready.
     pub(super) fn serve_ready(&mut self) {
-        while let Some((db, key)) = self.keyspace.ledger.waiters.next_ready() {
+        while let Some((db, key)) = self.keyspace.aftermath.waiters.next_ready() {
             if self.fault == Some(Fault::DropsWakes) && self.stats.commands.is_multiple_of(7) {
                 continue;
             }
             // Those who begin to wait on the key from here on were not there when it was ready.
-            let last = self.keyspace.ledger.waiters.last(db, &key);
+            let last = self.keyspace.aftermath.waiters.last(db, &key);
             let mut after = None;
             while let Some((place, id, on)) = self.next_waiter(db, &key, after) {
                 let is_last = Some(place) == last;
                 let woken = on.woken_by(self.keyspace.peek(db, &key).map(|entry| &entry.value));
-                if woken == Woken::Gone && !self.keyspace.ledger.waiters.heeds_loss(db, &key) {
+                if woken == Woken::Gone && !self.keyspace.aftermath.waiters.heeds_loss(db, &key) {
                     break;
                 }
                 if !on.heeds(woken) || self.holds_waiter(id) {
@@ -190,7 +190,7 @@ impl Engine {
         key: &[u8],
         after: Option<u32>,
     ) -> Option<(u32, ClientId, On)> {
-        let waiters = &self.keyspace.ledger.waiters;
+        let waiters = &self.keyspace.aftermath.waiters;
         match (self.fault, after) {
             (Some(Fault::ServesLastFirst), None) => waiters.at(waiters.last(db, key)?),
             _ => waiters.next(db, key, after),

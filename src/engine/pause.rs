@@ -112,7 +112,7 @@ impl Engine {
         if self.pauses.all.is_none() {
             self.evict_later();
         }
-        let waiters = &mut self.keyspace.ledger.waiters;
+        let waiters = &mut self.keyspace.aftermath.waiters;
         for db in 0..self.config.databases {
             for key in waiters.keys_of(db) {
                 waiters.signal(db, &key);

@@ -10,28 +10,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The three kinds of subscription, with the words that tell of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ChannelKind {
     Channel,
     Pattern,
     Shard,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+impl ChannelKind {
+    pub const ALL: [ChannelKind; 3] =
+        [ChannelKind::Channel, ChannelKind::Pattern, ChannelKind::Shard];
 
     pub fn subscribed(self) -> &'static str {
         match self {
-            Kind::Channel => "subscribe",
-            Kind::Pattern => "psubscribe",
-            Kind::Shard => "ssubscribe",
+            ChannelKind::Channel => "subscribe",
+            ChannelKind::Pattern => "psubscribe",
+            ChannelKind::Shard => "ssubscribe",
         }
     }
 
     pub fn unsubscribed(self) -> &'static str {
         match self {
-            Kind::Channel => "unsubscribe",
-            Kind::Pattern => "punsubscribe",
-            Kind::Shard => "sunsubscribe",
+            ChannelKind::Channel => "unsubscribe",
+            ChannelKind::Pattern => "punsubscribe",
+            ChannelKind::Shard => "sunsubscribe",
         }
     }
 }
@@ -46,29 +47,29 @@ pub struct PubSub {
 }
 
 impl PubSub {
-    pub fn of(&self, kind: Kind) -> &Listeners {
+    pub fn of(&self, kind: ChannelKind) -> &Listeners {
         match kind {
-            Kind::Channel => &self.channels,
-            Kind::Pattern => &self.patterns,
-            Kind::Shard => &self.shards,
+            ChannelKind::Channel => &self.channels,
+            ChannelKind::Pattern => &self.patterns,
+            ChannelKind::Shard => &self.shards,
         }
     }
 
-    fn of_mut(&mut self, kind: Kind) -> &mut Listeners {
+    fn of_mut(&mut self, kind: ChannelKind) -> &mut Listeners {
         match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Shard => &mut self.shards,
+            ChannelKind::Channel => &mut self.channels,
+            ChannelKind::Pattern => &mut self.patterns,
+            ChannelKind::Shard => &mut self.shards,
         }
     }
 }
 
 impl Ctx<'_> {
-    pub fn subscribe(&mut self, kind: Kind, name: &[u8]) {
+    pub fn subscribe(&mut self, kind: ChannelKind, name: &[u8]) {
         self.engine.subscribe(self.client, kind, name);
     }
 
-    pub fn unsubscribe(&mut self, kind: Kind, name: &[u8]) {
+    pub fn unsubscribe(&mut self, kind: ChannelKind, name: &[u8]) {
         self.engine.unsubscribe(self.client, kind, name);
     }
 
@@ -94,7 +95,7 @@ impl Ctx<'_> {
 
 impl Engine {
     /// Subscribes a client; false if it was already.
-    pub fn subscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
+    pub fn subscribe(&mut self, id: ClientId, kind: ChannelKind, name: &[u8]) -> bool {
         if !self.clients[id].names_mut(kind).insert(name.into()) {
             return false;
         }
@@ -102,7 +103,7 @@ impl Engine {
     }
 
     /// Ends a subscription; false if there was none.
-    pub fn unsubscribe(&mut self, id: ClientId, kind: Kind, name: &[u8]) -> bool {
+    pub fn unsubscribe(&mut self, id: ClientId, kind: ChannelKind, name: &[u8]) -> bool {
         if !self.clients[id].names_mut(kind).remove(name) {
             return false;
         }
@@ -118,7 +119,7 @@ impl Engine {
 
     /// Ends all subscriptions of a client without a word.
     pub fn unsubscribe_all(&mut self, id: ClientId) {
-        for kind in Kind::ALL {
+        for kind in ChannelKind::ALL {
             for name in self.clients[id].names(kind).clone() {
                 self.unsubscribe(id, kind, &name);
             }
@@ -195,16 +196,16 @@ type Names = BTreeSet<Box<[u8]>>;
 
 /// What one client listens to, by kind.
 #[derive(Default)]
-pub struct Subscriptions([Names; Kind::ALL.len()]);
+pub struct Subscriptions([Names; ChannelKind::ALL.len()]);
 
 impl Client {
     /// What it listens to.
-    pub fn names(&self, kind: Kind) -> &Names {
+    pub fn names(&self, kind: ChannelKind) -> &Names {
         static NONE: Names = Names::new();
         self.subscriptions.as_ref().map_or(&NONE, |all| &all.0[kind as usize])
     }
 
-    fn names_mut(&mut self, kind: Kind) -> &mut Names {
+    fn names_mut(&mut self, kind: ChannelKind) -> &mut Names {
         &mut self.subscriptions.get_or_insert_default().0[kind as usize]
     }
 }

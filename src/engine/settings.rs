@@ -78,7 +78,7 @@ impl Engine {
         };
         let memory_before = memory(&self.config);
         self.config = config;
-        self.keyspace.ledger.classes = self.config.notify_keyspace_events;
+        self.keyspace.aftermath.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();

@@ -63,19 +63,19 @@ pub struct Table {
     places: Box<[u16]>,
     subcommands: HashMap<(usize, Name), Found, ahash::RandomState>,
     /// By index.
-    rows: Vec<Entry>,
+    rows: Vec<TableEntry>,
 }
 
 /// A name and what it stands for, in one line of the cache: scripts look up dozens of commands a
 /// job, and what lay there before is gone by then.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Entry {
+struct TableEntry {
     name: Name,
     found: Found,
 }
 
-const _: () = assert!(size_of::<Entry>() == 64);
+const _: () = assert!(size_of::<TableEntry>() == 64);
 
 /// More than four places per command, so that few names share one.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -105,13 +105,13 @@ impl Table {
         let place = self.place(&name);
         assert!(self.places[place] == EMPTY, "two rows are named {}", row.name);
         self.places[place] = u16::try_from(index).expect("rows are few");
-        self.rows.push(Entry { name, found });
+        self.rows.push(TableEntry { name, found });
         for sub in row.subcommands {
             let found = Found { row: sub, category, container: Some(row), index: self.rows.len() };
             let name = Name::of_row(sub);
             let before = self.subcommands.insert((index, name), found);
             assert!(before.is_none(), "two rows are named {}|{}", row.name, sub.name);
-            self.rows.push(Entry { name, found });
+            self.rows.push(TableEntry { name, found });
         }
     }
 

@@ -80,7 +80,7 @@ impl Ctx<'_> {
             watched.push(place);
             let keyspace = &mut self.engine.keyspace;
             let was_over = keyspace.presence(db, key) == Presence::Over;
-            keyspace.ledger.watch(db, key, client, was_over);
+            keyspace.aftermath.watch(db, key, client, was_over);
         }
     }
 
@@ -90,10 +90,10 @@ impl Ctx<'_> {
         let transaction = &self.engine.clients[self.client].transaction;
         let has_ended = |(db, key): &(usize, Box<[u8]>)| {
             keyspace.presence(*db, key) == Presence::Over
-                && !keyspace.ledger.was_over(*db, key, self.client)
+                && !keyspace.aftermath.was_over(*db, key, self.client)
         };
         transaction.is_broken
-            || keyspace.ledger.broken.contains(&self.client)
+            || keyspace.aftermath.broken.contains(&self.client)
             || transaction.watched.iter().any(has_ended)
     }
 

@@ -57,7 +57,7 @@ impl On {
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
-struct Place {
+struct Standing {
     client: ClientId,
     on: On,
     queue: u32,
@@ -81,7 +81,7 @@ struct Queue {
 
 #[derive(Default)]
 pub struct Waiters {
-    places: Slab<Place>,
+    places: Slab<Standing>,
     queues: Slab<Queue>,
     /// Queues by the hash of their keys.
     by_key: IndexTable,
@@ -101,7 +101,7 @@ impl Waiters {
             }
             let queue = self.find(db, key).unwrap_or_else(|| self.open(db, key));
             let before = self.queues[queue].last;
-            let place = Place { client, on, queue, before, after: NONE, sibling };
+            let place = Standing { client, on, queue, before, after: NONE, sibling };
             let index = self.places.insert(place);
             self.queues[queue].last = index;
             self.queues[queue].heedful += u32::from(on.heeds(Woken::Gone));

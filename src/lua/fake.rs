@@ -23,7 +23,7 @@ impl Commands for Fake {
             b"ok" => reply.ok(),
             b"count" => reply.count(count),
             b"null" => reply.null(),
-            b"list" => reply.bulks(args.rest()),
+            b"list" => reply.bulks(args.remaining()),
             b"map" => {
                 reply.map(count / 2);
                 args.for_each(|word| reply.bulk(word));

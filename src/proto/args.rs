@@ -45,7 +45,7 @@ impl<'a> Args<'a> {
     }
 
     /// The words not yet read.
-    pub fn rest(&self) -> &'a [&'a [u8]] {
+    pub fn remaining(&self) -> &'a [&'a [u8]] {
         &self.words[self.at.min(self.words.len())..]
     }
 
@@ -104,7 +104,7 @@ impl<'a> Args<'a> {
 
     /// Reads the next `count` words; fewer are a syntax error.
     pub fn take_words(&mut self, count: usize) -> Result<&'a [&'a [u8]]> {
-        let words = self.rest().get(..count).ok_or(Error::Syntax)?;
+        let words = self.remaining().get(..count).ok_or(Error::Syntax)?;
         self.at += count;
         Ok(words)
     }
@@ -162,7 +162,7 @@ impl<'a> Args<'a> {
 
     /// The words not yet read in pairs. Arity cannot say that they must be even in number.
     pub fn pairs(&self, command: &str) -> Result<&'a [[&'a [u8]; 2]]> {
-        match self.rest().as_chunks() {
+        match self.remaining().as_chunks() {
             (pairs, []) => Ok(pairs),
             _ => Err(Error::wrong_arity(command)),
         }

@@ -79,7 +79,7 @@ struct Sealed {
 
 /// What waits in an outbox, as Redis tells it apart: a small buffer, and large chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct OutboxSize {
     /// Large chunks, the last one left out if it is small.
     pub chunks: usize,
     /// Bytes of memory that they take.
@@ -251,18 +251,18 @@ impl Outbox {
     }
 
     /// What waits, as Redis tells it apart.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> OutboxSize {
         let (chunks, chunk_bytes) = self.sealed();
         let (last, capacity) = (self.last().len(), self.last().capacity());
         if last > CHUNK_BYTES {
-            return Usage {
+            return OutboxSize {
                 chunks: chunks + 1,
                 chunk_bytes: chunk_bytes + capacity,
-                ..Usage::default()
+                ..OutboxSize::default()
             };
         }
         let sent = self.sent.saturating_sub(self.start) as usize;
-        Usage { chunks, chunk_bytes, last: last - sent, last_capacity: capacity }
+        OutboxSize { chunks, chunk_bytes, last: last - sent, last_capacity: capacity }
     }
 
     /// The socket took `count` bytes from the front.

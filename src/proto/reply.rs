@@ -63,8 +63,8 @@ pub trait Visitor {
 
     /// An array whose count becomes known at `close`. Only one is open at a time per level.
     fn open(&mut self) -> usize;
-    /// Says the count of the array that `open` gave this slot.
-    fn close(&mut self, slot: usize, count: usize);
+    /// Says the count of the array that `open` gave this array.
+    fn close(&mut self, array: usize, count: usize);
     /// Where the next value would begin.
     fn mark(&mut self) -> usize;
     /// Takes back what was written since.
@@ -92,7 +92,7 @@ enum Out<'a> {
 
 /// An array that waits for its count.
 #[must_use]
-pub struct Slot(usize);
+pub struct OpenArray(usize);
 
 /// A place to go back to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,22 +326,22 @@ impl<'a> Reply<'a> {
 
     /// An array whose count is not yet known; `close` says it. Costs a move of its elements by a
     /// few bytes, so count first where counting is cheap.
-    pub fn array_later(&mut self) -> Slot {
+    pub fn array_later(&mut self) -> OpenArray {
         match &mut self.out {
-            Out::Bytes(out) => Slot(out.len()),
-            Out::Visit(visitor) => Slot(visitor.open()),
+            Out::Bytes(out) => OpenArray(out.len()),
+            Out::Visit(visitor) => OpenArray(visitor.open()),
         }
     }
 
     /// Says how many values have followed `array_later`.
-    pub fn close(&mut self, slot: Slot, count: usize) {
+    pub fn close(&mut self, array: OpenArray, count: usize) {
         match &mut self.out {
             Out::Bytes(out) => {
                 let mut text = Vec::with_capacity(24);
                 header(&mut text, b'*', count as i64);
-                out.splice(slot.0..slot.0, text);
+                out.splice(array.0..array.0, text);
             }
-            Out::Visit(visitor) => visitor.close(slot.0, count),
+            Out::Visit(visitor) => visitor.close(array.0, count),
         }
     }
 
@@ -457,10 +457,10 @@ mod tests {
     #[test]
     fn an_array_may_learn_its_count_late() {
         let late = |reply: &mut Reply| {
-            let slot = reply.array_later();
+            let array = reply.array_later();
             reply.int(1);
             reply.int(2);
-            reply.close(slot, 2);
+            reply.close(array, 2);
         };
         check(Protocol::Resp2, late, "*2\r\n:1\r\n:2\r\n");
     }

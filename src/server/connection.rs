@@ -18,21 +18,21 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// A stream of either kind.
-pub enum Stream {
+pub enum ClientStream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Stream {
-    fn split(self) -> (Reader, Writer) {
+impl ClientStream {
+    fn split(self) -> (Reader, SocketWriter) {
         match self {
-            Stream::Tcp(stream) => {
+            ClientStream::Tcp(stream) => {
                 let (reader, writer) = stream.into_split();
-                (Reader::Tcp(reader), Writer::Tcp(writer))
+                (Reader::Tcp(reader), SocketWriter::Tcp(writer))
             }
-            Stream::Unix(stream) => {
+            ClientStream::Unix(stream) => {
                 let (reader, writer) = stream.into_split();
-                (Reader::Unix(reader), Writer::Unix(writer))
+                (Reader::Unix(reader), SocketWriter::Unix(writer))
             }
         }
     }
@@ -58,18 +58,18 @@ impl AsyncRead for Reader {
 }
 
 /// The half that whoever flushes writes to.
-pub enum Writer {
+pub enum SocketWriter {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
 }
 
-impl Writer {
+impl SocketWriter {
     /// Writes what the socket takes at once, and says how many bytes that is. The error is
     /// `WouldBlock` if it takes none.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Writer::Tcp(writer) => writer.try_write(bytes),
-            Writer::Unix(writer) => writer.try_write(bytes),
+            SocketWriter::Tcp(writer) => writer.try_write(bytes),
+            SocketWriter::Unix(writer) => writer.try_write(bytes),
         }
     }
 
@@ -85,23 +85,23 @@ impl Writer {
             count += 1;
         }
         match self {
-            Writer::Tcp(writer) => writer.try_write_vectored(&slices[..count]),
-            Writer::Unix(writer) => writer.try_write_vectored(&slices[..count]),
+            SocketWriter::Tcp(writer) => writer.try_write_vectored(&slices[..count]),
+            SocketWriter::Unix(writer) => writer.try_write_vectored(&slices[..count]),
         }
     }
 
     /// Wakes the connection's task alone, and needs no memory for that, unlike `writable`.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Writer::Tcp(writer) => writer.as_ref().poll_write_ready(cx),
-            Writer::Unix(writer) => writer.as_ref().poll_write_ready(cx),
+            SocketWriter::Tcp(writer) => writer.as_ref().poll_write_ready(cx),
+            SocketWriter::Unix(writer) => writer.as_ref().poll_write_ready(cx),
         }
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Writer::Tcp(writer) => writer.as_ref().as_fd(),
-            Writer::Unix(writer) => writer.as_ref().as_fd(),
+            SocketWriter::Tcp(writer) => writer.as_ref().as_fd(),
+            SocketWriter::Unix(writer) => writer.as_ref().as_fd(),
         }
     }
 }
@@ -125,7 +125,7 @@ pub enum Sending {
 
 /// What others may do with a connection: write to it, wake its task, break it.
 pub struct Connection {
-    pub writer: Writer,
+    pub writer: SocketWriter,
     pub sending: Cell<Sending>,
     pub wake: Wake,
     /// The socket failed, or the client is to be gone at once.
@@ -134,7 +134,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection, and the half of its stream that its task reads.
-    pub fn new(stream: Stream, sending: Sending) -> (Rc<Self>, Reader) {
+    pub fn new(stream: ClientStream, sending: Sending) -> (Rc<Self>, Reader) {
         let (reader, writer) = stream.split();
         let (wake, is_broken) = (Wake::default(), Cell::new(false));
         let sending = Cell::new(sending);
@@ -144,8 +144,8 @@ impl Connection {
     /// The socket of a connection that came over TCP.
     pub fn tcp(&self) -> &TcpStream {
         match &self.writer {
-            Writer::Tcp(writer) => writer.as_ref(),
-            Writer::Unix(_) => unreachable!("HTTP is served over TCP alone"),
+            SocketWriter::Tcp(writer) => writer.as_ref(),
+            SocketWriter::Unix(_) => unreachable!("HTTP is served over TCP alone"),
         }
     }
 }
@@ -179,7 +179,7 @@ pub const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// Serves a connection until either side ends it. The future is most of what an idle connection
 /// costs, so that what only the beginning needs stays out of it.
-pub fn run(server: Rc<Server>, stream: Stream, peer: Peer) -> impl Future<Output = ()> {
+pub fn run(server: Rc<Server>, stream: ClientStream, peer: Peer) -> impl Future<Output = ()> {
     let (connection, mut reader) = Connection::new(stream, Sending::Directly);
     let id = server.enter(&connection, peer);
     async move {

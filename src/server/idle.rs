@@ -39,7 +39,7 @@ impl Idle {
     pub fn turned(&self, engine: &Engine) {
         self.turned_us.set(engine.keyspace.now.mono_us);
         self.allocated_max.set(self.allocated_max.get().max(allocated_bytes()));
-        if (engine.wants_rest() || self.owes()) && !self.is_awake.replace(true) {
+        if (engine.has_idle_work() || self.owes()) && !self.is_awake.replace(true) {
             self.wanted.notify_one();
         }
     }
@@ -62,14 +62,14 @@ pub async fn run(server: Rc<Server>) {
         server.idle.wanted.notified().await;
         let frozen_count = server.engine.borrow().keyspace.frozen_count;
         let mut pause = PAUSE_MIN;
-        while server.engine.borrow().wants_rest() || server.idle.owes() {
-            let wants_rest = server.engine.borrow().wants_rest();
-            let quiet_us = if wants_rest { QUIET_US } else { QUIET_GIVING_US };
+        while server.engine.borrow().has_idle_work() || server.idle.owes() {
+            let has_idle_work = server.engine.borrow().has_idle_work();
+            let quiet_us = if has_idle_work { QUIET_US } else { QUIET_GIVING_US };
             if server.is_idle(quiet_us) {
                 pause = PAUSE_MIN;
                 let now = server.now();
-                if wants_rest {
-                    server.engine.borrow_mut().rest(now);
+                if has_idle_work {
+                    server.engine.borrow_mut().work_while_idle(now);
                 } else {
                     server.idle.give_back();
                 }

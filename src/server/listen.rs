@@ -1,7 +1,7 @@
 //! Listeners: TCP on each bound address, and the Unix socket. CONFIG SET moves the former.
 
 use super::Server;
-use super::connection::{self, Stream};
+use super::connection::{self, ClientStream};
 use super::http;
 use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
 use crate::engine::client::{Peer, Transport};
@@ -381,7 +381,7 @@ impl Listeners {
                             fd: stream.as_raw_fd(),
                             is_loopback: true,
                         };
-                        let run = connection::run(server.clone(), Stream::Unix(stream), peer);
+                        let run = connection::run(server.clone(), ClientStream::Unix(stream), peer);
                         tokio::task::spawn_local(run);
                     }
                     Err(problem) => rest_after(problem).await,
@@ -431,7 +431,7 @@ fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, transpor
     let server = server.clone();
     match transport {
         Transport::Http => tokio::task::spawn_local(http::run(server, stream, peer)),
-        _ => tokio::task::spawn_local(connection::run(server, Stream::Tcp(stream), peer)),
+        _ => tokio::task::spawn_local(connection::run(server, ClientStream::Tcp(stream), peer)),
     };
 }
 

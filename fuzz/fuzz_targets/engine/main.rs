@@ -87,7 +87,7 @@ impl World {
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
         config.enable_debug_command = Protected::Yes;
         let mut engine = Engine::new(table(), config, Box::new(facts.clone()), now);
-        engine.keyspace.ledger.journal.listen();
+        engine.keyspace.aftermath.journal.listen();
         let mut world = Self { engine, facts, now, clients: Vec::new() };
         world.clients = (0..CLIENTS).map(|_| world.arrival()).collect();
         world
@@ -217,7 +217,7 @@ impl World {
                 assert!(!is_empty, "{} is empty", entry.key.text().escape_ascii());
             }
         }
-        self.engine.keyspace.ledger.journal.forget_whole_units();
+        self.engine.keyspace.aftermath.journal.forget_whole_units();
         if self.engine.script.is_some() {
             // It holds up whatever is due.
             return;

@@ -126,7 +126,7 @@ impl Attempt for PopOne {
 }
 
 fn block_pop(cx: &mut Ctx, args: Args, end: End, reply: &mut Reply) -> Result {
-    let timeout = args.rest().last().expect("arity guarantees it");
+    let timeout = args.remaining().last().expect("arity guarantees it");
     let timeout = Timeout::seconds(timeout, cx.now_ms())?;
     let wait = Wait { on: On::Zset, timeout, empty: Empty::NullArray };
     let keys = args.place()..args.len() - 1;

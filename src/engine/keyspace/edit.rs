@@ -66,34 +66,34 @@ impl<'k, T: Typed> Edit<'k, T> {
         {
             hash.share(&mut keyspace.values);
         }
-        if keyspace.ledger.has_listeners() {
+        if keyspace.aftermath.has_listeners() {
             self.announce(change);
         } else {
-            keyspace.ledger.changes += count as u64;
+            keyspace.aftermath.changes += count as u64;
         }
     }
 
     #[inline(never)]
     fn announce(&mut self, change: Change) {
-        let Keyspace { slots, ledger, .. } = &mut *self.keyspace;
+        let Keyspace { slots, aftermath, .. } = &mut *self.keyspace;
         let key = slots.get(self.slot).key.text();
         if self.created {
-            ledger.event(EventClasses::NEW, "new", self.db, &key);
+            aftermath.event(EventClasses::NEW, "new", self.db, &key);
         }
-        ledger.changed(self.db, &key, change);
+        aftermath.changed(self.db, &key, change);
     }
 
     /// An emptied collection's key goes.
     fn vacate(&mut self, change: Change) {
-        let Keyspace { slots, ledger, .. } = &mut *self.keyspace;
+        let Keyspace { slots, aftermath, .. } = &mut *self.keyspace;
         let entry = slots.vacate(self.slot);
         if self.created {
-            ledger.changes += change.count as u64;
+            aftermath.changes += change.count as u64;
             return;
         }
         let key = entry.key.text();
-        ledger.changed(self.db, &key, change);
-        ledger.event(EventClasses::GENERIC, "del", self.db, &key);
+        aftermath.changed(self.db, &key, change);
+        aftermath.event(EventClasses::GENERIC, "del", self.db, &key);
     }
 }
 

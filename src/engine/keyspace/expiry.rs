@@ -63,14 +63,14 @@ impl Keyspace {
     fn tell_over(&mut self, db: usize, slot: SlotId) {
         self.expired_count += 1;
         let key = self.slots.get(slot).key.text();
-        self.ledger.event(EventClasses::EXPIRED, "expired", db, &key);
+        self.aftermath.event(EventClasses::EXPIRED, "expired", db, &key);
     }
 
     /// Removes a key whose time has come, and which has been told.
     fn remove_over(&mut self, db: usize, slot: SlotId) {
         let entry = self.slots.vacate(slot);
         self.slots.doomed.add(entry.value);
-        self.ledger.expired(db, &entry.key.text());
+        self.aftermath.expired(db, &entry.key.text());
     }
 
     /// Ends a unit: keys that somebody found to be over go. Not while a script is suspended, whose
@@ -115,7 +115,7 @@ impl Keyspace {
                     self.tell_over(db, slot);
                 }
                 self.remove_over(db, slot);
-                self.ledger.journal.end_unit();
+                self.aftermath.journal.end_unit();
                 count += 1;
             }
         }
@@ -161,7 +161,7 @@ impl Keyspace {
     ) -> bool {
         let Some(slot) = self.find(db, key) else { return false };
         self.slots.set_expiry(slot, at_ms, self.now);
-        self.ledger.changed(db, key, Change::of_key(event));
+        self.aftermath.changed(db, key, Change::of_key(event));
         true
     }
 

@@ -9,10 +9,10 @@ use crate::util::fetch::Fetch;
 use crate::util::shared::{Recent, Shared};
 
 #[derive(Debug)]
-pub struct Key(Form);
+pub struct Key(KeyForm);
 
 #[derive(Debug)]
-enum Form {
+enum KeyForm {
     Whole(Block),
     Numbered { prefix: Shared, number: u32 },
 }
@@ -32,31 +32,31 @@ impl Key {
         let numbered = || {
             let start = text.iter().rposition(|&byte| byte == b':')? + 1;
             let number = number(&text[start..]).filter(|_| start <= PREFIX_LEN_MAX)?;
-            Some(Form::Numbered { prefix: prefixes.share(&text[..start])?, number })
+            Some(KeyForm::Numbered { prefix: prefixes.share(&text[..start])?, number })
         };
-        Self({ numbered }().unwrap_or_else(|| Form::Whole(text.into())))
+        Self({ numbered }().unwrap_or_else(|| KeyForm::Whole(text.into())))
     }
 
     pub fn is(&self, text: &[u8]) -> bool {
         match &self.0 {
-            Form::Whole(block) => **block == *text,
-            Form::Numbered { prefix, number: own } => {
+            KeyForm::Whole(block) => **block == *text,
+            KeyForm::Numbered { prefix, number: own } => {
                 text.strip_prefix(&**prefix).is_some_and(|digits| number(digits) == Some(*own))
             }
         }
     }
 
-    pub fn text(&self) -> Text<'_> {
+    pub fn text(&self) -> KeyText<'_> {
         match &self.0 {
-            Form::Whole(block) => Text::Whole(block),
-            Form::Numbered { prefix, number } => {
+            KeyForm::Whole(block) => KeyText::Whole(block),
+            KeyForm::Numbered { prefix, number } => {
                 let mut digits = itoa::Buffer::new();
                 let digits = digits.format(*number).as_bytes();
                 let (start, len) = (prefix.len(), prefix.len() + digits.len());
                 let mut bytes = [0; TEXT_LEN_MAX];
                 bytes[..start].copy_from_slice(prefix);
                 bytes[start..len].copy_from_slice(digits);
-                Text::Joined { bytes, len }
+                KeyText::Joined { bytes, len }
             }
         }
     }
@@ -64,8 +64,8 @@ impl Key {
     /// Without the prefix: it is everybody's.
     pub fn heap_size(&self) -> usize {
         match &self.0 {
-            Form::Whole(block) => block.heap_size(),
-            Form::Numbered { .. } => 0,
+            KeyForm::Whole(block) => block.heap_size(),
+            KeyForm::Numbered { .. } => 0,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Fetch for Key {
     type By = ();
 
     fn fetch(&self, (): ()) {
-        if let Form::Whole(block) = &self.0 {
+        if let KeyForm::Whole(block) = &self.0 {
             block.fetch(());
         }
     }
@@ -86,18 +86,18 @@ fn number(digits: &[u8]) -> Option<u32> {
 }
 
 /// A key's bytes, as the key keeps them or put together.
-pub enum Text<'a> {
+pub enum KeyText<'a> {
     Whole(&'a [u8]),
     Joined { bytes: [u8; TEXT_LEN_MAX], len: usize },
 }
 
-impl Deref for Text<'_> {
+impl Deref for KeyText<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Text::Whole(bytes) => bytes,
-            Text::Joined { bytes, len } => &bytes[..*len],
+            KeyText::Whole(bytes) => bytes,
+            KeyText::Joined { bytes, len } => &bytes[..*len],
         }
     }
 }

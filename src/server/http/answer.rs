@@ -2,7 +2,7 @@
 //! while it is sent.
 
 use super::io::{Exchange, Phase};
-use super::streams::Events;
+use super::streams::EventsBody;
 use crate::proto::{JsonStyle, Outbox};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -95,7 +95,7 @@ pub struct Answer {
 pub enum Content {
     /// Empty once it is sent.
     Whole(Bytes),
-    Events(Events),
+    Events(EventsBody),
 }
 
 impl Body for Answer {

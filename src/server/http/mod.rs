@@ -14,7 +14,7 @@ mod upstash;
 
 use self::io::{BODY_SILENCE_MAX, Exchange, HEAD_MAX, Io};
 use super::Server;
-use super::connection::{Connection, Reader, Sending, Stream};
+use super::connection::{ClientStream, Connection, Reader, Sending};
 use crate::config::{self, Secret};
 use crate::engine::client::{ClientId, Peer, State};
 use crate::proto::Outbox;
@@ -31,7 +31,7 @@ use tokio::net::TcpStream;
 
 /// Serves a connection until either side ends it.
 pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
-    let (connection, reader) = Connection::new(Stream::Tcp(stream), Sending::Whole);
+    let (connection, reader) = Connection::new(ClientStream::Tcp(stream), Sending::Whole);
     let id = server.enter(&connection, peer);
     let exchange = Rc::default();
     let call = Call { server: server.clone(), connection: connection.clone(), id, exchange };

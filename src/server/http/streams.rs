@@ -20,12 +20,12 @@ const KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
 
 /// What a client listens to, as it arrives.
-pub struct Events {
+pub struct EventsBody {
     call: Rc<Call>,
     keep_alive: Interval,
 }
 
-impl Events {
+impl EventsBody {
     fn new(call: Rc<Call>) -> Self {
         let next = Instant::now() + KEEP_ALIVE_PERIOD;
         Self { call, keep_alive: tokio::time::interval_at(next, KEEP_ALIVE_PERIOD) }
@@ -60,7 +60,7 @@ impl Call {
         }
         self.connection.sending.set(Sending::Streamed);
         let mut given = Given::new(StatusCode::OK, Bytes::new());
-        given.content = Content::Events(Events::new(self.clone()));
+        given.content = Content::Events(EventsBody::new(self.clone()));
         let given = given
             .with(header::CONTENT_TYPE, "text/event-stream")
             .with(header::CACHE_CONTROL, "no-cache");

@@ -262,7 +262,7 @@ impl Call {
     pub(super) fn with_sync_token(&self, mut given: Given) -> Given {
         let engine = self.server.engine.borrow();
         let mut digits = itoa::Buffer::new();
-        let changes = digits.format(engine.keyspace.ledger.changes);
+        let changes = digits.format(engine.keyspace.aftermath.changes);
         let token = [&engine.run_id[..8], "=", changes].concat();
         let token = HeaderValue::try_from(token).expect("digits are a header's value");
         given.headers.insert(SYNC_TOKEN, token);

@@ -25,7 +25,7 @@ struct Watcher {
     was_over: bool,
 }
 
-pub struct Ledger {
+pub struct Aftermath {
     /// Changed keys and elements since start; a command that did not move it changed nothing.
     pub changes: u64,
     pub waiters: Waiters,
@@ -38,7 +38,7 @@ pub struct Ledger {
     pub events: Vec<Event>,
 }
 
-impl Default for Ledger {
+impl Default for Aftermath {
     fn default() -> Self {
         Self {
             changes: 0,
@@ -52,7 +52,7 @@ impl Default for Ledger {
     }
 }
 
-impl Ledger {
+impl Aftermath {
     /// Above 0 if anything is to be seen to once the command has ended.
     #[inline]
     pub fn news(&self) -> usize {
@@ -176,10 +176,10 @@ mod tests {
     /// What an exchange does to a watcher, who found the key over or not: whether its transaction
     /// is broken, and whether the key counts as over for it from then on.
     fn check(was_over: bool, before: Presence, after: Presence, expect: (bool, bool)) {
-        let mut ledger = Ledger::default();
-        ledger.watch(0, b"key", ClientId(1), was_over);
-        ledger.exchanged(0, b"key", before, after);
-        let found = (!ledger.broken.is_empty(), ledger.was_over(0, b"key", ClientId(1)));
+        let mut aftermath = Aftermath::default();
+        aftermath.watch(0, b"key", ClientId(1), was_over);
+        aftermath.exchanged(0, b"key", before, after);
+        let found = (!aftermath.broken.is_empty(), aftermath.was_over(0, b"key", ClientId(1)));
         assert_eq!(found, expect, "{was_over} {before:?} {after:?}");
     }
 
