@@ -167,7 +167,7 @@ fn memory(engine: &Engine, text: &mut Text) {
     text.field("used_memory_vm_eval", usage.lua);
     text.field("used_memory_lua_human", human(usage.lua));
     text.field("used_memory_scripts_eval", usage.scripts);
-    let scripts = engine.scripting.loaded().map_or(0, |lua| lua.script_count());
+    let scripts = engine.scripts.loaded().map_or(0, |lua| lua.script_count());
     text.field("number_of_cached_scripts", scripts);
     text.nothing(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
     text.bytes("used_memory_vm_total", usage.lua);
@@ -240,7 +240,7 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.nothing(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     text.field("evicted_keys", stats.evicted);
     text.field("evicted_clients", stats.evicted_clients);
-    let evicted_scripts = engine.scripting.loaded().map_or(0, |lua| lua.evicted_count());
+    let evicted_scripts = engine.scripts.loaded().map_or(0, |lua| lua.evicted_count());
     text.field("evicted_scripts", evicted_scripts);
     text.nothing(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     text.field("keyspace_hits", keyspace.hits);

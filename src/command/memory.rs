@@ -58,11 +58,11 @@ impl MemoryUsage {
     pub fn of(engine: &Engine) -> Self {
         let keyspace = &engine.keyspace;
         let databases = (0..keyspace.databases()).filter(|&db| !keyspace.db(db).is_empty());
-        let lua = engine.scripting.loaded();
+        let lua = engine.scripts.loaded();
         Self {
             allocated: engine.facts.allocated_bytes(),
             peak: engine.stats.peak_allocated,
-            startup: engine.startup_allocated,
+            startup: engine.stats.startup_allocated,
             resident: engine.facts.memory().resident,
             clients: engine.clients.iter().map(|client| client.size() as u64).sum(),
             lua: lua.map_or(0, |lua| lua.memory_bytes() as u64),

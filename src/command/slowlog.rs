@@ -25,7 +25,7 @@ fn get(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             _ => return Err(Error::new("ERR count should be greater than or equal to -1")),
         },
     };
-    let entries = &cx.server().slowlog.entries;
+    let entries = &cx.server().stats.slowlog.entries;
     reply.array(count.min(entries.len()));
     for entry in entries.iter().take(count) {
         reply.array(6);
@@ -40,7 +40,7 @@ fn get(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn len(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.server().slowlog.entries.len());
+    reply.count(cx.server().stats.slowlog.entries.len());
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! The reasons for which the server ends a connection on its own. There are too many, protected
 //! mode, a caller who speaks HTTP, requests without an end, replies that nobody reads, idleness.
 
+use super::Engine;
+use super::alarms::Alarm;
 use super::client::{Client, ClientId, Peer, State, Transport};
 use super::effect::Effect;
-use super::time::{Now, mono_tick};
-use super::{Alarm, Engine};
+use super::time::Now;
 use crate::config::{ClientClass, MemoryShare, OutputLimit};
 use crate::proto::Error;
+use crate::util::wheel::TimerId;
 
 /// How often idle clients are looked for.
 const IDLE_LOOK_US: u64 = 1_000_000;
@@ -17,6 +19,21 @@ const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because 
     password (requirepass), or switch protected mode off with CONFIG SET protected-mode no from \
     this machine or --protected-mode no, once you are sure that nobody on the internet can reach \
     the port.";
+
+pub(super) struct Closing {
+    /// How long one reply may be where no setting bounds it: half of the machine's memory.
+    reply_bytes_max: u64,
+    /// The next look for idle clients.
+    idle_look: Option<TimerId>,
+}
+
+impl Closing {
+    /// On a machine of so much memory; 0 where nobody knows.
+    pub fn new(memory_bytes: u64) -> Self {
+        let reply_bytes_max = if memory_bytes == 0 { u64::MAX } else { memory_bytes / 2 };
+        Self { reply_bytes_max, idle_look: None }
+    }
+}
 
 impl Engine {
     /// What a client that may not come in is told.
@@ -121,7 +138,7 @@ impl Engine {
         match self.output_limit(client) {
             None => self.config.http_max_request_size as u64,
             Some(limit) if limit.hard_bytes > 0 => limit.hard_bytes.saturating_sub(waiting),
-            _ => self.reply_bytes_max,
+            _ => self.closing.reply_bytes_max,
         }
     }
 
@@ -145,7 +162,7 @@ impl Engine {
         let error = Error::new(format!(
             "OOM the reply would be longer than {} bytes, half of the machine's memory: ask for \
              less, or set client-output-buffer-limit",
-            self.reply_bytes_max
+            self.closing.reply_bytes_max
         ));
         outbox.reply().error(&error);
         self.stats.count_error(&error);
@@ -170,7 +187,7 @@ impl Engine {
         }
         if is_over_soft && since.is_none() {
             // In Redis, too, the time must be over.
-            self.alarms.insert(mono_tick(end_us.saturating_add(1)), Alarm::SoftLimit(id));
+            self.alarms.set(end_us.saturating_add(1), Alarm::SoftLimit(id));
         }
         let since = is_over_soft.then_some(since.unwrap_or(now_us));
         self.clients[id].over_soft_limit_since_us = since;
@@ -223,7 +240,7 @@ impl Engine {
     }
 
     pub(super) fn close_idle_clients(&mut self) {
-        self.idle_look = None;
+        self.closing.idle_look = None;
         let timeout_us = self.config.timeout_s.saturating_mul(1_000_000);
         let now_us = self.keyspace.now.mono_us;
         if timeout_us == 0 {
@@ -246,17 +263,9 @@ impl Engine {
 
     /// Looks in a while, unless that is planned already.
     pub(super) fn look_for_idle_clients(&mut self) {
-        let soon = mono_tick(self.keyspace.now.mono_us + IDLE_LOOK_US);
+        let soon_us = self.keyspace.now.mono_us + IDLE_LOOK_US;
         let alarms = &mut self.alarms;
-        self.idle_look.get_or_insert_with(|| alarms.insert(soon, Alarm::IdleClients));
-    }
-}
-
-/// How long a reply may be on a machine of so much memory; 0 where nobody knows.
-pub(super) fn reply_bytes_max(memory_bytes: u64) -> u64 {
-    match memory_bytes {
-        0 => u64::MAX,
-        _ => memory_bytes / 2,
+        self.closing.idle_look.get_or_insert_with(|| alarms.set(soon_us, Alarm::IdleClients));
     }
 }
 

@@ -9,9 +9,10 @@
 //! A value that did not compress is not tried again until it was touched: all of a prefix that were
 //! last touched before its last pass have been tried.
 
+use super::Engine;
+use super::alarms::Alarm;
 use super::keyspace::Keyspace;
-use super::time::mono_tick;
-use super::{Alarm, Engine};
+
 use crate::data::cold::{self, Cold};
 use crate::util::zstd::{Compressing, Dictionary, TEXT_LEN_MAX};
 use std::collections::BTreeMap;
@@ -182,7 +183,7 @@ impl Engine {
         let walk_s = self.keyspace.len() as u64 / KEYS_PER_SECOND;
         let span_s = u64::from(self.config.compact_idle_after_s) + walk_s;
         let begin_us = self.keyspace.now.mono_us + span_s * 1_000_000;
-        self.alarms.insert(mono_tick(begin_us), Alarm::Compaction);
+        self.alarms.set(begin_us, Alarm::Compaction);
     }
 }
 

@@ -80,9 +80,9 @@ impl Engine {
         client.rights.check(found).inspect_err(|_| self.stats.denied_commands += 1)?;
         // What is found here holds for all that the request runs: nothing is evicted between the
         // commands of an EXEC or a script, which would lose what the ones before have written.
-        if self.script.is_none() {
-            self.is_memory_short = self.config.maxmemory > 0 && !self.evict_to_fit();
-            if self.is_memory_short && self.flags_of(id, found, args).has(Flag::DenyOom) {
+        if !self.scripts.is_running() {
+            self.look_for_memory();
+            if self.is_memory_short() && self.flags_of(id, found, args).has(Flag::DenyOom) {
                 return Err(Error::OutOfMemory);
             }
             client = &self.clients[id];
@@ -175,7 +175,7 @@ impl Engine {
                 self.park(id, parked);
                 self.release_pushes(id);
             }
-            Called::Running if self.halted.is_none() => self.clients[id].state = State::Running,
+            Called::Running if !self.errands.halts() => self.clients[id].state = State::Running,
             Called::Running => {}
         }
     }
@@ -211,11 +211,11 @@ impl Engine {
         let is_part = client.state == State::Running;
         let start = outbox.position();
         let room = self.output_room(&self.clients[id], outbox.len());
-        let before = self.current.replace(id);
+        let before = self.pushes.hold_for(Some(id));
         let mut reply = outbox.reply_within(room);
         let result = run(self, &mut db, &mut reply);
         let protocol = reply.protocol();
-        self.current = before;
+        self.pushes.hold_for(before);
         let client = self.clients.mark_dirty(id).expect("the client is connected");
         outbox.protocol = protocol;
         let len = outbox.position() - start;
@@ -246,7 +246,7 @@ impl Engine {
         }
         // A command begins where the one before it ended: one look at the stopwatch for each. A
         // script's commands are counted, not timed: the look costs more than many of them.
-        let started_us = self.lap_us;
+        let started_us = self.stats.lap_us();
         let changes = self.keyspace.aftermath.changes;
         let mark = cfg!(debug_assertions).then(|| reply.mark());
         let called_db = *db;
@@ -314,8 +314,7 @@ impl Engine {
             self.stats.commands += 1;
             self.stats.calls[found.index].calls += 1;
         } else {
-            self.lap_us = self.facts.stopwatch_us();
-            let micros = self.lap_us - started_us;
+            let micros = self.start_lap() - started_us;
             match &mut parked {
                 // Who waits is counted and logged when the wait has ended.
                 Some(Parked::Keys(park)) => park.micros = micros,
@@ -353,18 +352,17 @@ impl Engine {
 
     fn hold_call(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
         let words = abridge(&without_secrets(found.row.flags, words));
-        let call = Some(HeldCall { found, words, micros, since_us: self.lap_us });
+        let call = HeldCall { found, words, micros, since_us: self.stats.lap_us() };
         // First who runs the script, then the transaction around.
-        match (&mut self.script, &mut self.clients[id].transaction.exec) {
-            (Some(script), _) if script.call.is_none() => script.call = call,
-            (_, Some(exec)) => exec.call = call,
-            _ => {}
+        let call = self.scripts.hold_call(call);
+        if let Some(exec) = &mut self.clients[id].transaction.exec {
+            exec.call = call.or(exec.call.take());
         }
     }
 
     /// Ends what was held up, as `call` ends others.
     pub(super) fn end_held_call(&mut self, id: ClientId, mut call: HeldCall) {
-        call.pause(self.lap_us);
+        call.pause(self.stats.lap_us());
         self.count_call(call.found, call.micros);
         if self.is_slow(call.found, call.micros) {
             self.log_slow(id, call.micros, call.words);
@@ -385,7 +383,7 @@ impl Engine {
         let (addr, name) = (client.peer.addr.clone(), client.name.to_vec());
         let time_s = self.time().wall_ms / 1000;
         let len_max = self.config.slowlog_max_len;
-        self.slowlog.add(words, micros, time_s, addr, name, len_max);
+        self.stats.slowlog.add(words, micros, time_s, addr, name, len_max);
     }
 
     /// Shows a command to those who asked with MONITOR.

@@ -26,6 +26,29 @@ pub enum Effect {
     Reconfigure,
 }
 
+/// What the server is still to be asked for.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    effects: Vec<Effect>,
+    /// In whose EXEC an effect is waited for: nobody else comes before its end.
+    halted: Option<ClientId>,
+}
+
+impl Errands {
+    /// Nobody comes before the end of a client's EXEC, which waits for an effect.
+    pub fn halt_for(&mut self, id: ClientId) {
+        self.halted = Some(id);
+    }
+
+    pub fn halts(&self) -> bool {
+        self.halted.is_some()
+    }
+
+    pub fn halts_for(&self, id: ClientId) -> bool {
+        self.halted == Some(id)
+    }
+}
+
 /// What became of an errand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -59,12 +82,22 @@ impl Ctx<'_> {
     fn await_with(&mut self, effect: Effect, args: Args, config: Option<Config>) {
         self.engine.ask(effect);
         let request = self.request(args);
-        let errand = Errand { started_us: self.engine.lap_us, request, config };
+        let errand = Errand { started_us: self.engine.stats.lap_us(), request, config };
         self.parked = Some(Parked::Effect(errand.into()));
     }
 }
 
 impl Engine {
+    /// What the server is asked for since this was called last.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.errands.effects)
+    }
+
+    /// Asks the server for something.
+    pub fn ask(&mut self, effect: Effect) {
+        self.errands.effects.push(effect);
+    }
+
     /// The server's answer to an effect: the client that asked goes on. In an EXEC the time has
     /// stood still, however long the effect took.
     pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
@@ -72,7 +105,7 @@ impl Engine {
         if !matches!(parked, Some(Parked::Effect(_))) {
             return;
         }
-        let in_exec = self.halted.take().is_some();
+        let in_exec = self.errands.halted.take().is_some();
         if !in_exec {
             self.set_now(now);
         }
@@ -102,8 +135,7 @@ impl Engine {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(&Error::new(text.clone()));
         }
-        self.lap_us = self.facts.stopwatch_us();
-        let micros = self.lap_us - errand.started_us;
+        let micros = self.start_lap() - errand.started_us;
         self.account(id, *found, &words.words(), micros);
     }
 }

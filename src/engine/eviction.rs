@@ -4,20 +4,43 @@
 //! once, and what must go for that would be many keys as well, or, where too few may go, every
 //! write would be refused, although evicting has left room.
 
+use super::Engine;
+use super::alarms::Alarm;
 use super::keyspace::{Db, KeyValue};
-use super::time::{Now, mono_tick};
-use super::{Alarm, Engine};
+use super::time::Now;
 use crate::config::Policy;
 
 /// At most so many keys go at once, so that lowering `maxmemory` cannot stop the world. The others
 /// go as time goes by.
 const EVICTIONS_MAX: usize = 64;
 
+#[derive(Default)]
+pub(super) struct Eviction {
+    /// When the request under way was admitted, more was in use than `maxmemory`, and nothing was
+    /// left to evict.
+    is_memory_short: bool,
+    /// More keys are to go as time goes by.
+    goes_on: bool,
+}
+
 impl Engine {
+    /// Makes room for a request that is about to run; what is found here holds for all that it
+    /// runs.
+    #[inline]
+    pub(super) fn look_for_memory(&mut self) {
+        self.eviction.is_memory_short = self.config.maxmemory > 0 && !self.evict_to_fit();
+    }
+
+    /// Whether there was none when the request under way was admitted.
+    #[inline]
+    pub(super) fn is_memory_short(&self) -> bool {
+        self.eviction.is_memory_short
+    }
+
     /// Makes room up to `maxmemory` as the policy allows, or goes on later. False if memory is
     /// short and there is nothing to evict.
     #[inline]
-    pub(super) fn evict_to_fit(&mut self) -> bool {
+    fn evict_to_fit(&mut self) -> bool {
         self.facts.allocated_bytes() <= self.config.maxmemory || self.evict()
     }
 
@@ -49,15 +72,14 @@ impl Engine {
 
     /// Lets keys go although nobody may send a command.
     pub(super) fn evict_later(&mut self) {
-        if !std::mem::replace(&mut self.is_evicting, true) {
-            let soon = mono_tick(self.keyspace.now.mono_us) + 1;
-            self.alarms.insert(soon, Alarm::Eviction);
+        if !std::mem::replace(&mut self.eviction.goes_on, true) {
+            self.alarms.set_soon(self.keyspace.now, Alarm::Eviction);
         }
     }
 
     /// Goes on where a command has left off.
     pub(super) fn go_on_evicting(&mut self) {
-        self.is_evicting = false;
+        self.eviction.goes_on = false;
         if self.config.maxmemory > 0 {
             self.evict_to_fit();
         }

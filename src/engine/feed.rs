@@ -8,6 +8,15 @@ use crate::config;
 use crate::proto::Args;
 use crate::proto::request::{Batch, Parsed, Parser, RequestLimits};
 
+/// What is kept between the looks at input.
+#[derive(Default)]
+pub(super) struct Input {
+    /// For the next client whose request begins.
+    parser: Option<Box<Parser>>,
+    /// Memory for the requests that `feed` finds; empty between its calls.
+    batch: Batch<'static>,
+}
+
 impl Engine {
     /// Runs whole requests from the front of `input` until it ends, the client parks, or the
     /// turn's budget is spent.
@@ -24,13 +33,13 @@ impl Engine {
         }
         let Some(client) = self.clients.get_mut(id) else { return gone };
         client.query_len = input.len();
-        let kept = client.parser.take().or_else(|| self.parser.take());
+        let kept = client.parser.take().or_else(|| self.input.parser.take());
         let mut parser = kept.unwrap_or_default();
         let (used, has_more) = self.feed_requests(id, input, &mut parser);
         self.end_turn();
         self.stats.bytes_in += used as u64;
         let Some(client) = self.clients.get_mut(id) else { return gone };
-        let keeper = if parser.is_between() { &mut self.parser } else { &mut client.parser };
+        let keeper = if parser.is_between() { &mut self.input.parser } else { &mut client.parser };
         *keeper = Some(parser);
         client.bytes_in += used as u64;
         client.query_len = input.len() - used;
@@ -48,7 +57,7 @@ impl Engine {
             && !is_spent
             && let Some(limits) = self.limits_if_ready(id)
         {
-            let mut batch = std::mem::take(&mut self.batch).recycle();
+            let mut batch = std::mem::take(&mut self.input.batch).recycle();
             let end = parser.find(&input[used..], limits, &mut batch);
             match end {
                 Parsed::Partial => is_over = true,
@@ -76,7 +85,7 @@ impl Engine {
                         self.settle();
                         is_spent = commands >= config::TURN_COMMANDS_MAX
                             || used >= config::TURN_BYTES_MAX
-                            || self.lap_us - started_us >= config::TURN_US_MAX;
+                            || self.stats.lap_us() - started_us >= config::TURN_US_MAX;
                         // A request may change what the next one may be.
                         if is_spent || self.limits_if_ready(id) != Some(limits) {
                             break;
@@ -85,7 +94,7 @@ impl Engine {
                 }
             }
             is_over |= used == input.len();
-            self.batch = batch.recycle();
+            self.input.batch = batch.recycle();
         }
         (used, is_spent && !is_over && self.state(id) == State::Ready)
     }

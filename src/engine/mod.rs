@@ -9,6 +9,7 @@
 //! there is nothing else to do, `work_while_idle` does what `has_idle_work` asks for.
 
 pub mod aftermath;
+mod alarms;
 pub mod client;
 pub mod closing;
 pub mod compaction;
@@ -24,6 +25,7 @@ pub mod keyspace;
 pub mod parking;
 pub mod pause;
 pub mod pubsub;
+mod pushes;
 pub mod rest;
 pub mod rights;
 pub mod row;
@@ -36,42 +38,28 @@ pub mod transaction;
 pub mod waiters;
 
 use crate::config::{self, Config};
-use crate::proto::request::{Batch, Parser};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
-use crate::util::wheel::{TimerId, Wheel};
+use alarms::{Alarm, Alarms};
 use client::{ClientId, Clients, Peer, State, Transport};
+use closing::Closing;
 use compaction::Compaction;
-use effect::Effect;
+use effect::Errands;
+use eviction::Eviction;
 use facts::Facts;
+use feed::Input;
 use keyspace::Keyspace;
 use pause::Pauses;
 use pubsub::PubSub;
-use script::Scripting;
-use stats::{SlowLog, Stats};
+use pushes::Pushes;
+use script::Scripts;
+use stats::Stats;
 use table::Table;
-use time::{Deadline, MONO_TICK_US, Now};
+use time::{Deadline, Now};
 
 pub use context::{Ctx, Empty, Timeout, Wait};
 pub use parking::Attempt;
 pub use waiters::{On, Woken};
-
-/// What the monotonic wheel wakes.
-#[derive(Clone, Copy, Debug)]
-enum Alarm {
-    /// A blocked client's deadline.
-    Client(ClientId),
-    /// The end of a pause.
-    Pause,
-    /// Time to look for clients that have been idle for too long.
-    IdleClients,
-    /// Time to look for values to compress.
-    Compaction,
-    /// A client may not have more waiting than its soft limit any longer.
-    SoftLimit(ClientId),
-    /// Time to evict more, whether or not somebody sends a command.
-    Eviction,
-}
 
 /// What a look at a client's input came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +79,8 @@ pub struct Ran {
     pub is_postponed: bool,
 }
 
+/// Each part keeps its insides to itself; what several of them do together are methods of the
+/// engine, in the file of that topic.
 pub struct Engine {
     pub table: Table,
     pub config: Config,
@@ -98,44 +88,22 @@ pub struct Engine {
     pub clients: Clients,
     pub pubsub: PubSub,
     pub stats: Stats,
-    pub slowlog: SlowLog,
     pub facts: Box<dyn Facts>,
-    pub scripting: Scripting,
-    /// The script under way, if one has been started and has not ended.
-    pub script: Option<script::Running>,
-    /// When the request under way was admitted, more was in use than `maxmemory`, and nothing was
-    /// left to evict.
-    is_memory_short: bool,
-    /// More keys are to go as time goes by.
-    is_evicting: bool,
+    pub scripts: Scripts,
     pub pauses: Pauses,
     pub compaction: Compaction,
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
     pub started: Now,
-    /// Bytes that were allocated before the first client came.
-    pub startup_allocated: u64,
-    /// In whose EXEC an effect is waited for: nobody else comes before its end.
-    halted: Option<ClientId>,
-    /// The stopwatch when the command before the running one ended.
-    lap_us: u64,
     /// A bug that the simulation switches on to show that it would see it (tests/sim.rs). None in
     /// a server: only a test can set it.
     pub fault: Option<parking::Fault>,
-    /// For the next client whose request begins.
-    parser: Option<Box<Parser>>,
-    /// Memory for the requests that `feed` finds; empty between its calls.
-    batch: Batch<'static>,
-    alarms: Wheel<Alarm>,
-    /// The next look for idle clients.
-    idle_look: Option<TimerId>,
-    effects: Vec<Effect>,
-    /// Whose request is running, so that pushes to it wait for its reply.
-    current: Option<ClientId>,
-    /// Pushes held back, in order.
-    held_pushes: Vec<(ClientId, Vec<u8>)>,
-    /// How long one reply may be where no setting bounds it: half of the machine's memory.
-    reply_bytes_max: u64,
+    alarms: Alarms,
+    closing: Closing,
+    errands: Errands,
+    eviction: Eviction,
+    input: Input,
+    pushes: Pushes,
 }
 
 impl Engine {
@@ -143,11 +111,10 @@ impl Engine {
     pub fn new(table: Table, config: Config, facts: Box<dyn Facts>, now: Now) -> Self {
         let mut rng = Rng::from_seed(facts.entropy());
         let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
-        let stats = Stats::new(table.count());
+        let stats = Stats::new(table.count(), facts.allocated_bytes());
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.aftermath.classes = config.notify_keyspace_events;
-        let startup_allocated = facts.allocated_bytes();
-        let reply_bytes_max = closing::reply_bytes_max(facts.memory().total);
+        let closing = Closing::new(facts.memory().total);
         let mut engine = Self {
             table,
             config,
@@ -155,28 +122,19 @@ impl Engine {
             clients: Clients::default(),
             pubsub: PubSub::default(),
             stats,
-            slowlog: SlowLog::default(),
             facts,
-            scripting: Scripting::default(),
-            script: None,
-            is_memory_short: false,
-            is_evicting: false,
+            scripts: Scripts::default(),
             pauses: Pauses::default(),
             compaction: Compaction::default(),
             run_id,
             started: now,
-            startup_allocated,
-            halted: None,
-            lap_us: 0,
             fault: None,
-            parser: None,
-            batch: Batch::default(),
-            alarms: Wheel::new(now.mono_us / MONO_TICK_US),
-            idle_look: None,
-            effects: Vec::new(),
-            current: None,
-            held_pushes: Vec::new(),
-            reply_bytes_max,
+            alarms: Alarms::new(now),
+            closing,
+            errands: Errands::default(),
+            eviction: Eviction::default(),
+            input: Input::default(),
+            pushes: Pushes::default(),
         };
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
@@ -207,7 +165,7 @@ impl Engine {
     pub fn disconnect(&mut self, id: ClientId, now: Now) {
         self.set_now(now);
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.state == State::Running || self.halted == Some(id) {
+        if client.state == State::Running || self.errands.halts_for(id) {
             client.is_gone = true;
             return;
         }
@@ -221,12 +179,7 @@ impl Engine {
     /// Nobody comes between the slices of a script until it is known to be busy, nor between the
     /// commands of an EXEC.
     fn is_closed(&self) -> bool {
-        self.script.is_some() && !self.is_busy() || self.halted.is_some()
-    }
-
-    fn start_lap(&mut self) -> u64 {
-        self.lap_us = self.facts.stopwatch_us();
-        self.lap_us
+        self.scripts.is_running() && !self.is_busy() || self.errands.halts()
     }
 
     /// As `feed` for one request of a transport that has parsed it itself.
@@ -276,13 +229,11 @@ impl Engine {
     /// more is due than a turn may fire, `next_deadline` is not after `now` afterwards.
     pub fn tick(&mut self, now: Now) {
         self.set_now(now);
-        if self.script.is_some() || self.halted.is_some() {
+        if self.scripts.is_running() || self.errands.halts() {
             return;
         }
         self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
-        let mut due = Vec::new();
-        let (tick, steps) = (now.mono_us / MONO_TICK_US, config::TURN_ALARMS_MAX);
-        self.alarms.expire(tick, steps, &mut |alarm| due.push(alarm));
+        let due = self.alarms.take_due(now);
         if !due.is_empty() {
             self.start_lap();
         }
@@ -301,12 +252,12 @@ impl Engine {
 
     /// When `tick` is next wanted. Not while a script is suspended, which it would leave alone.
     pub fn next_deadline(&self) -> Deadline {
-        if self.script.is_some() {
+        if self.scripts.is_running() {
             return Deadline::default();
         }
         Deadline {
             wall_ms: self.keyspace.next_expiry_ms(),
-            mono_us: self.alarms.next_deadline().map(|tick| tick * MONO_TICK_US),
+            mono_us: self.alarms.next_deadline_us(),
         }
     }
 
@@ -340,15 +291,6 @@ impl Engine {
             }
         }
         runnable
-    }
-
-    pub fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
-    }
-
-    /// Asks the server for something.
-    pub fn ask(&mut self, effect: Effect) {
-        self.effects.push(effect);
     }
 
     /// The socket took this many bytes of a client's outbox.
@@ -390,35 +332,6 @@ impl Engine {
         }
     }
 
-    /// Sends bytes that answer no request: behind the reply if its request is running.
-    pub fn push(&mut self, id: ClientId, bytes: &[u8]) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if self.current == Some(id) || client.state == State::Running {
-            self.held_pushes.push((id, bytes.to_vec()));
-        } else {
-            client.outbox.raw(bytes);
-            self.clients.mark_dirty(id);
-        }
-    }
-
-    #[inline]
-    fn release_pushes(&mut self, id: ClientId) {
-        if !self.held_pushes.is_empty() {
-            self.release_held_pushes(id);
-        }
-    }
-
-    #[cold]
-    fn release_held_pushes(&mut self, id: ClientId) {
-        let (mine, others) =
-            std::mem::take(&mut self.held_pushes).into_iter().partition(|(to, _)| *to == id);
-        self.held_pushes = others;
-        let mine: Vec<(ClientId, Vec<u8>)> = mine;
-        for (_, bytes) in mine {
-            self.clients[id].outbox.raw(&bytes);
-        }
-    }
-
     /// Ends the watching of keys.
     pub fn unwatch(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
@@ -432,7 +345,7 @@ impl Engine {
     /// events, parked clients.
     #[inline]
     fn settle(&mut self) {
-        if self.keyspace.has_news() && self.halted.is_none() {
+        if self.keyspace.has_news() && !self.errands.halts() {
             self.settle_news();
         }
     }
@@ -440,7 +353,7 @@ impl Engine {
     #[inline(never)]
     fn settle_news(&mut self) {
         // A suspended script's unit goes on, whatever others do meanwhile.
-        let has_ended = self.script.is_none();
+        let has_ended = !self.scripts.is_running();
         if has_ended {
             self.end_unit();
         }
@@ -488,7 +401,7 @@ impl Engine {
         if self.stats.advance(now.wall_ms) {
             self.note_peak();
         }
-        if self.script.is_none() {
+        if !self.scripts.is_running() {
             self.keyspace.now = now;
         }
     }

@@ -24,13 +24,13 @@
 //! **What it costs.** A push costs the same with one waiter as with thousands. The wait is counted
 //! and logged once, when it has ended, with the time of all attempts.
 
+use super::Engine;
+use super::alarms::Alarm;
 use super::client::{ClientId, Parked, State};
 use super::context::{Ctx, Empty, Origin};
 use super::dispatch::Called;
 use super::table::{Found, Request};
-use super::time::mono_tick;
 use super::waiters::{On, Woken};
-use super::{Alarm, Engine};
 use crate::proto::{Args, Error, Reply, Result};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -96,7 +96,7 @@ impl Engine {
             let keys = &words[park.attempt.keys()];
             self.keyspace.aftermath.waiters.join(id, park.on, db, keys);
             if let Some(deadline_us) = park.deadline_us {
-                let timer = self.alarms.insert(mono_tick(deadline_us), Alarm::Client(id));
+                let timer = self.alarms.set(deadline_us, Alarm::Client(id));
                 self.clients[id].timer = Some(timer);
             }
         }
@@ -200,12 +200,12 @@ impl Engine {
     /// Has a parked client try again. False if it goes on waiting, at its old place.
     fn serve(&mut self, id: ClientId, woken: Woken) -> bool {
         let Some(Parked::Keys(mut park)) = self.clients[id].parked.take() else { return true };
-        let started_us = self.lap_us;
+        let started_us = self.stats.lap_us();
         let Request { found, words } = &park.request;
         let origin = Origin::Waiter(&park, woken);
         let called = self.call_on_outbox(id, *found, Args::new(&words.words()), origin);
         self.end_unit();
-        park.micros += self.lap_us - started_us;
+        park.micros += self.stats.lap_us() - started_us;
         let is_served = !matches!(called, Called::Running);
         if is_served {
             self.account_for(id, &park);

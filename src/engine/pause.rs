@@ -5,12 +5,12 @@
 //! under way: none expires or is evicted, and no waiter is served whose request writes. A key whose
 //! time has come is absent for readers all the same.
 
+use super::Engine;
+use super::alarms::Alarm;
 use super::client::{Client, ClientId, Parked};
 use super::context::Ctx;
 use super::keyspace::Authority;
 use super::row::Flags;
-use super::time::mono_tick;
-use super::{Alarm, Engine};
 
 /// On whose behalf requests are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Engine {
         let pause = Pause { until_us, only_writes };
         let mine = &mut self.pauses.by_owner[owner as usize];
         *mine = Some(mine.map_or(pause, |old| old.and(pause)));
-        self.alarms.insert(mono_tick(until_us), Alarm::Pause);
+        self.alarms.set(until_us, Alarm::Pause);
         self.settle_pauses();
     }
 

@@ -32,7 +32,7 @@ pub struct Running {
     /// When the slice began, once the script is busy: the keyspace's time stands still.
     slice_began: Option<Now>,
     /// The command that runs it, once it was suspended.
-    pub(super) call: Option<HeldCall>,
+    call: Option<HeldCall>,
     /// It has run for longer than `busy-reply-threshold`.
     is_busy: bool,
     is_killed: bool,
@@ -48,13 +48,37 @@ pub struct Running {
     sha: Sha,
 }
 
-/// The Lua machine, made when the first script comes.
+/// The Lua machine and the script under way.
 #[derive(Default)]
-pub struct Scripting {
+pub struct Scripts {
+    /// Made when the first script comes.
     lua: Option<Box<Lua>>,
+    running: Option<Running>,
 }
 
-impl Scripting {
+impl Scripts {
+    /// The script under way, if one has been started and has not ended.
+    pub fn running(&self) -> Option<&Running> {
+        self.running.as_ref()
+    }
+
+    #[inline]
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Keeps the call that runs the script under way, once it is suspended. The call comes back if
+    /// there is no script, or if its call is kept already.
+    pub(super) fn hold_call(&mut self, call: HeldCall) -> Option<HeldCall> {
+        match &mut self.running {
+            Some(script) if script.call.is_none() => {
+                script.call = Some(call);
+                None
+            }
+            _ => Some(call),
+        }
+    }
+
     pub fn lua(&mut self) -> &mut Lua {
         self.lua.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
     }
@@ -85,7 +109,7 @@ impl Ctx<'_> {
         let engine = &mut *self.engine;
         let flags = script.flags;
         let is_out_of_memory =
-            engine.is_memory_short && engine.config.maxmemory > 0 && !flags.allow_oom;
+            engine.is_memory_short() && engine.config.maxmemory > 0 && !flags.allow_oom;
         if flags.declared && !flags.no_writes && is_out_of_memory {
             return Err(Error::new(
                 "OOM allow-oom flag is not set on the script, can not run it when used memory > \
@@ -97,7 +121,7 @@ impl Ctx<'_> {
                 "ERR Can not execute a script with write flag using *_ro command.",
             ));
         }
-        engine.script = Some(Running {
+        engine.scripts.running = Some(Running {
             client: self.client,
             index: self.index,
             db: self.db,
@@ -129,7 +153,7 @@ impl Ctx<'_> {
 impl Ctx<'_> {
     /// The machine and the scripts that it knows.
     pub fn lua(&mut self) -> &mut Lua {
-        self.engine.scripting.lua()
+        self.engine.scripts.lua()
     }
 
     /// SCRIPT KILL.
@@ -146,7 +170,7 @@ impl Engine {
         let declared = if flags.has(Flag::ScriptByText) {
             lua::ScriptFlags::declared_by(word)?
         } else if flags.has(Flag::ScriptBySha) {
-            self.scripting.loaded()?.flags(&Sha::parse(word)?)?
+            self.scripts.loaded()?.flags(&Sha::parse(word)?)?
         } else {
             return None;
         };
@@ -157,12 +181,12 @@ impl Engine {
 
     /// Whether a script has run for longer than `busy-reply-threshold`.
     pub fn is_busy(&self) -> bool {
-        self.script.as_ref().is_some_and(|script| script.is_busy)
+        self.scripts.running().is_some_and(|script| script.is_busy)
     }
 
     /// What a clock on the wall shows: to a busy script too, which may wait for a time to come.
     pub fn time(&self) -> Now {
-        let slice_began = self.script.as_ref().and_then(|script| script.slice_began);
+        let slice_began = self.scripts.running().and_then(|script| script.slice_began);
         slice_began.unwrap_or(self.keyspace.now)
     }
 
@@ -170,7 +194,8 @@ impl Engine {
     pub fn resume(&mut self, id: ClientId, now: Now) -> State {
         self.stats.advance(now.wall_ms);
         let threshold_ms = self.config.busy_reply_threshold_ms.max(0) as u64;
-        let Some(script) = self.script.as_mut().filter(|script| script.client == id) else {
+        let Some(script) = self.scripts.running.as_mut().filter(|script| script.client == id)
+        else {
             return self.state(id);
         };
         if !script.is_busy && now.mono_us.saturating_sub(script.started_us) >= threshold_ms * 1000 {
@@ -205,7 +230,7 @@ impl Engine {
     /// What follows a part of a request that had to wait, if it was the last.
     pub(super) fn end_part(&mut self, id: ClientId, now: Now) -> State {
         let state = self.state(id);
-        if state == State::Running || self.halted.is_some() {
+        if state == State::Running || self.errands.halts() {
             return state;
         }
         self.set_now(now);
@@ -222,7 +247,7 @@ impl Engine {
 
     /// Counts what a part of a client's request took, up to the last look at the stopwatch.
     pub(super) fn pause_held_calls(&mut self, id: ClientId) {
-        let end_us = self.lap_us;
+        let end_us = self.stats.lap_us();
         self.held_calls(id).for_each(|call| call.pause(end_us));
     }
 
@@ -230,12 +255,13 @@ impl Engine {
     fn held_calls(&mut self, id: ClientId) -> impl Iterator<Item = &mut HeldCall> {
         let exec = self.clients.get_mut(id).and_then(|client| client.transaction.exec.as_mut());
         let exec = exec.and_then(|exec| exec.call.as_mut());
-        self.script.as_mut().and_then(|script| script.call.as_mut()).into_iter().chain(exec)
+        let script = self.scripts.running.as_mut().and_then(|script| script.call.as_mut());
+        script.into_iter().chain(exec)
     }
 
     /// SCRIPT KILL.
     pub fn kill_script(&mut self) -> Result {
-        let script = self.script.as_mut().ok_or(Error::NotBusy)?;
+        let script = self.scripts.running.as_mut().ok_or(Error::NotBusy)?;
         if script.has_written {
             return Err(Error::Unkillable);
         }
@@ -245,15 +271,15 @@ impl Engine {
 
     /// Lends the engine to the Lua machine for a slice.
     fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Progress) -> Progress {
-        self.scripting.lua();
-        let mut lua = self.scripting.lua.take().expect("made a line above");
+        self.scripts.lua();
+        let mut lua = self.scripts.lua.take().expect("made a line above");
         let mut host = Host { engine: self };
         let run = AssertUnwindSafe(|| run(&mut lua, &mut host));
         let outcome = std::panic::catch_unwind(run);
-        self.scripting.lua = Some(lua);
+        self.scripts.lua = Some(lua);
         // A command panicked: the script is over, and the machine has been set right.
         outcome.unwrap_or_else(|panic| {
-            self.script = None;
+            self.scripts.running = None;
             resume_unwind(panic)
         })
     }
@@ -261,9 +287,9 @@ impl Engine {
     /// Writes the answer of a script that has ended, and closes its account. An error of a command
     /// in it was counted when the command ended; the script's own are counted here.
     fn finish_script(&mut self, reply: &mut Reply) -> Result {
-        let script = self.script.take().expect("a script has ended");
+        let script = self.scripts.running.take().expect("a script has ended");
         let mut has_failed = false;
-        let result = self.scripting.lua().finish(reply, &mut |error, is_of_command| {
+        let result = self.scripts.lua().finish(reply, &mut |error, is_of_command| {
             has_failed = true;
             if !is_of_command {
                 self.stats.count_error(error);
@@ -285,7 +311,7 @@ struct Host<'e> {
 
 impl Host<'_> {
     fn script(&mut self) -> &mut Running {
-        self.engine.script.as_mut().expect("a script is running")
+        self.engine.scripts.running.as_mut().expect("a script is running")
     }
 
     /// The checks stand in Redis's order, which decides the error that a script sees.

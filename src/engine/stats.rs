@@ -1,5 +1,6 @@
 //! What INFO, SLOWLOG and LATENCY tell of the past.
 
+use super::Engine;
 use super::context::Ctx;
 use super::table::Found;
 use crate::proto::Error;
@@ -50,6 +51,11 @@ pub struct Stats {
     /// Turns of the server, and the microseconds that they took.
     pub turns: u64,
     pub turns_us: u64,
+    pub slowlog: SlowLog,
+    /// Bytes that were allocated before the first client came.
+    pub startup_allocated: u64,
+    /// The stopwatch when the command before the running one ended.
+    lap_us: u64,
     rate: Rate,
 }
 
@@ -62,9 +68,15 @@ struct Rate {
 }
 
 impl Stats {
-    pub fn new(rows: usize) -> Self {
+    pub fn new(rows: usize, startup_allocated: u64) -> Self {
         let calls = std::iter::repeat_with(Calls::default).take(rows).collect();
-        Self { calls, ..Self::default() }
+        Self { calls, startup_allocated, ..Self::default() }
+    }
+
+    /// The stopwatch when the command before the running one ended, in microseconds.
+    #[inline]
+    pub fn lap_us(&self) -> u64 {
+        self.lap_us
     }
 
     pub fn count_error(&mut self, error: &Error) {
@@ -104,8 +116,19 @@ impl Stats {
             peak_allocated: self.peak_allocated,
             denied_logins: self.denied_logins,
             denied_commands: self.denied_commands,
-            ..Self::new(self.calls.len())
+            slowlog: std::mem::take(&mut self.slowlog),
+            lap_us: self.lap_us,
+            ..Self::new(self.calls.len(), self.startup_allocated)
         };
+    }
+}
+
+impl Engine {
+    /// Looks at the stopwatch: a lap ends, and the next begins. Returns its microseconds.
+    #[inline]
+    pub(super) fn start_lap(&mut self) -> u64 {
+        self.stats.lap_us = self.facts.stopwatch_us();
+        self.stats.lap_us
     }
 }
 
@@ -131,7 +154,7 @@ impl Ctx<'_> {
     }
 
     pub fn clear_slowlog(&mut self) {
-        self.engine.slowlog.entries.clear();
+        self.engine.stats.slowlog.entries.clear();
     }
 }
 

@@ -146,7 +146,7 @@ impl Engine {
                 Called::Running => return false,
                 Called::Parked(parked @ Parked::Effect(_)) => {
                     self.park(id, parked);
-                    self.halted = Some(id);
+                    self.errands.halt_for(id);
                     return false;
                 }
                 Called::Parked(_) => unreachable!("nothing else waits in EXEC: see `may_block`"),

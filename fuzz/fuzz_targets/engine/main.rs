@@ -140,7 +140,7 @@ impl World {
         self.engine.tick(self.now);
         loop {
             let mut has_moved = false;
-            if let Some(script) = self.engine.script.as_ref().filter(|_| slices < SLICES_MAX) {
+            if let Some(script) = self.engine.scripts.running().filter(|_| slices < SLICES_MAX) {
                 let id = script.client;
                 self.pass(SLICE_MS);
                 self.engine.resume(id, self.now);
@@ -218,7 +218,7 @@ impl World {
             }
         }
         self.engine.keyspace.aftermath.journal.forget_whole_units();
-        if self.engine.script.is_some() {
+        if self.engine.scripts.is_running() {
             // It holds up whatever is due.
             return;
         }
