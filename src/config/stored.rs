@@ -33,21 +33,29 @@ macro_rules! stored {
 
 stored! {
     bool: flag => SettingValue::Flag(*flag), SettingValue::Flag(flag) => flag;
-    u16: number => SettingValue::Number((*number).into()), SettingValue::Number(number) => number as u16;
-    u32: number => SettingValue::Number((*number).into()), SettingValue::Number(number) => number as u32;
-    u64: number => SettingValue::Number((*number).into()), SettingValue::Number(number) => number as u64;
-    i64: number => SettingValue::Number((*number).into()), SettingValue::Number(number) => number as i64;
-    usize: number => SettingValue::Number(*number as i128), SettingValue::Number(number) => number as usize;
-    EventClasses: classes => SettingValue::Events(*classes), SettingValue::Events(classes) => classes;
+    u16: number => SettingValue::Number((*number).into()),
+        SettingValue::Number(number) => number as u16;
+    u32: number => SettingValue::Number((*number).into()),
+        SettingValue::Number(number) => number as u32;
+    u64: number => SettingValue::Number((*number).into()),
+        SettingValue::Number(number) => number as u64;
+    i64: number => SettingValue::Number((*number).into()),
+        SettingValue::Number(number) => number as i64;
+    usize: number => SettingValue::Number(*number as i128),
+        SettingValue::Number(number) => number as usize;
+    EventClasses: classes => SettingValue::Events(*classes),
+        SettingValue::Events(classes) => classes;
     Vec<String>: words => SettingValue::Words(words.clone()), SettingValue::Words(words) => words;
-    Vec<SavePoint>: points => SettingValue::Save(points.clone()), SettingValue::Save(points) => points;
+    Vec<SavePoint>: points => SettingValue::Save(points.clone()),
+        SettingValue::Save(points) => points;
     String: text => SettingValue::Text(text.clone()), SettingValue::Text(text) => text;
     // Of what may be absent, the empty text (or mode 0) says that it is.
     Option<String>: text => SettingValue::Text(text.clone().unwrap_or_default()),
         SettingValue::Text(text) => Some(text).filter(|text| !text.is_empty());
     Option<u32>: mode => SettingValue::Mode(mode.unwrap_or(0)),
         SettingValue::Mode(mode) => Some(mode).filter(|mode| *mode != 0);
-    Option<Secret>: secret => SettingValue::Secret(secret.clone().unwrap_or_else(|| Secret::new(b""))),
+    Option<Secret>: secret =>
+        SettingValue::Secret(secret.clone().unwrap_or_else(|| Secret::new(b""))),
         SettingValue::Secret(secret) => Some(secret).filter(|secret| !secret.reveal().is_empty());
     Policy: policy => SettingValue::Word(policy.word()),
         SettingValue::Word(word) => one_of(Policy::from_word(word));

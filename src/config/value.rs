@@ -1,7 +1,7 @@
 //! A setting's value between its text and its field.
 //!
-//! `SettingKind` reads the words of a line, or of CONFIG SET, and refuses them with Redis's own reasons;
-//! `SettingValue` writes the one spelling in which CONFIG GET answers.
+//! `SettingKind` reads the words of a line, or of CONFIG SET, and refuses them with Redis's own
+//! reasons; `SettingValue` writes the one spelling in which CONFIG GET answers.
 
 use std::fmt;
 

@@ -399,6 +399,7 @@ impl Timeout {
         Ok(Self(span_ms.saturating_mul(1000)))
     }
 
+    /// In microseconds; 0 waits for ever.
     pub fn micros(self) -> u64 {
         self.0
     }

@@ -243,6 +243,7 @@ impl Keyspace {
         self.slots.end_of(inner)
     }
 
+    /// What lies at an index of such a database; None if nothing does.
     pub(super) fn at(&self, inner: usize, index: u32) -> Option<&KeyValue> {
         self.slots.at(inner, index).map(|(_, entry)| entry)
     }

@@ -90,6 +90,7 @@ impl Db {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
+    /// A key picked at random, its time come or not; None in an empty database.
     pub fn random(&self, rng: &mut Rng) -> Option<&KeyValue> {
         self.table.random(rng).map(|index| &self.entries[index])
     }
@@ -187,6 +188,7 @@ impl Slots {
         &self.dbs[slot.inner as usize].entries[slot.index]
     }
 
+    /// The wall clock's last millisecond at which a key still exists; None if it has no TTL.
     #[inline]
     pub fn expires_ms(&self, slot: SlotId) -> Option<i64> {
         let db = &self.dbs[slot.inner as usize];
