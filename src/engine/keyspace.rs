@@ -215,15 +215,15 @@ impl Keyspace {
     /// inside comes through here.
     fn access(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
         let slot = self.find(db, key)?;
-        if matches!(self.slots.get(slot).value, Value::Cold(_)) {
-            self.thaw(slot);
-        }
+        let (value, usage) = self.slots.usage_mut(slot);
         if self.touching {
-            let usage = self.slots.usage_mut(slot);
             if self.counting {
                 usage.count(self.now, &mut self.rng);
             }
             usage.touch(self.now);
+        }
+        if matches!(value, Value::Cold(_)) {
+            self.thaw(slot);
         }
         Some(slot)
     }
@@ -356,18 +356,15 @@ impl Keyspace {
 
     /// Sets a key to a value whatever it held.
     pub fn put(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime, change: Change) {
-        let slot = match self.access(db, key) {
+        match self.access(db, key) {
             Some(slot) => {
-                self.slots.replace(slot, value);
-                slot
+                let has_ttl = self.slots.replace(slot, value);
+                if has_ttl || lifetime != Lifetime::Endless {
+                    self.settle_lifetime(slot, lifetime);
+                }
             }
-            None => {
-                let slot = self.insert(db, key, value);
-                self.aftermath.event(EventClasses::NEW, "new", db, key);
-                slot
-            }
-        };
-        self.settle_lifetime(slot, lifetime);
+            None => self.put_new(db, key, value, lifetime),
+        }
         self.aftermath.changed(db, key, change);
     }
 
@@ -380,9 +377,7 @@ impl Keyspace {
         change: Change,
     ) {
         self.take_away(db, key);
-        let slot = self.insert(db, key, value);
-        self.aftermath.event(EventClasses::NEW, "new", db, key);
-        self.settle_lifetime(slot, lifetime);
+        self.put_new(db, key, value, lifetime);
         self.aftermath.changed(db, key, change);
     }
 
@@ -421,7 +416,7 @@ impl Keyspace {
         let old = self.slots.vacate(slot);
         self.take_away(new_db, new_key);
         let slot = self.insert(new_db, new_key, old.value);
-        *self.slots.usage_mut(slot) = old.usage;
+        *self.slots.usage_mut(slot).1 = old.usage;
         if expires_ms.is_some() {
             self.slots.set_expiry(slot, expires_ms, self.now);
         }
@@ -467,6 +462,14 @@ impl Keyspace {
     fn insert(&mut self, db: usize, key: &[u8], value: Value) -> SlotId {
         self.make_way(db, key);
         self.slots.fill(db, key, value, self.now)
+    }
+
+    fn put_new(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime) {
+        let slot = self.insert(db, key, value);
+        self.aftermath.event(EventClasses::NEW, "new", db, key);
+        if let Lifetime::Until(_) = lifetime {
+            self.settle_lifetime(slot, lifetime);
+        }
     }
 
     fn take_away(&mut self, db: usize, key: &[u8]) -> bool {

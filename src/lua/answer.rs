@@ -270,22 +270,49 @@ impl AnswerWriter<'_, '_> {
     fn array(&mut self, depth: usize) -> Result {
         let lua = self.lua;
         let mut count = 0;
-        loop {
-            lua.get_index(-1, count as c_int + 1);
-            let is_end = lua.kind(-1) == LuaKind::Nil;
-            lua.pop(1);
-            if is_end {
-                break;
-            }
+        while self.has_element(count + 1) {
             count += 1;
         }
-        self.reply.array(count);
+        self.reply.array(count as usize);
         for position in 1..=count {
-            lua.get_index(-1, position as c_int);
-            self.value(depth + 1)?;
-            lua.pop(1);
+            if !self.plain_element(position) {
+                lua.get_index(-1, position);
+                self.value(depth + 1)?;
+                lua.pop(1);
+            }
         }
         Ok(())
+    }
+
+    /// Whether the table on top has an element at a position.
+    fn has_element(&self, position: c_int) -> bool {
+        let lua = self.lua;
+        let kind = match lua.array_slot(-1, position) {
+            Some(value) => value.kind(),
+            None => {
+                lua.get_index(-1, position);
+                let kind = lua.kind(-1);
+                lua.pop(1);
+                kind
+            }
+        };
+        kind != LuaKind::Nil
+    }
+
+    /// Writes an element of the table on top from where it lies; false if it does not lie in the
+    /// table's array, or is neither string nor number.
+    fn plain_element(&mut self, position: c_int) -> bool {
+        let Some(value) = self.lua.array_slot(-1, position) else { return false };
+        if let Some(number) = value.number() {
+            self.reply.int(truncate(number));
+            return true;
+        }
+        // SAFETY: the string stays in the table, and the table on top, while it is written.
+        let text = unsafe { value.bytes() };
+        if let Some(text) = text {
+            self.reply.bulk(text);
+        }
+        text.is_some()
     }
 }
 

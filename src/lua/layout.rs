@@ -236,6 +236,7 @@ impl<'vm> Stack<'vm> {
 
     /// The slot at `index`: from 1 up, or from -1 (the top) down. None if the running function has
     /// no such slot, or the index is a pseudo one.
+    #[inline]
     fn place(self, index: c_int) -> Option<*mut LuaValue> {
         if !self.is_direct() {
             return None;
@@ -312,7 +313,7 @@ impl<'vm> Stack<'vm> {
         self.is_direct()
             && unsafe {
                 let LuaThread { top, call, .. } = *self.thread();
-                (*call).top.offset_from(top) >= count as isize
+                top.wrapping_add(count as usize).cast_const() <= (*call).top
             }
     }
 
@@ -338,6 +339,7 @@ impl<'vm> Stack<'vm> {
 
     /// The place of `table[position]`, if it is in the table's array, and whether the collector is
     /// through with the table.
+    #[inline]
     fn element(self, table: c_int, position: c_int) -> Option<(*mut LuaValue, bool)> {
         let table = self.slot(table)?.table()?;
         // SAFETY: the table lives while it is on the stack; positions count from 1.
@@ -349,7 +351,8 @@ impl<'vm> Stack<'vm> {
     }
 
     /// `table[position]`; None if it does not lie in the table's array.
-    fn array_slot(self, table: c_int, position: c_int) -> Option<LuaValue> {
+    #[inline]
+    pub fn array_slot(self, table: c_int, position: c_int) -> Option<LuaValue> {
         // SAFETY: the array holds values.
         self.element(table, position).map(|(place, _)| unsafe { *place })
     }
@@ -366,6 +369,7 @@ impl<'vm> Stack<'vm> {
 
     /// Pops a value into `table[position]`; false if that does not lie in the table's array, or the
     /// collector must be told.
+    #[inline]
     pub fn set_array_slot(self, table: c_int, position: c_int) -> bool {
         match self.element(table, position) {
             Some((place, false)) => {

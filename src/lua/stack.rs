@@ -527,6 +527,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// Pushes `table[position]`.
+    #[inline]
     pub fn get_index(self, table: c_int, position: c_int) {
         if !self.push_array_slot(table, position) {
             self.assert_table(table);
@@ -536,6 +537,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// Pops a value and makes it `table[position]`.
+    #[inline]
     pub fn set_index(self, table: c_int, position: c_int) {
         if !self.set_array_slot(table, position) {
             self.assert_table(table);

@@ -41,7 +41,7 @@ impl Keyspace {
     #[inline(always)]
     pub(super) fn find(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
         let slot = self.slots.find(db, key)?;
-        if self.is_slot_over(slot) {
+        if self.slots.get(slot).has_ttl() && self.is_slot_over(slot) {
             self.note_over(db, slot);
             return None;
         }

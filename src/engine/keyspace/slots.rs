@@ -36,6 +36,11 @@ pub struct KeyValue {
 const _: () = assert!(size_of::<KeyValue>() == 40);
 
 impl KeyValue {
+    #[inline]
+    pub fn has_ttl(&self) -> bool {
+        self.timer.is_some()
+    }
+
     /// Bytes of memory of the key and its value.
     pub fn size(&self) -> usize {
         let timer = self.timer.map_or(0, |_| Wheel::<u32>::TIMER_SIZE);
@@ -271,8 +276,9 @@ impl Slots {
     }
 
     #[inline]
-    pub fn usage_mut(&mut self, slot: SlotId) -> &mut Usage {
-        &mut self.entry_mut(slot).usage
+    pub fn usage_mut(&mut self, slot: SlotId) -> (&Value, &mut Usage) {
+        let KeyValue { value, usage, .. } = self.entry_mut(slot);
+        (value, usage)
     }
 
     #[inline]
@@ -306,10 +312,13 @@ impl Slots {
         &mut self.entry_mut(slot).value
     }
 
-    /// Puts a value in the place of another, which is freed. The TTL stays.
-    pub fn replace(&mut self, slot: SlotId, value: Value) {
-        let old = std::mem::replace(&mut self.entry_mut(slot).value, value);
+    /// Puts a value in the place of another, which is freed. The TTL stays; true if there is one.
+    pub fn replace(&mut self, slot: SlotId, value: Value) -> bool {
+        let entry = self.entry_mut(slot);
+        let has_ttl = entry.has_ttl();
+        let old = std::mem::replace(&mut entry.value, value);
         self.doomed.add(old);
+        has_ttl
     }
 
     /// Sets the last millisecond of the wall clock at which a key still exists; None for ever.

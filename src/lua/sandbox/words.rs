@@ -42,10 +42,10 @@ fn refill(lua: Stack<'_>, words: &[&[u8]]) -> bool {
         return false;
     }
     for (position, &word) in (1..).zip(words) {
-        lua.get_index(-1, position);
-        let is_same = lua.is_text(-1, word);
-        lua.pop(1);
-        if !is_same {
+        let kept = lua.array_slot(-1, position);
+        // SAFETY: the string stays in the table while it is compared.
+        let kept = kept.and_then(|value| unsafe { value.bytes() });
+        if kept != Some(word) {
             lua.push_bytes(word);
             lua.set_index(-2, position);
         }
