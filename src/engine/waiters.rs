@@ -93,7 +93,7 @@ pub struct Waiters {
 impl Waiters {
     /// Parks a client on keys, behind those already there.
     pub fn join(&mut self, client: ClientId, on: On, db: usize, keys: &[&[u8]]) {
-        debug_assert!(!self.clients.contains_key(&client), "a client parks once");
+        assert!(!self.clients.contains_key(&client), "a client parks once");
         let mut sibling = NONE;
         for (number, key) in keys.iter().enumerate() {
             if keys[..number].contains(key) {

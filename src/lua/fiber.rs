@@ -50,7 +50,7 @@ impl Fiber {
     pub unsafe fn start(&mut self, vm: NonNull<Vm>) -> Option<c_int> {
         // SAFETY: the caller keeps it alive for longer than this function uses it.
         let watched = unsafe { vm.as_ref() };
-        debug_assert!(self.coroutine.is_none(), "one script at a time");
+        assert!(self.coroutine.is_none(), "one script at a time");
         let stack = self.stack.take().unwrap_or_else(|| {
             DefaultStack::new(STACK_BYTES).expect("address space for a script's stack")
         });

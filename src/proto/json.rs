@@ -198,7 +198,7 @@ impl Visitor for Json {
         if self.is_full() {
             return;
         }
-        debug_assert_eq!(self.open.len(), slot, "an array is closed while another is open in it");
+        assert_eq!(self.open.len(), slot, "an array is closed while another is open in it");
         if let Some(level) = self.open.pop() {
             self.out.push(b']');
             self.end(level.start);

@@ -348,7 +348,7 @@ impl Outbox {
     /// Takes back what was written since `position`, which was the end of a whole answer or of a
     /// part of the one under way.
     pub fn truncate(&mut self, position: u64) {
-        debug_assert!(position >= self.start, "a sealed chunk is only read");
+        assert!(position >= self.start, "a sealed chunk is only read");
         let len = (position - self.start) as usize;
         match &mut self.form {
             Form::Resp(bytes) => bytes.truncate(len),

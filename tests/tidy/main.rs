@@ -5,6 +5,7 @@ mod docs;
 mod functions;
 mod hosted;
 mod links;
+mod names;
 mod packages;
 mod state;
 
