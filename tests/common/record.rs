@@ -56,8 +56,9 @@ impl Recorder {
         let mut texts: Vec<Vec<String>> =
             transcript.lines.iter().map(|line| vec![line.text.clone()]).collect();
         for case in &transcript.cases {
-            let judge = self.judge.hear(case);
-            let others: Vec<_> = self.others.iter_mut().map(|other| other.hear(case)).collect();
+            let judge = self.judge.hear(transcript, case);
+            let others: Vec<_> =
+                self.others.iter_mut().map(|other| other.hear(transcript, case)).collect();
             for (index, step) in case.steps.iter().enumerate() {
                 // Past a step that takes too long the file stays as it is.
                 if judge.iter().any(|answers| answers.steps.len() <= index) {
@@ -74,7 +75,7 @@ impl Recorder {
                         Some((other.target, testimony))
                     });
                     let old = step.replies.get(place).filter(|old| old.client == client);
-                    let mut new = Variants::new(old, &judge);
+                    let mut new = Variants::new(old, (self.judge.target, &judge));
                     others.for_each(|(target, testimony)| new.add(target, old, &testimony));
                     texts[step.line].extend(new.print(client));
                     if let Some(old) = old {
@@ -89,16 +90,19 @@ impl Recorder {
 
 impl Witness {
     /// All processes go through the case at once: they spend their time waiting.
-    fn hear(&mut self, case: &Case) -> Vec<Answers> {
+    fn hear(&mut self, transcript: &Transcript, case: &Case) -> Vec<Answers> {
         std::thread::scope(|scope| {
-            let hearings: Vec<_> =
-                self.servers.iter_mut().map(|server| scope.spawn(|| hear(server, case))).collect();
+            let hearings: Vec<_> = self
+                .servers
+                .iter_mut()
+                .map(|server| scope.spawn(|| hear(server, transcript, case)))
+                .collect();
             hearings.into_iter().map(|it| it.join().expect("the server answers")).collect()
         })
     }
 }
 
-fn hear(server: &mut TcpServer, case: &Case) -> Answers {
+fn hear(server: &mut TcpServer, transcript: &Transcript, case: &Case) -> Answers {
     let dialect = server.dialect();
     let mut answers = Answers { dialect, steps: Vec::new() };
     let mut names = Names::new();
@@ -124,7 +128,7 @@ fn hear(server: &mut TcpServer, case: &Case) -> Answers {
             is_as_wanted &= matches(wanted, reply, dialect, &mut names);
         }
         let is_unheard_of = replies.iter().any(|(_, reply)| is_unheard_of(reply));
-        if is_unheard_of && !is_as_wanted && server.target() != Target::Redis74 {
+        if is_unheard_of && !is_as_wanted && server.target() != transcript.judge() {
             break;
         }
         answers.steps.push(replies);
@@ -147,7 +151,8 @@ fn testimony(answers: &[Answers], step: usize, place: usize) -> Option<(usize, T
 struct Variants(Expected);
 
 impl Variants {
-    fn new(old: Option<&Expected>, judge: &Testimony) -> Variants {
+    fn new(old: Option<&Expected>, judge: (Target, &Testimony)) -> Variants {
+        let (target, judge) = judge;
         let is_about_judge = |selector: &Selector| selector.target.is_none();
         let kept = old.map(|old| Expected {
             client: old.client,
@@ -160,7 +165,7 @@ impl Variants {
                 .collect(),
         });
         match kept.map(Variants) {
-            Some(kept) if kept.agrees_with(Target::Redis74, judge) => kept,
+            Some(kept) if kept.agrees_with(target, judge) => kept,
             _ => Variants(Expected { client: 0, lines: 0..0, variants: describe(None, judge) }),
         }
     }

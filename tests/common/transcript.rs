@@ -62,18 +62,21 @@ pub struct Selector {
 pub enum Target {
     Redis74,
     Redis70,
+    Redis82,
     Valkey,
     Toril,
 }
 
 impl Target {
-    pub const ALL: [Target; 4] = [Target::Redis74, Target::Redis70, Target::Valkey, Target::Toril];
+    pub const ALL: [Target; 5] =
+        [Target::Redis74, Target::Redis70, Target::Redis82, Target::Valkey, Target::Toril];
 
     /// As a transcript's line says it.
     pub fn tag(self) -> &'static str {
         match self {
             Target::Redis74 => "7.4",
             Target::Redis70 => "7.0",
+            Target::Redis82 => "8.2",
             Target::Valkey => "valkey",
             Target::Toril => "toril",
         }
@@ -172,6 +175,16 @@ pub fn load(filters: &[String]) -> Vec<Transcript> {
 }
 
 impl Transcript {
+    /// The server that decides: Redis 7.4, or Redis 8.2 in the files on what is newer.
+    pub fn judge(&self) -> Target {
+        if self.name.starts_with("redis-8") { Target::Redis82 } else { Target::Redis74 }
+    }
+
+    /// Whether this server is asked at all: what only Redis 8.2 knows is not put to the others.
+    pub fn is_for(&self, target: Target) -> bool {
+        target == Target::Toril || (self.judge() == Target::Redis82) == (target == Target::Redis82)
+    }
+
     pub fn parse(name: String, text: &str) -> Transcript {
         let mut lines: Vec<Line> = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
