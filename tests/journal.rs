@@ -49,6 +49,37 @@ fn check(requests: &[&str], expect: &[&str]) {
 }
 
 #[test]
+fn bits_and_counts_are_told_of_when_they_change() {
+    check(&["SETBIT k 1 1"], &["SETBIT k 1 1"]);
+    check(&["SETBIT k 1 1", "SETBIT k 1 1"], &[]);
+    check(&["SETBIT k 1 1", "SETBIT k 9 0"], &["SETBIT k 9 0"]);
+    check(&["SET k v", "BITFIELD k GET u8 0"], &[]);
+    check(&["BITFIELD k SET u8 0 1"], &["BITFIELD k SET u8 0 1"]);
+    check(&["BITFIELD k SET u8 0 1", "BITFIELD k SET u8 0 1"], &[]);
+    // The string is longer for it.
+    let refused = "BITFIELD k OVERFLOW FAIL SET u8 0 999";
+    check(&[refused], &[refused]);
+    check(&[refused, refused], &[]);
+    check(&["SET k v", "BITOP NOT d k"], &["BITOP NOT d k"]);
+    check(&["BITOP NOT d k"], &[]);
+
+    check(&["PFADD k a"], &["PFADD k a"]);
+    check(&["PFADD k a", "PFADD k a"], &[]);
+    // The count is kept.
+    check(&["PFADD k a", "PFCOUNT k"], &["PFCOUNT k"]);
+    check(&["PFADD k a", "PFCOUNT k", "PFCOUNT k"], &[]);
+    check(&["PFADD k a", "PFADD l a", "PFCOUNT k l"], &[]);
+    check(&["PFADD k a", "PFDEBUG TODENSE k"], &["PFDEBUG TODENSE k"]);
+    check(&["PFADD k a", "PFDEBUG TODENSE k", "PFDEBUG GETREG k"], &[]);
+
+    check(&["GEOADD k 1 1 a", "GEOADD k 1 1 a"], &[]);
+    check(&["GEOADD k 1 1 a", "GEORADIUS k 1 1 1 m"], &[]);
+    let stored = "GEORADIUS k 1 1 1 km STORE d";
+    check(&["GEOADD k 1 1 a", stored], &[stored]);
+    check(&[stored], &[]);
+}
+
+#[test]
 fn times_become_absolute() {
     check(&["SET k v", "EXPIRE k 10"], &["PEXPIREAT k 1010000"]);
     check(&["SET k v", "PEXPIREAT k 1010000 NX"], &["PEXPIREAT k 1010000"]);

@@ -60,7 +60,18 @@ fn in_process_in_resp3() {
 #[test]
 fn from_scripts() {
     let mut server = Scripted::new(InsideServer::new(Dialect::Resp2));
-    let families = ["strings", "keys", "expire", "hashes", "lists", "sets", "streams"];
+    let families = [
+        "strings",
+        "keys",
+        "expire",
+        "hashes",
+        "lists",
+        "sets",
+        "streams",
+        "bitmaps",
+        "geo",
+        "hyperloglogs",
+    ];
     check(&mut server, &families);
 }
 

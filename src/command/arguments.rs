@@ -5,7 +5,8 @@
 //! - `LIMIT offset count` for a word and all that follows it up to the end of what encloses both,
 //! - `[...]` round what may be absent and `<...>` round what belongs together,
 //! - `LEFT|RIGHT`, or ` | ` between longer ones, for one of several,
-//! - `key [key ...]`, with all words again, for what may be repeated.
+//! - `key [key ...]`, with all words again, for what may be repeated, and `[...]...` for what may
+//!   also be absent.
 //!
 //! What a syntax does not say stands in the tables here, by word.
 
@@ -15,7 +16,7 @@ use std::borrow::Cow;
 
 /// The kinds of values, by word; all others are strings.
 const KINDS: &[(&str, &[&str])] = &[
-    ("double", &["max", "min", "score"]),
+    ("double", &["height", "latitude", "longitude", "max", "min", "radius", "score", "width"]),
     (
         "integer",
         &[
@@ -57,7 +58,21 @@ const KINDS: &[(&str, &[&str])] = &[
             "weight",
         ],
     ),
-    (KEY, &["destination", "dst", "key", "key1", "key2", "newkey", "source", "src"]),
+    (
+        KEY,
+        &[
+            "destination",
+            "destkey",
+            "dst",
+            "key",
+            "key1",
+            "key2",
+            "newkey",
+            "source",
+            "sourcekey",
+            "src",
+        ],
+    ),
     ("pattern", &["pattern"]),
     ("unix-time", &["unix-time-milliseconds", "unix-time-seconds"]),
 ];
@@ -70,6 +85,8 @@ const KINDS_OF_SOME: &[(&str, &[&str], &[&str])] = &[
         &["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin"],
         &["timeout"],
     ),
+    ("integer", &["bitfield", "setbit"], &["value"]),
+    ("integer", &["bitpos"], &["bit"]),
     (STRING, &["xrange", "xrevrange", "zrange"], &["end", "start", "stop"]),
     (
         STRING,
@@ -97,21 +114,38 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("LADDR", "ip:port", "laddr"),
     ("MIGRATING", "node-id", "migrating"),
     ("NODE", "node-id", "node"),
+    ("STORE", "key", "storekey"),
+    ("STOREDIST", "key", "storedistkey"),
+];
+
+/// The names of several that follow a word, where they are not called as it is.
+const BLOCKS: &[(&str, &str)] = &[
+    ("GET", "get-block"),
+    ("INCRBY", "incrby-block"),
+    ("OVERFLOW", "overflow-block"),
+    ("SET", "set-block"),
 ];
 
 /// The names of what consists of several, by those of its parts: the first that they start with.
 const GROUPS: &[(&str, &str)] = &[
+    ("and|", "operation"),
     ("asc|", "order"),
     ("async|", "flush-type"),
     ("auto-id|", "id-selector"),
     ("before|", "where"),
     ("byscore|", "sortby"),
+    ("byte|", "unit"),
+    ("circle|", "by"),
     ("client-id|", "new-format"),
+    ("count-any", "count-block"),
     ("count-with", "options"),
+    ("encoding-", "get-block"),
+    ("end-unit", "end-unit-block"),
     ("equal|", "operator"),
     ("field-value", "data"),
     ("force|", "options"),
     ("full-", "full-block"),
+    ("get-block|", "operation"),
     ("gt|", "comparison"),
     ("hard|", "reset-type"),
     ("host-port|", "args"),
@@ -119,19 +153,28 @@ const GROUPS: &[(&str, &str)] = &[
     ("key-value", "data"),
     ("left|", "where"),
     ("libname|", "attr"),
+    ("longitude-", "data"),
     ("maxlen|", "strategy"),
+    ("member|", "from"),
     ("min|", "where"),
+    ("m|", "unit"),
     ("nosave|", "save-selector"),
     ("nx|", "condition"),
     ("on|off|skip", "action"),
     ("on|off", "enabled"),
+    ("overflow-block-", "write"),
     ("parameter-value", "data"),
     ("protover-", "arguments"),
+    ("radius-", "circle"),
     ("score-member", "data"),
     ("seconds|", "expiration"),
+    ("set-block|", "write-operation"),
+    ("start-end-unit", "range"),
     ("start-slot-", "range"),
+    ("storekey|", "store"),
     ("strategy-", "trim"),
     ("timeout|", "unblock-type"),
+    ("width-", "box"),
     ("write|", "mode"),
     ("yes|sync|", "mode"),
     (OLD_FORMAT, "filter"),
@@ -158,12 +201,15 @@ const SINCE: &[(&str, &[&str], &[&str])] = &[
     ("6.2.0", &["client|list"], &["client-id"]),
     ("6.2.0", &["client|pause"], &["mode"]),
     ("6.2.0", &["flushall", "flushdb"], &["sync"]),
+    ("6.2.0", &["geoadd"], &["change", "condition"]),
+    ("6.2.0", &["georadius", "georadius_ro"], &["any"]),
     ("6.2.0", &["lpop", "rpop"], &["count"]),
     ("6.2.0", &["script|flush"], &["flush-type"]),
     ("6.2.0", &["set"], &["get", "unix-time-milliseconds", "unix-time-seconds"]),
     ("6.2.0", &["xadd", "xtrim"], &["count", "minid", "nomkstream"]),
     ("6.2.0", &["zadd"], &["comparison"]),
     ("6.2.0", &["zrange"], &["limit", "rev", "sortby"]),
+    ("7.0.0", &["bitcount", "bitpos"], &["unit"]),
     ("7.0.0", &["expire", "expireat", "pexpire", "pexpireat"], &["condition"]),
     ("7.0.0", &["shutdown"], &["abort", "force", "now"]),
     ("7.0.0", &["xsetid"], &["entries-added", "max-deleted-id"]),
@@ -318,6 +364,11 @@ fn words(syntax: &'static str) -> Vec<&'static str> {
     words
 }
 
+fn block_name(token: &str) -> Cow<'static, str> {
+    let named = BLOCKS.iter().find(|(word, _)| *word == token);
+    named.map_or_else(|| token.to_ascii_lowercase().into(), |(_, name)| Cow::from(*name))
+}
+
 fn is_token(word: &str) -> bool {
     !word.bytes().any(|byte| byte.is_ascii_lowercase())
 }
@@ -345,7 +396,8 @@ impl Reader<'_> {
                 "[" if self.is_repetition() => self.repeat(&mut arguments),
                 "[" => {
                     let choice = self.choice();
-                    arguments.push(Argument { is_optional: true, ..choice });
+                    let is_multiple = choice.is_multiple || self.accept("...");
+                    arguments.push(Argument { is_optional: true, is_multiple, ..choice });
                 }
                 "<" => {
                     let choice = self.choice();
@@ -420,7 +472,7 @@ impl Reader<'_> {
             if rest.is_empty() {
                 return vec![Argument::pure_token(token)];
             }
-            let name = token.to_ascii_lowercase();
+            let name = block_name(token);
             let token = Some(token);
             return vec![Argument { token, parts: rest, ..Argument::new(name, BLOCK) }];
         };
@@ -435,13 +487,20 @@ impl Reader<'_> {
         } else if value.kind == ONEOF && token == "TYPE" {
             value.name = "client-type".into();
         } else if value.kind == ONEOF {
-            value.name = token.to_ascii_lowercase().into();
+            value.name = block_name(token);
         }
         if matches!(&*value.name, BY_PATTERN | GET_PATTERN) {
             value.key_spec = Some(PATTERN_SPEC);
             self.keys = PATTERN_SPEC + 1;
         }
         rest
+    }
+
+    /// Reads the next word if it is this one.
+    fn accept(&mut self, word: &str) -> bool {
+        let accepted = self.words.get(self.at) == Some(&word);
+        self.at += usize::from(accepted);
+        accepted
     }
 
     /// Whether the bracket just opened holds words and `...`.

@@ -21,6 +21,9 @@ const GROWING: &[(&str, &[&str])] = &[
         &[
             "acl|users",
             "auth",
+            "bitcount",
+            "bitop",
+            "bitpos",
             "blpop",
             "brpop",
             "client|kill",
@@ -74,6 +77,7 @@ const GROWING: &[(&str, &[&str])] = &[
             "module|list",
             "mset",
             "msetnx",
+            "pfmerge",
             "psubscribe",
             "pubsub|channels",
             "pubsub|numsub",
@@ -117,11 +121,32 @@ const GROWING: &[(&str, &[&str])] = &[
     ("O(N*M)", &["lcs", "sinter", "sintercard", "sinterstore"]),
     ("O(N+M)", &["blmpop", "lmpop", "lrem", "publish"]),
     ("O(N+M*log(M))", &["sort", "sort_ro"]),
+    (
+        "O(N+log(M))",
+        &[
+            "georadius",
+            "georadius_ro",
+            "georadiusbymember",
+            "georadiusbymember_ro",
+            "geosearch",
+            "geosearchstore",
+        ],
+    ),
     ("O(S+N)", &["lrange"]),
     ("O(log N)", &["client|unblock"]),
     (
         "O(log(N))",
-        &["bzpopmax", "bzpopmin", "zadd", "zcount", "zincrby", "zlexcount", "zrank", "zrevrank"],
+        &[
+            "bzpopmax",
+            "bzpopmin",
+            "geoadd",
+            "zadd",
+            "zcount",
+            "zincrby",
+            "zlexcount",
+            "zrank",
+            "zrevrank",
+        ],
     ),
     ("O(log(N)*M)", &["zpopmax", "zpopmin"]),
     (
@@ -142,7 +167,7 @@ const GROWING: &[(&str, &[&str])] = &[
 ];
 
 /// Nobody has said.
-const UNTOLD: &[&str] = &["lolwut", "monitor", "xread"];
+const UNTOLD: &[&str] = &["lolwut", "monitor", "pfdebug", "pfselftest", "xread"];
 
 /// None where Redis tells of none.
 pub fn of(found: &Found) -> Option<&'static str> {

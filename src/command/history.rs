@@ -9,6 +9,7 @@ pub type Note = (&'static str, &'static str);
 const CHANGES: &[(&[&str], &[Note])] = &[
     (&["auth"], &[("6.0.0", "Added the username.")]),
     (&["bgsave"], &[("3.2.2", "Added `SCHEDULE`.")]),
+    (&["bitcount", "bitpos"], &[("7.0.0", "Added `BYTE` and `BIT`.")]),
     (
         &["blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin"],
         &[("6.0.0", "The timeout may have a fraction.")],
@@ -49,6 +50,12 @@ const CHANGES: &[(&[&str], &[Note])] = &[
         &[("7.0.0", "Added `NX`, `XX`, `GT` and `LT`.")],
     ),
     (&["flushall", "flushdb"], &[("4.0.0", "Added `ASYNC`."), ("6.2.0", "Added `SYNC`.")]),
+    (&["geoadd"], &[("6.2.0", "Added `CH`, `NX` and `XX`.")]),
+    (
+        &["georadius", "georadius_ro", "georadiusbymember", "georadiusbymember_ro"],
+        &[("6.2.0", "Added `ANY`."), ("7.0.0", "Units may be in upper case.")],
+    ),
+    (&["geosearch", "geosearchstore"], &[("7.0.0", "Units may be in upper case.")]),
     (&["hdel"], &[("2.4.0", "Takes several fields.")]),
     (&["hello"], &[("6.2.0", "The version may be absent.")]),
     (&["hset"], &[("4.0.0", "Takes several fields with their values.")]),
@@ -112,6 +119,14 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
     ("brpoplpush", "6.2.0", "`BLMOVE` with `RIGHT` and `LEFT`"),
     ("cluster|slaves", "5.0.0", "`CLUSTER REPLICAS`"),
     ("cluster|slots", "7.0.0", "`CLUSTER SHARDS`"),
+    ("georadius", "6.2.0", "`GEOSEARCH` or `GEOSEARCHSTORE` with `BYRADIUS`"),
+    ("georadius_ro", "6.2.0", "`GEOSEARCH` with `BYRADIUS`"),
+    (
+        "georadiusbymember",
+        "6.2.0",
+        "`GEOSEARCH` or `GEOSEARCHSTORE` with `BYRADIUS` and `FROMMEMBER`",
+    ),
+    ("georadiusbymember_ro", "6.2.0", "`GEOSEARCH` with `BYRADIUS` and `FROMMEMBER`"),
     ("getset", "6.2.0", "`SET` with `GET`"),
     ("hmset", "4.0.0", "`HSET` with several fields"),
     ("psetex", "2.6.12", "`SET` with `PX`"),
@@ -129,7 +144,7 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands for those who work on the server itself.
-const OF_THE_SYSTEM: &[&str] = &["debug"];
+const OF_THE_SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest"];
 
 /// From the oldest to the youngest; none where a command is as it came.
 pub fn of(found: &Found) -> &'static [Note] {

@@ -2,6 +2,7 @@
 
 mod acl;
 mod arguments;
+mod bitmap;
 mod client;
 mod cluster;
 mod commands;
@@ -12,8 +13,10 @@ mod database;
 mod debug;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
 mod history;
+mod hyperloglog;
 mod info;
 mod latency;
 mod lcs;

@@ -8,6 +8,7 @@ use crate::engine::table::Table;
 #[rustfmt::skip]
 pub const FAMILIES: &[&Family] = &[
     &acl::FAMILY,
+    &bitmap::FAMILY,
     &client::FAMILY,
     &cluster::FAMILY,
     &commands::FAMILY,
@@ -17,7 +18,9 @@ pub const FAMILIES: &[&Family] = &[
     &debug::FAMILY,
     &expire::FAMILY,
     &generic::FAMILY,
+    &geo::FAMILY,
     &hash::FAMILY,
+    &hyperloglog::FAMILY,
     &info::FAMILY,
     &latency::FAMILY,
     &lcs::FAMILY,

@@ -14,6 +14,7 @@ use std::ops::Deref;
 
 use algebra::*;
 use pop::*;
+pub(super) use range::store;
 use range::*;
 
 #[rustfmt::skip]

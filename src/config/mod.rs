@@ -264,6 +264,8 @@ pub struct Limits {
     pub zset_entries_max: usize,
     /// Bytes of a member in a listpack.
     pub zset_value_bytes_max: usize,
+    /// Bytes of a sparse HyperLogLog.
+    pub hll_sparse_bytes_max: usize,
     /// Bytes of a node.
     pub stream_node_bytes_max: usize,
     /// Entries of a node.
@@ -281,6 +283,7 @@ impl Limits {
         set_value_bytes_max: 64,
         zset_entries_max: 128,
         zset_value_bytes_max: 64,
+        hll_sparse_bytes_max: 3000,
         stream_node_bytes_max: 4096,
         stream_node_entries_max: 100,
     };

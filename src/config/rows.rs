@@ -40,7 +40,7 @@ const TIMERS: &str = "what is due is done when it is due, without a clock to tun
 const TLS: &str = "there is no TLS yet";
 const TRACKING: &str = "there is no client-side caching yet";
 const USERS: &str = "there are no ACL users yet";
-const VALUES: &str = "neither HyperLogLogs nor RESTORE are there yet";
+const VALUES: &str = "RESTORE is not there yet";
 
 /// A setting that stands in this field of `Config`.
 macro_rules! field {
@@ -161,7 +161,7 @@ pub static ROWS: &[Setting] = &[
     row("zset-max-listpack-value",            Memory(0, MAX),             field!(limits.zset_value_bytes_max),     Live,    Served, "bytes up to which its members are").alias("zset-max-ziplist-value"),
     row("stream-node-max-bytes",              Memory(0, MAX),             field!(limits.stream_node_bytes_max),    Live,    Served, "bytes of a node of a stream, which ~ trims as a whole"),
     row("stream-node-max-entries",            Integer(0, MAX),            field!(limits.stream_node_entries_max),  Live,    Served, "entries of a node of a stream"),
-    row("hll-sparse-max-bytes",               Memory(0, MAX),             Kept("3000"),                            Live,    Known,  VALUES),
+    row("hll-sparse-max-bytes",               Memory(0, MAX),             field!(limits.hll_sparse_bytes_max),     Live,    Served, "bytes up to which a HyperLogLog is sparse"),
     row("sanitize-dump-payload",              Choice(&["no", "yes", "clients"]), Kept("no"),                              Live,    Known,  VALUES),
 
     // Snapshots and the append-only file.

@@ -82,6 +82,20 @@ impl Block {
         unsafe { ptr::write_bytes(self.start().add(len), 0, len_min - len) };
     }
 
+    /// Shortens, or does nothing. Room to grow stays, if there was any.
+    pub fn truncate(&mut self, len_max: usize) {
+        let len = self.len();
+        if len_max >= len {
+            return;
+        }
+        if self.is_roomy() {
+            // SAFETY: the head of a roomy block has the length in its second word.
+            unsafe { self.head.add(1).write(len_max as u32) };
+        } else {
+            self.splice(len_max..len, &[]);
+        }
+    }
+
     pub fn heap_size(&self) -> usize {
         match self.capacity() {
             0 => 0,
@@ -248,8 +262,13 @@ mod tests {
         for seed in 0..50 {
             let mut rng = Rng::from_seed(seed);
             let (mut block, mut model) = (Block::new(), Vec::new());
+            let mut len_max = 0;
             for step in 0..300u32 {
                 if rng.below(10) == 0 {
+                    let len = rng.below(model.len() + 3);
+                    block.truncate(len);
+                    model.truncate(len);
+                } else if rng.below(10) == 0 {
                     let len_min = rng.below(2 * model.len() + 20);
                     block.grow(len_min);
                     model.resize(len_min.max(model.len()), 0);
@@ -266,7 +285,9 @@ mod tests {
                 }
                 assert_eq!(*block, *model);
                 assert_eq!(*block.clone(), *model);
-                assert!(block.heap_size() <= 12 + model.len() * 3 / 2 + 40);
+                // Room stays where something was cut off.
+                len_max = model.len().max(len_max);
+                assert!(block.heap_size() <= 12 + len_max * 3 / 2 + 40);
             }
             block.splice(0..model.len(), &[]);
             assert_eq!(block.heap_size(), 0);

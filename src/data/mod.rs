@@ -1,12 +1,15 @@
 //! The value types. They know no key, no client, no command and no reply.
 
 pub mod ahead;
+pub mod bitmap;
 pub mod block;
 pub mod cold;
 mod either;
 mod field_names;
+pub mod geo;
 pub mod hash;
 mod holder;
+pub mod hyperloglog;
 mod indexed;
 pub mod item;
 pub mod list;

@@ -121,6 +121,15 @@ impl Str {
         block
     }
 
+    /// Shortens what was edited; room to grow stays.
+    ///
+    /// # Panics
+    /// If it was not edited.
+    pub fn truncate(&mut self, len: usize) {
+        let Form::Long { block, .. } = &mut self.0 else { panic!("only after an edit") };
+        block.truncate(len);
+    }
+
     /// The part from index `start` to index `end` inclusive; negative ones count from the end.
     pub fn range(&self, start: i64, end: i64) -> Range<usize> {
         let len = self.len() as i64;

@@ -3,7 +3,7 @@
 
 use super::client::ClientId;
 use super::journal::{DEL, Journal};
-use super::keyspace::{Change, Presence};
+use super::keyspace::{Change, Presence, UNANNOUNCED};
 use super::waiters::Waiters;
 use crate::config::EventClasses;
 use std::collections::HashMap;
@@ -76,7 +76,9 @@ impl Aftermath {
             self.break_watches(db, key);
         }
         self.waiters.signal(db, key);
-        self.event(change.class, change.event, db, key);
+        if change.event != UNANNOUNCED {
+            self.event(change.class, change.event, db, key);
+        }
     }
 
     fn break_watches(&mut self, db: usize, key: &[u8]) {

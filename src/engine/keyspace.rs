@@ -27,6 +27,7 @@ use crate::util::zstd::Zstd;
 use slots::{SlotId, Slots};
 
 pub use edit::Edit;
+pub(super) use edit::UNANNOUNCED;
 pub use expiry::{Authority, Presence};
 pub use key::Key;
 pub use slots::{Db, KeyValue};

@@ -241,6 +241,18 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// As `double`, with seventeen digits behind the point and without the zeros at their end.
+    pub fn long_double(&mut self, value: f64) {
+        self.look_at_length();
+        let text = format!("{value:.17}");
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp2, _) => self.bulk(text.as_bytes()),
+            (Protocol::Resp3, Out::Bytes(out)) => line(out, b',', text.as_bytes()),
+            (Protocol::Resp3, Out::Visit(visitor)) => visitor.double(value),
+        }
+    }
+
     /// A bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
         self.look_at_length();

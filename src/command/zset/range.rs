@@ -249,7 +249,13 @@ pub(super) fn zrangestore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Re
 
 /// Puts what a command has made in place of what a key held, and answers how many members it has.
 /// Without any, the key goes.
-pub(super) fn store(cx: &mut Ctx, key: &[u8], zset: Zset, event: &'static str, reply: &mut Reply) {
+pub(in crate::command) fn store(
+    cx: &mut Ctx,
+    key: &[u8],
+    zset: Zset,
+    event: &'static str,
+    reply: &mut Reply,
+) {
     reply.count(zset.len());
     if zset.is_empty() {
         cx.remove(key, "del");

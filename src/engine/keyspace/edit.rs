@@ -8,6 +8,9 @@ use crate::util::rng::Rng;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+/// The name of an event that is none.
+pub const UNANNOUNCED: &str = "";
+
 /// A key's value in the hands of a handler: the only way to change one.
 ///
 /// A guard that is dropped uncommitted removes the empty key that it made. A panic while a guard
@@ -71,6 +74,11 @@ impl<'k, T: Typed> Edit<'k, T> {
         } else {
             keyspace.aftermath.changes += count as u64;
         }
+    }
+
+    /// As `commit`, of what watchers and the journal are to hear, and nobody else.
+    pub fn commit_unannounced(self) {
+        self.commit_many(UNANNOUNCED, 1);
     }
 
     #[inline(never)]
