@@ -107,6 +107,10 @@ pub fn raise(
     // In the order of the runs, so that none is passed twice.
     let mut cursor = Cursor::START;
     for (index, &rank) in registers.iter().enumerate().filter(|(_, rank)| **rank > 0) {
+        if is_dense(text(string)) {
+            raise_dense(string.edit(0), registers);
+            return Ok(());
+        }
         cursor = set(string, index, rank, cursor, sparse_len_max)?.unwrap_or(cursor);
     }
     Ok(())
@@ -303,6 +307,15 @@ fn pack(ranks: [u8; 4]) -> [u8; 3] {
     [low, middle, high]
 }
 
+fn raise_dense(bytes: &mut [u8], registers: &Registers) {
+    let (groups, _) = bytes[HEADER_LEN..].as_chunks_mut();
+    let (fours, _) = registers.as_chunks::<4>();
+    for (group, four) in groups.iter_mut().zip(fours) {
+        let ranks = unpack(*group);
+        *group = pack(std::array::from_fn(|at| four[at].max(ranks[at])));
+    }
+}
+
 /// Tells whether that raised the register.
 fn set_dense(bytes: &mut [u8], index: usize, rank: u8) -> bool {
     let (groups, _) = bytes[HEADER_LEN..].as_chunks_mut();
@@ -386,17 +399,49 @@ impl Parts {
     }
 }
 
-/// The begin of a run: its byte, its first register, and the byte of the run before.
+/// The begin of a run: its byte, its first register, and the byte of the run before, if any.
 #[derive(Clone, Copy)]
 struct Cursor {
     at: usize,
     first: usize,
-    before: Option<usize>,
+    before: usize,
 }
 
 impl Cursor {
-    const START: Self = Self { at: HEADER_LEN, first: 0, before: None };
+    const START: Self = Self { at: HEADER_LEN, first: 0, before: HEADER_LEN };
+
+    /// The cursors of the run that holds a register and of the run before it. Whether a run is long
+    /// cannot be foreseen, so no branch depends on it.
+    fn seek(mut self, bytes: &[u8], index: usize) -> Option<(Self, Self)> {
+        let mut before = self;
+        while self.at < bytes.len() {
+            let byte = bytes[self.at];
+            let is_long = usize::from(byte >> 6 == IS_LONG >> 6);
+            // Of a run that is cut off, which nobody reads on from.
+            let behind = bytes[(self.at + is_long).min(bytes.len() - 1)];
+            let high = usize::from(LENGTHS[usize::from(byte)]);
+            let len = (high << (8 * is_long)) + usize::from(behind) * is_long + 1;
+            if index < self.first + len {
+                return Some((self, before));
+            }
+            before = self;
+            let (at, first) = (self.at + 1 + is_long, self.first + len);
+            self = Self { at, first, before: before.at };
+        }
+        None
+    }
 }
+
+/// By the first byte of a run, the part of its length that is in it.
+const LENGTHS: [u8; 256] = {
+    let mut lengths = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        lengths[byte] = byte as u8 & if byte as u8 & IS_RANKED != 0 { 3 } else { 63 };
+        byte += 1;
+    }
+    lengths
+};
 
 enum Set {
     Unchanged,
@@ -417,19 +462,8 @@ fn set_sparse(
     }
     let bytes = text(string);
     let len = bytes.len();
-    let (mut cursor, mut before) = (cursor, cursor);
-    let run = loop {
-        if cursor.at >= len {
-            return Err(Corrupt);
-        }
-        let run = Run::at(bytes, cursor.at);
-        let behind = cursor.first + run.len;
-        if index < behind {
-            break run;
-        }
-        before = cursor;
-        cursor = Cursor { at: cursor.at + run.size, first: behind, before: Some(before.at) };
-    };
+    let (cursor, before) = cursor.seek(bytes, index).ok_or(Corrupt)?;
+    let run = Run::at(bytes, cursor.at);
     if run.rank >= rank {
         return Ok(Set::Unchanged);
     }
@@ -449,7 +483,7 @@ fn set_sparse(
     bytes.copy_within(cursor.at + run.size..len, cursor.at + parts.len);
     bytes[cursor.at..cursor.at + parts.len].copy_from_slice(&parts.bytes[..parts.len]);
 
-    let joined = join(&mut bytes[..len_after], cursor.before.unwrap_or(HEADER_LEN));
+    let joined = join(&mut bytes[..len_after], cursor.before);
     len_after -= joined;
     string.truncate(len_after);
     Ok(Set::Changed(before))
