@@ -126,6 +126,54 @@ fn what_changes_nothing_is_left_out() {
 }
 
 #[test]
+fn what_a_group_was_given_is_claimed() {
+    let (add, more) = ("XADD s 1-1 f v", "XADD s 2-1 f v");
+    let create = "XGROUP CREATE s g 0";
+    let read = "XREADGROUP GROUP g c STREAMS s >";
+    let claimed = "TIME 1000000 RETRYCOUNT 1 FORCE JUSTID LASTID 2-1";
+    check(&[add, "XGROUP CREATE s g $"], &["XGROUP CREATE s g $"]);
+    check(
+        &[add, more, create, read],
+        &[
+            "MULTI",
+            &format!("XCLAIM s g c 0 1-1 2-1 {claimed}"),
+            "XGROUP SETID s g 2-1 ENTRIESREAD 2",
+            "EXEC",
+        ],
+    );
+    check(&[add, create, read, read], &[]);
+    check(
+        &[add, create, "XREADGROUP GROUP g d NOACK STREAMS s >"],
+        &["MULTI", "XGROUP CREATECONSUMER s g d", "XGROUP SETID s g 1-1 ENTRIESREAD 1", "EXEC"],
+    );
+    check(&[add, create, "XREADGROUP GROUP g d STREAMS s 0"], &["XGROUP CREATECONSUMER s g d"]);
+    let again = "XREADGROUP GROUP g c COUNT 1 STREAMS s 0";
+    check(
+        &[add, more, create, read, again, "XREADGROUP GROUP g c STREAMS s 0"],
+        &[
+            "MULTI",
+            "XCLAIM s g c 0 1-1 TIME 1000000 RETRYCOUNT 3 FORCE JUSTID LASTID 2-1",
+            "XCLAIM s g c 0 2-1 TIME 1000000 RETRYCOUNT 2 FORCE JUSTID LASTID 2-1",
+            "EXEC",
+        ],
+    );
+    check(
+        &[add, more, create, read, "XDEL s 1-1", "XAUTOCLAIM s g d 0 0 JUSTID"],
+        &["MULTI", "XACK s g 1-1", &format!("XCLAIM s g d 0 2-1 {claimed}"), "EXEC"],
+    );
+    check(
+        &[add, create, read, "XCLAIM s g d 0 1-1 IDLE 1000 RETRYCOUNT 9"],
+        &["XCLAIM s g d 0 1-1 TIME 999000 RETRYCOUNT 9 FORCE JUSTID LASTID 1-1"],
+    );
+    check(
+        &[add, create, "XCLAIM s g d 0 7-7 LASTID 5-5"],
+        &["MULTI", "XGROUP CREATECONSUMER s g d", "XGROUP SETID s g 5-5 ENTRIESREAD -1", "EXEC"],
+    );
+    check(&[add, create, read, "XACK s g 1-1"], &["XACK s g 1-1"]);
+    check(&[add, create, read, "XACK s g 2-1"], &[]);
+}
+
+#[test]
 fn what_took_place_at_once_stands_between_multi_and_exec() {
     check(&["MULTI", "SET a 1", "EXEC"], &["SET a 1"]);
     check(&["MULTI", "GET a", "EXEC"], &[]);

@@ -419,6 +419,7 @@ impl Sim {
                 let command = self.pick(&["SPOP s1", "HDEL h1 f1 f2 f3", "ZPOPMAX z1", "INCR n1"]);
                 (command.to_owned(), Means::Other, None)
             }
+            24..=25 if self.rng.below(2) == 0 => self.of_group(number),
             24 if !in_multi => {
                 let text = self.pick(&["WATCH k1 n1", "UNWATCH", "PERSIST k1", "RENAME k1 k2"]);
                 (text.to_owned(), Means::Other, None)
@@ -427,6 +428,26 @@ impl Sim {
         };
         let wait = wait.filter(|_| !in_multi);
         (words(&request), means, wait)
+    }
+
+    /// What consumers of a group ask, and what changes it under them.
+    fn of_group(&mut self, number: usize) -> (String, Means, Option<Wait>) {
+        let (group, consumer) = (self.pick(&["g1", "g2"]), self.pick(&["c1", "c2"]));
+        let options = self.pick(&["", "COUNT 2 ", "NOACK ", "COUNT 1 "]);
+        let id = self.pick(&[">", ">", ">", "0"]);
+        let first = REPLICA_NOW.wall_ms + 50 * number as i64;
+        let request = match self.rng.below(16) {
+            0..=6 => format!("XREADGROUP GROUP {group} {consumer} {options}STREAMS x1 {id}"),
+            7 => format!("XAUTOCLAIM x1 {group} {consumer} {number} {first} COUNT 3"),
+            8 => format!("XAUTOCLAIM x1 {group} {consumer} 0 - JUSTID"),
+            9 => format!("XGROUP DELCONSUMER x1 {group} {consumer}"),
+            10 => format!("XGROUP SETID x1 {group} {first} ENTRIESREAD {number}"),
+            11 => "XTRIM x1 MAXLEN 3".to_owned(),
+            12 if number < 20 => format!("XGROUP DESTROY x1 {group}"),
+            13 => format!("XADD x1 MAXLEN 5 * f v{number}"),
+            _ => format!("XGROUP CREATE x1 {group} 0 MKSTREAM"),
+        };
+        (request, Means::Other, None)
     }
 
     fn script(&mut self, list: &str) -> Vec<String> {
@@ -708,7 +729,10 @@ fn dump(engine: &mut Engine, now: Now) -> BTreeMap<String, String> {
             b"hash" => sorted(ask(&[b"HGETALL", &key]), 2),
             b"set" => sorted(ask(&[b"SMEMBERS", &key]), 1),
             b"zset" => ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
-            _ => ask(&[b"XRANGE", &key, b"-", b"+"]),
+            _ => Reply::Array(vec![
+                ask(&[b"XRANGE", &key, b"-", b"+"]),
+                without_times(ask(&[b"XINFO", b"STREAM", &key, b"FULL", b"COUNT", b"0"])),
+            ]),
         };
         let expiry = ask(&[b"PEXPIRETIME", &key]);
         let key = String::from_utf8_lossy(&key).into_owned();
@@ -716,6 +740,25 @@ fn dump(engine: &mut Engine, now: Now) -> BTreeMap<String, String> {
     }
     engine.disconnect(id, now);
     dumped
+}
+
+/// What XINFO tells without times of deliveries, which the replica's clock bounds, and of when a
+/// consumer asked, which no journal tells.
+fn without_times(reply: Reply) -> Reply {
+    match reply {
+        Reply::Integer(at_ms) if at_ms >= REPLICA_NOW.wall_ms => Reply::Integer(0),
+        Reply::Array(items) => {
+            let is_time = |at: usize| {
+                at > 0
+                    && items[at - 1]
+                        .text()
+                        .is_some_and(|name| matches!(&name[..], b"seen-time" | b"active-time"))
+            };
+            let kept = (0..items.len()).filter(|&at| !is_time(at));
+            Reply::Array(kept.map(|at| without_times(items[at].clone())).collect())
+        }
+        other => other,
+    }
 }
 
 /// A reply whose groups of `width` items come in no order.

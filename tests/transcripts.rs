@@ -68,6 +68,7 @@ fn from_scripts() {
         "lists",
         "sets",
         "streams",
+        "groups",
         "bitmaps",
         "geo",
         "hyperloglogs",

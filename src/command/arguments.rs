@@ -31,6 +31,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "end",
             "end-slot",
             "entries-added",
+            "entries-read",
             "increment",
             "index",
             "index1",
@@ -39,7 +40,9 @@ const KINDS: &[(&str, &[&str])] = &[
             "limit",
             "maxage",
             "milliseconds",
+            "min-idle-time",
             "min-match-len",
+            "ms",
             "num-matches",
             "numkeys",
             "numlocal",
@@ -87,7 +90,12 @@ const KINDS_OF_SOME: &[(&str, &[&str], &[&str])] = &[
     ),
     ("integer", &["bitfield", "setbit"], &["value"]),
     ("integer", &["bitpos"], &["bit"]),
-    (STRING, &["xrange", "xrevrange", "zrange"], &["end", "start", "stop"]),
+    (STRING, &["xautoclaim", "xclaim"], &["min-idle-time"]),
+    (
+        STRING,
+        &["xautoclaim", "xpending", "xrange", "xrevrange", "zrange"],
+        &["end", "start", "stop"],
+    ),
     (
         STRING,
         &["zlexcount", "zrangebylex", "zrangestore", "zremrangebylex", "zrevrangebylex"],
@@ -97,6 +105,7 @@ const KINDS_OF_SOME: &[(&str, &[&str], &[&str])] = &[
 
 /// Words taken as they stand that are not called by themselves.
 const WORDS: &[(&str, &str)] = &[
+    ("$", "new-id"),
     ("*", "auto-id"),
     ("=", "equal"),
     ("ALPHA", "sorting"),
@@ -109,6 +118,7 @@ const WORDS: &[(&str, &str)] = &[
 const VALUES: &[(&str, &str, &str)] = &[
     ("ADDR", "ip:port", "addr"),
     ("BY", "pattern", BY_PATTERN),
+    ("ENTRIESREAD", "entries-read", "entriesread"),
     ("GET", "pattern", GET_PATTERN),
     ("IMPORTING", "node-id", "importing"),
     ("LADDR", "ip:port", "laddr"),
@@ -124,6 +134,8 @@ const BLOCKS: &[(&str, &str)] = &[
     ("INCRBY", "incrby-block"),
     ("OVERFLOW", "overflow-block"),
     ("SET", "set-block"),
+    // XREADGROUP's: its first part has that name.
+    ("GROUP", "group-block"),
 ];
 
 /// The names of what consists of several, by those of its parts: the first that they start with.
@@ -149,12 +161,14 @@ const GROUPS: &[(&str, &str)] = &[
     ("gt|", "comparison"),
     ("hard|", "reset-type"),
     ("host-port|", "args"),
+    ("id|new-id", "id-selector"),
     ("importing|", "subcommand"),
     ("key-value", "data"),
     ("left|", "where"),
     ("libname|", "attr"),
     ("longitude-", "data"),
     ("maxlen|", "strategy"),
+    ("min-idle-time-", "filters"),
     ("member|", "from"),
     ("min|", "where"),
     ("m|", "unit"),
@@ -209,6 +223,7 @@ const SINCE: &[(&str, &[&str], &[&str])] = &[
     ("6.2.0", &["xadd", "xtrim"], &["count", "minid", "nomkstream"]),
     ("6.2.0", &["zadd"], &["comparison"]),
     ("6.2.0", &["zrange"], &["limit", "rev", "sortby"]),
+    ("6.2.0", &["xpending"], &["min-idle-time"]),
     ("7.0.0", &["bitcount", "bitpos"], &["unit"]),
     ("7.0.0", &["expire", "expireat", "pexpire", "pexpireat"], &["condition"]),
     ("7.0.0", &["shutdown"], &["abort", "force", "now"]),

@@ -107,6 +107,8 @@ const GROWING: &[(&str, &[&str])] = &[
             "swapdb",
             "touch",
             "unsubscribe",
+            "xgroup|destroy",
+            "xpending",
             "xrange",
             "xrevrange",
             "xtrim",
@@ -133,7 +135,7 @@ const GROWING: &[(&str, &[&str])] = &[
         ],
     ),
     ("O(S+N)", &["lrange"]),
-    ("O(log N)", &["client|unblock"]),
+    ("O(log N)", &["client|unblock", "xclaim"]),
     (
         "O(log(N))",
         &[
@@ -167,7 +169,7 @@ const GROWING: &[(&str, &[&str])] = &[
 ];
 
 /// Nobody has said.
-const UNTOLD: &[&str] = &["lolwut", "monitor", "pfdebug", "pfselftest", "xread"];
+const UNTOLD: &[&str] = &["lolwut", "monitor", "pfdebug", "pfselftest", "xread", "xreadgroup"];
 
 /// None where Redis tells of none.
 pub fn of(found: &Found) -> Option<&'static str> {

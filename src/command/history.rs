@@ -85,6 +85,10 @@ const CHANGES: &[(&[&str], &[Note])] = &[
         &["xadd"],
         &[("6.2.0", "Added `NOMKSTREAM`, `MINID` and `LIMIT`."), ("7.0.0", "Added ids `<ms>-*`.")],
     ),
+    (&["xautoclaim"], &[("7.0.0", "Tells which entries were deleted.")]),
+    (&["xgroup|create", "xgroup|setid"], &[("7.0.0", "Added `ENTRIESREAD`.")]),
+    (&["xinfo|consumers"], &[("7.2.0", "Tells `inactive`; `idle` means something else.")]),
+    (&["xinfo|groups"], &[("7.0.0", "Tells `entries-read` and `lag`.")]),
     (
         &["xinfo|stream"],
         &[
@@ -97,6 +101,7 @@ const CHANGES: &[(&[&str], &[Note])] = &[
             ("7.2.0", "Tells `active-time`; `seen-time` means something else."),
         ],
     ),
+    (&["xpending"], &[("6.2.0", "Added `IDLE` and exclusive ends.")]),
     (&["xrange", "xrevrange"], &[("6.2.0", "Added exclusive ends.")]),
     (&["xsetid"], &[("7.0.0", "Added `ENTRIESADDED` and `MAXDELETEDID`.")]),
     (&["xtrim"], &[("6.2.0", "Added `MINID` and `LIMIT`.")]),

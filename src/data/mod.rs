@@ -113,15 +113,16 @@ impl Value {
         }
     }
 
-    /// What freeing it gives back piece by piece, where that takes long: lists and streams are few
-    /// pieces, and large ones.
+    /// What freeing it gives back piece by piece, where that takes long: lists are few pieces,
+    /// and large ones.
     #[inline]
     pub fn pieces(&self) -> usize {
         match self {
             Value::Hash(it) => it.pieces(),
             Value::Set(it) => it.pieces(),
             Value::Zset(it) => it.pieces(),
-            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => 0,
+            Value::Stream(it) => it.pieces(),
+            Value::Str(_) | Value::List(_) | Value::Cold(_) => 0,
         }
     }
 
@@ -131,7 +132,8 @@ impl Value {
             Value::Hash(it) => it.crumble(count),
             Value::Set(it) => it.crumble(count),
             Value::Zset(it) => it.crumble(count),
-            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => {}
+            Value::Stream(it) => it.crumble(count),
+            Value::Str(_) | Value::List(_) | Value::Cold(_) => {}
         }
     }
 

@@ -241,6 +241,11 @@ impl Ctx<'_> {
         self.engine.keyspace.aftermath.event(class, event, self.db, key);
     }
 
+    /// Has those who wait for a key look again, as if it had changed.
+    pub fn wake(&mut self, key: &[u8]) {
+        self.engine.keyspace.aftermath.waiters.signal(self.db, key);
+    }
+
     pub fn rng(&mut self) -> &mut Rng {
         &mut self.engine.keyspace.rng
     }

@@ -12,7 +12,7 @@
 //! has ended, `serve_ready` goes through the keys that were signalled, oldest first, and through
 //! the clients that wait for each, in order of arrival. What a client is told is a `Woken`: the key
 //! is ready, or it is gone, or it holds another type. Readers heed the first only; those of a
-//! consumer group, which goes with its key, would heed all three. Who heeds has its attempt made
+//! consumer group, which goes with its key, heed all three. Who heeds has its attempt made
 //! again, from what was read at the beginning. If there is nothing for it after all, it stays in
 //! its old place; else it has its answer, leaves its queues, and what it sent meanwhile is run.
 //! Serving one makes other keys ready, as BLMOVE does; it goes on until nobody can be served.

@@ -17,6 +17,8 @@ pub enum On {
     List,
     Zset,
     Stream,
+    /// A stream's group, which goes with the stream.
+    Group,
     /// Never served: only its time runs out.
     Nothing,
 }
@@ -39,7 +41,7 @@ impl On {
             (None, _) => Woken::Gone,
             (Some(Value::List(_)), On::List)
             | (Some(Value::Zset(_)), On::Zset)
-            | (Some(Value::Stream(_)), On::Stream) => Woken::Ready,
+            | (Some(Value::Stream(_)), On::Stream | On::Group) => Woken::Ready,
             (Some(_), _) => Woken::TypeChanged,
         }
     }
@@ -49,6 +51,7 @@ impl On {
     pub fn heeds(self, woken: Woken) -> bool {
         match self {
             On::List | On::Zset | On::Stream => woken == Woken::Ready,
+            On::Group => true,
             On::Nothing => false,
         }
     }
@@ -262,6 +265,8 @@ mod tests {
         assert_eq!(told(On::Zset, Some(&list)), (Woken::TypeChanged, false));
         assert_eq!(told(On::Zset, Some(&zset)), (Woken::Ready, true));
         assert_eq!(told(On::Stream, None), (Woken::Gone, false));
+        assert_eq!(told(On::Group, None), (Woken::Gone, true));
+        assert_eq!(told(On::Group, Some(&list)), (Woken::TypeChanged, true));
         assert_eq!(told(On::Nothing, Some(&list)), (Woken::TypeChanged, false));
     }
 

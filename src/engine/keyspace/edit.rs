@@ -81,6 +81,13 @@ impl<'k, T: Typed> Edit<'k, T> {
         self.commit_many(UNANNOUNCED, 1);
     }
 
+    /// Counts a change that is none to WATCH or to parked clients, and has no event: of what stands
+    /// beside a stream's entries.
+    pub fn commit_aside(mut self, count: usize) {
+        self.committed = true;
+        self.keyspace.aftermath.changes += count as u64;
+    }
+
     #[inline(never)]
     fn announce(&mut self, change: Change) {
         let Keyspace { slots, aftermath, .. } = &mut *self.keyspace;
