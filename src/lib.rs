@@ -24,6 +24,8 @@ pub mod data;
 #[warn(missing_docs)]
 pub mod proto;
 
+pub mod rdb;
+
 #[allow(unsafe_code)]
 pub mod lua;
 

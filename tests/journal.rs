@@ -19,9 +19,16 @@ use toril::engine::row::{Arity, Category, Family, Flag, row};
 use toril::engine::table::Table;
 use toril::engine::time::Now;
 use toril::proto::Args;
+use toril::rdb::crc64;
 
 /// When all requests are made, in milliseconds of Unix time.
 const NOW_MS: i64 = 1_000_000;
+
+/// What DUMP answers for the text "v", in place of the word `PAYLOAD`.
+fn payload() -> Vec<u8> {
+    let value = b"\x00\x01v\x0a\x00";
+    [&value[..], &crc64(0, value).to_le_bytes()].concat()
+}
 
 /// Makes requests of an empty server and returns what the last one left in the journal. Database 0
 /// was selected before; what is for replicas alone says so.
@@ -32,16 +39,19 @@ fn journaled(requests: &[&str]) -> Vec<String> {
     engine.keyspace.aftermath.journal.listen();
     for request in ["SET k v", "DEL k"].iter().chain(requests) {
         engine.keyspace.aftermath.journal.forget_whole_units();
-        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        let payload = payload();
+        let word = |word| if word == "PAYLOAD" { &*payload } else { str::as_bytes(word) };
+        let words: Vec<&[u8]> = request.split(' ').map(word).collect();
         engine.run(client, Args::new(&words), now);
     }
+    let payload = String::from_utf8_lossy(&payload()).into_owned();
     let (bytes, stretches) = engine.keyspace.aftermath.journal.whole_units();
     let lines = stretches.iter().flat_map(|stretch| {
         let bytes = &bytes[stretch.offset..stretch.offset + stretch.len];
         let whom = if stretch.class == Class::Replicas { "replicas: " } else { "" };
         commands(bytes).into_iter().map(move |(_, words)| format!("{whom}{}", words.join(" ")))
     });
-    lines.collect()
+    lines.map(|line| line.replace(&payload, "PAYLOAD")).collect()
 }
 
 fn check(requests: &[&str], expect: &[&str]) {
@@ -100,6 +110,16 @@ fn only_the_effect_is_written() {
     check(&["SET k v", "GETDEL k"], &["DEL k"]);
     check(&["GETSET k v"], &["SET k v"]);
     check(&["SET k 10.5 EX 10", "INCRBYFLOAT k 0.1"], &["SET k 10.6 KEEPTTL"]);
+}
+
+#[test]
+fn restored_values_stand_as_they_came_but_for_their_time() {
+    check(&["RESTORE k 0 PAYLOAD"], &["RESTORE k 0 PAYLOAD"]);
+    check(&["SET k v", "RESTORE k 0 PAYLOAD"], &[]);
+    check(&["RESTORE k 10 PAYLOAD FREQ 5"], &["RESTORE k 1000010 PAYLOAD FREQ 5 ABSTTL"]);
+    check(&["RESTORE k 1000010 PAYLOAD ABSTTL"], &["RESTORE k 1000010 PAYLOAD ABSTTL"]);
+    check(&["RESTORE k 10 PAYLOAD ABSTTL"], &[]);
+    check(&["SET k v", "RESTORE k 10 PAYLOAD ABSTTL REPLACE"], &["DEL k"]);
 }
 
 #[test]

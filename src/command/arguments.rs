@@ -32,6 +32,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "end-slot",
             "entries-added",
             "entries-read",
+            "frequency",
             "increment",
             "index",
             "index1",
@@ -57,6 +58,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "start-slot",
             "stop",
             "timeout",
+            "ttl",
             "version",
             "weight",
         ],
@@ -107,6 +109,7 @@ const KINDS_OF_SOME: &[(&str, &[&str], &[&str])] = &[
 const WORDS: &[(&str, &str)] = &[
     ("$", "new-id"),
     ("*", "auto-id"),
+    (EMPTY_TEXT, "empty-string"),
     ("=", "equal"),
     ("ALPHA", "sorting"),
     ("CH", "change"),
@@ -117,10 +120,12 @@ const WORDS: &[(&str, &str)] = &[
 /// Values that are called otherwise behind a certain word.
 const VALUES: &[(&str, &str, &str)] = &[
     ("ADDR", "ip:port", "addr"),
+    ("AUTH", "password", "auth"),
     ("BY", "pattern", BY_PATTERN),
     ("ENTRIESREAD", "entries-read", "entriesread"),
     ("GET", "pattern", GET_PATTERN),
     ("IMPORTING", "node-id", "importing"),
+    ("KEYS", "key", "keys"),
     ("LADDR", "ip:port", "laddr"),
     ("MIGRATING", "node-id", "migrating"),
     ("NODE", "node-id", "node"),
@@ -143,6 +148,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("and|", "operation"),
     ("asc|", "order"),
     ("async|", "flush-type"),
+    ("auth|", "authentication"),
     ("auto-id|", "id-selector"),
     ("before|", "where"),
     ("byscore|", "sortby"),
@@ -164,6 +170,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("id|new-id", "id-selector"),
     ("importing|", "subcommand"),
     ("key-value", "data"),
+    ("key|", "key-selector"),
     ("left|", "where"),
     ("libname|", "attr"),
     ("longitude-", "data"),
@@ -200,15 +207,21 @@ const SINCE: &[(&str, &[&str], &[&str])] = &[
     ("2.6.0", &["srandmember"], &["count"]),
     ("2.6.12", &["set"], &["condition", "milliseconds", "seconds"]),
     ("2.8.12", &["client|kill"], &["client-id", "client-type"]),
+    ("3.0.0", &["migrate"], &["copy", "replace"]),
+    ("3.0.0", &["restore", "restore-asking"], &["replace"]),
     ("3.0.2", &["zadd"], &["change", "condition", "increment"]),
+    ("3.0.6", &["migrate"], &["keys"]),
     ("3.2.0", &["client|kill"], &["master"]),
     ("3.2.0", &["spop"], &["count"]),
     ("3.2.2", &["bgsave"], &["schedule"]),
     ("4.0.0", &["cluster|meet"], &["cluster-bus-port"]),
     ("4.0.0", &["flushall", "flushdb"], &["async"]),
+    ("4.0.7", &["migrate"], &["auth"]),
     ("5.0.0", &["client|kill"], &["replica"]),
     ("5.0.0", &["client|list"], &["client-type"]),
+    ("5.0.0", &["restore", "restore-asking"], &["absttl", "frequency", "seconds"]),
     ("6.0.0", &["auth"], &["username"]),
+    ("6.0.0", &["migrate"], &["auth2"]),
     ("6.0.0", &["scan"], &["type"]),
     ("6.0.0", &["set"], &["keepttl"]),
     ("6.2.0", &["client|kill"], &["laddr"]),
@@ -241,6 +254,9 @@ const STRING: &str = "string";
 const BY_PATTERN: &str = "by-pattern";
 const GET_PATTERN: &str = "get-pattern";
 const PATTERN_SPEC: usize = 1;
+
+/// How a syntax writes a word of no letters.
+const EMPTY_TEXT: &str = "\"\"";
 
 /// CLIENT KILL's lone address, which is deprecated since OLD_FORMAT_UNTIL.
 const OLD_FORMAT: &str = "old-format";
@@ -281,6 +297,7 @@ impl Argument {
     fn pure_token(token: &'static str) -> Self {
         let name = WORDS.iter().find(|(word, _)| *word == token);
         let name = name.map_or_else(|| token.to_ascii_lowercase().into(), |it| Cow::from(it.1));
+        let token = if token == EMPTY_TEXT { "" } else { token };
         Self { token: Some(token), ..Self::new(name, PURE_TOKEN) }
     }
 

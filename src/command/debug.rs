@@ -1,51 +1,139 @@
-//! DEBUG: those few of Redis's subcommands that the tests of queue libraries call.
+//! DEBUG: those of Redis's subcommands that the tests of clients and servers call and that have a
+//! meaning here. docs/decisions.md names the others.
+
+mod digest;
 
 use super::info::LRU_CLOCK_MAX;
 use super::object;
 use super::prelude::*;
 use crate::data::Value;
 use crate::engine::effect::Effect;
+use crate::util::number;
+use digest::Digest;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
-    row("debug", "1.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale, Protected], debug, "", "Stops the server for a while, or looks into a key."),
+    row("debug", "1.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale, Protected], debug, "", "Stops the server for a while, or looks into its data."),
 ]);
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "ERROR message",
+    "DIGEST",
+    "    Answers 40 digits that are the same where all keys and values are.",
+    "DIGEST-VALUE [<key> ...]",
+    "    Answers such digits for each value.",
+    "ERROR <message>",
     "    Answers the message as an error.",
+    "LOG <message>",
+    "    Writes the message to the server's log.",
+    "OBJECT <key>",
+    "    Tells how a value is kept.",
+    "PROTOCOL <type>",
+    "    Answers a value of this type of the protocol: string, integer, double, bignum,",
+    "    null, array, set, map, attrib, push, verbatim, true or false.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    With 0, keys whose time has come stay in memory until somebody looks for them.",
+    "SLEEP <seconds>",
+    "    Stops the whole server.",
     "HELP",
     "    Lists the subcommands.",
-    "OBJECT key",
-    "    Tells how a value is kept.",
-    "SLEEP seconds",
-    "    Stops the whole server.",
 ];
 
 fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let subcommand = args.given();
     match (&subcommand.to_ascii_lowercase()[..], args.remaining()) {
-        (b"sleep", [seconds]) => {
-            // As strtod reads them: what is no number is no time.
-            let seconds = crate::util::number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
-            let micros = (seconds * 1e6) as u64;
-            cx.await_effect(Effect::Sleep { client: cx.client, micros }, args);
-            Ok(())
-        }
+        (b"sleep", [seconds]) => sleep(cx, seconds, args),
         // Sent, but not counted as one.
-        (b"error", [message]) => {
-            reply.error_text(message);
-            Ok(())
+        (b"error", [message]) => reply.error_text(message),
+        (b"object", [key]) => return object(cx, key, reply),
+        (b"digest", []) => reply.status(cx.digested(Digest::of_all).text()),
+        (b"digest-value", keys) => {
+            reply.array(keys.len());
+            for key in keys {
+                let db = cx.db;
+                let digest = cx.digested(|keyspace| Digest::of_key(keyspace, db, key));
+                reply.status(digest.text());
+            }
         }
-        (b"object", [key]) => object(cx, key, reply),
+        (b"log", [message]) => {
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(message));
+            reply.ok();
+        }
+        (b"protocol", [kind]) => return protocol(kind, reply),
+        (b"set-active-expire", [flag]) => {
+            cx.expire_unasked(number::parse_u64_loosely(flag).is_some_and(|it| it != 0));
+            reply.ok();
+        }
         (b"help", []) => {
             reply.array(HELP.len());
             HELP.iter().for_each(|line| reply.status(line));
-            Ok(())
         }
-        _ => Err(Error::misused(subcommand, "DEBUG")),
+        _ => return Err(Error::misused(subcommand, "DEBUG")),
     }
+    Ok(())
+}
+
+/// As strtod reads them: what is no number is no time.
+fn sleep(cx: &mut Ctx, seconds: &[u8], args: Args) {
+    let seconds = number::parse_f64(seconds).unwrap_or(0.0).max(0.0);
+    let micros = (seconds * 1e6) as u64;
+    cx.await_effect(Effect::Sleep { client: cx.client, micros }, args);
+}
+
+#[allow(clippy::approx_constant, reason = "Redis's answer is not quite pi")]
+const SOME_DOUBLE: f64 = 3.141;
+
+fn protocol(kind: &[u8], reply: &mut Reply) -> Result {
+    match &kind.to_ascii_lowercase()[..] {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(SOME_DOUBLE),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|it| reply.int(it));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|it| reply.int(it));
+        }
+        b"map" => {
+            reply.map(3);
+            for it in 0..3 {
+                reply.int(it);
+                reply.boolean(it == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.attributes(1) {
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.int(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if reply.protocol() == Protocol::Resp2 => {
+            return Err(Error::new("ERR RESP2 is not supported by this command"));
+        }
+        b"push" => {
+            reply.bulk(b"Some real reply following the push reply");
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.int(42);
+        }
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
+        _ => {
+            return Err(Error::new(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Redis's line. What it would take in a snapshot is not known here: `serializedlength` is the

@@ -63,8 +63,25 @@ const CHANGES: &[(&[&str], &[Note])] = &[
     (&["lpop", "rpop"], &[("6.2.0", "Added the count.")]),
     (&["lpush", "rpush"], &[("2.4.0", "Takes several elements.")]),
     (&["lpushx", "rpushx"], &[("4.0.0", "Takes several elements.")]),
+    (
+        &["migrate"],
+        &[
+            ("3.0.0", "Added `COPY` and `REPLACE`."),
+            ("3.0.6", "Added `KEYS`."),
+            ("4.0.7", "Added `AUTH`."),
+            ("6.0.0", "Added `AUTH2`."),
+        ],
+    ),
     (&["pttl", "ttl"], &[("2.8.0", "Answers -2 if the key does not exist.")]),
     (&["renamenx"], &[("3.2.0", "Both names may be the same.")]),
+    (
+        &["restore", "restore-asking"],
+        &[
+            ("3.0.0", "Added `REPLACE`."),
+            ("5.0.0", "Added `ABSTTL`."),
+            ("5.0.0", "Added `IDLETIME` and `FREQ`."),
+        ],
+    ),
     (&["sadd", "srem", "zrem"], &[("2.4.0", "Takes several members.")]),
     (&["scan"], &[("6.0.0", "Added `TYPE`.")]),
     (&["script|flush"], &[("6.2.0", "Added `ASYNC` and `SYNC`.")]),
@@ -149,7 +166,7 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands for those who work on the server itself.
-const OF_THE_SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest"];
+const OF_THE_SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest", "restore-asking"];
 
 /// From the oldest to the youngest; none where a command is as it came.
 pub fn of(found: &Found) -> &'static [Note] {

@@ -60,7 +60,7 @@ mod tests {
         };
         check("port", " (6379)");
         check("requirepass", " (\"\")");
-        assert!(!help.contains("rdbcompression"));
+        assert!(!help.contains("rdbchecksum"));
     }
 
     #[test]

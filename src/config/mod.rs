@@ -80,6 +80,8 @@ pub struct Config {
     pub notify_keyspace_events: EventClasses,
     /// What OBJECT ENCODING answers by.
     pub limits: Limits,
+    /// Whether DUMP compresses long strings.
+    pub rdbcompression: bool,
     /// How long a script runs before other clients are answered with BUSY; 0 or less: at once.
     pub busy_reply_threshold_ms: i64,
     /// Negative switches the log off, 0 logs every command.
@@ -211,6 +213,7 @@ impl Default for Config {
             compact_idle_after_s: 10,
             notify_keyspace_events: EventClasses::NONE,
             limits: Limits::default(),
+            rdbcompression: true,
             busy_reply_threshold_ms: 5_000,
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,

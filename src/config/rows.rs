@@ -172,7 +172,7 @@ pub static ROWS: &[Setting] = &[
     row("use-exit-on-panic",                  YesNo,                      Kept("no"),                              Live,    Known,  PROCESS).hidden(),
     row("watchdog-period",                    Integer(0, INT),            Kept("0"),                               Live,    Known,  TIMERS).hidden(),
     row("dbfilename",                         FileName,                   Kept("dump.rdb"),                        Guarded, Known,  DISK),
-    row("rdbcompression",                     YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
+    row("rdbcompression",                     YesNo,                      field!(rdbcompression),                  Live,    Served, "whether DUMP compresses long strings"),
     row("rdbchecksum",                        YesNo,                      Kept("yes"),                             AtStart, Known,  DISK),
     row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
     row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  DISK),

@@ -302,27 +302,26 @@ impl List {
         }
     }
 
+    /// As Redis keeps it where it came in several nodes.
+    pub fn unpack(&mut self) {
+        self.body.is_quicklist = true;
+    }
+
     pub fn encoding(&self) -> &'static str {
         if self.body.is_quicklist { "quicklist" } else { "listpack" }
     }
 
     /// The nodes of Redis's quicklist, had the elements been pushed one after the other.
     pub fn nodes(&self, limits: &Limits) -> Nodes {
-        let (mut nodes, mut len, mut packed_bytes) = (Nodes { count: 0, bytes: 0 }, 0, 0);
+        let (mut nodes, mut fill) = (Nodes { count: 0, bytes: 0 }, NodeFill::default());
         for element in self.iter_from(0) {
-            let bytes = listpack::entry_bytes(&element);
-            if len == 0 || exceeds_node(len + 1, packed_bytes + bytes, limits) {
-                nodes.count += 1;
-                (len, packed_bytes) = (0, 0);
-                // An element that is too large for a node is one, unpacked.
-                if exceeds_node(1, bytes, limits) {
-                    nodes.bytes += element.len();
-                    continue;
-                }
-                nodes.bytes += listpack::EMPTY_BYTES;
-            }
-            (len, packed_bytes) = (len + 1, packed_bytes + bytes);
-            nodes.bytes += bytes;
+            let place = fill.place(&element, limits);
+            nodes.count += usize::from(place != NodePlace::Next);
+            nodes.bytes += match place {
+                NodePlace::Alone => element.len(),
+                NodePlace::First => listpack::EMPTY_BYTES + listpack::entry_bytes(&element),
+                NodePlace::Next => listpack::entry_bytes(&element),
+            };
         }
         nodes
     }
@@ -350,6 +349,41 @@ impl List {
 pub struct Nodes {
     pub count: usize,
     pub bytes: usize,
+}
+
+/// How full the last node of a quicklist is, as elements are pushed to its tail.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeFill {
+    len: usize,
+    packed_bytes: usize,
+}
+
+/// Where in Redis's quicklist an element goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodePlace {
+    /// It is too large for a listpack: a node of its own, unpacked.
+    Alone,
+    /// It begins a node.
+    First,
+    /// It goes to the elements before it.
+    Next,
+}
+
+impl NodeFill {
+    /// Where the next element goes.
+    pub fn place(&mut self, element: &[u8], limits: &Limits) -> NodePlace {
+        let bytes = listpack::entry_bytes(element);
+        let begins = self.len == 0 || exceeds_node(self.len + 1, self.packed_bytes + bytes, limits);
+        if begins {
+            *self = Self::default();
+            if exceeds_node(1, bytes, limits) {
+                return NodePlace::Alone;
+            }
+        }
+        self.len += 1;
+        self.packed_bytes += bytes;
+        if begins { NodePlace::First } else { NodePlace::Next }
+    }
 }
 
 /// What a node of Redis's quicklist holds at most: entries, bytes.

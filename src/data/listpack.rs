@@ -38,13 +38,17 @@ fn text_bytes(len: usize) -> usize {
         _ => 5,
     };
     let body = header + len;
-    // The entry's size stands behind it once more, seven bits a byte, to be walked backwards.
-    let footer = match body {
+    body + size_bytes(body)
+}
+
+/// Bytes that the size of an element takes behind it, to be walked backwards: seven bits a byte.
+/// Where 14, 21 or 28 bits are all ones, Redis takes one byte more than it had to.
+pub fn size_bytes(size: usize) -> usize {
+    match size {
         0..=0x7f => 1,
-        0x80..=0x3fff => 2,
-        0x4000..=0x1f_ffff => 3,
-        0x20_0000..=0xfff_ffff => 4,
+        0x80..0x3fff => 2,
+        0x3fff..0x1f_ffff => 3,
+        0x1f_ffff..0xfff_ffff => 4,
         _ => 5,
-    };
-    body + footer
+    }
 }

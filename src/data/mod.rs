@@ -13,7 +13,7 @@ pub mod hyperloglog;
 mod indexed;
 pub mod item;
 pub mod list;
-mod listpack;
+pub mod listpack;
 mod packed;
 pub mod set;
 pub mod stream;

@@ -7,6 +7,7 @@ mod chunk;
 mod group;
 mod id;
 mod log;
+mod nodes;
 mod pending;
 mod shapes;
 
@@ -16,6 +17,7 @@ pub use chunk::StreamEntry;
 pub use group::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::{IdText, StreamId};
 pub use log::{Entries, Keep, StreamLog};
+pub use nodes::{NodeBuilder, StreamNode};
 pub use pending::IdMap;
 
 /// A stream has all that its log has.

@@ -3,8 +3,8 @@
 
 use super::Engine;
 use super::client::{Client, ClientId, Clients, Parked, State};
-use super::effect::Effect;
-use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime};
+use super::effect::{Answered, Effect, Outcome};
+use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime, Used};
 use super::parking::{Attempt, Park};
 use super::table::{Request, Table};
 use super::time::Now;
@@ -27,6 +27,8 @@ pub enum Origin<'a> {
     Script,
     /// A parked request that is tried again, and why.
     Waiter(&'a Park, Woken),
+    /// A request that goes on with what the server has done for it.
+    Answered(&'a dyn Answered, &'a Outcome),
 }
 
 pub struct Ctx<'e> {
@@ -220,6 +222,19 @@ impl Ctx<'_> {
         self.engine.keyspace.put_anew(place, value, lifetime, Change::of_key("copy_to"));
     }
 
+    /// Puts a value that came from elsewhere, where it was used so, in the place of whatever is
+    /// there.
+    pub fn restore(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        lifetime: Lifetime,
+        used: Used,
+        event: &'static str,
+    ) {
+        self.engine.keyspace.restore((self.db, key), value, lifetime, used, event);
+    }
+
     /// Removes every key of a database; returns how many there were.
     pub fn flush(&mut self, db: usize) -> usize {
         self.engine.keyspace.flush(db)
@@ -279,6 +294,16 @@ impl Ctx<'_> {
     /// Whether `journal_as` has a reader, for those to whom the words cost something.
     pub fn has_journal(&self) -> bool {
         self.engine.keyspace.aftermath.journal.is_on()
+    }
+
+    /// What somebody makes of all keys and values, as they are.
+    pub fn digested<T>(&mut self, digest: impl FnOnce(&mut Keyspace) -> T) -> T {
+        digest(&mut self.engine.keyspace)
+    }
+
+    /// Whether keys go when their time has come, although nobody looks for them.
+    pub fn expire_unasked(&mut self, is_on: bool) {
+        self.engine.keyspace.expires_unasked = is_on;
     }
 
     /// Whether the reply should come in an order that follows from the data alone: for scripts,

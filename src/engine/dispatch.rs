@@ -267,6 +267,7 @@ impl Engine {
         let behind_name = args.from(1 + usize::from(found.container.is_some()));
         let call = AssertUnwindSafe(|| match origin {
             Origin::Waiter(park, why) => park.retry(why, &mut cx, args, reply),
+            Origin::Answered(rest, outcome) => rest.go_on(&mut cx, outcome, reply),
             _ => (row.handler)(&mut cx, behind_name, reply),
         });
         let mut has_panicked = false;
@@ -300,7 +301,7 @@ impl Engine {
             }
         }
 
-        let is_first_run = !matches!(origin, Origin::Waiter(..));
+        let is_first_run = !matches!(origin, Origin::Waiter(..) | Origin::Answered(..));
         // An EXEC that a script holds up is shown at its end.
         if is_shown && is_first_run && !goes_on && !row.flags.has(Flag::ShownFirst) {
             self.feed_monitors(id, *db, row.flags, args.all(), origin);
@@ -441,10 +442,14 @@ fn without_secrets<'a>(flags: Flags, words: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let is_secret = |at: usize| {
         let logs_in =
             flags.has(Flag::SecretLogin) && at > 2 && (is_login(at - 1) || is_login(at - 2));
+        let follows =
+            |word: &[u8], by: usize| at > by + 4 && words[at - by].eq_ignore_ascii_case(word);
+        let gives_password = flags.has(Flag::SecretPassword)
+            && (follows(b"auth", 1) || follows(b"auth2", 1) || follows(b"auth2", 2));
         let sets_password = flags.has(Flag::SecretSettings)
             && at > 2
             && config::Setting::find(words[at - 1]).is_some_and(config::Setting::is_secret);
-        at > 0 && flags.has(Flag::SecretArguments) || logs_in || sets_password
+        at > 0 && flags.has(Flag::SecretArguments) || logs_in || gives_password || sets_password
     };
     let shown = words.iter().enumerate();
     shown.map(|(at, &word)| if is_secret(at) { &b"(redacted)"[..] } else { word }).collect()

@@ -4,11 +4,13 @@
 
 use super::Engine;
 use super::client::{ClientId, Parked, State};
-use super::context::Ctx;
+use super::context::{Ctx, Origin};
+use super::dispatch::Called;
 use super::table::Request;
 use super::time::Now;
 use crate::config::Config;
-use crate::proto::{Args, Error};
+use crate::proto::{Args, Error, Reply, Result};
+use std::fmt;
 
 /// An errand for the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +24,36 @@ pub enum Effect {
     /// Listens on these addresses and this port instead, or goes on as before and gives `refusal`
     /// as its reason.
     Listen { client: ClientId, bind: Vec<String>, port: u16, refusal: String },
+    /// Says something to another server.
+    Converse(Box<Conversation>),
     /// Settings changed, perhaps some that the server has taken from the configuration at start.
     Reconfigure,
+}
+
+/// What is said to another server, and how much it should answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    pub client: ClientId,
+    pub host: String,
+    pub port: u16,
+    /// For the connection, for each piece that is written, and for each answer.
+    pub timeout_ms: u64,
+    pub bytes: Vec<u8>,
+    /// Lines.
+    pub answers: usize,
+}
+
+/// Where a conversation ended too soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    Connecting,
+    Writing,
+    Reading,
+}
+
+/// What a command has still to do when its effect has an outcome.
+pub trait Answered: fmt::Debug {
+    fn go_on(&self, cx: &mut Ctx, outcome: &Outcome, reply: &mut Reply) -> Result;
 }
 
 /// What the server is still to be asked for.
@@ -55,6 +85,11 @@ pub enum Outcome {
     Done,
     /// The error that the client gets.
     Failed(String),
+    /// What was answered in a conversation, line by line, and what ended it before its end.
+    Answers {
+        lines: Vec<Vec<u8>>,
+        problem: Option<Problem>,
+    },
 }
 
 /// What a parked client has asked for.
@@ -65,24 +100,37 @@ pub struct Errand {
     request: Request,
     /// What is in force from then on, if all goes well.
     config: Option<Config>,
+    /// What is still to be done, where an answer alone is not all.
+    rest: Option<Box<dyn Answered>>,
 }
 
 impl Ctx<'_> {
     /// Asks for an effect and parks the client until the server has answered. What an EXEC has
     /// still to run waits as well.
     pub fn await_effect(&mut self, effect: Effect, args: Args) {
-        self.await_with(effect, args, None);
+        self.await_with(effect, args, None, None);
     }
 
     /// As `await_effect`; the settings are in force when it has gone well.
     pub fn await_config(&mut self, effect: Effect, args: Args, config: Config) {
-        self.await_with(effect, args, Some(config));
+        self.await_with(effect, args, Some(config), None);
     }
 
-    fn await_with(&mut self, effect: Effect, args: Args, config: Option<Config>) {
+    /// As `await_effect`; then the command goes on with the outcome.
+    pub fn await_answers(&mut self, effect: Effect, args: Args, rest: impl Answered + 'static) {
+        self.await_with(effect, args, None, Some(Box::new(rest)));
+    }
+
+    fn await_with(
+        &mut self,
+        effect: Effect,
+        args: Args,
+        config: Option<Config>,
+        rest: Option<Box<dyn Answered>>,
+    ) {
         self.engine.ask(effect);
         let request = self.request(args);
-        let errand = Errand { started_us: self.engine.stats.lap_us(), request, config };
+        let errand = Errand { started_us: self.engine.stats.lap_us(), request, config, rest };
         self.parked = Some(Parked::Effect(errand.into()));
     }
 }
@@ -98,6 +146,12 @@ impl Engine {
         self.errands.effects.push(effect);
     }
 
+    /// Whether an answer can be taken now: not while another client's script or transaction is
+    /// under way.
+    pub fn takes_answer(&self, id: ClientId) -> bool {
+        self.errands.halts_for(id) || !self.errands.halts() && !self.scripts.is_running()
+    }
+
     /// The server's answer to an effect: the client that asked goes on. In an EXEC the time has
     /// stood still, however long the effect took.
     pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
@@ -105,22 +159,34 @@ impl Engine {
         if !matches!(parked, Some(Parked::Effect(_))) {
             return;
         }
-        let in_exec = self.errands.halted.take().is_some();
+        let in_exec = self.errands.halts_for(id);
+        if in_exec {
+            self.errands.halted = None;
+        }
         if !in_exec {
             self.set_now(now);
         }
         let Some(Parked::Effect(errand)) = self.unpark(id) else { return };
         self.account_for_errand(id, &errand, &outcome);
-        if let (Outcome::Done, Some(config)) = (&outcome, errand.config) {
+        let Errand { request, config, rest, .. } = *errand;
+        if let (Outcome::Done, Some(config)) = (&outcome, config) {
             self.adopt(config);
         }
         if in_exec {
             self.clients[id].state = State::Running;
         }
         self.on_outbox(id, |engine, db, reply| {
-            match outcome {
-                Outcome::Done => reply.ok(),
-                Outcome::Failed(text) => reply.error_text(&text),
+            match (rest, &outcome) {
+                (Some(rest), outcome) => {
+                    let origin = Origin::Answered(&*rest, outcome);
+                    let (found, words) = (request.found, request.words.words());
+                    let called = engine.call(id, found, Args::new(&words), origin, db, reply);
+                    if let Called::Done(Err(error)) = &called {
+                        reply.error(error);
+                    }
+                }
+                (None, Outcome::Failed(text)) => reply.error_text(text),
+                (None, Outcome::Done | Outcome::Answers { .. }) => reply.ok(),
             }
             engine.end_exec_part(id, db, reply);
         });

@@ -43,6 +43,17 @@ pub enum Lifetime {
     Until(i64),
 }
 
+/// How a restored value was used where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// As any new key.
+    Unknown,
+    /// Last so many seconds ago.
+    Idle(u32),
+    /// With this frequency.
+    Often(u8),
+}
+
 /// What a change is called in keyspace events, and for how many it counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -84,6 +95,8 @@ pub struct Keyspace {
     pub counting: bool,
     /// Who decides that a key's time has come.
     pub authority: Authority,
+    /// Whether keys go when their time has come, although nobody looks for them.
+    pub expires_unasked: bool,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
     /// Values frozen and thawed since start.
@@ -107,6 +120,7 @@ impl Keyspace {
             touching: true,
             counting: false,
             authority: Authority::default(),
+            expires_unasked: true,
             zstd: None,
             frozen_count: 0,
             thawed_count: 0,
@@ -162,6 +176,14 @@ impl Keyspace {
     /// Frees some of what was removed: 0.1 ms.
     pub fn free_some(&mut self) {
         self.slots.doomed.free_some();
+    }
+}
+
+/// Shows a value, a cold one as what it was.
+fn with_thawed(value: &Value, zstd: &mut Option<Box<Zstd>>, look: impl FnOnce(&Value)) {
+    match value {
+        Value::Cold(cold) => look(&cold.thaw(zstd.get_or_insert_default())),
+        value => look(value),
     }
 }
 
@@ -270,6 +292,26 @@ impl Keyspace {
         Some(self.slots.get(slot))
     }
 
+    /// Shows a key's value and whether it has a TTL; nothing if there is no key. Counts as no
+    /// access, and a cold value stays one.
+    pub fn look_at(&mut self, db: usize, key: &[u8], look: impl FnOnce(&Value, bool)) {
+        if let Some(slot) = self.find(db, key) {
+            let has_ttl = self.slots.expires_ms(slot).is_some();
+            with_thawed(&self.slots.get(slot).value, &mut self.zstd, |value| look(value, has_ttl));
+        }
+    }
+
+    /// As `look_at`, of all keys of a database, whether or not their time has come.
+    pub fn look_at_all(&mut self, db: usize, mut look: impl FnMut(&[u8], &Value, bool)) {
+        let db = self.slots.db(db);
+        for entry in db.iter() {
+            let has_ttl = db.expires_ms(entry).is_some();
+            with_thawed(&entry.value, &mut self.zstd, |value| {
+                look(&entry.key.text(), value, has_ttl);
+            });
+        }
+    }
+
     /// The entry of a key that is read: counts as an access, as a hit or a miss.
     pub fn read(&mut self, db: usize, key: &[u8]) -> Option<&KeyValue> {
         let slot = self.read_slot(db, key)?;
@@ -364,7 +406,7 @@ impl Keyspace {
                     self.settle_lifetime(slot, lifetime);
                 }
             }
-            None => self.put_new(db, key, value, lifetime),
+            None => _ = self.put_new(db, key, value, lifetime),
         }
         self.aftermath.changed(db, key, change);
     }
@@ -380,6 +422,26 @@ impl Keyspace {
         self.take_away(db, key);
         self.put_new(db, key, value, lifetime);
         self.aftermath.changed(db, key, change);
+    }
+
+    /// As `put_anew`, of a value that was elsewhere before, where it was used so.
+    pub fn restore(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        value: Value,
+        lifetime: Lifetime,
+        used: Used,
+        event: &'static str,
+    ) {
+        self.take_away(db, key);
+        let slot = self.put_new(db, key, value, lifetime);
+        let usage = self.slots.usage_mut(slot).1;
+        match used {
+            Used::Unknown => {}
+            Used::Idle(idle_s) => usage.set_idle(self.now, idle_s),
+            Used::Often(frequency) => usage.set_frequency(self.now, frequency),
+        }
+        self.aftermath.changed(db, key, Change::of_key(event));
     }
 
     /// Removes a key; false if there is none.
@@ -465,12 +527,13 @@ impl Keyspace {
         self.slots.fill(db, key, value, self.now)
     }
 
-    fn put_new(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime) {
+    fn put_new(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime) -> SlotId {
         let slot = self.insert(db, key, value);
         self.aftermath.event(EventClasses::NEW, "new", db, key);
         if let Lifetime::Until(_) = lifetime {
             self.settle_lifetime(slot, lifetime);
         }
+        slot
     }
 
     fn take_away(&mut self, db: usize, key: &[u8]) -> bool {

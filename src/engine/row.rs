@@ -89,6 +89,7 @@ flags! {
     SecretLogin 37 "" "The two arguments behind the option AUTH are secrets.";
     SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
     ForReplicas 39 "" "Journaled for replicas alone: it changes nothing, but their clients are to hear of it.";
+    SecretPassword 40 "" "The argument behind the option AUTH and two behind AUTH2 are secrets.";
 }
 
 /// A set of flags.

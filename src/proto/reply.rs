@@ -328,6 +328,16 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Announces attributes of the value that follows them. False where there are none, as in
+    /// RESP2: the value follows at once.
+    pub fn attributes(&mut self, pairs: usize) -> bool {
+        match (self.protocol, &mut self.out) {
+            (Protocol::Resp3, Out::Bytes(out)) => header(out, b'|', pairs as i64),
+            _ => return false,
+        }
+        true
+    }
+
     /// A message that answers no request; an array in RESP2.
     pub fn push(&mut self, count: usize) {
         match (self.protocol, &mut self.out) {

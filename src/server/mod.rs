@@ -13,6 +13,7 @@ mod http;
 mod idle;
 mod listen;
 mod logging;
+mod outbound;
 mod signals;
 mod timer;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -35,6 +36,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// How long an answer waits that comes in the middle of a script, until it is looked at again.
+const ANSWER_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What all tasks share.
 pub struct Server {
@@ -263,6 +267,18 @@ impl Server {
                         |()| Outcome::Done,
                     ),
                 );
+            }
+            Effect::Converse(conversation) => {
+                let server = self.clone();
+                tokio::task::spawn_local(async move {
+                    let outcome = outbound::converse(&conversation).await;
+                    // Not between the slices of a script or the commands of a transaction.
+                    while !server.engine.borrow().takes_answer(conversation.client) {
+                        tokio::time::sleep(ANSWER_RETRY).await;
+                    }
+                    server.answer(conversation.client, outcome);
+                    server.flush();
+                });
             }
             Effect::Shutdown { .. } => {
                 tracing::warn!("User requested shutdown...");

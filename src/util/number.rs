@@ -159,11 +159,11 @@ fn parse_digits(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > DIGITS_MAX {
         return None;
     }
-    let (mut number, mut is_odd) = (0, false);
+    let (mut number, mut is_odd) = (0i64, false);
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
         is_odd |= digit > 9;
-        number = number * 10 + i64::from(digit);
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
     }
     (!is_odd).then_some(number)
 }

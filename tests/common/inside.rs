@@ -12,7 +12,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
-use toril::engine::effect::{Effect, Outcome};
+use toril::engine::effect::{Effect, Outcome, Problem};
 use toril::engine::time::{Deadline, Now};
 
 /// Some moment; what matters is that it is always the same.
@@ -121,6 +121,12 @@ impl InsideServer {
             }
             Effect::Listen { client, .. } => {
                 self.engine.answer(client, Outcome::Done, self.now);
+            }
+            // There is nobody to speak to.
+            Effect::Converse(it) => {
+                let outcome =
+                    Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Writing) };
+                self.engine.answer(it.client, outcome, self.now);
             }
             Effect::Reconfigure => {}
         }

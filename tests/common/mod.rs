@@ -14,6 +14,7 @@ pub mod http;
 pub mod inside;
 pub mod journal;
 pub mod notation;
+pub mod peer;
 pub mod program;
 pub mod record;
 pub mod reply;

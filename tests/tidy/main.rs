@@ -18,6 +18,7 @@ const RUNGS: &[&[&str]] = &[
     &["util"],
     &["config"],
     &["data", "proto"],
+    &["rdb"],
     &["lua"],
     &["engine"],
     &["command"],

@@ -24,7 +24,7 @@ use toril::config::{Config, Protected};
 use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
-use toril::engine::effect::{Effect, Outcome};
+use toril::engine::effect::{Effect, Outcome, Problem};
 use toril::engine::time::Now;
 
 const CLIENTS: usize = 4;
@@ -186,6 +186,11 @@ impl World {
                 if let Some(at) = self.clients.iter().position(|it| it.id == client) {
                     self.leave(at);
                 }
+            }
+            Effect::Converse(it) => {
+                let outcome =
+                    Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Reading) };
+                self.engine.answer(it.client, outcome, self.now);
             }
             Effect::Shutdown { client: None } | Effect::Reconfigure => {}
         }

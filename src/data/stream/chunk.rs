@@ -45,6 +45,10 @@ impl StreamChunk {
         }
     }
 
+    pub fn first(&self) -> StreamId {
+        self.first
+    }
+
     pub fn last(&self) -> StreamId {
         self.last
     }
@@ -71,10 +75,7 @@ impl StreamChunk {
     /// Appends an entry whose id is greater than `last`, unless it is the first.
     pub fn append(&mut self, id: StreamId, fields: &[&[u8]], names: &Names, shape: Option<u32>) {
         self.node_bytes += self.node_bytes_of(id, fields, names);
-        self.offsets.push(self.bytes.len() as u32);
-        let ms = id.ms - self.first.ms;
-        push_number(&mut self.bytes, ms);
-        push_number(&mut self.bytes, if ms == 0 { id.seq - self.first.seq } else { id.seq });
+        self.begin(id);
         match shape {
             Some(shape) => {
                 push_number(&mut self.bytes, u64::from(shape) + 1);
@@ -86,23 +87,44 @@ impl StreamChunk {
                 fields.iter().for_each(|text| push_text(&mut self.bytes, text));
             }
         }
+    }
+
+    /// As `append`, of an entry that has the first one's names, whose shape this is.
+    pub fn append_values(&mut self, id: StreamId, values: &[&[u8]], shape: u32) {
+        let values_bytes: usize = values.iter().map(|it| listpack::entry_bytes(it)).sum();
+        let count = values.len() as u64;
+        self.node_bytes += self.head_bytes(id) + values_bytes + integer_bytes(count + 3);
+        self.begin(id);
+        push_number(&mut self.bytes, u64::from(shape) + 1);
+        values.iter().for_each(|value| push_text(&mut self.bytes, value));
+    }
+
+    fn begin(&mut self, id: StreamId) {
+        self.offsets.push(self.bytes.len() as u32);
+        let ms = id.ms - self.first.ms;
+        push_number(&mut self.bytes, ms);
+        push_number(&mut self.bytes, if ms == 0 { id.seq - self.first.seq } else { id.seq });
         self.last = id;
+    }
+
+    /// What flags and id add to Redis's node.
+    fn head_bytes(&self, id: StreamId) -> usize {
+        integer_bytes(0)
+            + integer_bytes(id.ms - self.first.ms)
+            + integer_bytes(id.seq.wrapping_sub(self.first.seq))
     }
 
     /// What an entry adds to Redis's node.
     fn node_bytes_of(&self, id: StreamId, fields: &[&[u8]], names: &Names) -> usize {
-        let integer = |value: u64| listpack::integer_bytes(value as i64);
         let pairs = pairs_of(fields).iter();
         let values_bytes: usize = pairs.map(|[_, value]| listpack::entry_bytes(value)).sum();
         let count = names.len() as u64;
-        let head = integer(0)
-            + integer(id.ms - self.first.ms)
-            + integer(id.seq.wrapping_sub(self.first.seq));
+        let head = self.head_bytes(id);
         if names.hash() == self.names_hash {
-            return head + values_bytes + integer(count + 3);
+            return head + values_bytes + integer_bytes(count + 3);
         }
         let names_bytes: usize = names.iter().map(listpack::entry_bytes).sum();
-        head + integer(count) + names_bytes + values_bytes + integer(2 * count + 4)
+        head + integer_bytes(count) + names_bytes + values_bytes + integer_bytes(2 * count + 4)
     }
 
     pub fn id(&self, at: usize) -> StreamId {
@@ -161,6 +183,10 @@ impl StreamChunk {
             ms => StreamId { ms: self.first.ms + ms, seq },
         }
     }
+}
+
+fn integer_bytes(value: u64) -> usize {
+    listpack::integer_bytes(value as i64)
 }
 
 /// In place of a shape's number plus one.

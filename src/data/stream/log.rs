@@ -15,10 +15,10 @@ use super::shapes::{Names, Shapes};
 /// A stream's entries, and what is known of those that were there.
 #[derive(Clone, Debug, Default)]
 pub struct StreamLog {
-    chunks: VecDeque<StreamChunk>,
-    shapes: Shapes,
-    len: usize,
-    last_id: StreamId,
+    pub(super) chunks: VecDeque<StreamChunk>,
+    pub(super) shapes: Shapes,
+    pub(super) len: usize,
+    pub(super) last_id: StreamId,
     max_deleted_id: StreamId,
     entries_added: u64,
 }

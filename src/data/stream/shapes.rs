@@ -51,17 +51,27 @@ impl Shapes {
 
     /// The shape with these names, new if there is room for it.
     pub fn find_or_add(&mut self, names: &Names) -> Option<u32> {
-        if let Some(at) = self.hashes.iter().position(|&hash| hash == names.hash) {
+        let mut worth_a_search = self.hashes.iter().take(SHAPES_MAX);
+        if let Some(at) = worth_a_search.position(|&hash| hash == names.hash) {
             let is_equal = self.names[at].iter().map(|name| &**name).eq(names.iter());
             return is_equal.then_some(at as u32);
         }
         let names_bytes: usize = names.iter().map(<[u8]>::len).sum();
-        if self.hashes.len() == SHAPES_MAX || names_bytes > NAMES_BYTES_MAX {
+        if self.hashes.len() >= SHAPES_MAX || names_bytes > NAMES_BYTES_MAX {
             return None;
         }
+        Some(self.add(names))
+    }
+
+    /// As `find_or_add`, but there is always room: for who does not repeat the names either.
+    pub fn find_or_add_anyway(&mut self, names: &Names) -> u32 {
+        self.find_or_add(names).unwrap_or_else(|| self.add(names))
+    }
+
+    fn add(&mut self, names: &Names) -> u32 {
         self.hashes.push(names.hash);
         self.names.push(names.iter().map(Box::from).collect());
-        Some((self.hashes.len() - 1) as u32)
+        (self.hashes.len() - 1) as u32
     }
 
     pub fn heap_size(&self) -> usize {

@@ -105,7 +105,7 @@ impl Keyspace {
     pub fn expire_due(&mut self, mut steps: usize) -> usize {
         let mut count = 0;
         let now_ms = self.now.wall_ms.max(0) as u64;
-        if self.authority != Authority::Own {
+        if !self.expires_on_time() {
             return 0;
         }
         for wheel in 0..self.slots.wheel_count() {
@@ -122,9 +122,14 @@ impl Keyspace {
         count
     }
 
+    /// Whether keys go as soon as their time has come.
+    fn expires_on_time(&self) -> bool {
+        self.authority == Authority::Own && self.expires_unasked
+    }
+
     /// When the next key is to expire, in milliseconds of the wall clock.
     pub fn next_expiry_ms(&self) -> Option<i64> {
-        let next = self.slots.next_deadline().filter(|_| self.authority == Authority::Own);
+        let next = self.slots.next_deadline().filter(|_| self.expires_on_time());
         next.map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))
     }
 

@@ -26,15 +26,26 @@ impl Usage {
         Self(now.mono_s() << FREQUENCY_BITS | u32::from(frequency))
     }
 
+    /// As it was when it was last accessed so many seconds ago. More than 194 days seem less.
+    pub(super) fn set_idle(&mut self, now: Now, idle_s: u32) {
+        let last = now.mono_s().wrapping_sub(idle_s) << FREQUENCY_BITS;
+        self.0 = last | self.0 & u32::from(u8::MAX);
+    }
+
+    /// As it was with this frequency as of now.
+    pub(super) fn set_frequency(&mut self, now: Now, frequency: u8) {
+        *self = Self::at(now, frequency);
+    }
+
     /// Seconds since the last access.
     pub fn idle_s(self, now: Now) -> u32 {
         let upper = now.mono_s() << FREQUENCY_BITS;
         upper.wrapping_sub(self.0 & !u32::from(u8::MAX)) >> FREQUENCY_BITS
     }
 
-    /// The second of the last access, on the monotonic clock.
+    /// The second of the last access, on the monotonic clock; 0 if that was before it began.
     pub fn last_s(self, now: Now) -> u32 {
-        now.mono_s() - self.idle_s(now)
+        now.mono_s().saturating_sub(self.idle_s(now))
     }
 
     /// Each minute without an access takes one away.
@@ -88,6 +99,16 @@ mod tests {
         assert_eq!(usage.frequency(second(100_000)), 0);
         usage.touch(second(300));
         assert_eq!((usage.frequency(second(300)), usage.idle_s(second(301))), (5, 1));
+    }
+
+    #[test]
+    fn idle_time_may_be_longer_than_the_clock_has_run() {
+        let mut usage = Usage::new(second(10));
+        usage.set_idle(second(10), 1_000);
+        assert_eq!((usage.idle_s(second(11)), usage.last_s(second(11))), (1_001, 0));
+        usage.set_frequency(second(70), 200);
+        assert_eq!((usage.idle_s(second(70)), usage.frequency(second(70))), (0, 200));
+        assert_eq!(usage.frequency(second(130)), 199);
     }
 
     #[test]
