@@ -189,6 +189,15 @@ fn what_a_group_was_given_is_claimed() {
         &[add, create, "XCLAIM s g d 0 7-7 LASTID 5-5"],
         &["MULTI", "XGROUP CREATECONSUMER s g d", "XGROUP SETID s g 5-5 ENTRIESREAD -1", "EXEC"],
     );
+    check(
+        &[add, more, create, read, "XACK s g 2-1", "XTRIM s MINID 9 ACKED"],
+        &["XTRIM s MAXLEN 1 ACKED"],
+    );
+    check(&[add, create, read, "XTRIM s MINID 9 DELREF"], &["XTRIM s MAXLEN 0 DELREF"]);
+    check(&[add, create, read, "XTRIM s MINID 9 KEEPREF"], &["XTRIM s MAXLEN 0"]);
+    check(&[add, create, read, "XDELEX s ACKED IDS 1 1-1"], &[]);
+    let acknowledged = "XACKDEL s g IDS 1 1-1";
+    check(&[add, create, read, acknowledged], &[acknowledged]);
     check(&[add, create, read, "XACK s g 1-1"], &["XACK s g 1-1"]);
     check(&[add, create, read, "XACK s g 2-1"], &[]);
 }

@@ -442,9 +442,12 @@ impl Sim {
             8 => format!("XAUTOCLAIM x1 {group} {consumer} 0 - JUSTID"),
             9 => format!("XGROUP DELCONSUMER x1 {group} {consumer}"),
             10 => format!("XGROUP SETID x1 {group} {first} ENTRIESREAD {number}"),
-            11 => "XTRIM x1 MAXLEN 3".to_owned(),
+            11 => format!("XTRIM x1 MINID {first} {}", self.pick(&["DELREF", "ACKED"])),
             12 if number < 20 => format!("XGROUP DESTROY x1 {group}"),
-            13 => format!("XADD x1 MAXLEN 5 * f v{number}"),
+            13 => {
+                let references = self.pick(&["KEEPREF", "DELREF", "ACKED"]);
+                format!("XADD x1 {references} MAXLEN 5 * f v{number}")
+            }
             _ => format!("XGROUP CREATE x1 {group} 0 MKSTREAM"),
         };
         (request, Means::Other, None)

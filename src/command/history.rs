@@ -100,7 +100,11 @@ const CHANGES: &[(&[&str], &[Note])] = &[
     (&["srandmember"], &[("2.6.0", "Added the count.")]),
     (
         &["xadd"],
-        &[("6.2.0", "Added `NOMKSTREAM`, `MINID` and `LIMIT`."), ("7.0.0", "Added ids `<ms>-*`.")],
+        &[
+            ("6.2.0", "Added `NOMKSTREAM`, `MINID` and `LIMIT`."),
+            ("7.0.0", "Added ids `<ms>-*`."),
+            ("8.2.0", "Added `KEEPREF`, `DELREF` and `ACKED`."),
+        ],
     ),
     (&["xautoclaim"], &[("7.0.0", "Tells which entries were deleted.")]),
     (&["xgroup|create", "xgroup|setid"], &[("7.0.0", "Added `ENTRIESREAD`.")]),
@@ -121,7 +125,13 @@ const CHANGES: &[(&[&str], &[Note])] = &[
     (&["xpending"], &[("6.2.0", "Added `IDLE` and exclusive ends.")]),
     (&["xrange", "xrevrange"], &[("6.2.0", "Added exclusive ends.")]),
     (&["xsetid"], &[("7.0.0", "Added `ENTRIESADDED` and `MAXDELETEDID`.")]),
-    (&["xtrim"], &[("6.2.0", "Added `MINID` and `LIMIT`.")]),
+    (
+        &["xtrim"],
+        &[
+            ("6.2.0", "Added `MINID` and `LIMIT`."),
+            ("8.2.0", "Added `KEEPREF`, `DELREF` and `ACKED`."),
+        ],
+    ),
     (
         &["zadd"],
         &[

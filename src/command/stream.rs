@@ -3,6 +3,7 @@
 
 mod append;
 mod claim;
+mod delete;
 mod effects;
 mod group;
 mod id;
@@ -15,6 +16,7 @@ use crate::data::{Stream, Typed};
 
 use append::*;
 use claim::*;
+use delete::*;
 use effects::*;
 use group::*;
 use id::*;
@@ -29,10 +31,12 @@ const fn behind_streams(from: i64) -> Keys {
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Stream, &[
     row("xack",      "5.0.0", AtLeast(4), Keys::one(1).updates(),  &[Write, Fast],          xack,      "key group id [id ...]", "Ends the pending of entries that were delivered to a group."),
-    row("xadd",      "5.0.0", AtLeast(5), Keys::one(1).updates(),  &[Write, DenyOom, Fast], xadd,      "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]", "Appends an entry.").tips(&[VARIES]),
+    row("xackdel",   "8.2.0", AtLeast(6), Keys::one(1).updates().deletes(), &[Write, Fast], xackdel,   "key group [KEEPREF|DELREF|ACKED] <IDS numids id [id ...]>", "Ends the pending of entries in a group and removes them."),
+    row("xadd",      "5.0.0", AtLeast(5), Keys::one(1).updates(),  &[Write, DenyOom, Fast], xadd,      "key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]", "Appends an entry.").tips(&[VARIES]),
     row("xautoclaim", "6.2.0", AtLeast(6), Keys::one(1).deletes(), &[Write, Fast],          xautoclaim, "key group consumer min-idle-time start [COUNT count] [JUSTID]", "Makes what has been pending for long a consumer's own, from an id on.").tips(&[VARIES]),
     row("xclaim",    "5.0.0", AtLeast(6), Keys::one(1).updates(),  &[Write, Fast],          xclaim,    "key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID lastid]", "Makes pending entries a consumer's own.").tips(&[VARIES]),
     row("xdel",      "5.0.0", AtLeast(3), Keys::one(1).deletes(),  &[Write, Fast],          xdel,      "key id [id ...]", "Removes entries by their ids."),
+    row("xdelex",    "8.2.0", AtLeast(5), Keys::one(1).deletes(),  &[Write, Fast],          xdelex,    "key [KEEPREF|DELREF|ACKED] <IDS numids id [id ...]>", "Removes entries by their ids, with or without what groups have pending of them."),
     container("xgroup", "5.0.0", XGROUP, "Makes, changes and removes groups of consumers."),
     container("xinfo", "5.0.0", XINFO, "Tells about a stream."),
     row("xlen",      "5.0.0", Exactly(2), Keys::one(1).inspects(), &[Read, Fast],           xlen,      "key", "Counts the entries."),
@@ -42,7 +46,7 @@ pub const FAMILY: Family = Family::new(Category::Stream, &[
     row("xreadgroup", "5.0.0", AtLeast(7), behind_streams(4).reads(), &[Write, Blocking, BlocksByOption], xreadgroup, "<GROUP group consumer> [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]", "Gives a consumer what its group has not read yet, or what it has pending; waits if need be."),
     row("xrevrange", "5.0.0", AtLeast(4), Keys::one(1).reads(),    &[Read],                 xrevrange, "key end start [COUNT count]", "Answers the entries from one id back to another."),
     row("xsetid",    "5.0.0", AtLeast(3), Keys::one(1).updates(),  &[Write, DenyOom, Fast], xsetid,    "key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]", "Sets the id behind which a stream goes on."),
-    row("xtrim",     "5.0.0", AtLeast(4), Keys::one(1).deletes(),  &[Write],                xtrim,     "key <MAXLEN|MINID [=|~] threshold [LIMIT count]>", "Removes the oldest entries.").tips(&[VARIES]),
+    row("xtrim",     "5.0.0", AtLeast(4), Keys::one(1).deletes(),  &[Write],                xtrim,     "key <MAXLEN|MINID [=|~] threshold [LIMIT count] [KEEPREF|DELREF|ACKED]>", "Removes the oldest entries.").tips(&[VARIES]),
 ]);
 
 #[rustfmt::skip]
@@ -52,20 +56,6 @@ const XINFO: &[Row] = &[
     help("5.0.0"),
     row("stream",    "5.0.0", AtLeast(3), Keys::one(2).reads(),    &[Read],                 xinfo_stream, "key [FULL [COUNT count]]", "Tells a stream's size and ids, and with FULL its entries and groups."),
 ];
-
-fn xdel(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let Some(mut stream) = cx.edit::<Stream>(args.key())? else {
-        reply.int(0);
-        return Ok(());
-    };
-    let ids = args.map(|word| parse_id(word, 0)).collect::<Result<Vec<_>>>()?;
-    let removed = ids.into_iter().filter(|&id| stream.delete(id)).count();
-    reply.count(removed);
-    if removed > 0 {
-        stream.commit_many("xdel", removed);
-    }
-    Ok(())
-}
 
 fn xlen(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let stream = cx.read::<Stream>(args.key())?;

@@ -9,6 +9,7 @@ mod id;
 mod log;
 mod nodes;
 mod pending;
+mod references;
 mod shapes;
 
 use std::ops::{Deref, DerefMut};
@@ -19,6 +20,7 @@ pub use id::{IdText, StreamId};
 pub use log::{Entries, Keep, StreamLog};
 pub use nodes::{NodeBuilder, StreamNode};
 pub use pending::IdMap;
+pub use references::{Deletion, References};
 
 /// A stream has all that its log has.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Limits;
-use crate::data::stream::Keep;
+use crate::data::stream::{Keep, References};
 use crate::util::number;
 
 /// The id that XADD asks for.
@@ -57,6 +57,7 @@ struct Options {
     approximate: bool,
     /// Entries that one approximate trim removes at most; 0 for any number.
     limit: usize,
+    references: Option<References>,
     id: Option<NewId>,
 }
 
@@ -78,6 +79,10 @@ impl Options {
                 let count = usize::try_from(args.int()?);
                 let count = count.map_err(|_| Error::new("ERR The LIMIT argument must be >= 0."));
                 limit = Some(count?);
+            } else if it.references.is_none()
+                && let Some(references) = accept_references(args)
+            {
+                it.references = Some(references);
             } else if is_xadd && args.accept("nomkstream") {
                 it.only_existing = true;
             } else if is_xadd {
@@ -122,7 +127,9 @@ impl Options {
 
     /// Trims a stream, if asked to, and returns how many entries that removed.
     fn trim(&self, stream: &mut Stream) -> usize {
-        self.keep.map_or(0, |keep| stream.trim(keep, self.approximate, self.limit))
+        let references = self.references.unwrap_or_default();
+        self.keep
+            .map_or(0, |keep| stream.trim_entries(keep, self.approximate, self.limit, references))
     }
 }
 
@@ -138,8 +145,12 @@ fn default_limit(limits: &Limits) -> usize {
 }
 
 /// Journals a trim as what it left: which entries an approximate one removes depends on settings.
-fn journal_trim(cx: &mut Ctx, key: &[u8], len: usize) {
-    cx.journal_as(&[b"XTRIM", key, b"MAXLEN", len.to_string().as_bytes()]);
+/// One that heeds references removes the oldest that nobody needs, until so many are left.
+fn journal_trim(cx: &mut Ctx, key: &[u8], len: usize, references: Option<References>) {
+    let len = len.to_string();
+    let words: [&[u8]; 5] = [b"XTRIM", key, b"MAXLEN", len.as_bytes(), word_of(references)];
+    let count = words.len() - usize::from(words[4].is_empty());
+    cx.journal_as(&words[..count]);
 }
 
 pub(super) fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
@@ -178,7 +189,7 @@ pub(super) fn xadd(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     if removed > 0 {
         cx.notify(Stream::CLASS, "xtrim", key);
-        journal_trim(cx, key, len);
+        journal_trim(cx, key, len, options.references);
     }
     Ok(())
 }
@@ -196,7 +207,7 @@ pub(super) fn xtrim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     reply.count(removed);
     if removed > 0 {
         stream.commit_many("xtrim", removed);
-        journal_trim(cx, key, len);
+        journal_trim(cx, key, len, options.references);
     }
     Ok(())
 }

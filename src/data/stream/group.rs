@@ -93,6 +93,24 @@ impl Groups {
         self.by_name.iter_mut().map(|(name, group)| (&**name, group))
     }
 
+    /// Whether an entry is still needed: some group has it pending, or has yet to read it. Costs a
+    /// look at each.
+    pub fn need(&self, id: StreamId) -> bool {
+        self.by_name.values().any(|group| group.last_id < id || group.pending.get(id).is_some())
+    }
+
+    /// An entry is pending in no group any more.
+    pub fn forget(&mut self, id: StreamId) {
+        for group in self.by_name.values_mut() {
+            group.acknowledge(id);
+        }
+    }
+
+    /// What all groups have pending.
+    pub fn pending_count(&self) -> usize {
+        self.by_name.values().map(|group| group.pending.len()).sum()
+    }
+
     pub fn pieces(&self) -> usize {
         self.by_name.values().map(Group::pieces).sum()
     }

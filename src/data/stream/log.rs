@@ -82,8 +82,17 @@ impl StreamLog {
         self.entries_added += 1;
     }
 
-    /// Whether the entry was there.
+    /// Removes an entry by its id. Whether it was there.
     pub fn delete(&mut self, id: StreamId) -> bool {
+        let was_there = self.take_out(id);
+        if was_there {
+            self.max_deleted_id = self.max_deleted_id.max(id);
+        }
+        was_there
+    }
+
+    /// As `delete`, of an entry that is trimmed away: no gap is left to be known of.
+    pub fn take_out(&mut self, id: StreamId) -> bool {
         let (chunk, at) = self.locate(id);
         if self.chunks.get(chunk).is_none_or(|chunk| chunk.id(at) != id) {
             return false;
@@ -93,7 +102,6 @@ impl StreamLog {
             self.chunks.remove(chunk);
         }
         self.len -= 1;
-        self.max_deleted_id = self.max_deleted_id.max(id);
         true
     }
 
