@@ -1,9 +1,10 @@
 //! Values under ids of entries, in order: what a group or one of its consumers has pending.
 //!
-//! Ids lie in sorted chunks, and the chunks in a tree by a bound below all that they hold. Ids
-//! mostly grow, so the last chunk is filled to the brim before another is begun; a chunk that is
-//! full elsewhere is cut in two. Finding, adding and removing cost O(log n) and the moving of at
-//! most a chunk. What it takes is an id and a value per entry, and some 3 bytes for the chunks.
+//! Ids lie in sorted chunks. The first chunk stands by itself, since most consumers have little
+//! pending; the others are in a tree, each under an id that is above all before it. Ids mostly
+//! grow, so the last chunk is filled to the brim before another is begun; a chunk that is full
+//! elsewhere is cut in two. Finding, adding and removing cost O(log n) and the moving of at most a
+//! chunk. What it takes is an id and a value per entry, and some 2 bytes for the tree.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +15,28 @@ const CHUNK: usize = 64;
 /// A chunk gives room back once it uses no more than one place in so many.
 const SLACK: usize = 4;
 
+type IdChunk<T> = Vec<(StreamId, T)>;
+
 #[derive(Clone, Debug)]
 pub struct IdMap<T> {
-    chunks: BTreeMap<StreamId, IdChunk<T>>,
+    /// Empty only if all is.
+    first: IdChunk<T>,
+    /// None is empty.
+    others: BTreeMap<StreamId, IdChunk<T>>,
     len: usize,
-}
-
-/// Never empty. The two have the same length.
-#[derive(Clone, Debug)]
-struct IdChunk<T> {
-    ids: Vec<StreamId>,
-    values: Vec<T>,
 }
 
 impl<T> Default for IdMap<T> {
     fn default() -> Self {
-        Self { chunks: BTreeMap::new(), len: 0 }
+        Self { first: Vec::new(), others: BTreeMap::new(), len: 0 }
+    }
+}
+
+fn find<T>(chunk: &IdChunk<T>, id: StreamId) -> Result<usize, usize> {
+    // Most are looked for at one of the ends.
+    match chunk.last() {
+        Some((last, _)) if *last < id => Err(chunk.len()),
+        _ => chunk.binary_search_by_key(&id, |(id, _)| *id),
     }
 }
 
@@ -42,84 +49,81 @@ impl<T> IdMap<T> {
         self.len == 0
     }
 
+    /// The chunk in which this id stands if it is there.
+    fn chunk_mut(&mut self, id: StreamId) -> &mut IdChunk<T> {
+        self.others.range_mut(..=id).next_back().map_or(&mut self.first, |(_, chunk)| chunk)
+    }
+
     /// None if there is nothing under this id.
     pub fn get(&self, id: StreamId) -> Option<&T> {
-        let (_, chunk) = self.chunks.range(..=id).next_back()?;
-        chunk.ids.binary_search(&id).ok().map(|at| &chunk.values[at])
+        let other = self.others.range(..=id).next_back();
+        let chunk = other.map_or(&self.first, |(_, chunk)| chunk);
+        find(chunk, id).ok().map(|at| &chunk[at].1)
     }
 
     /// None if there is nothing under this id.
     pub fn get_mut(&mut self, id: StreamId) -> Option<&mut T> {
-        let (_, chunk) = self.chunks.range_mut(..=id).next_back()?;
-        chunk.ids.binary_search(&id).ok().map(|at| &mut chunk.values[at])
+        let chunk = self.chunk_mut(id);
+        find(chunk, id).ok().map(|at| &mut chunk[at].1)
     }
 
     /// Adds a value, or puts it in the place of the one that is there, which is returned.
     pub fn insert(&mut self, id: StreamId, value: T) -> Option<T> {
-        let is_last = self.chunks.last_key_value().is_none_or(|(start, _)| *start <= id);
-        let Some((_, chunk)) = self.chunks.range_mut(..=id).next_back() else {
-            self.insert_first(id, value);
-            return None;
-        };
-        let at = match chunk.ids.binary_search(&id) {
-            Ok(at) => return Some(std::mem::replace(&mut chunk.values[at], value)),
+        let is_last = self.others.last_key_value().is_none_or(|(start, _)| *start <= id);
+        let chunk = self.chunk_mut(id);
+        let at = match find(chunk, id) {
+            Ok(at) => return Some(std::mem::replace(&mut chunk[at].1, value)),
             Err(at) => at,
         };
-        self.len += 1;
-        if chunk.ids.len() < CHUNK {
-            chunk.insert(at, id, value);
+        if chunk.len() < CHUNK {
+            chunk.insert(at, (id, value));
         } else if is_last && at == CHUNK {
-            self.chunks.insert(id, IdChunk::of(id, value));
+            self.others.insert(id, vec![(id, value)]);
         } else {
             let mut upper = chunk.split_off(CHUNK / 2);
             match at.checked_sub(CHUNK / 2) {
-                Some(at) if at > 0 => upper.insert(at, id, value),
-                _ => chunk.insert(at, id, value),
+                Some(at) if at > 0 => upper.insert(at, (id, value)),
+                _ => chunk.insert(at, (id, value)),
             }
-            self.chunks.insert(upper.ids[0], upper);
+            self.others.insert(upper[0].0, upper);
         }
-        None
-    }
-
-    /// Adds what comes before every chunk: to the first one, which then begins there.
-    fn insert_first(&mut self, id: StreamId, value: T) {
         self.len += 1;
-        let chunk = match self.chunks.pop_first() {
-            Some((_, mut chunk)) if chunk.ids.len() < CHUNK => {
-                chunk.insert(0, id, value);
-                chunk
-            }
-            Some((start, chunk)) => {
-                self.chunks.insert(start, chunk);
-                IdChunk::of(id, value)
-            }
-            None => IdChunk::of(id, value),
-        };
-        self.chunks.insert(id, chunk);
+        None
     }
 
     /// What was there; None if nothing was.
     pub fn remove(&mut self, id: StreamId) -> Option<T> {
-        let (&start, chunk) = self.chunks.range_mut(..=id).next_back()?;
-        let at = chunk.ids.binary_search(&id).ok()?;
-        chunk.ids.remove(at);
-        let value = chunk.values.remove(at);
+        let other = self.others.range_mut(..=id).next_back();
+        let start = other.as_ref().map(|(start, _)| **start);
+        let chunk = other.map_or(&mut self.first, |(_, chunk)| chunk);
+        let at = find(chunk, id).ok()?;
+        let (_, value) = chunk.remove(at);
         self.len -= 1;
-        if chunk.ids.is_empty() {
-            self.chunks.remove(&start);
-        } else if chunk.ids.len() * SLACK <= chunk.ids.capacity() {
-            chunk.ids.shrink_to_fit();
-            chunk.values.shrink_to_fit();
+        if chunk.len() * SLACK <= chunk.capacity() {
+            chunk.shrink_to_fit();
+        }
+        if chunk.is_empty() {
+            match start {
+                Some(start) => _ = self.others.remove(&start),
+                None => self.first = self.others.pop_first().map_or_else(Vec::new, |it| it.1),
+            }
         }
         Some(value)
     }
 
     /// What has this id or a greater one, in order.
     pub fn since(&self, id: StreamId) -> impl Iterator<Item = (StreamId, &T)> + Clone {
-        let first = self.chunks.range(..=id).next_back();
-        let skipped = first.map_or(0, |(_, chunk)| chunk.ids.partition_point(|it| *it < id));
-        let start = first.map_or(StreamId::MIN, |(start, _)| *start);
-        self.chunks.range(start..).flat_map(|(_, chunk)| chunk.iter()).skip(skipped)
+        let start = self.others.range(..=id).next_back().map(|(start, _)| *start);
+        let (first, start) = match start {
+            Some(start) => (&self.first[self.first.len()..], start),
+            None => (&self.first[..], StreamId::MIN),
+        };
+        let chunks = self.others.range(start..).map(|(_, chunk)| &chunk[..]);
+        let mut chunks = std::iter::once(first).filter(|it| !it.is_empty()).chain(chunks);
+        let nearest = chunks.next().unwrap_or_default();
+        let nearest = &nearest[nearest.partition_point(|(it, _)| *it < id)..];
+        let pairs = nearest.iter().chain(chunks.flatten());
+        pairs.map(|(id, value)| (*id, value))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (StreamId, &T)> + Clone {
@@ -128,50 +132,32 @@ impl<T> IdMap<T> {
 
     /// The least id; None if there is none.
     pub fn first_id(&self) -> Option<StreamId> {
-        self.chunks.first_key_value().map(|(_, chunk)| chunk.ids[0])
+        self.first.first().map(|(id, _)| *id)
     }
 
     /// The greatest id; None if there is none.
     pub fn last_id(&self) -> Option<StreamId> {
-        self.chunks.last_key_value().and_then(|(_, chunk)| chunk.ids.last().copied())
+        let last = self.others.last_key_value().map_or(&self.first, |(_, chunk)| chunk);
+        last.last().map(|(id, _)| *id)
     }
 
     /// The chunks: what freeing it gives back piece by piece.
     pub fn pieces(&self) -> usize {
-        self.chunks.len()
+        self.others.len() + usize::from(!self.first.is_empty())
     }
 
-    /// Frees its first chunk; false if there is none left.
+    /// Frees a chunk; false if there is none left.
     pub fn crumble(&mut self) -> bool {
-        let chunk = self.chunks.pop_first();
-        self.len -= chunk.as_ref().map_or(0, |(_, chunk)| chunk.ids.len());
-        chunk.is_some()
+        let other = self.others.pop_last().map(|(_, chunk)| chunk);
+        let chunk = other.unwrap_or_else(|| std::mem::take(&mut self.first));
+        self.len -= chunk.len();
+        !chunk.is_empty()
     }
 
     pub fn heap_size(&self) -> usize {
-        let chunks = self.chunks.values().map(|chunk| {
-            chunk.ids.capacity() * size_of::<StreamId>() + chunk.values.capacity() * size_of::<T>()
-        });
-        tree_size::<StreamId, IdChunk<T>>(self.chunks.len()) + chunks.sum::<usize>()
-    }
-}
-
-impl<T> IdChunk<T> {
-    fn of(id: StreamId, value: T) -> Self {
-        Self { ids: vec![id], values: vec![value] }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (StreamId, &T)> + Clone {
-        self.ids.iter().copied().zip(&self.values)
-    }
-
-    fn insert(&mut self, at: usize, id: StreamId, value: T) {
-        self.ids.insert(at, id);
-        self.values.insert(at, value);
-    }
-
-    fn split_off(&mut self, at: usize) -> Self {
-        Self { ids: self.ids.split_off(at), values: self.values.split_off(at) }
+        let chunks = self.others.values().chain([&self.first]);
+        let places = chunks.map(Vec::capacity).sum::<usize>();
+        tree_size::<StreamId, IdChunk<T>>(self.others.len()) + places * size_of::<(StreamId, T)>()
     }
 }
 
