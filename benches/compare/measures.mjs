@@ -170,6 +170,6 @@ export const PICTURED = [
   },
   {
     part: 'memory', key: 'delayed.bytes', unit: 'bytes', digits: 0,
-    title: 'Memory per waiting job', detail: 'BullMQ, delayed, 250 bytes of JSON',
+    title: 'Memory per delayed job', detail: 'BullMQ, delayed, 250 bytes of JSON',
   },
 ];

@@ -62,7 +62,8 @@ impl Bucket {
     }
 }
 
-/// No memory while empty; else a power of two of buckets.
+/// No memory while empty; else a number of buckets with at most three significant bits, so that at
+/// most a fifth of the room is spare, and growth by a step moves an entry four times per doubling.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
     buckets: Vec<Bucket>,
@@ -84,7 +85,7 @@ impl Buckets {
         self.len == 0
     }
 
-    /// As many entries as these buckets hold before there will be twice as many of them.
+    /// As many entries as these buckets hold before there will be more of them.
     pub fn capacity(&self) -> usize {
         capacity_of(self.buckets.len())
     }
@@ -193,11 +194,12 @@ impl Buckets {
 
     /// Tags of one table may share their top bits; where there is no bucket this is 0.
     fn home(&self, tag: u32) -> usize {
-        (spread(tag.into()) >> u32::BITS) as usize & self.buckets.len().saturating_sub(1)
+        let spread = spread(tag.into()) >> u32::BITS;
+        ((spread * self.buckets.len() as u64) >> u32::BITS) as usize
     }
 
     fn next(&self, bucket: usize) -> usize {
-        (bucket + 1) & (self.buckets.len() - 1)
+        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
 }
 
@@ -218,7 +220,7 @@ impl Fetch for Buckets {
 const fn capacity_of(buckets: usize) -> usize {
     match buckets {
         0 | 1 => buckets * BUCKET_LEN_MAX,
-        _ => buckets / 2 * (2 * BUCKET_LEN_MAX - 1),
+        _ => buckets * (2 * BUCKET_LEN_MAX - 1) / 2,
     }
 }
 
@@ -226,7 +228,11 @@ fn buckets_for(len: usize) -> usize {
     match len {
         0 => 0,
         1..=BUCKET_LEN_MAX => 1,
-        _ => (2 * len).div_ceil(2 * BUCKET_LEN_MAX - 1).next_power_of_two(),
+        _ => {
+            let needed = (2 * len).div_ceil(2 * BUCKET_LEN_MAX - 1);
+            let step = needed.next_power_of_two() / 8;
+            needed.next_multiple_of(step.max(1))
+        }
     }
 }
 

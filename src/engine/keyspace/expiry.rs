@@ -55,19 +55,23 @@ impl Keyspace {
 
     #[cold]
     fn note_over(&mut self, db: usize, slot: SlotId) {
-        if self.authority == Authority::Own && self.slots.note_over(slot) {
+        if self.authority == Authority::Own {
             self.tell_over(db, slot);
         }
     }
 
+    /// Counts a key that is over and sends its event, unless that was done when it was noted.
     fn tell_over(&mut self, db: usize, slot: SlotId) {
-        self.expired_count += 1;
-        let key = self.slots.get(slot).key.text();
-        self.aftermath.event(EventClasses::EXPIRED, "expired", db, &key);
+        if self.slots.note_over(slot) {
+            self.expired_count += 1;
+            let key = self.slots.get(slot).key.text();
+            self.aftermath.event(EventClasses::EXPIRED, "expired", db, &key);
+        }
     }
 
-    /// Removes a key whose time has come, and which has been told.
+    /// Removes a key whose time has come.
     fn remove_over(&mut self, db: usize, slot: SlotId) {
+        self.tell_over(db, slot);
         let entry = self.slots.vacate(slot);
         self.slots.doomed.add(entry.value);
         self.aftermath.expired(db, &entry.key.text());
@@ -94,9 +98,6 @@ impl Keyspace {
         let Some(slot) = self.slots.find(db, key).filter(|&slot| self.is_slot_over(slot)) else {
             return;
         };
-        if self.slots.note_over(slot) {
-            self.tell_over(db, slot);
-        }
         self.remove_over(db, slot);
     }
 
@@ -111,9 +112,6 @@ impl Keyspace {
         for wheel in 0..self.slots.wheel_count() {
             while let Some(slot) = self.slots.next_due(wheel, now_ms, &mut steps) {
                 let db = self.slots.number_of(slot);
-                if self.slots.note_over(slot) {
-                    self.tell_over(db, slot);
-                }
                 self.remove_over(db, slot);
                 self.aftermath.journal.end_unit();
                 count += 1;
