@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Progress};
+use toril::lua::{Callable, Commands, Lua, Progress};
 use toril::proto::{Args, Protocol, Reply, Result};
 
 #[global_allocator]
@@ -111,7 +111,10 @@ fn run(lua: &mut Lua, source: &str, words: &[&[u8]], keys: usize, out: &mut Vec<
     let sha = script.sha;
     drop(script);
     let script = lua.find(&sha).expect("it is cached");
-    assert_eq!(lua.start(script, &words[..keys], &words[keys..], &mut Nothing), Progress::Done);
+    assert_eq!(
+        lua.start(Callable::Script(script), &words[..keys], &words[keys..], &mut Nothing),
+        Progress::Done
+    );
     out.clear();
     lua.finish(&mut Reply::bytes(out, Protocol::Resp2), &mut |_, _| {}).expect("it succeeds");
 }
@@ -134,7 +137,12 @@ fn scripts(criterion: &mut Criterion) {
     let script = lua.load(MOVE_TO_FINISHED.as_bytes()).expect("it compiles");
     criterion.bench_function("script of 24 calls", |bencher| {
         bencher.iter(|| {
-            let outcome = lua.start(script.clone(), &words[..14], &words[14..], &mut Nothing);
+            let outcome = lua.start(
+                Callable::Script(script.clone()),
+                &words[..14],
+                &words[14..],
+                &mut Nothing,
+            );
             assert_eq!(outcome, Progress::Done);
             out.clear();
             lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2), &mut |_, _| {})

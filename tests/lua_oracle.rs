@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Progress, Verdict};
+use toril::lua::{Callable, Commands, Lua, Progress, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
 
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -77,7 +77,8 @@ impl Ours {
         let mut out = Vec::new();
         let mut reply = Reply::bytes(&mut out, Protocol::Resp2);
         let result = self.lua.eval(script).and_then(|script| {
-            let mut outcome = self.lua.start(script, &words[..1], &words[1..], &mut self.keys);
+            let mut outcome =
+                self.lua.start(Callable::Script(script), &words[..1], &words[1..], &mut self.keys);
             while outcome == Progress::Suspended {
                 outcome = self.lua.resume(Verdict::GoOn, &mut self.keys);
             }

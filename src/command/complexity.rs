@@ -9,6 +9,7 @@ const SUBCOMMAND: &str = "Depends on the subcommand";
 /// All but those that take the same time whatever there is.
 const GROWING: &[(&str, &[&str])] = &[
     ("Depends on the memory in use", &["memory|malloc-stats", "memory|purge"]),
+    ("Depends on the function", &["fcall", "fcall_ro"]),
     ("Depends on the script", &["eval", "eval_ro", "evalsha", "evalsha_ro"]),
     (SUBCOMMAND, &["debug"]),
     ("As DUMP and DEL here, and RESTORE there", &["migrate"]),
@@ -59,6 +60,8 @@ const GROWING: &[(&str, &[&str])] = &[
             "exists",
             "flushall",
             "flushdb",
+            "function|flush",
+            "function|list",
             "getrange",
             "hdel",
             "hgetall",

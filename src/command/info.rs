@@ -7,6 +7,7 @@ use super::memory::{ALLOCATOR, MemoryUsage};
 use super::prelude::*;
 use crate::config::{REDIS_VERSION, TORIL_VERSION};
 use crate::engine::Engine;
+use crate::engine::script::Realm;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -167,12 +168,15 @@ fn memory(engine: &Engine, text: &mut Text) {
     text.field("used_memory_vm_eval", usage.lua);
     text.field("used_memory_lua_human", human(usage.lua));
     text.field("used_memory_scripts_eval", usage.scripts);
-    let scripts = engine.scripts.loaded().map_or(0, |lua| lua.script_count());
+    let scripts = engine.scripts.loaded(Realm::Scripts).map_or(0, |lua| lua.script_count());
     text.field("number_of_cached_scripts", scripts);
-    text.nothing(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
-    text.bytes("used_memory_vm_total", usage.lua);
-    text.field("used_memory_functions", 0);
-    text.bytes("used_memory_scripts", usage.scripts);
+    let libraries = engine.scripts.loaded(Realm::Functions);
+    text.field("number_of_functions", libraries.map_or(0, |lua| lua.function_count()));
+    text.field("number_of_libraries", libraries.map_or(0, |lua| lua.libraries().count()));
+    text.field("used_memory_vm_functions", usage.functions_lua);
+    text.bytes("used_memory_vm_total", usage.lua + usage.functions_lua);
+    text.field("used_memory_functions", usage.functions);
+    text.bytes("used_memory_scripts", usage.scripts + usage.functions);
     text.bytes("maxmemory", engine.config.maxmemory);
     text.field("maxmemory_policy", engine.config.maxmemory_policy.word());
     // The allocator is asked for all that the process holds: what it keeps free is what there is
@@ -240,7 +244,8 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.nothing(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     text.field("evicted_keys", stats.evicted);
     text.field("evicted_clients", stats.evicted_clients);
-    let evicted_scripts = engine.scripts.loaded().map_or(0, |lua| lua.evicted_count());
+    let evicted_scripts = engine.scripts.loaded(Realm::Scripts);
+    let evicted_scripts = evicted_scripts.map_or(0, |lua| lua.evicted_count());
     text.field("evicted_scripts", evicted_scripts);
     text.nothing(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     text.field("keyspace_hits", keyspace.hits);

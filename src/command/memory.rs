@@ -5,6 +5,7 @@
 
 use super::prelude::*;
 use crate::engine::Engine;
+use crate::engine::script::Realm;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
@@ -43,6 +44,10 @@ pub(super) struct MemoryUsage {
     pub lua: u64,
     /// Sources of the scripts that `lua` holds compiled: part of no sum.
     pub scripts: u64,
+    /// The machine of the libraries.
+    pub functions_lua: u64,
+    /// Sources of the libraries: part of no sum.
+    pub functions: u64,
     /// Of the tables of each database, with its number; empty ones are left out.
     pub databases: Vec<(usize, u64)>,
     pub keys: u64,
@@ -58,15 +63,17 @@ impl MemoryUsage {
     pub fn of(engine: &Engine) -> Self {
         let keyspace = &engine.keyspace;
         let databases = (0..keyspace.databases()).filter(|&db| !keyspace.db(db).is_empty());
-        let lua = engine.scripts.loaded();
+        let machine = |realm| engine.scripts.loaded(realm);
         Self {
             allocated: engine.facts.allocated_bytes(),
             peak: engine.stats.peak_allocated,
             startup: engine.stats.startup_allocated,
             resident: engine.facts.memory().resident,
             clients: engine.clients.iter().map(|client| client.size() as u64).sum(),
-            lua: lua.map_or(0, |lua| lua.memory_bytes() as u64),
-            scripts: lua.map_or(0, |lua| lua.source_bytes() as u64),
+            lua: machine(Realm::Scripts).map_or(0, |lua| lua.memory_bytes() as u64),
+            scripts: machine(Realm::Scripts).map_or(0, |lua| lua.source_bytes() as u64),
+            functions_lua: machine(Realm::Functions).map_or(0, |lua| lua.memory_bytes() as u64),
+            functions: machine(Realm::Functions).map_or(0, |lua| lua.source_bytes() as u64),
             databases: databases.map(|db| (db, keyspace.db(db).overhead() as u64)).collect(),
             keys: (0..keyspace.databases()).map(|db| keyspace.db(db).len() as u64).sum(),
         }
@@ -75,7 +82,7 @@ impl MemoryUsage {
     /// All but keys and values.
     pub fn overhead(&self) -> u64 {
         let databases: u64 = self.databases.iter().map(|(_, bytes)| bytes).sum();
-        self.startup + self.clients + self.lua + databases
+        self.startup + self.clients + self.lua + self.functions_lua + databases
     }
 
     pub fn dataset(&self) -> u64 {
@@ -120,7 +127,7 @@ fn stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
         ("cluster.links", 0),
         ("aof.buffer", 0),
         ("lua.caches", usage.scripts),
-        ("functions.caches", 0),
+        ("functions.caches", usage.functions),
     ];
     let behind = [
         ("overhead.db.hashtable.lut", Figure::Whole(tables as i64)),

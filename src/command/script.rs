@@ -1,8 +1,8 @@
 //! EVAL, SCRIPT and their family: scripts are run, and kept so that EVALSHA can name them.
 
 use super::prelude::*;
-use crate::engine::script::Mode;
-use crate::lua::{Script, Sha};
+use crate::engine::script::{Mode, Realm};
+use crate::lua::{Callable, Script, Sha};
 use std::rc::Rc;
 
 const READS_AND_WRITES: Keys = Keys::counted(2).with(access::RW | access::ACCESS | access::UPDATE);
@@ -41,12 +41,12 @@ fn evalsha_ro(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 }
 
 fn compile(cx: &mut Ctx, source: &[u8]) -> Result<Rc<Script>> {
-    cx.lua().eval(source)
+    cx.lua(Realm::Scripts).eval(source)
 }
 
 fn find(cx: &mut Ctx, sha: &[u8]) -> Result<Rc<Script>> {
     let sha = Sha::parse(sha).ok_or(Error::NoScript)?;
-    cx.lua().find(&sha).ok_or(Error::NoScript)
+    cx.lua(Realm::Scripts).find(&sha).ok_or(Error::NoScript)
 }
 
 fn run(
@@ -58,18 +58,23 @@ fn run(
 ) -> Result {
     let name = args.given();
     let count = args.int()?;
+    let keys = take_keys(&mut args, count)?;
+    let script = script(cx, name)?;
+    cx.run_script(Callable::Script(script), keys, args.remaining(), mode, reply)
+}
+
+/// Takes the keys, of which the request says that there are so many.
+pub(super) fn take_keys<'a>(args: &mut Args<'a>, count: i64) -> Result<&'a [&'a [u8]]> {
     if count > args.left() as i64 {
         return Err(Error::new("ERR Number of keys can't be greater than number of args"));
     }
     let count =
         usize::try_from(count).map_err(|_| Error::new("ERR Number of keys can't be negative"))?;
-    let keys = args.take_words(count)?;
-    let script = script(cx, name)?;
-    cx.run_script(script, keys, args.remaining(), mode, reply)
+    args.take_words(count)
 }
 
 fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let script = cx.lua().load(args.given())?;
+    let script = cx.lua(Realm::Scripts).load(args.given())?;
     reply.bulk(&script.sha.hex());
     Ok(())
 }
@@ -77,7 +82,7 @@ fn load(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 fn exists(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     reply.array(args.left());
     for sha in args {
-        let lua = cx.lua();
+        let lua = cx.lua(Realm::Scripts);
         reply.flag(Sha::parse(sha).is_some_and(|sha| lua.contains(&sha)));
     }
     Ok(())
@@ -88,13 +93,13 @@ fn flush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if !is_known || args.left() > 0 {
         return Err(Error::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
     }
-    cx.lua().flush();
+    cx.lua(Realm::Scripts).flush();
     reply.ok();
     Ok(())
 }
 
 fn kill(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    cx.kill_script()?;
+    cx.kill_script(Realm::Scripts)?;
     reply.ok();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Scripts between the Lua machine and the commands.
+//! Scripts and functions between the Lua machines and the commands.
 //!
 //! A script runs in slices. The first runs inside its EVAL; if it does not end there, the client's
 //! state is Running and whoever owns the clock calls `resume` until it is not. Time stands still
@@ -15,10 +15,9 @@ use super::stats::HeldCall;
 use super::table::Found;
 use super::time::Now;
 use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
-use crate::lua::{self, Commands, Lua, Progress, Script, Sha, Verdict};
+use crate::lua::{self, Callable, Commands, Lua, Progress, Sha, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::rc::Rc;
 
 /// The script under way.
 #[derive(Debug)]
@@ -39,21 +38,40 @@ pub struct Running {
     /// It has called a command that writes: it can no longer be killed.
     pub has_written: bool,
     rights: Rights,
-    /// EVAL_RO, or the flag `no-writes`.
+    /// EVAL_RO, FCALL_RO, or the flag `no-writes`.
     is_read_only: bool,
     /// Memory was short when the request that runs it was admitted, and it has not said
     /// `allow-oom`: it may not begin to write by taking more. What has begun is let finish, since
     /// half of it may be worse than none: a job would be in neither of two lists.
     is_out_of_memory: bool,
-    sha: Sha,
+    pub callable: Callable,
 }
 
-/// The Lua machine and the script under way.
+/// Whose globals code runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Realm {
+    Scripts,
+    Functions,
+}
+
+/// The Lua machines and the script or function under way.
 #[derive(Default)]
 pub struct Scripts {
-    /// Made when the first script comes.
-    lua: Option<Box<Lua>>,
+    /// One per realm, made when the first script or library comes.
+    machines: [Option<Box<Lua>>; 2],
     running: Option<Running>,
+}
+
+impl Running {
+    pub fn realm(&self) -> Realm {
+        realm_of(&self.callable)
+    }
+
+    /// What is told of those that run for long: the request, abridged, and since when it runs.
+    pub fn request(&self, now: Now) -> Option<(&[Vec<u8>], u64)> {
+        let call = self.call.as_ref()?;
+        Some((&call.words, now.mono_us.saturating_sub(self.started_us)))
+    }
 }
 
 impl Scripts {
@@ -79,13 +97,19 @@ impl Scripts {
         }
     }
 
-    pub fn lua(&mut self) -> &mut Lua {
-        self.lua.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
+    pub fn lua(&mut self, realm: Realm) -> &mut Lua {
+        let machine = &mut self.machines[realm as usize];
+        machine.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
     }
 
-    /// The machine if a script was ever sent.
-    pub fn loaded(&self) -> Option<&Lua> {
-        self.lua.as_deref()
+    /// The machine if a script or a library was ever sent.
+    pub fn loaded(&self, realm: Realm) -> Option<&Lua> {
+        self.machines[realm as usize].as_deref()
+    }
+
+    /// The machines that there are.
+    pub fn machines(&mut self) -> impl Iterator<Item = &mut Lua> {
+        self.machines.iter_mut().filter_map(|lua| lua.as_deref_mut())
     }
 }
 
@@ -97,17 +121,17 @@ pub enum Mode {
 }
 
 impl Ctx<'_> {
-    /// Runs a script, up to the end of its first slice.
+    /// Runs a script or a function, up to the end of its first slice.
     pub fn run_script(
         &mut self,
-        script: Rc<Script>,
+        callable: Callable,
         keys: &[&[u8]],
         argv: &[&[u8]],
         mode: Mode,
         reply: &mut Reply,
     ) -> Result {
         let engine = &mut *self.engine;
-        let flags = script.flags;
+        let flags = callable.flags();
         let is_out_of_memory =
             engine.is_memory_short() && engine.config.maxmemory > 0 && !flags.allow_oom;
         if flags.declared && !flags.no_writes && is_out_of_memory {
@@ -134,9 +158,10 @@ impl Ctx<'_> {
             rights: engine.clients[self.client].rights,
             is_read_only: mode == Mode::ReadOnly || flags.no_writes,
             is_out_of_memory,
-            sha: script.sha,
+            callable: callable.clone(),
         });
-        let outcome = engine.with_lua(|lua, host| lua.start(script, keys, argv, host));
+        let realm = realm_of(&callable);
+        let outcome = engine.with_lua(realm, |lua, host| lua.start(callable, keys, argv, host));
         match outcome {
             Progress::Done => {
                 self.has_counted = true;
@@ -151,14 +176,50 @@ impl Ctx<'_> {
 }
 
 impl Ctx<'_> {
-    /// The machine and the scripts that it knows.
-    pub fn lua(&mut self) -> &mut Lua {
-        self.engine.scripts.lua()
+    /// A machine and the scripts or libraries that it knows.
+    pub fn lua(&mut self, realm: Realm) -> &mut Lua {
+        self.engine.scripts.lua(realm)
     }
 
-    /// SCRIPT KILL.
-    pub fn kill_script(&mut self) -> Result {
-        self.engine.kill_script()
+    /// The machine of libraries, if there ever was one.
+    pub fn libraries(&self) -> Option<&Lua> {
+        self.engine.scripts.loaded(Realm::Functions)
+    }
+
+    /// Takes up a library; returns its name.
+    ///
+    /// # Errors
+    ///
+    /// As `Lua::load_library`.
+    pub fn load_library(&mut self, source: &[u8], replaces: bool) -> Result<Box<[u8]>> {
+        let engine = &mut *self.engine;
+        let name = engine
+            .with_lua(Realm::Functions, |lua, host| lua.load_library(source, replaces, host))?;
+        engine.keyspace.aftermath.changes += 1;
+        Ok(name)
+    }
+
+    /// Whether there was such a library.
+    pub fn remove_library(&mut self, name: &[u8]) -> bool {
+        let is_gone = self.engine.scripts.lua(Realm::Functions).remove_library(name);
+        self.engine.keyspace.aftermath.changes += u64::from(is_gone);
+        is_gone
+    }
+
+    /// Removes all libraries, and what they keep in their variables.
+    pub fn flush_libraries(&mut self) {
+        self.engine.scripts.machines[Realm::Functions as usize] = None;
+        self.engine.keyspace.aftermath.changes += 1;
+    }
+
+    /// The script or function under way.
+    pub fn running_script(&self) -> Option<&Running> {
+        self.engine.scripts.running()
+    }
+
+    /// SCRIPT KILL and FUNCTION KILL.
+    pub fn kill_script(&mut self, realm: Realm) -> Result {
+        self.engine.kill_script(realm)
     }
 }
 
@@ -170,13 +231,20 @@ impl Engine {
         let declared = if flags.has(Flag::ScriptByText) {
             lua::ScriptFlags::declared_by(word)?
         } else if flags.has(Flag::ScriptBySha) {
-            self.scripts.loaded()?.flags(&Sha::parse(word)?)?
+            self.scripts.loaded(Realm::Scripts)?.flags(&Sha::parse(word)?)?
+        } else if flags.has(Flag::FunctionByName) {
+            self.scripts.loaded(Realm::Functions)?.function(word)?.flags
         } else {
             return None;
         };
         let takes_memory = !declared.no_writes && !declared.allow_oom;
         let flags = flags.with(Flag::MayReplicate, false).with(Flag::Write, !declared.no_writes);
         Some(flags.with(Flag::DenyOom, takes_memory).with(Flag::Stale, declared.allow_stale))
+    }
+
+    /// What is refused while a script has run for longer than `busy-reply-threshold`, if one has.
+    pub fn busy(&self) -> Option<Error> {
+        self.scripts.running().filter(|script| script.is_busy).map(busy_error)
     }
 
     /// Whether a script has run for longer than `busy-reply-threshold`.
@@ -202,17 +270,19 @@ impl Engine {
             script.is_busy = true;
             tracing::warn!(
                 "a script has run for more than busy-reply-threshold ({threshold_ms} ms): other \
-                 clients are answered BUSY until it ends or SCRIPT KILL ends it. Script: {}",
-                script.sha
+                 clients are answered BUSY until it ends or SCRIPT KILL (of a function, FUNCTION \
+                 KILL) ends it. Script: {}",
+                script.callable
             );
         }
         if script.is_busy {
             script.slice_began = Some(now);
         }
         let verdict = if script.is_killed { Verdict::Kill } else { Verdict::GoOn };
+        let realm = script.realm();
         let slice_us = self.start_lap();
         self.held_calls(id).for_each(|call| call.since_us = slice_us);
-        if self.with_lua(|lua, host| lua.resume(verdict, host)) == Progress::Suspended {
+        if self.with_lua(realm, |lua, host| lua.resume(verdict, host)) == Progress::Suspended {
             self.start_lap();
             self.pause_held_calls(id);
             return State::Running;
@@ -259,24 +329,31 @@ impl Engine {
         script.into_iter().chain(exec)
     }
 
-    /// SCRIPT KILL.
-    pub fn kill_script(&mut self) -> Result {
+    /// SCRIPT KILL and FUNCTION KILL.
+    ///
+    /// # Errors
+    ///
+    /// If nothing runs, if what runs has written, or if it is of the other realm.
+    pub fn kill_script(&mut self, realm: Realm) -> Result {
         let script = self.scripts.running.as_mut().ok_or(Error::NotBusy)?;
         if script.has_written {
             return Err(Error::Unkillable);
+        }
+        if script.realm() != realm {
+            return Err(busy_error(script));
         }
         script.is_killed = true;
         Ok(())
     }
 
-    /// Lends the engine to the Lua machine for a slice.
-    fn with_lua(&mut self, run: impl FnOnce(&mut Lua, &mut Host) -> Progress) -> Progress {
-        self.scripts.lua();
-        let mut lua = self.scripts.lua.take().expect("made a line above");
+    /// Lends the engine to a Lua machine for a slice.
+    fn with_lua<T>(&mut self, realm: Realm, run: impl FnOnce(&mut Lua, &mut Host) -> T) -> T {
+        self.scripts.lua(realm);
+        let mut lua = self.scripts.machines[realm as usize].take().expect("made a line above");
         let mut host = Host { engine: self };
         let run = AssertUnwindSafe(|| run(&mut lua, &mut host));
         let outcome = std::panic::catch_unwind(run);
-        self.scripts.lua = Some(lua);
+        self.scripts.machines[realm as usize] = Some(lua);
         // A command panicked: the script is over, and the machine has been set right.
         outcome.unwrap_or_else(|panic| {
             self.scripts.running = None;
@@ -289,7 +366,7 @@ impl Engine {
     fn finish_script(&mut self, reply: &mut Reply) -> Result {
         let script = self.scripts.running.take().expect("a script has ended");
         let mut has_failed = false;
-        let result = self.scripts.lua().finish(reply, &mut |error, is_of_command| {
+        let result = self.scripts.lua(script.realm()).finish(reply, &mut |error, is_of_command| {
             has_failed = true;
             if !is_of_command {
                 self.stats.count_error(error);
@@ -301,6 +378,20 @@ impl Engine {
             self.end_held_call(script.client, call);
         }
         result
+    }
+}
+
+fn realm_of(callable: &Callable) -> Realm {
+    match callable {
+        Callable::Script(_) => Realm::Scripts,
+        Callable::Function(_) => Realm::Functions,
+    }
+}
+
+fn busy_error(script: &Running) -> Error {
+    match script.realm() {
+        Realm::Scripts => Error::Busy,
+        Realm::Functions => Error::BusyFunction,
     }
 }
 

@@ -23,7 +23,7 @@ impl Found {
         let is_script = self.category == Category::Scripting;
         match category {
             "read" => flags.has(Flag::Read) && !is_script,
-            "write" => flags.has(Flag::Write) && !is_script,
+            "write" => flags.has(Flag::Write),
             "admin" => flags.has(Flag::Admin) || flags.has(Flag::AclAdmin),
             "dangerous" => flags.has(Flag::Admin) || flags.has(Flag::Dangerous),
             "pubsub" => flags.has(Flag::Pubsub),

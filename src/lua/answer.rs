@@ -1,7 +1,7 @@
 //! What a script returns becomes a reply; how it fails becomes an error.
 
 use super::push::IS_COUNTED;
-use super::script::Script;
+use super::run::Callable;
 use super::stack::{LuaKind, Stack};
 use super::vm::Vm;
 use crate::config::REPLY_DEPTH_MAX;
@@ -45,25 +45,20 @@ fn place(lua: Stack<'_>, level: c_int) -> Option<(String, c_int)> {
 pub type OnError<'a> = &'a mut dyn FnMut(&Error, bool);
 
 /// The error that ended the script; it is on top of the stack.
-pub(super) fn failure(vm: &Vm, script: &Script, status: c_int, on_error: OnError) -> Error {
+pub(super) fn failure(vm: &Vm, callable: &Callable, status: c_int, on_error: OnError) -> Error {
     let lua = vm.main();
-    let sha = &script.sha;
-    let name = match &script.title {
-        Some(title) => format!("{sha} ({title})"),
-        None => sha.to_string(),
-    };
     // Out of memory, or a second error while one was handled: no handler ran.
     if status != ffi::LUA_ERRRUN {
         // SAFETY: the message stays on top until the error is made.
         let message = unsafe { lua.bytes(-1) }.unwrap_or_default();
-        let error = Error::quoting(&format!("ERR Error running script {name}, "), message, "");
+        let error = Error::quoting(&format!("ERR Error running script {callable}, "), message, "");
         on_error(&error, false);
         return error;
     }
     let is_of_command = lua.kind(-1) == LuaKind::Table && is_of_command(lua);
     let mut text = error_text(lua);
     if let Some((source, line)) = vm.failed_at.take() {
-        text.extend_from_slice(format!(" script: {name}, on {source}:{line}.").as_bytes());
+        text.extend_from_slice(format!(" script: {callable}, on {source}:{line}.").as_bytes());
     }
     let error = Error::new(text);
     on_error(&error, is_of_command);
@@ -79,7 +74,7 @@ fn is_of_command(lua: Stack<'_>) -> bool {
 }
 
 /// The text of the error value on top, code first.
-fn error_text(lua: Stack<'_>) -> Vec<u8> {
+pub(super) fn error_text(lua: Stack<'_>) -> Vec<u8> {
     match lua.kind(-1) {
         LuaKind::Table => {
             lua.get_field(-1, "err");

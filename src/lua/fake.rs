@@ -1,14 +1,14 @@
 //! For the unit tests of this folder: commands that answer in one shape each, and how a script is
 //! run on them.
 
-use super::{Commands, Lua, Progress, Verdict};
+use super::{Callable, Commands, Lua, Progress, Verdict};
 use crate::config::LogLevel;
 use crate::proto::{Args, Error, Protocol, Reply, Result};
 
 pub const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Commands that answer in one shape each, and count their calls.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Fake {
     calls: usize,
     pub log: Vec<String>,
@@ -97,7 +97,8 @@ pub fn run(lua: &mut Lua, source: &str, words: &[&[u8]], protocol: Protocol, kil
         Ok(script) => script,
         Err(error) => return error.to_string(),
     };
-    let mut outcome = lua.start(script, &words[..words.len().min(1)], words, &mut fake);
+    let mut outcome =
+        lua.start(Callable::Script(script), &words[..words.len().min(1)], words, &mut fake);
     let mut suspensions = 0;
     while outcome == Progress::Suspended {
         suspensions += 1;

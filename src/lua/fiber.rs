@@ -41,13 +41,13 @@ impl Fiber {
         self.coroutine.is_some()
     }
 
-    /// Calls the function on top of the Lua stack, with the message handler below it. The status of
-    /// the call, or None if it was suspended.
+    /// Calls the function that lies below its `arguments` on the Lua stack, and the message handler
+    /// below it. The status of the call, or None if it was suspended.
     ///
     /// # Safety
     ///
     /// `vm` stays alive and where it is until the call has ended or the fiber is dropped.
-    pub unsafe fn start(&mut self, vm: NonNull<Vm>) -> Option<c_int> {
+    pub unsafe fn start(&mut self, vm: NonNull<Vm>, arguments: c_int) -> Option<c_int> {
         // SAFETY: the caller keeps it alive for longer than this function uses it.
         let watched = unsafe { vm.as_ref() };
         assert!(self.coroutine.is_none(), "one script at a time");
@@ -61,7 +61,7 @@ impl Fiber {
             vm.suspender.set(Some(NonNull::from(suspender)));
             let lua = vm.main();
             vm.heap.leave();
-            let status = api!(runs::lua_pcall(lua, 0, 1, -2));
+            let status = api!(runs::lua_pcall(lua, arguments, 1, -2 - arguments));
             vm.heap.enter();
             vm.suspender.set(None);
             status
@@ -155,7 +155,7 @@ const KILLED: &[u8] = b"ERR Script killed by user with SCRIPT KILL...";
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Fake, MEMORY_BYTES_MAX, run};
-    use super::super::{Lua, Progress};
+    use super::super::{Callable, Lua, Progress};
     use crate::proto::Protocol;
 
     #[test]
@@ -186,7 +186,10 @@ mod tests {
     fn a_suspended_script_may_be_dropped() {
         let mut lua = Lua::new(MEMORY_BYTES_MAX);
         let script = lua.eval(b"while true do end").unwrap();
-        assert_eq!(lua.start(script, &[], &[], &mut Fake::default()), Progress::Suspended);
+        assert_eq!(
+            lua.start(Callable::Script(script), &[], &[], &mut Fake::default()),
+            Progress::Suspended
+        );
         assert!(lua.is_suspended());
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! run       start, resume, finish: one script at a time
 //! cache     scripts by name
+//! library register    libraries of functions
 //! commands  what scripts reach of the engine
 //! vm        the machine
 //! fiber     the stack that a script runs on, and its interruption
@@ -33,9 +34,11 @@ mod fiber;
 mod heap;
 mod hoist;
 mod layout;
+mod library;
 mod push;
 mod random;
 mod redis;
+mod register;
 mod run;
 mod sandbox;
 mod script;
@@ -45,5 +48,6 @@ mod vm;
 
 pub use answer::OnError;
 pub use commands::Commands;
-pub use run::{Lua, Progress, Verdict};
+pub use library::{Library, LibraryFunction};
+pub use run::{Callable, Lua, Progress, Verdict};
 pub use script::{Script, ScriptFlags, Sha};

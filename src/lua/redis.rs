@@ -78,6 +78,19 @@ pub(super) fn push_library(lua: Stack<'_>) {
     lua.set_field(-2, "REDIS_VERSION");
 }
 
+/// Pushes what of it a library sees while it is loaded: nothing that needs a caller.
+pub(super) fn push_for_libraries(lua: Stack<'_>) {
+    lua.push_table(0, 8);
+    lua.push_function(c_function(log));
+    lua.set_field(-2, "log");
+    for (name, value) in CONSTANTS.iter().filter(|(name, _)| !name.starts_with("REPL_")) {
+        lua.push_number(*value);
+        lua.set_field(-2, name);
+    }
+    lua.push_bytes(VERSION.as_bytes());
+    lua.set_field(-2, "REDIS_VERSION");
+}
+
 /// Runs a command. Its words are the Lua strings where they lie on the stack; its reply goes onto
 /// the stack above them.
 fn call(lua: Stack<'_>, raises: bool) -> Returns {
@@ -358,7 +371,7 @@ fn acl_check(lua: Stack<'_>) -> Returns {
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Fake, MEMORY_BYTES_MAX};
-    use super::super::{Lua, Progress};
+    use super::super::{Callable, Lua, Progress};
     use super::*;
 
     #[test]
@@ -368,7 +381,7 @@ mod tests {
             b"redis.log(redis.LOG_WARNING, 'a', 1) redis.log(0, 'b') return os.clock() * 2";
         let script = lua.eval(source).unwrap();
         let (mut fake, mut out) = (Fake::default(), Vec::new());
-        assert_eq!(lua.start(script, &[], &[], &mut fake), Progress::Done);
+        assert_eq!(lua.start(Callable::Script(script), &[], &[], &mut fake), Progress::Done);
         lua.finish(&mut Reply::bytes(&mut out, Protocol::Resp2), &mut |_, _| {}).unwrap();
         assert_eq!((out.as_slice(), fake.log), (&b":15\r\n"[..], vec!["Warning a 1".to_owned()]));
     }

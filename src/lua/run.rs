@@ -1,4 +1,4 @@
-//! An engine's scripts and the machine that runs them, one at a time.
+//! Scripts, or functions of libraries, and the machine that runs them, one at a time.
 //!
 //! `start` runs a script until it is done or its slice of instructions is over; then `resume` goes
 //! on, or kills it. `finish` writes the answer of one that is done. Between these calls nothing of
@@ -9,6 +9,7 @@ use super::api::api;
 use super::cache::Cache;
 use super::commands::Commands;
 use super::fiber::{self, Fiber};
+use super::library::{Libraries, Library, LibraryFunction};
 use super::sandbox::words;
 use super::script::{Script, ScriptFlags, Sha};
 #[cfg(test)]
@@ -17,6 +18,7 @@ use super::vm::Machine;
 use crate::proto::{Protocol, Reply, Result};
 use mlua::ffi;
 use std::ffi::c_int;
+use std::fmt;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
@@ -36,18 +38,49 @@ pub enum Progress {
     Suspended,
 }
 
+/// What is called: a script, or a function of a library.
+#[derive(Clone, Debug)]
+pub enum Callable {
+    Script(Rc<Script>),
+    Function(Rc<LibraryFunction>),
+}
+
+impl Callable {
+    pub fn flags(&self) -> ScriptFlags {
+        match self {
+            Callable::Script(script) => script.flags,
+            Callable::Function(function) => function.flags,
+        }
+    }
+}
+
+/// As errors and the log name it.
+impl fmt::Display for Callable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Callable::Script(script) => match &script.title {
+                Some(title) => write!(out, "{} ({title})", script.sha),
+                None => write!(out, "{}", script.sha),
+            },
+            Callable::Function(function) => out.write_str(&String::from_utf8_lossy(&function.name)),
+        }
+    }
+}
+
 /// `KEYS` and `ARGV` tables are kept with their script up to this size.
 const KEPT_WORDS_BYTES_MAX: usize = 64 * 1024;
 
-/// An engine's scripts and the VM that runs them.
+/// A VM, and the scripts or libraries that it runs. An engine has one for either: scripts are
+/// flushed with their VM, and libraries keep state in theirs.
 pub struct Lua {
     // In this order: a suspended script goes before its VM.
     fiber: Fiber,
     vm: Machine,
     memory_bytes_max: usize,
     cache: Cache,
-    /// The script that runs or waits for `finish`.
-    current: Option<Rc<Script>>,
+    libraries: Libraries,
+    /// What runs or waits for `finish`.
+    current: Option<Callable>,
     /// How its call ended.
     status: c_int,
     /// What its `KEYS` and `ARGV` hold.
@@ -62,6 +95,7 @@ impl Lua {
             vm: Machine::new(memory_bytes_max),
             memory_bytes_max,
             cache: Cache::default(),
+            libraries: Libraries::default(),
             current: None,
             status: ffi::LUA_OK,
             words_bytes: 0,
@@ -106,6 +140,42 @@ impl Lua {
         *self = Self { cache, ..Self::new(self.memory_bytes_max) };
     }
 
+    /// Runs a library, and takes it up; returns its name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its first line or its functions, or that there is such a library already,
+    /// unless it `replaces` that, or a function of such a name in another one. Then all is as it
+    /// was before.
+    pub fn load_library(
+        &mut self,
+        source: &[u8],
+        replaces: bool,
+        commands: &mut dyn Commands,
+    ) -> Result<Box<[u8]>> {
+        let (vm, libraries) = (&self.vm, &mut self.libraries);
+        vm.commands.during(commands, || libraries.load(vm, source, replaces))
+    }
+
+    /// Whether there was such a library.
+    pub fn remove_library(&mut self, name: &[u8]) -> bool {
+        self.libraries.remove(&self.vm, name)
+    }
+
+    /// The libraries in the order of their names.
+    pub fn libraries(&self) -> impl Iterator<Item = &Library> {
+        self.libraries.iter()
+    }
+
+    pub fn function_count(&self) -> usize {
+        self.libraries.function_count()
+    }
+
+    /// The function of that name, in any case.
+    pub fn function(&self, name: &[u8]) -> Option<&Rc<LibraryFunction>> {
+        self.libraries.function(name)
+    }
+
     /// Has values read and written by calls of the C interface alone, for a fuzzer that compares.
     #[cfg(fuzzing)]
     pub fn without_direct_access(self) -> Self {
@@ -118,7 +188,8 @@ impl Lua {
         self.vm.main()
     }
 
-    /// Runs a script. `script` came from `find`, `eval` or `load` since the last `flush`.
+    /// Runs a script, which came from `find`, `eval` or `load` since the last `flush`, or a
+    /// function, which came from `function` and whose library is still there.
     ///
     /// # Panics
     ///
@@ -126,7 +197,7 @@ impl Lua {
     /// script is suspended.
     pub fn start(
         &mut self,
-        script: Rc<Script>,
+        callable: Callable,
         keys: &[&[u8]],
         argv: &[&[u8]],
         commands: &mut dyn Commands,
@@ -135,6 +206,27 @@ impl Lua {
         let lua = self.vm.main();
         self.vm.protocol.set(Protocol::Resp2);
         self.vm.failed_at.set(None);
+        let arguments = match &callable {
+            Callable::Script(script) => {
+                self.push_script(script, keys, argv);
+                0
+            }
+            Callable::Function(function) => {
+                lua.push_function(answer::note_place);
+                lua.push_kept(function.callback);
+                words::push(lua, keys);
+                words::push(lua, argv);
+                2
+            }
+        };
+        self.current = Some(callable);
+        let vm = self.vm.vm();
+        // SAFETY: the fiber goes before the machine, and so before its VM.
+        self.enter(commands, |fiber| unsafe { fiber.start(vm, arguments) })
+    }
+
+    fn push_script(&mut self, script: &Script, keys: &[&[u8]], argv: &[&[u8]]) {
+        let lua = self.vm.main();
         self.words_bytes = words::set(lua, &script.words[0], "KEYS", keys)
             + words::set(lua, &script.words[1], "ARGV", argv);
         lua.push_function(answer::note_place);
@@ -143,10 +235,6 @@ impl Lua {
         let environment = if script.assigns_globals { &self.vm.guard } else { &self.vm.globals };
         lua.push_kept(*environment.get().expect("the sandbox is installed"));
         api!(tables::lua_setfenv(lua, -2));
-        self.current = Some(script);
-        let vm = self.vm.vm();
-        // SAFETY: the fiber goes before the machine, and so before its VM.
-        self.enter(commands, |fiber| unsafe { fiber.start(vm) })
     }
 
     /// Goes on with a suspended script, or kills it: then it still runs until it notices.
@@ -189,13 +277,15 @@ impl Lua {
     /// If no script is done.
     pub fn finish(&mut self, reply: &mut Reply<'_>, on_error: OnError) -> Result {
         assert!(!self.is_suspended(), "the script goes on");
-        let script = self.current.take().expect("a script is done");
+        let callable = self.current.take().expect("a script is done");
         let result = match self.status {
             ffi::LUA_OK => answer::write(&self.vm, reply, on_error),
-            status => Err(answer::failure(&self.vm, &script, status, on_error)),
+            status => Err(answer::failure(&self.vm, &callable, status, on_error)),
         };
         self.vm.main().set_top(0);
-        if self.words_bytes > KEPT_WORDS_BYTES_MAX {
+        if let Callable::Script(script) = callable
+            && self.words_bytes > KEPT_WORDS_BYTES_MAX
+        {
             words::release(self.vm.main(), &script.words);
         }
         self.vm.clean_up();
@@ -213,9 +303,9 @@ impl Lua {
         self.vm.heap.used()
     }
 
-    /// Bytes of the cached scripts' sources.
+    /// Bytes of the sources of cached scripts and of libraries.
     pub fn source_bytes(&self) -> usize {
-        self.cache.source_bytes()
+        self.cache.source_bytes() + self.libraries.source_bytes()
     }
 
     pub fn script_count(&self) -> usize {
@@ -247,7 +337,7 @@ mod tests {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut fake = Fake::default();
             let _calls = Unwound(&CALLS);
-            lua.start(script, &[], &[], &mut fake)
+            lua.start(Callable::Script(script), &[], &[], &mut fake)
         }));
         assert!(result.is_err());
         assert_eq!(CALLS.load(Ordering::Relaxed), 1, "the caller's frames are unwound");

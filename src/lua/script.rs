@@ -96,6 +96,28 @@ pub struct ScriptFlags {
 }
 
 impl ScriptFlags {
+    /// The flag of that name; None if there is none.
+    pub(super) fn named(&mut self, name: &[u8]) -> Option<&mut bool> {
+        let mut flags = self.by_name().into_iter();
+        flags.find(|(its, _)| its.as_bytes() == name).map(|(_, flag)| flag)
+    }
+
+    fn by_name(&mut self) -> [(&'static str, &mut bool); 5] {
+        [
+            ("no-writes", &mut self.no_writes),
+            ("allow-oom", &mut self.allow_oom),
+            ("allow-stale", &mut self.allow_stale),
+            ("no-cluster", &mut self.no_cluster),
+            ("allow-cross-slot-keys", &mut self.allow_cross_slot_keys),
+        ]
+    }
+
+    /// The names of those that are set.
+    pub fn names(mut self) -> impl Iterator<Item = &'static str> {
+        let flags = self.by_name().map(|(name, flag)| flag.then_some(name));
+        flags.into_iter().flatten()
+    }
+
     /// What a script's source declares; None if it does not, or wrongly.
     pub fn declared_by(source: &[u8]) -> Option<Self> {
         shebang(source).ok().map(|(flags, _)| flags).filter(|flags| flags.declared)
@@ -154,7 +176,7 @@ pub(super) fn compile(lua: Stack<'_>, source: &[u8], sha: Sha) -> Result<Script>
 /// # Errors
 ///
 /// Lua's message, with the line, if it is none.
-fn load(lua: Stack<'_>, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8>> {
+pub(super) fn load(lua: Stack<'_>, source: &[u8], name: &str) -> std::result::Result<(), Vec<u8>> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(format!("script is longer than {SOURCE_BYTES_MAX} bytes").into_bytes());
     }
@@ -207,23 +229,14 @@ fn shebang(source: &[u8]) -> Result<(ScriptFlags, &[u8])> {
             return Err(Error::quoting("ERR Unknown lua shebang option: ", word, ""));
         };
         for name in names.split(|&byte| byte == b',').filter(|_| !names.is_empty()) {
-            *match name {
-                b"no-writes" => &mut flags.no_writes,
-                b"allow-oom" => &mut flags.allow_oom,
-                b"allow-stale" => &mut flags.allow_stale,
-                b"no-cluster" => &mut flags.no_cluster,
-                b"allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
-                // Upstash's, whose libraries send it: says what may run beside it. Here nothing
-                // runs beside a script.
-                b"allow-key-locking" => continue,
-                _ => {
-                    return Err(Error::quoting(
-                        "ERR Unexpected flag in script shebang: ",
-                        name,
-                        "",
-                    ));
-                }
-            } = true;
+            // Upstash's, whose libraries send it: says what may run beside it. Here nothing runs
+            // beside a script.
+            if name == b"allow-key-locking" {
+                continue;
+            }
+            *flags.named(name).ok_or_else(|| {
+                Error::quoting("ERR Unexpected flag in script shebang: ", name, "")
+            })? = true;
         }
     }
     Ok((flags, body))

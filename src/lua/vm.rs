@@ -10,9 +10,11 @@ use super::collector::Collector;
 use super::commands::Loan;
 use super::fiber::{self, Suspender};
 use super::heap::{self, Heap};
+use super::library::LibraryFunction;
 use super::push::Frame;
 use super::random::Random;
 use super::sandbox;
+use super::sandbox::functions::LibraryGlobals;
 use super::stack::Stack;
 use crate::proto::Protocol;
 use crate::util::number::NumberText;
@@ -22,6 +24,7 @@ use std::cell::{Cell, OnceCell};
 use std::ffi::{c_int, c_void};
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 /// The VM's inside, as the C functions find it.
 pub(super) struct Vm {
@@ -49,6 +52,10 @@ pub(super) struct Vm {
     pub globals: OnceCell<c_int>,
     /// The registry's key of what scripts see as it.
     pub guard: OnceCell<c_int>,
+    /// What libraries see as them, once there was a library.
+    pub library_globals: OnceCell<LibraryGlobals>,
+    /// The functions that the library which is being loaded has registered.
+    pub registered: Cell<Option<Vec<Rc<LibraryFunction>>>>,
     /// What tables point to that hold nothing beside their array.
     pub no_nodes: Cell<*const c_void>,
     /// Values in the string that is being built.
@@ -107,6 +114,8 @@ impl Machine {
             panic: Cell::new(None),
             globals: OnceCell::new(),
             guard: OnceCell::new(),
+            library_globals: OnceCell::new(),
+            registered: Cell::new(None),
             no_nodes: Cell::new(ptr::null()),
             encoded: Cell::new(0),
             scratch: Cell::default(),

@@ -62,6 +62,8 @@ errors! {
     NoScript => "NOSCRIPT No matching script. Please use EVAL.";
     NotBusy => "NOTBUSY No scripts in execution right now.";
     Busy => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    FunctionNotFound => "ERR Function not found";
+    BusyFunction => "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
     Unkillable => "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
     NotInMulti => "ERR Command not allowed inside a transaction";
     NoProto => "NOPROTO unsupported protocol version";

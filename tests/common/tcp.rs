@@ -300,7 +300,8 @@ impl Server for TcpServer {
         self.clients.clear();
         let is_flushed = !self.is_spoilt
             && self.control.ask(&["FLUSHALL"]) == Reply::Simple(b"OK".to_vec())
-            && self.control.ask(&["SCRIPT", "FLUSH"]) == Reply::Simple(b"OK".to_vec());
+            && self.control.ask(&["SCRIPT", "FLUSH"]) == Reply::Simple(b"OK".to_vec())
+            && self.control.ask(&["FUNCTION", "FLUSH"]) == Reply::Simple(b"OK".to_vec());
         if !is_flushed {
             self.restart();
         }

@@ -12,7 +12,7 @@ mod program;
 
 use libfuzzer_sys::fuzz_target;
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Progress, Sha, Verdict};
+use toril::lua::{Callable, Commands, Lua, Progress, Sha, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
 
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -57,7 +57,7 @@ fn observe(lua: &mut Lua, source: &str, keys: &[&[u8]], argv: &[&[u8]]) -> Optio
         Ok(script) => script,
         Err(error) => return Some(vec![error.to_string()]),
     };
-    let mut outcome = lua.start(script, keys, argv, &mut host);
+    let mut outcome = lua.start(Callable::Script(script), keys, argv, &mut host);
     let mut slices = 0;
     while outcome == Progress::Suspended {
         slices += 1;

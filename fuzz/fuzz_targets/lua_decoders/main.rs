@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use toril::config::LogLevel;
-use toril::lua::{Commands, Lua, Progress, Verdict};
+use toril::lua::{Callable, Commands, Lua, Progress, Verdict};
 use toril::proto::{Args, Error, Protocol, Reply, Result};
 
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     let source = [include_str!("same.lua"), SCRIPTS[usize::from(choice) % 3]].concat();
     LUA.with_borrow_mut(|lua| {
         let script = lua.eval(source.as_bytes()).expect("the script compiles");
-        let mut outcome = lua.start(script, &[], &[input], &mut NoCommands);
+        let mut outcome = lua.start(Callable::Script(script), &[], &[input], &mut NoCommands);
         for _ in 0..SLICES_MAX {
             if outcome == Progress::Done {
                 break;

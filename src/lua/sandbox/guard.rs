@@ -45,7 +45,7 @@ pub(super) fn guard_string_metatable(lua: Stack<'_>) {
 }
 
 /// Puts the true table in place of a guard at `index`; false if there is none.
-fn look_through(lua: Stack<'_>, index: c_int) -> bool {
+pub(super) fn look_through(lua: Stack<'_>, index: c_int) -> bool {
     if api!(pushes::lua_getmetatable(lua, index)) == 0 {
         return false;
     }

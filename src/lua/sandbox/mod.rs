@@ -1,6 +1,7 @@
 //! What scripts see: the globals of Redis 7.4, read-only, and none of the holes of stock Lua 5.1.5.
 //!
 //! ```text
+//! functions    the globals of libraries
 //! guard        tables that no script can change
 //! words        KEYS and ARGV
 //! load         code that scripts load at run time
@@ -16,6 +17,7 @@
 //! and Redis's own `__redis__err__handler`. No compiled chunk can be loaded, as in Redis.
 
 mod coroutines;
+pub(super) mod functions;
 mod guard;
 mod limits;
 mod load;

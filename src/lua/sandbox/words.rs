@@ -23,17 +23,22 @@ pub(in crate::lua) fn set(
     if !refill(lua, words) {
         lua.pop(1);
         lua.forget(kept.get());
-        lua.push_table(words.len(), 0);
-        for (position, word) in (1..).zip(words) {
-            lua.push_bytes(word);
-            lua.set_index(-2, position);
-        }
+        push(lua, words);
         lua.push_copy(-1);
         kept.set(lua.keep());
     }
     lua.set_field(-2, name);
     lua.pop(1);
     words.iter().map(|word| word.len()).sum()
+}
+
+/// Pushes a table of words.
+pub(in crate::lua) fn push(lua: Stack<'_>, words: &[&[u8]]) {
+    lua.push_table(words.len(), 0);
+    for (position, word) in (1..).zip(words) {
+        lua.push_bytes(word);
+        lua.set_index(-2, position);
+    }
 }
 
 /// Makes the table on top hold `words` and nothing else, if it still is what was made for as many.
