@@ -276,6 +276,24 @@ impl TcpServer {
     }
 }
 
+/// For who keeps two servers in step, and takes no account of time.
+impl TcpServer {
+    /// Empties the server, with new clients.
+    pub fn begin_anew(&mut self) {
+        self.clients.clear();
+        assert_eq!(self.control.ask(&["FLUSHALL"]), Reply::Simple(b"OK".to_vec()));
+    }
+
+    pub fn send_to(&mut self, client: usize, words: &[Vec<u8>]) {
+        self.client(client).send(&[words.to_vec()]);
+    }
+
+    /// The next reply; `Nothing` if there is none for a long time.
+    pub fn reply_of(&mut self, client: usize) -> Reply {
+        self.receive_within(client, PATIENCE)
+    }
+}
+
 /// Commands whose effects outlive FLUSHALL and the client.
 const SPOILERS: &[&str] =
     &["acl", "client", "config", "debug", "monitor", "reset", "script", "shutdown", "slowlog"];
