@@ -97,8 +97,8 @@ impl Engine {
                 found.full_name()
             )));
         }
-        if let Some(error) = self.busy().filter(|_| !self.is_allowed_while_busy(found, args)) {
-            return Err(error);
+        if self.is_busy() && !self.is_allowed_while_busy(found, args) {
+            return Err(self.busy_error());
         }
         if client.is_monitor && touches_keys(flags) {
             return Err(Error::new("ERR Replica can't interact with the keyspace"));

@@ -242,9 +242,10 @@ impl Engine {
         Some(flags.with(Flag::DenyOom, takes_memory).with(Flag::Stale, declared.allow_stale))
     }
 
-    /// What is refused while a script has run for longer than `busy-reply-threshold`, if one has.
-    pub fn busy(&self) -> Option<Error> {
-        self.scripts.running().filter(|script| script.is_busy).map(busy_error)
+    /// What others are told while a script is busy.
+    #[cold]
+    pub(super) fn busy_error(&self) -> Error {
+        self.scripts.running().map_or(Error::Busy, busy_error)
     }
 
     /// Whether a script has run for longer than `busy-reply-threshold`.

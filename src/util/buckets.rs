@@ -62,8 +62,9 @@ impl Bucket {
     }
 }
 
-/// No memory while empty; else a number of buckets with at most three significant bits, so that at
-/// most a fifth of the room is spare, and growth by a step moves an entry four times per doubling.
+/// No memory while empty; else a power of two of buckets up to `DOUBLED_MAX`. Beyond, a number with
+/// at most three significant bits: a fifth of the room is spare at most, and growth moves an entry
+/// four times per doubling.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
     buckets: Vec<Bucket>,
@@ -215,6 +216,9 @@ impl Fetch for Buckets {
     }
 }
 
+/// Up to here room costs less than the way past full buckets.
+const DOUBLED_MAX: usize = 64;
+
 /// Thirteen fourteenths of the places: then one entry of ten lies behind its bucket. A single
 /// bucket may be full.
 const fn capacity_of(buckets: usize) -> usize {
@@ -230,8 +234,10 @@ fn buckets_for(len: usize) -> usize {
         1..=BUCKET_LEN_MAX => 1,
         _ => {
             let needed = (2 * len).div_ceil(2 * BUCKET_LEN_MAX - 1);
-            let step = needed.next_power_of_two() / 8;
-            needed.next_multiple_of(step.max(1))
+            match needed.next_power_of_two() {
+                doubled if doubled <= DOUBLED_MAX => doubled,
+                doubled => needed.next_multiple_of(doubled / 8),
+            }
         }
     }
 }
