@@ -80,7 +80,7 @@ flags! {
     RunsOthers 28 "" "Runs other commands: each is journaled by itself, and what they have changed stays though it answers an error.";
     ScriptByText 29 "" "Runs the script that its first argument is.";
     ScriptBySha 30 "" "Runs the script whose SHA-1 its first argument is.";
-    FunctionByName 40 "" "Calls the function of a library that its first argument names.";
+    FunctionByName 41 "" "Calls the function of a library that its first argument names.";
     Saves 31 "" "Saves first, unless a word is NOSAVE.";
     BlocksByOption 32 "" "Waits only if it has the option BLOCK.";
     NeedsConnection 33 "" "Changes the caller's connection, or leaves nobody to answer it.";

@@ -40,6 +40,28 @@ impl Node {
         node
     }
 
+    /// The same syntax without what has one of these tokens.
+    pub fn without(self, tokens: &[&str]) -> Option<Node> {
+        let all = |nodes: Vec<Node>| {
+            nodes.into_iter().map(|node| node.without(tokens)).collect::<Option<Vec<_>>>()
+        };
+        let boxed = |node: Box<Node>| node.without(tokens).map(Box::new);
+        match self {
+            Node::Token(text) if tokens.contains(&&*text) => None,
+            Node::Sequence(nodes) => all(nodes).map(Node::Sequence),
+            Node::Choice(nodes) => {
+                let left: Vec<Node> =
+                    nodes.into_iter().filter_map(|node| node.without(tokens)).collect();
+                (!left.is_empty()).then_some(Node::Choice(left))
+            }
+            Node::Optional(node) => {
+                Some(boxed(node).map_or(Node::Sequence(Vec::new()), Node::Optional))
+            }
+            Node::Repeated(node) => boxed(node).map(Node::Repeated),
+            node => Some(node),
+        }
+    }
+
     /// Appends the words of a request.
     pub fn make(&self, pool: &Pool, rng: &mut Rng, out: &mut Vec<Made>) {
         match self {
@@ -111,8 +133,8 @@ fn tight_choice(word: &str) -> Node {
     if choices.len() == 1 { choices.remove(0) } else { Node::Choice(choices) }
 }
 
-/// What the syntax does not say: BYLEX is for members of one score; a number tells how many keys follow, each key has its weight, each
-/// stream its id. One request of ten stays wrong.
+/// What the syntax does not say: BYLEX is for members of one score, a number tells how many keys
+/// follow, each key has its weight, each stream its id. One request of ten stays wrong.
 pub fn agree(words: &mut Vec<Made>, pool: &Pool, rng: &mut Rng) {
     if pool.prefix != values::SAME_SCORES {
         let by_lex = words.iter_mut().find(|made| made.kind.is_empty() && made.text == b"BYLEX");
