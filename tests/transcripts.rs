@@ -11,8 +11,10 @@ use common::rest::RestServer;
 use common::run::{self, Server};
 use common::scripted::Scripted;
 use common::tcp::TcpServer;
-use common::transcript::{self, Target};
+use common::transcript::{self, Action, Target, Word};
 use std::path::Path;
+use toril::command::table::table;
+use toril::engine::table::Found;
 
 /// The part of a name by which the transcripts to run are chosen, if they are.
 fn chosen() -> Option<String> {
@@ -97,4 +99,28 @@ fn over_http_in_json() {
 #[test]
 fn over_http_in_base64() {
     check_over_http(Dialect::Base64);
+}
+
+#[test]
+fn every_row_is_in_a_transcript() {
+    let transcripts = transcript::load(&[]);
+    let steps = transcripts.iter().flat_map(|it| &it.cases).flat_map(|case| &case.steps);
+    let requests: Vec<&[Word]> = steps
+        .filter_map(|step| match &step.action {
+            Action::Send { words, .. } => Some(&**words),
+            Action::Advance(_) => None,
+        })
+        .collect();
+    let is_sent = |found: &Found| {
+        let names: Vec<&str> = found.container.iter().map(|row| row.name).collect();
+        let names = [names, vec![found.row.name]].concat();
+        requests.iter().any(|words| {
+            words.len() >= names.len() && words.iter().zip(&names).all(|(word, name)| word.is(name))
+        })
+    };
+    let table = table();
+    let unsent = table.all().filter(|found| !found.row.is_container() && !is_sent(found));
+    let unsent: Vec<String> = unsent.map(|found| found.full_name()).collect();
+    let unsent: Vec<&String> = unsent.iter().filter(|name| !name.ends_with("|help")).collect();
+    assert!(unsent.is_empty(), "no transcript sends {unsent:?}");
 }

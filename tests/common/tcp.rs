@@ -281,7 +281,31 @@ impl TcpServer {
     /// Empties the server, with new clients.
     pub fn begin_anew(&mut self) {
         self.clients.clear();
+        // Those who were parked are seen to be gone a moment later.
+        while self.blocked() > 0 {}
         assert_eq!(self.control.ask(&["FLUSHALL"]), Reply::Simple(b"OK".to_vec()));
+    }
+
+    /// How many clients are parked.
+    pub fn blocked(&mut self) -> usize {
+        let info = self.control.ask(&["INFO", "clients"]).text().expect("INFO answers a text");
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let count = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+        count.and_then(|count| count.parse().ok()).expect("INFO tells of parked clients")
+    }
+
+    /// Whether something has come to a client that is not read yet.
+    pub fn has_reply(&mut self, client: usize) -> bool {
+        let client = self.client(client);
+        client.stream.set_nonblocking(true).expect("it is a socket");
+        let found = client.stream.peek(&mut [0]);
+        client.stream.set_nonblocking(false).expect("it is a socket");
+        !client.input.is_empty() || matches!(found, Ok(len) if len > 0)
+    }
+
+    /// A reply that has come to a parked client; `Nothing` if there is none.
+    pub fn reply_to_parked(&mut self, client: usize) -> Reply {
+        self.receive_within(client, SILENCE)
     }
 
     pub fn send_to(&mut self, client: usize, words: &[Vec<u8>]) {

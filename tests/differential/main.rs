@@ -27,6 +27,7 @@ use grammar::{Made, Node};
 use sameness::Sameness;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use toril::command::table::table;
 use toril::engine::row::{Category, Flag};
 use toril::engine::table::Found;
@@ -36,6 +37,8 @@ use values::Pool;
 const EPISODES: u64 = 500;
 const REQUESTS_PER_EPISODE: usize = 400;
 const CLIENTS: usize = 3;
+/// A request has this long to be answered or parked.
+const UNTIL_PARKED: Duration = Duration::from_secs(5);
 /// Tries to leave requests out of an episode that ends in a difference.
 const SHRINKS_MAX: usize = 400;
 
@@ -45,6 +48,7 @@ struct Step {
     client: usize,
     words: Vec<Vec<u8>>,
     sameness: Sameness,
+    may_park: bool,
 }
 
 /// A command that is tried.
@@ -68,11 +72,12 @@ fn main() -> ExitCode {
     };
     let toril = Path::new(env!("CARGO_BIN_EXE_toril"));
     let candidates = candidates();
-    let mut differences = 0;
+    let (mut differences, mut parked) = (0, 0);
     for dialect in [Dialect::Resp2, Dialect::Resp3] {
         let mut pair = Pair {
             toril: TcpServer::start(toril, Target::Toril, dialect),
             redis: TcpServer::start(&redis, Target::Redis74, dialect),
+            parked_count: 0,
         };
         // Each seed has its protocol.
         let is_resp3 = dialect == Dialect::Resp3;
@@ -89,9 +94,13 @@ fn main() -> ExitCode {
             }
             println!("{}", pair.play(&steps).unwrap_or_else(|| "not seen again".to_owned()));
         }
+        parked += pair.parked_count;
     }
     let requests = count * REQUESTS_PER_EPISODE as u64;
-    println!("\n{requests} requests of {} commands, {differences} differences", candidates.len());
+    println!(
+        "\n{requests} requests of {} commands, {parked} of them parked: {differences} differences",
+        candidates.len()
+    );
     if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -151,10 +160,12 @@ fn episode(seed: u64, candidates: &[Candidate]) -> Vec<Step> {
     let mut steps = Vec::new();
     while steps.len() < REQUESTS_PER_EPISODE {
         let client = 1 + rng.below(CLIENTS);
-        if rng.below(30) == 0 {
+        if client > 1 && rng.below(20) == 0 {
+            steps.push(request(client, candidates, &mut rng, Wanted::Waiting));
+        } else if rng.below(30) == 0 {
             transaction(client, candidates, &mut rng, &mut steps);
         } else {
-            let step = request(client, candidates, &mut rng, false);
+            let step = request(client, candidates, &mut rng, Wanted::Plain);
             steps.push(if rng.below(10) == 0 { scripted(step) } else { step });
         }
     }
@@ -166,26 +177,38 @@ fn transaction(client: usize, candidates: &[Candidate], rng: &mut Rng, steps: &m
         client,
         words: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
         sameness: Sameness::Exact,
+        may_park: false,
     };
     steps.push(plain(&["MULTI"]));
     for _ in 0..rng.below(5) {
-        let mut step = request(client, candidates, rng, true);
+        let mut step = request(client, candidates, rng, Wanted::InTransaction);
         step.sameness = Sameness::Exact;
         steps.push(step);
     }
     steps.push(plain(&[["EXEC", "EXEC", "EXEC", "DISCARD"][rng.below(4)]]));
 }
 
-fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, in_transaction: bool) -> Step {
+/// Where a request stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Plain,
+    InTransaction,
+    /// Its client may be parked by it, for as long as nobody wakes it.
+    Waiting,
+}
+
+fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, wanted: Wanted) -> Step {
     loop {
         let candidate = &candidates[rng.below(candidates.len())];
         let waits = candidate.found.row.flags.has(Flag::Blocking);
         // In a transaction nobody waits; and replies in any order would lie in EXEC's.
-        let fits = match in_transaction {
-            true => {
-                candidate.sameness == Sameness::Exact && !SORTS.contains(&candidate.found.row.name)
+        let fits = match wanted {
+            Wanted::Plain => !waits,
+            Wanted::InTransaction => {
+                let is_sorted = SORTS.contains(&candidate.found.row.name);
+                candidate.sameness == Sameness::Exact && !is_sorted
             }
-            false => !waits,
+            Wanted::Waiting => waits,
         };
         if !fits {
             continue;
@@ -208,10 +231,15 @@ fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, in_transactio
             sameness = Sameness::AnyOrder;
             made.truncate(made.iter().position(|it| it.text == b"STORE").unwrap_or(made.len()));
         }
+        if wanted == Wanted::Waiting {
+            let spans =
+                made.iter_mut().filter(|it| ["timeout", "milliseconds"].contains(&&*it.kind));
+            spans.for_each(|it| it.text = b"0".to_vec());
+        }
         let name = candidate.found.full_name().to_uppercase();
         let mut words: Vec<Vec<u8>> = name.split('|').map(|it| it.as_bytes().to_vec()).collect();
         words.extend(made.into_iter().map(|made| made.text));
-        return Step { client, words, sameness };
+        return Step { client, words, sameness, may_park: wanted == Wanted::Waiting };
     }
 }
 
@@ -240,6 +268,8 @@ fn shown(step: &Step) -> String {
 struct Pair {
     toril: TcpServer,
     redis: TcpServer,
+    /// How often a client was parked.
+    parked_count: u64,
 }
 
 impl Pair {
@@ -248,19 +278,93 @@ impl Pair {
         for server in [&mut self.toril, &mut self.redis] {
             server.begin_anew();
         }
+        // Who waits, and sends nothing meanwhile.
+        let mut parked: Vec<usize> = Vec::new();
         for step in steps {
-            let [toril, redis] = self.ask(step.client, &step.words);
-            if !step.sameness.holds(&toril, &redis) {
-                return Some(format!("{}\n{}", shown(step), told(&toril, &redis)));
+            if parked.contains(&step.client) {
+                continue;
+            }
+            let difference = match step.may_park && self.parks(step, parked.len()) {
+                true => {
+                    parked.push(step.client);
+                    self.parked_count += 1;
+                    self.compare_parked(&mut parked)
+                }
+                false => {
+                    if !step.may_park {
+                        self.send(step.client, &step.words);
+                    }
+                    let [toril, redis] = self.replies(step.client);
+                    let is_same = step.sameness.holds(&toril, &redis);
+                    let difference = (!is_same).then(|| told(&toril, &redis));
+                    difference.or_else(|| self.compare_parked(&mut parked))
+                }
+            };
+            if let Some(difference) = difference {
+                return Some(format!("{}\n{difference}", shown(step)));
             }
         }
         self.compare_keys()
     }
 
     fn ask(&mut self, client: usize, words: &[Vec<u8>]) -> [Reply; 2] {
-        let mut servers = [&mut self.toril, &mut self.redis];
-        servers.iter_mut().for_each(|server| server.send_to(client, words));
-        servers.map(|server| server.reply_of(client))
+        self.send(client, words);
+        self.replies(client)
+    }
+
+    fn send(&mut self, client: usize, words: &[Vec<u8>]) {
+        [&mut self.toril, &mut self.redis].into_iter().for_each(|it| it.send_to(client, words));
+    }
+
+    fn replies(&mut self, client: usize) -> [Reply; 2] {
+        [&mut self.toril, &mut self.redis].map(|server| server.reply_of(client))
+    }
+
+    /// Sends a request; whether Redis parks its client.
+    fn parks(&mut self, step: &Step, parked: usize) -> bool {
+        self.send(step.client, &step.words);
+        let deadline = Instant::now() + UNTIL_PARKED;
+        while Instant::now() < deadline {
+            if self.redis.blocked() > parked {
+                return true;
+            }
+            if self.redis.has_reply(step.client) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Reads what has come to parked clients; tells of the first difference.
+    fn compare_parked(&mut self, parked: &mut Vec<usize>) -> Option<String> {
+        if parked.is_empty() {
+            return None;
+        }
+        let redis = self.redis.blocked();
+        let mut toril = self.toril.blocked();
+        // What was sent to two sockets may be read in another order.
+        let deadline = Instant::now() + UNTIL_PARKED;
+        while toril != redis && Instant::now() < deadline {
+            toril = self.toril.blocked();
+        }
+        if toril != redis {
+            return Some(format!("parked: toril {toril}, redis {redis}"));
+        }
+        let mut at = 0;
+        while parked.len() > redis && at < parked.len() {
+            let client = parked[at];
+            let reply = self.redis.reply_to_parked(client);
+            if reply == Reply::Nothing {
+                at += 1;
+                continue;
+            }
+            let toril = self.toril.reply_of(client);
+            if toril != reply {
+                return Some(format!("to client {client}\n{}", told(&toril, &reply)));
+            }
+            parked.remove(at);
+        }
+        (parked.len() != redis).then(|| "nobody was answered who is no longer parked".to_owned())
     }
 
     fn compare_keys(&mut self) -> Option<String> {
