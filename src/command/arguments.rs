@@ -149,6 +149,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("and|", "operation"),
     ("asc|", "order"),
     ("async|", "flush-type"),
+    ("flush|append|replace", "policy"),
     ("auth|", "authentication"),
     ("auto-id|", "id-selector"),
     ("before|", "where"),

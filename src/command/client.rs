@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family::new(Category::Connection, &[
         row("id",       "5.0.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], id, "", "Answers the connection's number."),
         row("info",     "6.2.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], info, "", "Answers the connection's line of CLIENT LIST.").tips(&[VARIES]),
         row("kill",     "2.4.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], kill, "<ip:port | <[ID client-id] | [TYPE NORMAL|MASTER|SLAVE|REPLICA|PUBSUB] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME YES|NO] | [MAXAGE maxage]> [...]>", "Closes the connections for which all that is given holds."),
-        row("list",     "2.4.0",  AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], list, "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]", "Lists the connections, a line each.").tips(&[VARIES]),
+        row("list",     "2.4.0",  AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], list, "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]", "Lists the connections, one per line.").tips(&[VARIES]),
         row("no-evict", "7.0.0",  Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale], no_evict, "ON|OFF", "Exempts the connection from being closed when memory is short."),
         row("no-touch", "7.2.0",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], no_touch, "ON|OFF", "Lets the connection read keys without it counting as an access."),
         row("pause",    "3.0.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], pause, "timeout [WRITE|ALL]", "Holds all requests back, or those that write, for so many milliseconds."),

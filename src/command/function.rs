@@ -1,8 +1,9 @@
 //! FCALL and FUNCTION: libraries of functions, which are loaded once and called by name.
 
 use super::prelude::*;
-use crate::engine::script::{Mode, Realm};
+use crate::engine::script::{Mode, Realm, RestorePolicy};
 use crate::lua::{Callable, Library};
+use crate::rdb::{self, Flaw};
 use crate::util::glob::{self, Case};
 
 const READS_AND_WRITES: Keys = Keys::counted(2).with(access::RW | access::ACCESS | access::UPDATE);
@@ -14,11 +15,13 @@ pub const FAMILY: Family = Family::new(Category::Scripting, &[
     row("fcall_ro", "7.0.0", AtLeast(3), READS, &[Read, NoScript, Stale, ShownFirst, NoMandatoryKeys, RunsOthers, FunctionByName], fcall_ro, "function numkeys [key [key ...]] [arg [arg ...]]", "Calls a function that may not write."),
     container("function", "7.0.0", &[
         row("delete", "7.0.0", Exactly(3), Keys::none(), &[Write, NoScript], delete, "library-name", "Removes a library.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
+        row("dump",   "7.0.0", Exactly(2), Keys::none(), &[NoScript], dump, "", "Answers all libraries as bytes that FUNCTION RESTORE takes, here or on a Redis server."),
         row("flush",  "7.0.0", AtLeast(2), Keys::none(), &[Write, NoScript], flush, "[ASYNC|SYNC]", "Removes all libraries.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
         help("7.0.0"),
         row("kill",   "7.0.0", Exactly(2), Keys::none(), &[NoScript, AllowBusy], kill, "", "Ends the running function, unless it has written.").tips(&[ALL_SHARDS, ONE_SUCCEEDED]),
         row("list",   "7.0.0", AtLeast(2), Keys::none(), &[NoScript], list, "[LIBRARYNAME library-name-pattern] [WITHCODE]", "Tells of the libraries and their functions.").tips(&[ORDER_VARIES]),
         row("load",   "7.0.0", AtLeast(3), Keys::none(), &[Write, DenyOom, NoScript], load, "[REPLACE] function-code", "Runs a library, which registers its functions.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
+        row("restore", "7.0.0", AtLeast(3), Keys::none(), &[Write, DenyOom, NoScript], restore, "serialized-value [FLUSH|APPEND|REPLACE]", "Takes up the libraries that FUNCTION DUMP answered.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
         row("stats",  "7.0.0", Exactly(2), Keys::none(), &[NoScript, AllowBusy], stats, "", "Tells of the running function, and how many there are.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
     ], "Manages libraries of functions."),
 ]);
@@ -72,6 +75,45 @@ fn flush(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     reply.ok();
     Ok(())
 }
+
+fn dump(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let sources = cx.libraries().into_iter().flat_map(|lua| lua.libraries());
+    let sources = sources.map(|library| &*library.source);
+    reply.bulk(&rdb::dump_libraries(sources, cx.config().rdbcompression));
+    Ok(())
+}
+
+fn restore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let payload = args.given();
+    if args.left() > 1 {
+        return Err(Error::misused(b"RESTORE", "FUNCTION"));
+    }
+    let policy = if args.left() == 0 || args.accept("append") {
+        RestorePolicy::Append
+    } else if args.accept("replace") {
+        RestorePolicy::Replace
+    } else if args.accept("flush") {
+        RestorePolicy::Flush
+    } else {
+        return Err(Error::new(
+            "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
+        ));
+    };
+    let sources = rdb::restore_libraries(payload).map_err(|flaw| {
+        Error::new(match flaw {
+            Flaw::Unsealed => "ERR DUMP payload version or checksum are wrong",
+            Flaw::Foreign(LIBRARY_BEFORE_7_0) => "ERR Pre-GA function format not supported",
+            Flaw::Foreign(_) => "ERR given type is not a function",
+            Flaw::Short | Flaw::Corrupt | Flaw::Empty => "ERR Failed loading library payload",
+        })
+    })?;
+    cx.load_libraries(&sources, policy)?;
+    reply.ok();
+    Ok(())
+}
+
+/// What stood before a library in dumps of 7.0's release candidates.
+const LIBRARY_BEFORE_7_0: u8 = 246;
 
 fn kill(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     cx.kill_script(Realm::Functions)?;

@@ -113,6 +113,17 @@ impl Scripts {
     }
 }
 
+/// What becomes of the libraries that there are when others are restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestorePolicy {
+    /// They go.
+    Flush,
+    /// They stay, and those of the same name are an error.
+    Append,
+    /// They stay, but for those of the same name.
+    Replace,
+}
+
 /// How a script was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -197,6 +208,30 @@ impl Ctx<'_> {
             .with_lua(Realm::Functions, |lua, host| lua.load_library(source, replaces, host))?;
         engine.keyspace.aftermath.changes += 1;
         Ok(name)
+    }
+
+    /// Takes up all of these libraries, or none; beside those that there are, or in their place.
+    ///
+    /// # Errors
+    ///
+    /// As `Lua::load_library`, of any of them.
+    pub fn load_libraries(&mut self, sources: &[Vec<u8>], policy: RestorePolicy) -> Result {
+        let engine = &mut *self.engine;
+        let before = match policy {
+            RestorePolicy::Flush => engine.scripts.machines[Realm::Functions as usize].take(),
+            RestorePolicy::Append | RestorePolicy::Replace => None,
+        };
+        let replaces = policy == RestorePolicy::Replace;
+        let result = engine
+            .with_lua(Realm::Functions, |lua, host| lua.load_libraries(sources, replaces, host));
+        match result {
+            Ok(()) => engine.keyspace.aftermath.changes += 1,
+            Err(_) if policy == RestorePolicy::Flush => {
+                engine.scripts.machines[Realm::Functions as usize] = before;
+            }
+            Err(_) => {}
+        }
+        result
     }
 
     /// Whether there was such a library.

@@ -91,6 +91,30 @@ impl Libraries {
         Ok(name)
     }
 
+    /// Runs and takes up all of these libraries, or none.
+    ///
+    /// # Errors
+    ///
+    /// As `load`, of any of them.
+    pub fn load_all(&mut self, vm: &Vm, sources: &[Vec<u8>], replaces: bool) -> Result {
+        let mut libraries: Vec<Library> = Vec::new();
+        let result = sources.iter().try_for_each(|source| {
+            let name = name_in(source)?;
+            if libraries.iter().any(|library| library.name == name) {
+                return Err(exists("Library '", &name, "'"));
+            }
+            libraries.push(run(vm, name, source)?);
+            Ok(())
+        });
+        match result {
+            Ok(()) => self.add(vm, libraries, replaces),
+            Err(error) => {
+                libraries.iter().for_each(|library| forget(vm, library));
+                Err(error)
+            }
+        }
+    }
+
     /// Takes up all of these libraries, or none.
     fn add(&mut self, vm: &Vm, libraries: Vec<Library>, replaces: bool) -> Result {
         if let Err(error) = self.check(&libraries, replaces) {

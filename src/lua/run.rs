@@ -157,6 +157,21 @@ impl Lua {
         vm.commands.during(commands, || libraries.load(vm, source, replaces))
     }
 
+    /// Runs and takes up all of these libraries, or none.
+    ///
+    /// # Errors
+    ///
+    /// As `load_library`, of any of them.
+    pub fn load_libraries(
+        &mut self,
+        sources: &[Vec<u8>],
+        replaces: bool,
+        commands: &mut dyn Commands,
+    ) -> Result {
+        let (vm, libraries) = (&self.vm, &mut self.libraries);
+        vm.commands.during(commands, || libraries.load_all(vm, sources, replaces))
+    }
+
     /// Whether there was such a library.
     pub fn remove_library(&mut self, name: &[u8]) -> bool {
         self.libraries.remove(&self.vm, name)

@@ -13,6 +13,7 @@
 //! `Short` tells bytes that end too soon from those that are wrong: of a file, more may come.
 
 mod crc;
+mod libraries;
 mod listpack;
 mod load;
 mod lzf;
@@ -24,6 +25,7 @@ mod streams;
 mod writer;
 
 pub use crc::crc64;
+pub use libraries::{dump_libraries, restore_libraries};
 pub use load::load;
 pub use payload::{dump, restore};
 pub use reader::RdbReader;

@@ -11,10 +11,27 @@ use super::{Flaw, RdbReader, RdbWriter, Result, crc64, load, save};
 pub fn dump(value: &Value, limits: &Limits, compresses: bool) -> Vec<u8> {
     let mut writer = RdbWriter::new(compresses);
     save(value, limits, &mut writer);
-    let mut bytes = writer.into_bytes();
-    bytes.extend(version_of(bytes[0]).to_le_bytes());
+    let bytes = writer.into_bytes();
+    let version = version_of(bytes[0]);
+    seal(bytes, version)
+}
+
+/// Appends version and checksum.
+pub(super) fn seal(mut bytes: Vec<u8>, version: u16) -> Vec<u8> {
+    bytes.extend(version.to_le_bytes());
     bytes.extend(crc64(0, &bytes).to_le_bytes());
     bytes
+}
+
+/// What stands before version and checksum; `Unsealed` if one of them is wrong.
+pub(super) fn unsealed(payload: &[u8]) -> Result<&[u8]> {
+    let (sealed, checksum) = payload.split_last_chunk::<8>().ok_or(Flaw::Unsealed)?;
+    let (inner, version) = sealed.split_last_chunk::<2>().ok_or(Flaw::Unsealed)?;
+    let version = u16::from_le_bytes(*version);
+    if !is_known(version) || u64::from_le_bytes(*checksum) != crc64(0, sealed) {
+        return Err(Flaw::Unsealed);
+    }
+    Ok(inner)
 }
 
 /// Versions of RDB: Redis 8.2 writes the twelfth, Valkey 9.1 counts from 80.
@@ -28,14 +45,7 @@ fn is_known(version: u16) -> bool {
 /// # Errors
 /// `Unsealed` if version or checksum are wrong, else what is wrong with the value.
 pub fn restore(payload: &[u8], limits: &Limits) -> Result<Value> {
-    let (sealed, checksum) = payload.split_last_chunk::<8>().ok_or(Flaw::Unsealed)?;
-    let (value, version) = sealed.split_last_chunk::<2>().ok_or(Flaw::Unsealed)?;
-    let version = u16::from_le_bytes(*version);
-    if !is_known(version) || u64::from_le_bytes(*checksum) != crc64(0, sealed) {
-        return Err(Flaw::Unsealed);
-    }
-    let mut reader = RdbReader::new(value);
-    load(&mut reader, limits)
+    load(&mut RdbReader::new(unsealed(payload)?), limits)
 }
 
 #[cfg(test)]
