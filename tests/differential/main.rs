@@ -230,6 +230,9 @@ fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, wanted: Wante
             // Elements of equal weight come as they lie in a hash table: in the reply alone.
             sameness = Sameness::AnyOrder;
             made.truncate(made.iter().position(|it| it.text == b"STORE").unwrap_or(made.len()));
+            if let Some(at) = made.iter().position(|it| it.text == b"LIMIT") {
+                made.drain(at..at + 3);
+            }
         }
         if wanted == Wanted::Waiting {
             let spans =
