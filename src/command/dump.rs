@@ -20,10 +20,16 @@ pub const ASKING: Family = Family::new(Category::Server, &[
 const RESTORE_SYNTAX: &str =
     "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]";
 
-fn dump(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+/// A key's value as DUMP answers it. None if there is no such key.
+pub(super) fn payload_of(cx: &mut Ctx, key: &[u8]) -> Option<Vec<u8>> {
     let (limits, compresses) = (cx.limits().clone(), cx.config().rdbcompression);
-    match cx.read_any(args.key()) {
-        Some(entry) => reply.bulk(&rdb::dump(&entry.value, &limits, compresses)),
+    let entry = cx.read_any(key)?;
+    Some(rdb::dump(&entry.value, &limits, compresses))
+}
+
+fn dump(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    match payload_of(cx, args.key()) {
+        Some(payload) => reply.bulk(&payload),
         None => reply.null(),
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::data::Zset;
-use crate::data::geo::{self, Outline, Position, Shape};
+use crate::data::geo::{Outline, Position, Shape};
 use crate::data::item::Item;
 use crate::data::zset::Inserted;
 use crate::proto::args::is_keyword;
@@ -98,7 +98,7 @@ fn position_of(zset: Option<&Zset>, member: &[u8]) -> Option<Position> {
 
 /// With four digits behind the point.
 fn write_distance(distance: f64, reply: &mut Reply) {
-    let scaled = geo::truncate((distance * 10_000.0).round_ties_even());
+    let scaled = number::truncate((distance * 10_000.0).round_ties_even());
     let (sign, scaled) = (if scaled < 0 { "-" } else { "" }, scaled.unsigned_abs());
     reply.bulk(format!("{sign}{}.{:04}", scaled / 10_000, scaled % 10_000).as_bytes());
 }
@@ -351,7 +351,7 @@ impl<'a> Query<'a> {
             write_distance(found.distance, reply);
         }
         if self.shows_score {
-            reply.int(geo::truncate(found.score));
+            reply.int(number::truncate(found.score));
         }
         if self.shows_position {
             write_position(Position::of_score(found.score), reply);

@@ -4,10 +4,10 @@
 //! others are served meanwhile: a key that they changed is not deleted then, for their change would
 //! be lost. (Redis serves nobody until all is done.)
 
+use super::dump::payload_of;
 use super::prelude::*;
 use crate::engine::effect::{Answered, Conversation, Effect, Outcome, Problem};
 use crate::proto::request;
-use crate::rdb;
 use crate::util::number;
 
 /// One key, or all behind the last option.
@@ -109,12 +109,6 @@ fn send(cx: &mut Ctx, key: &[u8], replaces: bool, bytes: &mut Vec<u8>) -> Option
         [b"RESTORE", key, buffer.format(ttl_ms).as_bytes(), &payload, b"REPLACE"];
     request::write(&words[..if replaces { 5 } else { 4 }], bytes);
     Some(Sent { key: key.into(), seal: seal_of(&payload), expires_ms })
-}
-
-fn payload_of(cx: &mut Ctx, key: &[u8]) -> Option<Vec<u8>> {
-    let (limits, compresses) = (cx.limits().clone(), cx.config().rdbcompression);
-    let entry = cx.read_any(key)?;
-    Some(rdb::dump(&entry.value, &limits, compresses))
 }
 
 /// A checksum is what a payload ends in.

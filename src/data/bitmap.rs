@@ -185,7 +185,11 @@ pub enum Overflow {
 impl Field {
     /// The integer whose highest bit is at a place.
     pub fn get(self, bytes: &[u8], at: usize) -> i64 {
-        let window = Self::window(bytes, at) << (at % 8);
+        self.highest(Self::window(bytes, at) << (at % 8))
+    }
+
+    /// The integer that the highest bits of a window are.
+    fn highest(self, window: u128) -> i64 {
         match self.is_signed {
             true => (window as i128 >> (128 - self.bits)) as i64,
             false => (window >> (128 - self.bits)) as i64,
@@ -235,13 +239,7 @@ impl Field {
             _ if clipped == value => Some(value as i64),
             Overflow::Saturate => Some(clipped as i64),
             Overflow::Fail => None,
-            Overflow::Wrap => {
-                let window = (value as u128) << (128 - self.bits);
-                Some(match self.is_signed {
-                    true => (window as i128 >> (128 - self.bits)) as i64,
-                    false => (window >> (128 - self.bits)) as i64,
-                })
-            }
+            Overflow::Wrap => Some(self.highest((value as u128) << (128 - self.bits))),
         }
     }
 }

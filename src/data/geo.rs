@@ -11,6 +11,8 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
+use crate::util::number::truncate;
+
 /// Bits of a column, or of a row, of the finest grid.
 const STEP_MAX: u32 = 26;
 
@@ -114,12 +116,6 @@ impl Position {
     pub fn distance(self, other: Self) -> f64 {
         Origin::new(self).distance(other)
     }
-}
-
-/// As x86 makes an integer of a double: what fits in none is the lowest one.
-pub fn truncate(value: f64) -> i64 {
-    let limit = (1_u64 << 63) as f64;
-    if (-limit..limit).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 fn latitude_distance(from: f64, to: f64) -> f64 {

@@ -162,8 +162,7 @@ impl Engine {
         let in_exec = self.errands.halts_for(id);
         if in_exec {
             self.errands.halted = None;
-        }
-        if !in_exec {
+        } else {
             self.set_now(now);
         }
         let Some(Parked::Effect(errand)) = self.unpark(id) else { return };

@@ -106,11 +106,6 @@ impl Scripts {
     pub fn loaded(&self, realm: Realm) -> Option<&Lua> {
         self.machines[realm as usize].as_deref()
     }
-
-    /// The machines that there are.
-    pub fn machines(&mut self) -> impl Iterator<Item = &mut Lua> {
-        self.machines.iter_mut().filter_map(|lua| lua.as_deref_mut())
-    }
 }
 
 /// What becomes of the libraries that there are when others are restored.

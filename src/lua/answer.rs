@@ -6,6 +6,7 @@ use super::stack::{LuaKind, Stack};
 use super::vm::Vm;
 use crate::config::REPLY_DEPTH_MAX;
 use crate::proto::{Error, Protocol, Reply, Result};
+use crate::util::number::truncate;
 use mlua::ffi::{self, lua_Debug, lua_State};
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
@@ -308,15 +309,6 @@ impl AnswerWriter<'_, '_> {
             self.reply.bulk(text);
         }
         text.is_some()
-    }
-}
-
-/// As C on x86-64 converts a double to an integer: what does not fit, NaN too, becomes the least.
-fn truncate(number: f64) -> i64 {
-    match number as i64 {
-        i64::MAX => i64::MIN,
-        0 if number.is_nan() => i64::MIN,
-        integer => integer,
     }
 }
 

@@ -143,11 +143,17 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
         // the end of their slice; until then `coroutine.resume` and the like refuse them.
         interrupt(lua);
         interrupt(vm.main());
-        vm.heap.enter();
-        lua.push_error_table(KILLED);
-        vm.heap.leave();
-        api!(raises::lua_error(lua));
+        raise(lua, KILLED);
     }
+}
+
+/// Ends what runs with an error, from a hook.
+pub(super) fn raise(lua: Stack<'_>, text: &[u8]) -> ! {
+    let heap = &lua.vm().heap;
+    heap.enter();
+    lua.push_error_table(text);
+    heap.leave();
+    api!(raises::lua_error(lua))
 }
 
 const KILLED: &[u8] = b"ERR Script killed by user with SCRIPT KILL...";

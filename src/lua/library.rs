@@ -274,10 +274,7 @@ fn run(vm: &Vm, name: Box<[u8]>, source: &[u8]) -> Result<Library> {
 unsafe extern "C-unwind" fn end_load(state: *mut lua_State, _: *mut lua_Debug) {
     // SAFETY: Lua calls this with a state that is alive until it returns.
     let lua = unsafe { Stack::new(state) };
-    lua.vm().heap.enter();
-    lua.push_error_table(b"ERR FUNCTION LOAD timeout");
-    lua.vm().heap.leave();
-    api!(raises::lua_error(lua));
+    fiber::raise(lua, b"ERR FUNCTION LOAD timeout")
 }
 
 #[cfg(test)]

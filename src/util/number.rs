@@ -58,6 +58,15 @@ impl Write for NumberText {
     }
 }
 
+/// As C on x86-64 converts a double to an integer: what does not fit, NaN too, becomes the least.
+pub fn truncate(number: f64) -> i64 {
+    match number as i64 {
+        i64::MAX => i64::MIN,
+        0 if number.is_nan() => i64::MIN,
+        integer => integer,
+    }
+}
+
 /// Reads an integer that is spelled as `format_i64` spells it: no spaces, no plus, no leading
 /// zeros, no minus zero. So a text that parses can be stored as its number.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {

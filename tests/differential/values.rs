@@ -91,14 +91,12 @@ pub fn make(kind: &str, pool: &Pool, rng: &mut Rng) -> Vec<u8> {
         "cursor" => b"0".to_vec(),
         "pattern" => any(&PATTERNS, rng),
         "type" => any(&["string", "list", "set", "zset", "hash", "stream", "x"], rng),
-        "db" | "destination-db" | "index" if pool.prefix == '*' => any(&["0", "1", "x"], rng),
         "destination-db" | "db" => any(&["0", "1", "2", "16", "x"], rng),
         "offset" | "count" | "index" | "rank" | "len" | "num-matches" | "limit" | "numkeys"
         | "min-match-len" | "entries-added" | "entriesread" => match rng.below(6) {
             0 => any(&INTEGERS, rng),
             _ => any(&SMALL, rng),
         },
-        "bit" | "value" | "element" | "member" | "field" | "pivot" => text(kind, rng),
         "longitude" => {
             any(&["13.361389", "15.087269", "0", "-180", "180", "2.35", "181", "x"], rng)
         }

@@ -239,7 +239,7 @@ pub(super) fn xsetid(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result 
             "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
         ));
     }
-    if stream.iter().next_back().is_some_and(|last| id < last.id) {
+    if stream.newest_id().is_some_and(|newest| id < newest) {
         return Err(Error::new(
             "ERR The ID specified in XSETID is smaller than the target stream top item",
         ));

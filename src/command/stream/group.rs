@@ -32,10 +32,20 @@ pub(super) fn look_for_either<'a>(
     key: &[u8],
     name: &[u8],
 ) -> Result<(&'a Stream, &'a Group)> {
+    look_for_either_or(cx, key, name, "'")
+}
+
+/// The same, with an error that ends so.
+pub(super) fn look_for_either_or<'a>(
+    cx: &'a mut Ctx,
+    key: &[u8],
+    name: &[u8],
+    end: &str,
+) -> Result<(&'a Stream, &'a Group)> {
     let stream = cx.read::<Stream>(key)?;
     let found = stream.and_then(|stream| Some((stream, stream.groups().get(name)?)));
-    found
-        .ok_or_else(|| naming(["NOGROUP No such key '", "' or consumer group '", "'"], [key, name]))
+    let parts = ["NOGROUP No such key '", "' or consumer group '", end];
+    found.ok_or_else(|| naming(parts, [key, name]))
 }
 
 fn no_stream() -> Error {

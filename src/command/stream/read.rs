@@ -178,11 +178,7 @@ struct ReadForGroup {
 
 /// The group of a stream for XREADGROUP.
 fn look_for<'a>(cx: &'a mut Ctx, key: &[u8], name: &[u8]) -> Result<(&'a Stream, &'a Group)> {
-    const PARTS: [&str; 3] =
-        ["NOGROUP No such key '", "' or consumer group '", "' in XREADGROUP with GROUP option"];
-    let stream = cx.read::<Stream>(key)?;
-    let found = stream.and_then(|stream| Some((stream, stream.groups().get(name)?)));
-    found.ok_or_else(|| naming(PARTS, [key, name]))
+    look_for_either_or(cx, key, name, "' in XREADGROUP with GROUP option")
 }
 
 /// Whether there is something to answer: always, if it is about what is pending.
