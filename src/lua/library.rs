@@ -121,8 +121,9 @@ impl Libraries {
             libraries.iter().for_each(|library| forget(vm, library));
             return Err(error);
         }
+        // All of them before any is added: one of the new may have a function of another's name.
+        libraries.iter().for_each(|library| _ = self.remove(vm, &library.name));
         for library in libraries {
-            self.remove(vm, &library.name);
             for function in &library.functions {
                 // Names that differ in case alone may stand in one library; the first is called.
                 if self.function(&function.name).is_none() {
@@ -134,24 +135,23 @@ impl Libraries {
         Ok(())
     }
 
+    /// Libraries that are there already come first among the errors, as in Redis.
     fn check(&self, libraries: &[Library], replaces: bool) -> Result {
+        let is_there = |library: &&Library| self.by_name.contains_key(&library.name);
+        if let Some(library) = libraries.iter().find(is_there).filter(|_| !replaces) {
+            return Err(exists("Library ", &library.name, ""));
+        }
         let is_new = |name: &[u8]| libraries.iter().any(|library| *library.name == *name);
-        let mut names: Vec<(&[u8], &[u8])> = Vec::new();
-        let others = self.iter().filter(|library| !(replaces && is_new(&library.name)));
+        let others = self.iter().filter(|library| !is_new(&library.name));
+        // By a function's name in small letters, the library that it is in.
+        let mut owners: HashMap<Vec<u8>, &[u8]> = HashMap::new();
         for library in others.chain(libraries) {
-            if names.iter().any(|(of, _)| *of == &*library.name) {
-                return Err(exists("Library ", &library.name, ""));
-            }
             for function in &library.functions {
-                let is_taken = |(of, name): &(&[u8], &[u8])| {
-                    *of != &*library.name && name.eq_ignore_ascii_case(&function.name)
-                };
-                if names.iter().any(is_taken) {
+                let name = function.name.to_ascii_lowercase();
+                if *owners.entry(name).or_insert(&library.name) != &*library.name {
                     return Err(exists("Function ", &function.name, ""));
                 }
-                names.push((&library.name, &function.name));
             }
-            names.push((&library.name, b""));
         }
         Ok(())
     }
