@@ -6,7 +6,8 @@
 //! TORIL_TEST_SERVER names another server program to run the same files against.
 //!
 //! What the clients need is installed here: npm's packages as package-lock.json has them, Python's
-//! in a virtual environment. Where Node, Python or redis-cli is missing, its suites are passed over
+//! in a virtual environment, of which a suite has its own if it has a list of its own, such as
+//! requirements-arq.txt. Where Node, Python or redis-cli is missing, its suites are passed over
 //! with a loud line, but in CI (CI=true) that is a failure.
 
 #[path = "common/npm.rs"]
@@ -14,6 +15,7 @@ mod npm;
 
 use npm::{finish, once_per};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -115,6 +117,12 @@ impl Suite {
         suites
     }
 
+    /// The list of what a suite in Python needs: its own, or the one of all others.
+    fn requirements(&self) -> PathBuf {
+        let own = folder().join(format!("requirements-{}.txt", self.name));
+        if own.exists() { own } else { folder().join("requirements.txt") }
+    }
+
     /// Whether all its tests passed. What failed is printed as the runner printed it.
     fn run(&self, tools: &Tools) -> bool {
         // Some servers leave files where they are started, and read them again.
@@ -123,7 +131,7 @@ impl Suite {
         fs::create_dir_all(&scratch).expect("the folder for tests can be written");
         let mut server = Server::start(&scratch, self.speaks_http);
         let started = Instant::now();
-        let mut command = self.command(tools);
+        let mut command = self.command();
         command
             .args(&self.files)
             .current_dir(&scratch)
@@ -159,7 +167,7 @@ impl Suite {
     }
 
     /// The runner, less its files.
-    fn command(&self, tools: &Tools) -> Command {
+    fn command(&self) -> Command {
         match self.runner {
             Runner::Node => {
                 let mut node = Command::new("node");
@@ -170,7 +178,8 @@ impl Suite {
                 node
             }
             Runner::Python => {
-                let mut python = Command::new(&tools.python);
+                let mut python =
+                    Command::new(environment_of(&self.requirements()).join("bin/python"));
                 python.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]);
                 python.arg("--timeout=60");
                 python
@@ -306,18 +315,18 @@ fn free_port() -> u16 {
 /// What the runners need, or why it is not there.
 struct Tools {
     node: Result<(), String>,
-    pytest: Result<(), String>,
+    /// By the list of requirements.
+    pythons: HashMap<PathBuf, Result<(), String>>,
     redis_cli: Result<(), String>,
     curl: Result<(), String>,
     http: Result<(), String>,
-    python: PathBuf,
     /// With the programs of tests/oracles.sh in front.
     path: std::ffi::OsString,
 }
 
 impl Tools {
     fn install(suites: &[Suite]) -> Tools {
-        let is_needed = |runner| suites.iter().any(|suite| suite.runner == runner);
+        let run_by = |runner| suites.iter().filter(move |suite| suite.runner == runner);
         let oracles = match std::env::var_os("TORIL_ORACLES") {
             Some(folder) => PathBuf::from(folder),
             None => folder().with_file_name(".oracles"),
@@ -325,14 +334,18 @@ impl Tools {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(oracles.join("bin")).chain(std::env::split_paths(&path));
         let path = std::env::join_paths(folders).expect("it was a path before");
-        let environment = folder().join(".venv");
+        let mut pythons = HashMap::new();
+        for suite in run_by(Runner::Python) {
+            let requirements = suite.requirements();
+            pythons.entry(requirements).or_insert_with_key(|list| install_python(list));
+        }
+        let needs_node = run_by(Runner::Node).next().is_some();
         Tools {
-            node: if is_needed(Runner::Node) { npm::install(&folder()) } else { Ok(()) },
-            pytest: if is_needed(Runner::Python) { install_python(&environment) } else { Ok(()) },
+            node: if needs_node { npm::install(&folder()) } else { Ok(()) },
+            pythons,
             redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
             curl: finish(Command::new("curl").arg("--version")),
             http: is_toril().then_some(()).ok_or_else(|| "this server has no HTTP".to_owned()),
-            python: environment.join("bin/python"),
             path,
         }
     }
@@ -340,7 +353,7 @@ impl Tools {
     fn missing(&self, suite: &Suite) -> Option<&String> {
         let runner = match suite.runner {
             Runner::Node => &self.node,
-            Runner::Python => &self.pytest,
+            Runner::Python => &self.pythons[&suite.requirements()],
         };
         let tool = match suite.name.as_str() {
             "redis-tools" => &self.redis_cli,
@@ -352,14 +365,20 @@ impl Tools {
     }
 }
 
-fn install_python(environment: &Path) -> Result<(), String> {
-    let requirements = folder().join("requirements.txt");
-    once_per(&requirements, environment, || {
-        finish(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))?;
+/// The virtual environment of a list of requirements: `.venv` of `requirements.txt`.
+fn environment_of(requirements: &Path) -> PathBuf {
+    let name = requirements.file_stem().expect("it is a file").to_string_lossy();
+    folder().join(name.replace("requirements", ".venv"))
+}
+
+fn install_python(requirements: &Path) -> Result<(), String> {
+    let environment = environment_of(requirements);
+    once_per(requirements, &environment, || {
+        finish(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         finish(
             Command::new(environment.join("bin/pip"))
                 .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
-                .arg(&requirements),
+                .arg(requirements),
         )
     })
 }

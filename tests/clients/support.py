@@ -3,7 +3,12 @@
 TORIL_HOST and TORIL_PORT name the server.
 """
 
+import contextlib
 import os
+import pathlib
+import signal
+import subprocess
+import sys
 import time
 import uuid
 
@@ -11,6 +16,7 @@ import pytest
 
 HOST = os.environ.get("TORIL_HOST", "127.0.0.1")
 PORT = int(os.environ.get("TORIL_PORT", "6379"))
+URL = f"redis://{HOST}:{PORT}/0"
 PATIENCE_S = 20
 
 
@@ -25,3 +31,38 @@ def until(question):
         assert time.monotonic() < deadline, "never came true"
         time.sleep(0.005)
     return answer
+
+
+class Worker:
+    """A program of workers beside the test, with all processes that it starts."""
+
+    def __init__(self, arguments, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=pathlib.Path(__file__).parent,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            start_new_session=True,
+        )
+
+    def kill(self):
+        """Without a word to anybody, as a machine that loses its power."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """As a person would. Answers the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def working(*arguments, **environment):
+    """`python arguments` runs until the end of the block, if the block does not end it before."""
+    worker = Worker(arguments, **environment)
+    try:
+        yield worker
+        if worker.process.poll() is None:
+            worker.stop()
+    finally:
+        worker.kill()

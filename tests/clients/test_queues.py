@@ -1,4 +1,4 @@
-"""Queues as Python programs build them: by hand on redis-py, with RQ, with Celery.
+"""Queues as Python programs build them: by hand on redis-py, and with RQ.
 
 Each test works on keys of its own.
 """
@@ -8,8 +8,6 @@ import multiprocessing
 import threading
 import time
 
-import celery
-import celery.contrib.testing.worker
 import pytest
 import redis
 import rq
@@ -223,37 +221,3 @@ def test_rq_runs_its_jobs(name):
         assert "ValueError: as asked" in failed.latest_result().exc_string
         assert failed.id in queue.failed_job_registry
         assert len(queue) == 0
-
-
-# Celery.
-
-
-def test_celery_runs_its_tasks(name):
-    url = f"redis://{HOST}:{PORT}/0"
-    app = celery.Celery(broker=url, backend=url, set_as_current=False)
-    app.conf.update(task_default_queue=name, worker_hijack_root_logger=False)
-    attempts = []
-    add_task = app.task(add, name="add")
-
-    @app.task(name="shaky", bind=True, max_retries=2)
-    def shaky(self):
-        attempts.append(time.time())
-        if len(attempts) < 3:
-            raise self.retry(countdown=0.2)
-        return "at last"
-
-    worker = celery.contrib.testing.worker.start_worker(
-        app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="CRITICAL"
-    )
-    with worker:
-        assert add_task.delay(1, 2).get(timeout=PATIENCE_S) == 3
-        assert celery.group(add_task.s(n, n) for n in range(20))().get(timeout=PATIENCE_S) == [
-            2 * n for n in range(20)
-        ]
-        chain = celery.chain(add_task.s(1, 1), add_task.s(10))
-        assert chain().get(timeout=PATIENCE_S) == 12
-        assert shaky.delay().get(timeout=PATIENCE_S) == "at last"
-        before = time.time()
-        assert add_task.apply_async([2, 2], countdown=0.5).get(timeout=PATIENCE_S) == 4
-        assert time.time() - before >= 0.5
-    assert all(later - earlier >= 0.2 for earlier, later in zip(attempts, attempts[1:]))

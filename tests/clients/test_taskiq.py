@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 
 import redis
-from support import HOST, PATIENCE_S, PORT, name, until
+from support import HOST, PATIENCE_S, PORT, URL, name, until
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
-
-URL = f"redis://{HOST}:{PORT}"
 
 
 def broker_of(name, **options):
