@@ -7,8 +7,9 @@
 //!
 //! What the clients need is installed here: npm's packages as package-lock.json has them, Python's
 //! in a virtual environment, of which a suite has its own if it has a list of its own, such as
-//! requirements-arq.txt. Where Node, Python or redis-cli is missing, its suites are passed over
-//! with a loud line, but in CI (CI=true) that is a failure.
+//! requirements-arq.txt. redis-cli and Sidekiq come from tests/oracles.sh. Where Node, Python or
+//! one of these is missing, its suites are passed over with a loud line, but in CI (CI=true) that
+//! is a failure.
 
 #[path = "common/npm.rs"]
 mod npm;
@@ -318,6 +319,7 @@ struct Tools {
     /// By the list of requirements.
     pythons: HashMap<PathBuf, Result<(), String>>,
     redis_cli: Result<(), String>,
+    sidekiq: Result<(), String>,
     curl: Result<(), String>,
     http: Result<(), String>,
     /// With the programs of tests/oracles.sh in front.
@@ -344,6 +346,7 @@ impl Tools {
             node: if needs_node { npm::install(&folder()) } else { Ok(()) },
             pythons,
             redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
+            sidekiq: finish(Command::new("sidekiq-ruby").arg("--version").env("PATH", &path)),
             curl: finish(Command::new("curl").arg("--version")),
             http: is_toril().then_some(()).ok_or_else(|| "this server has no HTTP".to_owned()),
             path,
@@ -357,6 +360,7 @@ impl Tools {
         };
         let tool = match suite.name.as_str() {
             "redis-tools" => &self.redis_cli,
+            "sidekiq" => &self.sidekiq,
             "http-curl" => &self.curl,
             _ => &Ok(()),
         };

