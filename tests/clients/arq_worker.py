@@ -47,7 +47,7 @@ async def survive(cx):
 
 
 async def every_second(cx):
-    await note(cx, f"second {int(time.time())}")
+    await note(cx, cx["job_id"])
 
 
 class Worker:

@@ -1,6 +1,7 @@
 """Celery's side of test_celery.py: the application, which the test and its workers import.
 
-CELERY_NAME is what the names of all its keys and channels begin with.
+CELERY_NAME is what the names of all its keys and channels begin with, CELERY_VISIBILITY_S the time
+after which a worker takes what another has not acknowledged.
 """
 
 import os
@@ -16,7 +17,7 @@ app = celery.Celery("celery_tasks", broker=URL, backend=URL)
 app.conf.update(
     broker_transport_options={
         "global_keyprefix": NAME,
-        "visibility_timeout": 1,
+        "visibility_timeout": int(os.environ.get("CELERY_VISIBILITY_S", "3600")),
         "queue_order_strategy": "priority",
         "polling_interval": 0.1,
     },

@@ -1,7 +1,8 @@
 """dramatiq's side of test_dramatiq.py: the broker and its actors, which the test and its workers
 import.
 
-DRAMATIQ_NAME is what the names of all its keys begin with.
+DRAMATIQ_NAME is what the names of all its keys begin with. Each request to the broker looks for
+messages of workers that have not been heard of for DRAMATIQ_HEARTBEAT_MS.
 """
 
 import os
@@ -14,13 +15,15 @@ from dramatiq.rate_limits import ConcurrentRateLimiter
 from dramatiq.rate_limits.backends import RedisBackend as Limits
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
-from support import URL
+from support import PATIENCE_S, URL
 
 NAME = os.environ["DRAMATIQ_NAME"]
 
-# Each request to the broker looks for messages of workers that have not been heard of for 1 s.
 broker = RedisBroker(
-    url=URL, namespace=NAME, maintenance_chance=1_000_000, heartbeat_timeout=1_000
+    url=URL,
+    namespace=NAME,
+    maintenance_chance=1_000_000,
+    heartbeat_timeout=int(os.environ.get("DRAMATIQ_HEARTBEAT_MS", "60000")),
 )
 broker.add_middleware(Results(backend=RedisBackend(url=URL, namespace=f"{NAME}-results")))
 dramatiq.set_broker(broker)
@@ -59,11 +62,13 @@ def fail():
 
 @dramatiq.actor(store_results=True)
 def work_alone():
-    """Answers whether nobody else did."""
+    """Answers whether nobody else did. Waits for somebody else to be refused."""
     with alone.acquire(raise_on_failure=False) as acquired:
-        if acquired:
-            note("alone")
-            time.sleep(0.3)
+        with redis.Redis.from_url(URL) as client:
+            if acquired:
+                client.blpop(f"{NAME}-refused", PATIENCE_S)
+            else:
+                client.rpush(f"{NAME}-refused", "refused")
         return acquired
 
 

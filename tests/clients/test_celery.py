@@ -29,10 +29,10 @@ def notes(client):
 
 
 @contextlib.contextmanager
-def a_worker():
+def a_worker(**environment):
     command = ["-m", "celery", "--app=celery_tasks", "worker", "--concurrency=1"]
     command += ["--loglevel=ERROR", "--without-gossip", "--without-mingle"]
-    with working(*command) as worker:
+    with working(*command, **environment) as worker:
         yield worker
 
 
@@ -59,8 +59,8 @@ def test_what_a_killed_worker_held_another_does(client):
         until(lambda: notes(client) == ["first"])
         first.kill()
     assert client.zcard(f"{NAME}unacked_index") == client.hlen(f"{NAME}unacked") == 1
-    time.sleep(1)  # Its time to be acknowledged in, in which no other worker may take it.
-    with a_worker():
+    time.sleep(1)
+    with a_worker(CELERY_VISIBILITY_S="1"):
         assert result.get(timeout=PATIENCE_S) == "survived"
         assert notes(client) == ["first", "again"]
         until(lambda: not client.exists(f"{NAME}unacked"))
@@ -116,9 +116,10 @@ def test_a_worker_does_what_people_ask_of_it(client):
         with pytest.raises(celery.exceptions.TaskRevokedError, match="expired"):
             expired.get(timeout=PATIENCE_S)
         control = tasks.app.control
-        revoked = tasks.write_down.apply_async(["unwanted"], countdown=0.5)
-        [reply] = control.revoke(revoked.id, reply=True, limit=1, timeout=PATIENCE_S)
+        unwanted = str(uuid.uuid4())
+        [reply] = control.revoke(unwanted, reply=True, limit=1, timeout=PATIENCE_S)
         assert list(reply.values())[0].keys() == {"ok"}
+        revoked = tasks.write_down.apply_async(["unwanted"], task_id=unwanted)
         with pytest.raises(celery.exceptions.TaskRevokedError, match="revoked"):
             revoked.get(timeout=PATIENCE_S)
         assert len(notes(client)) == 5

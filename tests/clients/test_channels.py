@@ -102,4 +102,4 @@ def test_channels_fill_and_messages_and_groups_expire(name):
         await other.send("small", {"type": "fits again"})
         assert await one.receive("small") == {"type": "fits again"}
 
-    run(scenario, *two_layers(RedisChannelLayer, name, capacity=3, expiry=1, group_expiry=1))
+    run(scenario, *two_layers(RedisChannelLayer, name, capacity=3, expiry=2, group_expiry=2))

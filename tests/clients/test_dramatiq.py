@@ -24,9 +24,9 @@ def client():
         client.delete(f"{NAME}-notes")
 
 
-def some_workers():
+def some_workers(**environment):
     # They look for messages at least every 100 ms.
-    return working(*WORKERS, dramatiq_worker_timeout="100")
+    return working(*WORKERS, dramatiq_worker_timeout="100", **environment)
 
 
 def notes(client):
@@ -87,6 +87,6 @@ def test_what_a_killed_worker_held_another_does(client):
         until(lambda: notes(client) == ["run"])
         first.kill()
     assert len(client.keys(f"{NAME}:__acks__.*.default")) == 1
-    with some_workers():
+    with some_workers(DRAMATIQ_HEARTBEAT_MS="1000"):
         until(lambda: notes(client) == ["run", "run"])
         until(lambda: not client.exists(f"{NAME}:default.msgs"))

@@ -56,8 +56,6 @@ def test_a_queue_in_threads(name):
 def test_a_consumer_does_what_people_ask_of_it(client):
     for priority in [1, 50, None, 10]:
         tasks.write_down(f"priority {priority}", priority=priority)
-    asked = time.time()
-    later = tasks.write_down.schedule(["later"], delay=1)
     unwanted = tasks.write_down("unwanted", priority=100)
     unwanted.revoke()
     with working(*CONSUMER) as consumer:
@@ -67,6 +65,8 @@ def test_a_consumer_does_what_people_ask_of_it(client):
         assert [note for note in notes(client) if note in urgent] == urgent
         client.delete(f"{NAME}-notes")
 
+        asked = time.time()
+        tasks.write_down.schedule(["later"], delay=1)
         shaky = tasks.shaky()
         failed = tasks.fail()
         group = [tasks.add(n, n) for n in range(20)]

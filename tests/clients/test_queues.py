@@ -1,4 +1,4 @@
-"""Queues as Python programs build them: by hand on redis-py, and with RQ.
+"""Queues as Python programs build them: by hand on redis-py.
 
 Each test works on keys of its own.
 """
@@ -10,7 +10,6 @@ import time
 
 import pytest
 import redis
-import rq
 from support import HOST, PATIENCE_S, PORT, name, until
 
 
@@ -192,32 +191,3 @@ def test_messages_are_heard(client, name):
         heard = [listener.get_message(timeout=5) for _ in range(2)]
     assert [message["type"] for message in heard] == ["message", "pmessage"]
     assert {message["data"] for message in heard} == {"hello"}
-
-
-# RQ.
-
-
-def add(x, y):
-    return x + y
-
-
-def fail():
-    raise ValueError("as asked")
-
-
-def test_rq_runs_its_jobs(name):
-    with redis.Redis(HOST, PORT) as connection:
-        queue = rq.Queue(name, connection=connection)
-        first = queue.enqueue(add, 1, 2)
-        dependent = queue.enqueue(add, 3, 4, depends_on=first)
-        failed = queue.enqueue(fail, retry=rq.Retry(max=1))
-        assert len(queue) == 2
-
-        rq.SimpleWorker([queue], connection=connection).work(burst=True, logging_level="CRITICAL")
-
-        assert first.return_value() == 3
-        assert dependent.return_value() == 7
-        assert failed.get_status() == rq.job.JobStatus.FAILED
-        assert "ValueError: as asked" in failed.latest_result().exc_string
-        assert failed.id in queue.failed_job_registry
-        assert len(queue) == 0
