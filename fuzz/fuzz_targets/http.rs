@@ -21,7 +21,6 @@ use toril::config::{Config, HTTP_COMMANDS_MAX};
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome};
-use toril::engine::rights::Rights;
 use toril::engine::time::Now;
 use toril::proto::rest::{self, Command, Route};
 use toril::proto::{Args, JsonStyle, Outbox};
@@ -43,13 +42,13 @@ const DATA: &[u8] = b"SET s 10\r\nRPUSH l a b \"\\xff\"\r\nSADD t a b\r\nHSET h 
 
 fuzz_target!(|data: &[u8]| {
     let Some(request) = Request::read(data) else { return };
-    let mut world = World::new(Rights::All);
+    let mut world = World::new(false);
     if let Some(answer) = world.ask(&request) {
         request.check(&answer);
     }
     world.check_what_ran(request.asked());
 
-    let mut world = World::new(Rights::ReadOnly);
+    let mut world = World::new(true);
     let changes = world.engine.keyspace.aftermath.changes;
     world.ask(&request);
     assert_eq!(world.engine.keyspace.aftermath.changes, changes, "a reader has changed something");
@@ -145,7 +144,7 @@ struct World {
 }
 
 impl World {
-    fn new(rights: Rights) -> Self {
+    fn new(only_reads: bool) -> Self {
         let now = Now::new(1_800_000_000_000, 1_000_000);
         let mut config = Config::default();
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
@@ -162,7 +161,9 @@ impl World {
         };
         let caller = connect(Transport::Http, CALLER);
         let monitor = connect(Transport::Tcp, "127.0.0.1:50001");
-        engine.trust(caller, rights);
+        let acl = &engine.acl;
+        let user = if only_reads { acl.reader() } else { acl.default_user() }.clone();
+        engine.trust(caller, &user);
         engine.feed(monitor, DATA, now);
         engine.take_output(monitor);
         Self { engine, now, caller, monitor }

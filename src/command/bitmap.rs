@@ -9,7 +9,7 @@ use crate::util::number;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Bitmap, &[
     row("bitcount",    "2.6.0", AtLeast(2), Keys::one(1).reads(), &[Read], bitcount, "key [start end [BYTE|BIT]]", "Counts the bits that are set."),
-    row("bitfield",    "3.2.0", AtLeast(2), Keys::one(1).updates().with(access::ACCESS | access::VARIABLE), &[Write, DenyOom], bitfield, "key [GET encoding offset | [OVERFLOW WRAP|SAT|FAIL] <SET encoding offset value | INCRBY encoding offset increment>]...", "Answers and changes integers of any width among the bits."),
+    row("bitfield",    "3.2.0", AtLeast(2), Keys::one(1).updates().with(access::ACCESS | access::VARIABLE | access::MAY_ONLY_READ), &[Write, DenyOom], bitfield, "key [GET encoding offset | [OVERFLOW WRAP|SAT|FAIL] <SET encoding offset value | INCRBY encoding offset increment>]...", "Answers and changes integers of any width among the bits."),
     row("bitfield_ro", "6.0.0", AtLeast(2), Keys::one(1).reads(), &[Read, Fast], bitfield_ro, "key [GET encoding offset [GET encoding offset ...]]", "Answers integers of any width among the bits."),
     row("bitop",       "2.6.0", AtLeast(4), Keys::one(2).overwrites().and(Keys::span(3, -1).reads()), &[Write, DenyOom], bitop, "AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE destkey key [key ...]", "Stores what several strings have in common, bit by bit."),
     row("bitpos",      "2.8.7", AtLeast(3), Keys::one(1).reads(), &[Read], bitpos, "key bit [start [end [BYTE|BIT]]]", "Finds the first bit that is set, or that is not."),

@@ -4,9 +4,10 @@
 
 use super::connection::set_name;
 use super::prelude::*;
-use crate::engine::client::{Client, ClientId, ReplyMode, State, Transport};
-use crate::engine::pubsub::ChannelKind;
+use crate::engine::acl::user::User;
+use crate::engine::client::{Client, ClientId, ReplyMode};
 use crate::util::number;
+use std::rc::Rc;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Connection, &[
@@ -177,12 +178,14 @@ struct Filter<'a> {
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     age_s_min: Option<i64>,
+    user: Option<Rc<User>>,
     /// Whom to leave out: the caller, unless it said SKIPME no.
     except: Option<ClientId>,
 }
 
 impl<'a> Filter<'a> {
-    fn parse(mut args: Args<'a>, caller: ClientId) -> Result<Self> {
+    fn parse(cx: &Ctx, mut args: Args<'a>) -> Result<Self> {
+        let caller = cx.client;
         if args.left() == 1 {
             // The form of old: an address alone, which may be the caller's own.
             return Ok(Self { addr: args.next(), ..Self::default() });
@@ -209,8 +212,10 @@ impl<'a> Filter<'a> {
                 b"type" => filter.of_type = Some(Type::parse(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.laddr = Some(value),
-                b"user" if value == b"default" => {}
-                b"user" => return Err(Error::quoting("ERR No such user '", value, "'")),
+                b"user" => {
+                    let no_such = || Error::quoting("ERR No such user '", value, "'");
+                    filter.user = Some(cx.server().acl.get(value).ok_or_else(no_such)?.clone());
+                }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.except = Some(caller),
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.except = None,
                 _ => return Err(Error::Syntax),
@@ -225,13 +230,14 @@ impl<'a> Filter<'a> {
             && self.addr.is_none_or(|addr| addr == client.peer.addr.as_bytes())
             && self.laddr.is_none_or(|laddr| laddr == client.peer.laddr.as_bytes())
             && self.age_s_min.is_none_or(|age_s| client.age_s(now_us) as i64 >= age_s)
+            && self.user.as_ref().is_none_or(|user| Rc::ptr_eq(user, &client.user))
             && self.except != Some(client.id)
     }
 }
 
 /// The others are gone at once; the caller goes when it has read the answer.
 fn kill(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
-    let filter = Filter::parse(args, cx.client)?;
+    let filter = Filter::parse(cx, args)?;
     let now_us = cx.now().mono_us;
     let admitted = cx.clients().iter().filter(|client| filter.admits(client, now_us));
     let doomed: Vec<ClientId> = admitted.map(|client| client.id).collect();
@@ -249,7 +255,7 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let words_len = len_of(&args);
     let (now_us, db) = (cx.now().mono_us, cx.db);
     if let Some(client) = cx.caller() {
-        describe(client, db, words_len, now_us, &mut text);
+        client.describe(db, words_len, now_us, &mut text);
     }
     reply.verbatim("txt", &text);
     Ok(())
@@ -283,76 +289,9 @@ fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     for id in ids {
         if let Some(client) = cx.clients().get(id) {
             let (db, words_len) = if id == cx.client { (cx.db, words_len) } else { (client.db, 0) };
-            describe(client, db, words_len, cx.now().mono_us, &mut text);
+            client.describe(db, words_len, cx.now().mono_us, &mut text);
         }
     }
     reply.verbatim("txt", &text);
     Ok(())
-}
-
-/// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. `words_len` are
-/// the bytes of the words of its request under way.
-fn describe(client: &Client, db: usize, words_len: usize, now_us: u64, line: &mut Vec<u8>) {
-    let transaction = &client.transaction;
-    let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
-    let mut field = |name: &str, value: &[u8]| {
-        line.extend_from_slice(name.as_bytes());
-        line.push(b'=');
-        line.extend_from_slice(value);
-        line.push(b' ');
-    };
-    let text = |number: usize| number.to_string().into_bytes();
-    field("id", &text(client.id.0 as usize));
-    field("addr", client.peer.addr.as_bytes());
-    field("laddr", client.peer.laddr.as_bytes());
-    field("fd", client.peer.fd.to_string().as_bytes());
-    field("name", &client.name);
-    field("age", client.age_s(now_us).to_string().as_bytes());
-    field("idle", client.idle_s(now_us).to_string().as_bytes());
-    field("flags", flags(client).as_bytes());
-    field("db", &text(db));
-    field("sub", &text(client.names(ChannelKind::Channel).len()));
-    field("psub", &text(client.names(ChannelKind::Pattern).len()));
-    field("ssub", &text(client.names(ChannelKind::Shard).len()));
-    field("multi", queued.to_string().as_bytes());
-    field("watch", &text(transaction.watched.len()));
-    field("qbuf", &text(client.query_len));
-    field("qbuf-free", b"0");
-    field("argv-mem", &text(client.words_len() + words_len));
-    field("multi-mem", &text(transaction.size()));
-    let output = client.outbox.usage();
-    field("rbs", &text(output.last_capacity));
-    field("rbp", &text(output.last_capacity));
-    field("obl", &text(output.last));
-    field("oll", &text(output.chunks));
-    field("omem", &text(output.chunk_bytes));
-    field("tot-mem", &text(client.size()));
-    field("events", if client.outbox.is_empty() { b"r" } else { b"rw" });
-    let command = client.last_command.map_or_else(|| "NULL".to_owned(), |it| it.full_name());
-    field("cmd", command.as_bytes());
-    field("user", b"default");
-    field("redir", b"-1");
-    field("resp", if client.outbox.protocol == Protocol::Resp3 { b"3" } else { b"2" });
-    field("lib-name", &client.lib_name);
-    field("lib-ver", &client.lib_version);
-    line.pop();
-    line.push(b'\n');
-}
-
-fn flags(client: &Client) -> String {
-    let flags: String = [
-        (client.is_monitor, 'O'),
-        (client.subscriptions() > 0, 'P'),
-        (client.transaction.is_open(), 'x'),
-        (client.parked.is_some(), 'b'),
-        (client.transaction.is_broken, 'd'),
-        (client.state == State::Closing, 'c'),
-        (client.peer.transport == Transport::Unix, 'U'),
-        (client.no_evict, 'e'),
-        (client.no_touch, 'T'),
-    ]
-    .into_iter()
-    .filter_map(|(holds, letter)| holds.then_some(letter))
-    .collect();
-    if flags.is_empty() { "N".to_owned() } else { flags }
 }

@@ -23,6 +23,12 @@ const GROWING: &[(&str, &[&str])] = &[
     (
         "O(N)",
         &[
+            "acl|getuser",
+            "acl|list",
+            "acl|load",
+            "acl|log",
+            "acl|save",
+            "acl|setuser",
             "acl|users",
             "auth",
             "bitcount",

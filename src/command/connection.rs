@@ -60,30 +60,14 @@ fn auth(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         return Err(Error::Syntax);
     }
     let user = if args.len() == 3 { args.given() } else { b"default" };
-    if args.len() == 2 && cx.config().requirepass.is_none() {
+    if args.len() == 2 && cx.server().acl.default_user().needs_no_password {
         return Err(Error::new(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
         ));
     }
-    authenticate(cx, user, args.given())?;
+    cx.log_in(user, args.given(), args.all()[0])?;
     reply.ok();
-    Ok(())
-}
-
-/// There is one user, `default`; without a password every password is right, as in Redis.
-fn authenticate(cx: &mut Ctx, user: &[u8], password: &[u8]) -> Result {
-    let is_right = match &cx.config().requirepass {
-        Some(secret) => secret.admits(password),
-        None => true,
-    };
-    if user != b"default" || !is_right {
-        cx.count_denied_login();
-        return Err(Error::WrongPass);
-    }
-    if let Some(client) = cx.caller() {
-        client.is_authenticated = true;
-    }
     Ok(())
 }
 
@@ -108,10 +92,10 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
     }
     if let Some((user, password)) = login {
-        authenticate(cx, user, password)?;
+        cx.log_in(user, password, args.all()[0])?;
     }
-    let needs_auth = cx.config().requirepass.is_some();
-    if needs_auth && !cx.caller().is_some_and(|client| client.is_authenticated) {
+    let is_authenticated = cx.caller().is_some_and(|client| client.is_authenticated);
+    if !is_authenticated && cx.server().acl.needs_login() {
         return Err(Error::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
@@ -158,10 +142,9 @@ fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     cx.unsubscribe_all();
     cx.set_monitoring(false);
     cx.db = 0;
-    let has_no_password = cx.config().requirepass.is_none();
+    cx.log_out();
     reply.set_protocol(Protocol::Resp2);
     if let Some(client) = cx.caller() {
-        client.is_authenticated = has_no_password;
         client.name = Box::default();
         client.no_evict = false;
         client.no_touch = false;

@@ -7,6 +7,21 @@ use crate::engine::table::Found;
 pub type Note = (&'static str, &'static str);
 
 const CHANGES: &[(&[&str], &[Note])] = &[
+    (
+        &["acl|getuser"],
+        &[
+            ("6.2.0", "Tells patterns of channels."),
+            ("7.0.0", "Tells selectors; keys and channels are told as rules."),
+        ],
+    ),
+    (&["acl|log"], &[("7.2.0", "Tells the entry's id, and when it was made and changed.")]),
+    (
+        &["acl|setuser"],
+        &[
+            ("6.2.0", "Added patterns of channels."),
+            ("7.0.0", "Added selectors, and rights to read or write keys."),
+        ],
+    ),
     (&["auth"], &[("6.0.0", "Added the username.")]),
     (&["bgsave"], &[("3.2.2", "Added `SCHEDULE`.")]),
     (&["bitcount", "bitpos"], &[("7.0.0", "Added `BYTE` and `BIT`.")]),

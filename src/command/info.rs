@@ -7,6 +7,7 @@ use super::memory::{ALLOCATOR, MemoryUsage};
 use super::prelude::*;
 use crate::config::{REDIS_VERSION, TORIL_VERSION};
 use crate::engine::Engine;
+use crate::engine::acl::selector::Reason;
 use crate::engine::script::Realm;
 use std::fmt::Display;
 use std::io::Write;
@@ -273,9 +274,10 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.field("eventloop_duration_cmd_sum", commands_us);
     text.field("instantaneous_eventloop_cycles_per_sec", turns);
     text.field("instantaneous_eventloop_duration_usec", turns_us / turns.max(1));
-    text.field("acl_access_denied_auth", stats.denied_logins);
-    text.field("acl_access_denied_cmd", stats.denied_commands);
-    text.nothing(&["acl_access_denied_key", "acl_access_denied_channel"]);
+    text.field("acl_access_denied_auth", stats.denied[Reason::Login as usize]);
+    text.field("acl_access_denied_cmd", stats.denied[Reason::Command as usize]);
+    text.field("acl_access_denied_key", stats.denied[Reason::Key as usize]);
+    text.field("acl_access_denied_channel", stats.denied[Reason::Channel as usize]);
 }
 
 fn replication(engine: &Engine, text: &mut Text) {

@@ -3,20 +3,21 @@
 
 use super::prelude::*;
 use crate::engine::pubsub::ChannelKind;
+use crate::engine::row::Channels;
 use crate::util::glob::{self, Case};
 
 const SHARDS: Keys = Keys::span(1, -1).with(access::NOT_KEY);
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Pubsub, &[
-    row("subscribe",    "2.0.0", AtLeast(2), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection, Harmless], subscribe, "channel [channel ...]", "Listens to channels."),
+    row("subscribe",    "2.0.0", AtLeast(2), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection, Harmless], subscribe, "channel [channel ...]", "Listens to channels.").channels(Channels::All),
     row("unsubscribe",  "2.0.0", AtLeast(1), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection], unsubscribe, "[channel [channel ...]]", "Listens to channels no more; without any, to none at all."),
-    row("psubscribe",   "2.0.0", AtLeast(2), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection, Harmless], psubscribe, "pattern [pattern ...]", "Listens to all channels that patterns match."),
+    row("psubscribe",   "2.0.0", AtLeast(2), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection, Harmless], psubscribe, "pattern [pattern ...]", "Listens to all channels that patterns match.").channels(Channels::Patterns),
     row("punsubscribe", "2.0.0", AtLeast(1), Keys::none(), &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection], punsubscribe, "[pattern [pattern ...]]", "Listens to patterns no more; without any, to none at all."),
-    row("ssubscribe",   "7.0.0", AtLeast(2), SHARDS,       &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection], ssubscribe, "shardchannel [shardchannel ...]", "Listens to shard channels."),
+    row("ssubscribe",   "7.0.0", AtLeast(2), SHARDS,       &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection], ssubscribe, "shardchannel [shardchannel ...]", "Listens to shard channels.").channels(Channels::All),
     row("sunsubscribe", "7.0.0", AtLeast(1), SHARDS,       &[Pubsub, NoScript, Loading, Stale, AllowSubscriber, NeedsConnection], sunsubscribe, "[shardchannel [shardchannel ...]]", "Listens to shard channels no more; without any, to none at all."),
-    row("publish",      "2.0.0", Exactly(3), Keys::none(), &[Pubsub, Loading, Stale, Fast, MayReplicate, ForReplicas], publish, "channel message", "Sends a message to all who listen; answers how many got it."),
-    row("spublish",     "7.0.0", Exactly(3), Keys::one(1).with(access::NOT_KEY), &[Pubsub, Loading, Stale, Fast, MayReplicate, ForReplicas], spublish, "shardchannel message", "Sends a message to all who listen to a shard channel."),
+    row("publish",      "2.0.0", Exactly(3), Keys::none(), &[Pubsub, Loading, Stale, Fast, MayReplicate, ForReplicas], publish, "channel message", "Sends a message to all who listen; answers how many got it.").channels(Channels::First),
+    row("spublish",     "7.0.0", Exactly(3), Keys::one(1).with(access::NOT_KEY), &[Pubsub, Loading, Stale, Fast, MayReplicate, ForReplicas], spublish, "shardchannel message", "Sends a message to all who listen to a shard channel.").channels(Channels::First),
     container("pubsub", "2.8.0", &[
         row("channels",      "2.8.0", AtLeast(2), Keys::none(), &[Pubsub, Loading, Stale], channels, "[pattern]", "Lists the channels that somebody listens to."),
         help("6.2.0"),

@@ -34,7 +34,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(mut args: Args<'a>, may_store: bool) -> Result<Self> {
+    fn parse(mut args: Args<'a>, may_store: bool, may_read_all: bool) -> Result<Self> {
         let mut options = Self {
             by: None,
             is_sorted: true,
@@ -57,8 +57,14 @@ impl<'a> Options<'a> {
             } else if args.left() > 1 && args.accept("by") {
                 options.by = args.next();
                 options.is_sorted &= options.by.is_some_and(|by| by.contains(&b'*'));
+                if options.is_sorted && !may_read_all {
+                    return Err(denied("BY"));
+                }
             } else if args.left() > 1 && args.accept("get") {
                 options.gets.extend(args.next());
+                if !may_read_all {
+                    return Err(denied("GET"));
+                }
             } else if may_store && args.left() > 1 && args.accept("store") {
                 options.target = args.next();
             } else {
@@ -76,6 +82,11 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Which keys a pattern reads nobody knows beforehand.
+fn denied(option: &str) -> Error {
+    Error::new(format!("ERR {option} option of SORT denied due to insufficient ACL permissions."))
+}
+
 fn sort(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     sort_with(cx, args, reply, true)
 }
@@ -86,7 +97,7 @@ fn sort_ro(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 
 fn sort_with(cx: &mut Ctx, mut args: Args, reply: &mut Reply, may_store: bool) -> Result {
     let key = args.key();
-    let mut options = Options::parse(args, may_store)?;
+    let mut options = Options::parse(args, may_store, cx.may_read_all(args))?;
     let wants_fixed_order = cx.wants_fixed_order();
     // Redis unpacks a sorted set for good before it reads it.
     if let Some(Value::Zset(zset)) = cx.peek(key).map(|entry| &entry.value)

@@ -83,6 +83,14 @@ choice! {
     }
 }
 
+choice! {
+    /// Which channels a new user may use.
+    NewUserChannels {
+        All = "allchannels",
+        None = "resetchannels",
+    }
+}
+
 /// The classes of keyspace events that are published, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventClasses(u32);

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
-pub use choice::{EventClasses, LogLevel, Policy, Protected};
+pub use choice::{EventClasses, LogLevel, NewUserChannels, Policy, Protected};
 pub use help::{help, version_line};
 pub use lines::ConfigError;
 pub use secret::Secret;
@@ -100,6 +100,10 @@ pub struct Config {
     pub client_query_buffer_limit: usize,
     /// Bytes of one argument, and of a string.
     pub proto_max_bulk_len: usize,
+    /// Which channels a new user may use.
+    pub acl_pubsub_default: NewUserChannels,
+    /// Entries that ACL LOG keeps.
+    pub acllog_max_len: usize,
     /// Who may run DEBUG.
     pub enable_debug_command: Protected,
     /// Who may run MODULE.
@@ -227,6 +231,8 @@ impl Default for Config {
             ],
             client_query_buffer_limit: 1024 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
+            acl_pubsub_default: NewUserChannels::None,
+            acllog_max_len: 128,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
             enable_protected_configs: Protected::No,

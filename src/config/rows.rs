@@ -9,7 +9,7 @@ use super::table::{
     Changeable::*, Directive, Holder, Holder::Kept, Serving::*, Setting, directive, row,
 };
 use super::value::SettingKind::*;
-use super::{DATABASES_MAX, LogLevel, Policy, Protected};
+use super::{DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected};
 
 const PORT: i128 = u16::MAX as i128;
 const INT_MIN: i128 = i32::MIN as i128;
@@ -216,8 +216,8 @@ pub static ROWS: &[Setting] = &[
 
     // Users.
     row("aclfile",                            Text,                       Kept(""),                                AtStart, Guards, USERS),
-    row("acl-pubsub-default",                 Choice(&["allchannels", "resetchannels"]), Kept("resetchannels"),                   Live,    Known,  USERS),
-    row("acllog-max-len",                     Integer(0, MAX),            Kept("128"),                             Live,    Known,  USERS),
+    row("acl-pubsub-default",                 Choice(NewUserChannels::WORDS), field!(acl_pubsub_default),              Live,    Served, "channels that a new user may use: allchannels or resetchannels"),
+    row("acllog-max-len",                     Integer(0, MAX),            field!(acllog_max_len),                  Live,    Served, "entries that ACL LOG keeps"),
 
     // TLS.
     row("tls-port",                           Integer(0, PORT),           Kept("0"),                               Live,    Guards, TLS),

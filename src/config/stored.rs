@@ -2,7 +2,8 @@
 
 use super::value::SettingValue;
 use super::{
-    EventClasses, LogLevel, MemoryShare, OutputLimit, Policy, Protected, SavePoint, Secret,
+    EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit, Policy, Protected,
+    SavePoint, Secret,
 };
 
 /// A field that a setting is kept in. `assign` trusts that the kind of the field's row made the
@@ -61,6 +62,8 @@ stored! {
         SettingValue::Word(word) => one_of(Policy::from_word(word));
     LogLevel: level => SettingValue::Word(level.word()),
         SettingValue::Word(word) => one_of(LogLevel::from_word(word));
+    NewUserChannels: which => SettingValue::Word(which.word()),
+        SettingValue::Word(word) => one_of(NewUserChannels::from_word(word));
     Protected: who => SettingValue::Word(who.word()),
         SettingValue::Word(word) => one_of(Protected::from_word(word));
 }

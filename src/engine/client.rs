@@ -1,10 +1,10 @@
 //! What the engine knows of a client.
 
+use super::acl::user::User;
 use super::context::Ctx;
 use super::effect::Errand;
 use super::parking::Park;
 use super::pubsub::{ChannelKind, Subscriptions};
-use super::rights::Rights;
 use super::table::Found;
 use super::time::Now;
 use super::transaction::Transaction;
@@ -14,6 +14,7 @@ use crate::util::hash::CountedUp;
 use crate::util::wheel::TimerId;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The id that CLIENT ID answers: counted up from 1, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,7 +100,9 @@ pub struct Client {
     pub parser: Option<Box<Parser>>,
     pub db: usize,
     pub is_authenticated: bool,
-    pub rights: Rights,
+    /// Its user may do everything.
+    pub is_unrestricted: bool,
+    pub user: Rc<User>,
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_version: Box<[u8]>,
@@ -136,7 +139,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: ClientId, peer: Peer, now: Now) -> Self {
+    pub fn new(id: ClientId, peer: Peer, user: &Rc<User>, now: Now) -> Self {
         Self {
             id,
             peer,
@@ -145,7 +148,8 @@ impl Client {
             parser: None,
             db: 0,
             is_authenticated: false,
-            rights: Rights::All,
+            is_unrestricted: user.is_unrestricted(),
+            user: user.clone(),
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),
@@ -271,10 +275,10 @@ impl Ctx<'_> {
 }
 
 impl Clients {
-    pub fn add(&mut self, peer: Peer, now: Now) -> ClientId {
+    pub fn add(&mut self, peer: Peer, user: &Rc<User>, now: Now) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        let client = Some(Box::new(Client::new(id, peer, now)));
+        let client = Some(Box::new(Client::new(id, peer, user, now)));
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.all[place] = client;

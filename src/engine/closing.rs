@@ -46,7 +46,7 @@ impl Engine {
         if peer.transport == Transport::Http && self.clients.strangers >= strangers_max {
             return Some("ERR max number of clients that have shown no token reached");
         }
-        let is_open = self.config.requirepass.is_none() && self.config.protected_mode;
+        let is_open = self.config.protected_mode && self.acl.default_user().needs_no_password;
         (is_open && !peer.is_loopback).then_some(PROTECTED_MODE)
     }
 

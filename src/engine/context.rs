@@ -2,6 +2,8 @@
 //! see through which transport it was called; whether it may wait it learns from `block`.
 
 use super::Engine;
+use super::acl::selector::right;
+use super::acl::user::{User, WrongRule};
 use super::client::{Client, ClientId, Clients, Parked, State};
 use super::effect::{Answered, Effect, Outcome};
 use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime, Used};
@@ -15,6 +17,7 @@ use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
 use crate::util::extended::Extended;
 use crate::util::number;
 use crate::util::rng::Rng;
+use std::rc::Rc;
 
 /// On whose behalf a command runs.
 #[derive(Clone, Copy, Debug)]
@@ -356,9 +359,42 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Whether the user may run a command on these keys. ACL users come later: one user, who may.
-    pub fn is_allowed(&self) -> bool {
-        true
+    /// Whose rights the running command has.
+    pub fn user(&self) -> Rc<User> {
+        match (self.origin, self.engine.scripts.running()) {
+            (Origin::Script, Some(script)) => script.user.clone(),
+            _ => self.engine.clients[self.client].user.clone(),
+        }
+    }
+
+    /// Whether the user may run this command, and read any key there is with it.
+    pub fn may_read_all(&self, args: Args) -> bool {
+        let found = self.engine.table.at(self.index);
+        let user = self.user();
+        user.is_unrestricted() || user.may_reach_all(found, args.all(), right::READ)
+    }
+
+    /// ACL SETUSER.
+    ///
+    /// # Errors
+    /// As `Engine::set_user`.
+    pub fn set_user(&mut self, name: &[u8], rules: &[&[u8]]) -> std::result::Result<(), WrongRule> {
+        self.engine.set_user(name, rules, Some(self.client))
+    }
+
+    /// ACL DELUSER: whether there was one.
+    pub fn delete_user(&mut self, name: &[u8]) -> bool {
+        self.engine.delete_user(name, Some(self.client))
+    }
+
+    /// ACL LOG RESET.
+    pub fn clear_acl_log(&mut self) {
+        self.engine.acl.log.clear();
+    }
+
+    /// Random bytes of the system.
+    pub fn entropy(&mut self) -> u64 {
+        self.engine.facts.entropy()
     }
 }
 

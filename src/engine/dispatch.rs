@@ -70,14 +70,16 @@ impl Engine {
         if flags.has(Flag::Protected) && !self.allows(self.config.enable_debug_command, id) {
             return Err(protected(found.row.name));
         }
-        if !flags.has(Flag::NoAuth) && self.config.requirepass.is_some() && !client.is_authenticated
-        {
+        if !client.is_authenticated && !flags.has(Flag::NoAuth) && self.acl.needs_login() {
             return Err(Error::NoAuth);
         }
         if flags.has(Flag::NoMulti) && client.transaction.is_open() {
             return Err(Error::NotInMulti);
         }
-        client.rights.check(found).inspect_err(|_| self.stats.denied_commands += 1)?;
+        if !client.is_unrestricted {
+            self.recheck_user(id, found, args.all(), Origin::Client)?;
+            client = &self.clients[id];
+        }
         // What is found here holds for all that the request runs: nothing is evicted between the
         // commands of an EXEC or a script, which would lose what the ones before have written.
         if !self.scripts.is_running() {
@@ -449,7 +451,9 @@ fn without_secrets<'a>(flags: Flags, words: &[&'a [u8]]) -> Vec<&'a [u8]> {
         let sets_password = flags.has(Flag::SecretSettings)
             && at > 2
             && config::Setting::find(words[at - 1]).is_some_and(config::Setting::is_secret);
-        at > 0 && flags.has(Flag::SecretArguments) || logs_in || gives_password || sets_password
+        let is_argument = at > usize::from(flags.has(Flag::SecretRules));
+        let are_secret = flags.has(Flag::SecretArguments) || flags.has(Flag::SecretRules);
+        is_argument && are_secret || logs_in || gives_password || sets_password
     };
     let shown = words.iter().enumerate();
     shown.map(|(at, &word)| if is_secret(at) { &b"(redacted)"[..] } else { word }).collect()

@@ -111,7 +111,7 @@ impl Engine {
     /// How large a client's next request may be; None if it may send none now.
     fn limits_if_ready(&self, id: ClientId) -> Option<RequestLimits> {
         let client = self.clients.get(id).filter(|client| client.state == State::Ready)?;
-        Some(if self.config.requirepass.is_some() && !client.is_authenticated {
+        Some(if !client.is_authenticated && self.acl.needs_login() {
             RequestLimits::unauthenticated()
         } else {
             RequestLimits::authenticated(self.config.proto_max_bulk_len)

@@ -16,6 +16,8 @@ pub mod access {
     pub const NOT_KEY: u16 = 1 << 8;
     pub const INCOMPLETE: u16 = 1 << 9;
     pub const VARIABLE: u16 = 1 << 10;
+    /// With `VARIABLE`: it reads alone, if all it is told is to read. Not told by COMMAND.
+    pub const MAY_ONLY_READ: u16 = 1 << 11;
 
     /// Every flag with the name that COMMAND gives it.
     pub const ALL: &[(u16, &str)] = &[
@@ -250,8 +252,12 @@ impl Keys {
 }
 
 impl Spec {
-    /// What SET does depends on its options: it only looks at what it replaces to answer it.
+    /// What SET and BITFIELD do depends on their options.
     fn access_in(&self, words: &[&[u8]]) -> u16 {
+        if self.access & MAY_ONLY_READ != 0 {
+            return if only_reads(&words[2..]) { RO | ACCESS } else { RW | ACCESS | UPDATE };
+        }
+        // SET only looks at what it replaces to answer it.
         let answers = words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get"));
         match self.access & VARIABLE != 0 {
             false => self.access,
@@ -279,6 +285,18 @@ impl Spec {
             }
             Begin::Unknown => None,
         }
+    }
+}
+
+/// Whether all that BITFIELD is told is to read, or how to do what it is not told.
+fn only_reads(mut options: &[&[u8]]) -> bool {
+    loop {
+        options = match options {
+            [] => return true,
+            [get, _, _, rest @ ..] if get.eq_ignore_ascii_case(b"get") => rest,
+            [overflow, _, rest @ ..] if overflow.eq_ignore_ascii_case(b"overflow") => rest,
+            _ => return false,
+        };
     }
 }
 

@@ -8,9 +8,11 @@
 //! Parked clients are served inside `feed`, `run`, `tick` and `resume`, after each command. While
 //! there is nothing else to do, `work_while_idle` does what `has_idle_work` asks for.
 
+pub mod acl;
 pub mod aftermath;
 mod alarms;
 pub mod client;
+pub mod client_line;
 pub mod closing;
 pub mod compaction;
 pub mod context;
@@ -27,7 +29,6 @@ pub mod pause;
 pub mod pubsub;
 mod pushes;
 pub mod rest;
-pub mod rights;
 pub mod row;
 pub mod script;
 pub mod settings;
@@ -40,6 +41,7 @@ pub mod waiters;
 use crate::config::{self, Config};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
+use acl::Acl;
 use alarms::{Alarm, Alarms};
 use client::{ClientId, Clients, Peer, State, Transport};
 use closing::Closing;
@@ -83,6 +85,7 @@ pub struct Ran {
 /// engine, in the file of that topic.
 pub struct Engine {
     pub table: Table,
+    pub acl: Acl,
     pub config: Config,
     pub keyspace: Keyspace,
     pub clients: Clients,
@@ -115,8 +118,10 @@ impl Engine {
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.aftermath.classes = config.notify_keyspace_events;
         let closing = Closing::new(facts.memory().total);
+        let acl = Acl::new(&table);
         let mut engine = Self {
             table,
+            acl,
             config,
             keyspace,
             clients: Clients::default(),
@@ -136,6 +141,7 @@ impl Engine {
             input: Input::default(),
             pushes: Pushes::default(),
         };
+        engine.set_default_password(engine.config.requirepass.clone().as_ref());
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
         }
@@ -148,10 +154,10 @@ impl Engine {
         self.set_now(now);
         let refusal = self.refusal(&peer);
         let is_stranger = peer.transport == Transport::Http && refusal.is_none();
-        let id = self.clients.add(peer, now);
+        let id = self.clients.add(peer, self.acl.default_user(), now);
         self.clients.mark_stranger(id, is_stranger);
         // Who came before a password was set stays, as in Redis.
-        self.clients[id].is_authenticated = self.config.requirepass.is_none();
+        self.clients[id].is_authenticated = !self.acl.needs_login();
         self.stats.connections += 1;
         if let Some(text) = refusal {
             self.stats.rejected_connections += 1;

@@ -203,6 +203,10 @@ impl Engine {
         let started_us = self.stats.lap_us();
         let Request { found, words } = &park.request;
         let origin = Origin::Waiter(&park, woken);
+        if let Err(error) = self.recheck_user(id, *found, &words.words(), origin) {
+            self.clients[id].parked = Some(Parked::Keys(park));
+            return self.unblock(id, Some(error));
+        }
         let called = self.call_on_outbox(id, *found, Args::new(&words.words()), origin);
         self.end_unit();
         park.micros += self.stats.lap_us() - started_us;

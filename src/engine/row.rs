@@ -88,6 +88,7 @@ flags! {
     Harmless 35 "" "For everybody, although its flags do not say that it reads.";
     SecretArguments 36 "" "All its arguments are secrets.";
     SecretLogin 37 "" "The two arguments behind the option AUTH are secrets.";
+    SecretRules 42 "" "All behind its subcommand are secrets.";
     SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
     ForReplicas 39 "" "Journaled for replicas alone: it changes nothing, but their clients are to hear of it.";
     SecretPassword 40 "" "The argument behind the option AUTH and two behind AUTH2 are secrets.";
@@ -197,6 +198,16 @@ impl Category {
     }
 }
 
+/// Which arguments are channels that ACL asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    None,
+    First,
+    All,
+    /// All, and they are patterns.
+    Patterns,
+}
+
 /// One command or subcommand. What each call looks at stands first, in one line of the cache.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -209,6 +220,7 @@ pub struct Row {
     /// The subcommands of a container such as CLIENT; else empty.
     pub subcommands: &'static [Row],
     pub keys: Keys,
+    pub channels: Channels,
     pub since: &'static str,
     /// What follows its name, from which COMMAND DOCS has the arguments: see command/arguments.rs.
     pub syntax: &'static str,
@@ -237,6 +249,7 @@ pub const fn row(
         since,
         arity,
         keys,
+        channels: Channels::None,
         flags,
         handler,
         syntax,
@@ -303,6 +316,11 @@ impl Row {
 
     pub const fn acl_families(mut self, families: &'static [Category]) -> Self {
         self.acl_families = families;
+        self
+    }
+
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
         self
     }
 

@@ -6,10 +6,10 @@
 //! it anew, as a `Host`.
 
 use super::Engine;
+use super::acl::user::User;
 use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
-use super::rights::Rights;
 use super::row::{Flag, Flags};
 use super::stats::HeldCall;
 use super::table::Found;
@@ -18,6 +18,7 @@ use crate::config::{LogLevel, SCRIPT_MEMORY_BYTES_MAX};
 use crate::lua::{self, Callable, Commands, Lua, Progress, Sha, Verdict};
 use crate::proto::{Args, Error, Reply, Result};
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::rc::Rc;
 
 /// The script under way.
 #[derive(Debug)]
@@ -37,7 +38,9 @@ pub struct Running {
     is_killed: bool,
     /// It has called a command that writes: it can no longer be killed.
     pub has_written: bool,
-    rights: Rights,
+    /// Whose rights it has, and whether these are all.
+    pub(super) user: Rc<User>,
+    is_unrestricted: bool,
     /// EVAL_RO, FCALL_RO, or the flag `no-writes`.
     is_read_only: bool,
     /// Memory was short when the request that runs it was admitted, and it has not said
@@ -161,7 +164,8 @@ impl Ctx<'_> {
             is_busy: false,
             is_killed: false,
             has_written: false,
-            rights: engine.clients[self.client].rights,
+            user: engine.clients[self.client].user.clone(),
+            is_unrestricted: engine.clients[self.client].is_unrestricted,
             is_read_only: mode == Mode::ReadOnly || flags.no_writes,
             is_out_of_memory,
             callable: callable.clone(),
@@ -446,10 +450,11 @@ impl Host<'_> {
             return Err(Error::ScriptNotAllowed);
         }
         let script = self.script();
-        if let Err(error) = script.rights.check_in_script(found) {
-            self.engine.stats.denied_commands += 1;
-            return Err(error);
+        if !script.is_unrestricted {
+            let (id, user) = (script.client, script.user.clone());
+            self.engine.check_user(id, &user, found, args.all(), Origin::Script)?;
         }
+        let script = self.script();
         let is_write = row.flags.has(Flag::Write);
         if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
             return Err(Error::ScriptReadOnly);
@@ -487,7 +492,7 @@ impl Commands for Host<'_> {
 
     fn acl_check(&mut self, args: Args<'_>) -> Option<bool> {
         let found = self.engine.table.resolve(&args).ok()?;
-        Some(self.script().rights.allow(found))
+        Some(self.script().user.check(found, args.all()).is_ok())
     }
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {

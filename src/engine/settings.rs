@@ -77,6 +77,9 @@ impl Engine {
             (config.maxmemory, config.maxmemory_policy, clients)
         };
         let memory_before = memory(&self.config);
+        if config.requirepass != self.config.requirepass {
+            self.set_default_password(config.requirepass.as_ref());
+        }
         self.config = config;
         self.keyspace.aftermath.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();

@@ -39,9 +39,8 @@ pub struct Stats {
     pub evicted_clients: u64,
     /// Values that were handed over to be freed later, and keys of databases that were flushed.
     pub lazily_freed: u64,
-    /// Wrong passwords, and commands that a caller may not run. RESETSTAT leaves them alone.
-    pub denied_logins: u64,
-    pub denied_commands: u64,
+    /// What users may not do, by the order of `acl::selector::Reason`. RESETSTAT leaves it alone.
+    pub denied: [u64; 4],
     pub peak_allocated: u64,
     pub query_limit_disconnections: u64,
     pub output_limit_disconnections: u64,
@@ -114,8 +113,7 @@ impl Stats {
         *self = Self {
             rate,
             peak_allocated: self.peak_allocated,
-            denied_logins: self.denied_logins,
-            denied_commands: self.denied_commands,
+            denied: self.denied,
             slowlog: std::mem::take(&mut self.slowlog),
             lap_us: self.lap_us,
             ..Self::new(self.calls.len(), self.startup_allocated)
@@ -134,10 +132,6 @@ impl Engine {
 
 /// What handlers count and forget.
 impl Ctx<'_> {
-    pub fn count_denied_login(&mut self) {
-        self.engine.stats.denied_logins += 1;
-    }
-
     pub fn count_lazily_freed(&mut self, values: usize) {
         self.engine.stats.lazily_freed += values as u64;
     }

@@ -140,6 +140,12 @@ impl Engine {
                 break;
             };
             let words = queued.words.words();
+            // The rules may have changed since it was queued, even by the transaction itself.
+            if let Err(error) = self.recheck_user(id, queued.found, &words, Origin::Exec) {
+                self.stats.count_error(&error);
+                reply.error(&error);
+                continue;
+            }
             match self.call(id, queued.found, Args::new(&words), Origin::Exec, db, reply) {
                 Called::Done(Ok(())) => {}
                 Called::Done(Err(error)) => reply.error(&error),

@@ -180,7 +180,7 @@ impl RestServer {
 
 /// Whether a case would see what this runner does beside it, or is about who may connect.
 fn sees_connections(case: &Case) -> bool {
-    const WORDS: &[&str] = &["monitor", "errorstats", "requirepass"];
+    const WORDS: &[&str] = &["monitor", "errorstats", "requirepass", "default"];
     case.steps.iter().any(|step| match &step.action {
         Action::Send { words, .. } => {
             words.iter().any(|word| WORDS.iter().any(|text| word.is(text)))

@@ -188,7 +188,9 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("engine/journal.rs", &["del", "multi", "exec", "select"], "what it writes"),
     ("engine/row.rs", &["readonly", "pubsub", "asking", "set", "cluster"], "flags and categories"),
     ("engine/table.rs", &["pubsub"], "a category"),
-    ("engine/keys.rs", &["get"], "an option of SET"),
+    ("engine/keys.rs", &["get"], "an option of SET and BITFIELD"),
+    ("engine/client_line.rs", &["multi", "watch"], "fields"),
+    ("engine/acl", &["reset", "multi", "command", "auth"], "rules, and words of its log"),
     ("engine/dispatch.rs", &["auth"], "an option of HELLO"),
     ("engine/keyspace", &["del"], "an event"),
     (

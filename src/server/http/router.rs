@@ -9,7 +9,6 @@ use super::Call;
 use super::answer::{Answer, Given, Refusal, wrong};
 use super::io::Phase;
 use super::upstash::SYNC_TOKEN;
-use crate::engine::rights::Rights;
 use crate::proto::rest;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -141,36 +140,31 @@ impl Call {
         }
     }
 
-    /// Whether the caller has shown what a route wants; then the client has the rights of that.
+    /// Whether the caller has shown what a route wants; then the client is the user of that.
     fn admit(&self, check: Check, request: &Request<Incoming>) -> Result<(), Refusal> {
-        let rights = match check {
-            Check::None => return Ok(()),
-            Check::Token => self.rights(request.headers(), request.uri().query()),
-            Check::Session => return Err(absent()),
-        };
-        let rights = rights.ok_or_else(unauthorized)?;
-        self.server.engine.borrow_mut().trust(self.id, rights);
-        Ok(())
-    }
-
-    /// What the token allows; None if it is none of ours.
-    fn rights(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Rights> {
-        let in_query = rest::token(query);
-        let in_header = headers.get(header::AUTHORIZATION).map(|value| {
-            let value = value.as_bytes();
-            let (scheme, token) = value.split_at(value.len().min("Bearer ".len()));
-            if scheme.eq_ignore_ascii_case(b"bearer ") { token } else { value }
-        });
-        let token = in_query.as_deref().or(in_header)?;
-        let engine = self.server.engine.borrow();
-        let config = &engine.config;
-        let whole = config.http_token.as_ref().or(config.requirepass.as_ref());
-        if whole.unwrap_or(&self.server.made_token).admits(token) {
-            return Some(Rights::All);
+        match check {
+            Check::None => Ok(()),
+            Check::Token => {
+                let token = token(request.headers(), request.uri().query());
+                let mut engine = self.server.engine.borrow_mut();
+                let user = token.and_then(|it| engine.user_of_token(&it, &self.server.made_token));
+                let user = user.cloned().ok_or_else(unauthorized)?;
+                engine.trust(self.id, &user);
+                Ok(())
+            }
+            Check::Session => Err(absent()),
         }
-        let may_read = config.http_readonly_token.as_ref().is_some_and(|it| it.admits(token));
-        may_read.then_some(Rights::ReadOnly)
     }
+}
+
+/// The token that a request shows, in its query or as a header.
+fn token(headers: &HeaderMap, query: Option<&str>) -> Option<Vec<u8>> {
+    let in_header = || {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, token) = value.split_at(value.len().min("Bearer ".len()));
+        Some(if scheme.eq_ignore_ascii_case(b"bearer ") { token } else { value }.to_vec())
+    };
+    rest::token(query).map(|token| token.to_vec()).or_else(in_header)
 }
 
 /// HTTP/1.1 asks for one `Host`, HTTP/1.0 does not. Of two, a server on the way may have believed
