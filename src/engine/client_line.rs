@@ -5,8 +5,8 @@ use super::pubsub::ChannelKind;
 use crate::proto::Protocol;
 
 impl Client {
-    /// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. `words_len` are
-    /// the bytes of the words of its request under way.
+    /// The client's line of CLIENT LIST, with the fields of Redis 7.4 in their order. `words_len`
+    /// are the bytes of the words of its request under way.
     pub fn describe(&self, db: usize, words_len: usize, now_us: u64, line: &mut Vec<u8>) {
         let client = self;
         let transaction = &client.transaction;

@@ -105,6 +105,7 @@ impl Acl {
         acl
     }
 
+    /// None if there is no user of this name.
     pub fn get(&self, name: &[u8]) -> Option<&Rc<User>> {
         self.users.get(name)
     }
