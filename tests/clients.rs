@@ -346,7 +346,9 @@ impl Tools {
             node: if needs_node { npm::install(&folder()) } else { Ok(()) },
             pythons,
             redis_cli: finish(Command::new("redis-cli").arg("--version").env("PATH", &path)),
-            sidekiq: finish(Command::new("sidekiq-ruby").arg("--version").env("PATH", &path)),
+            sidekiq: finish(
+                Command::new("sidekiq-ruby").args(["-r", "sidekiq", "-e", "0"]).env("PATH", &path),
+            ),
             curl: finish(Command::new("curl").arg("--version")),
             http: is_toril().then_some(()).ok_or_else(|| "this server has no HTTP".to_owned()),
             path,
