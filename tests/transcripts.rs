@@ -11,7 +11,7 @@ use common::rest::RestServer;
 use common::run::{self, Server};
 use common::scripted::Scripted;
 use common::tcp::TcpServer;
-use common::transcript::{self, Action, Target, Word};
+use common::transcript::{self, Action, Target, Transcript, Word};
 use std::path::Path;
 use toril::command::table::table;
 use toril::engine::table::Found;
@@ -101,26 +101,59 @@ fn over_http_in_base64() {
     check_over_http(Dialect::Base64);
 }
 
+/// The requests that the transcripts send.
+fn requests(transcripts: &[Transcript]) -> Vec<&[Word]> {
+    let steps = transcripts.iter().flat_map(|it| &it.cases).flat_map(|case| &case.steps);
+    let sent = steps.filter_map(|step| match &step.action {
+        Action::Send { words, .. } => Some(&**words),
+        Action::Advance(_) => None,
+    });
+    sent.collect()
+}
+
+/// What stands behind the command's name, where a request asks for this command.
+fn arguments<'a>(words: &'a [Word], found: &Found) -> Option<&'a [Word]> {
+    let container = found.container.map(|row| row.name);
+    let mut words = words;
+    for name in container.iter().chain([&found.row.name]) {
+        let (first, rest) = words.split_first()?;
+        words = rest;
+        first.is(name).then_some(())?;
+    }
+    Some(words)
+}
+
 #[test]
 fn every_row_is_in_a_transcript() {
     let transcripts = transcript::load(&[]);
-    let steps = transcripts.iter().flat_map(|it| &it.cases).flat_map(|case| &case.steps);
-    let requests: Vec<&[Word]> = steps
-        .filter_map(|step| match &step.action {
-            Action::Send { words, .. } => Some(&**words),
-            Action::Advance(_) => None,
-        })
-        .collect();
-    let is_sent = |found: &Found| {
-        let names: Vec<&str> = found.container.iter().map(|row| row.name).collect();
-        let names = [names, vec![found.row.name]].concat();
-        requests.iter().any(|words| {
-            words.len() >= names.len() && words.iter().zip(&names).all(|(word, name)| word.is(name))
-        })
-    };
+    let requests = requests(&transcripts);
+    let is_sent = |found: &Found| requests.iter().any(|words| arguments(words, found).is_some());
     let table = table();
     let unsent = table.all().filter(|found| !found.row.is_container() && !is_sent(found));
     let unsent: Vec<String> = unsent.map(|found| found.full_name()).collect();
     let unsent: Vec<&String> = unsent.iter().filter(|name| !name.ends_with("|help")).collect();
+    assert!(unsent.is_empty(), "no transcript sends {unsent:?}");
+}
+
+/// The words in capitals of a command's syntax, which stand for themselves.
+fn options(found: &Found) -> impl Iterator<Item = &'static str> {
+    let words = found.row.syntax.split([' ', '|', '[', ']', '<', '>']);
+    words.filter(|word| word.starts_with(|it: char| it.is_ascii_uppercase()))
+}
+
+#[test]
+fn every_option_is_in_a_transcript() {
+    let transcripts = transcript::load(&[]);
+    let requests = requests(&transcripts);
+    let table = table();
+    let mut unsent = Vec::new();
+    for found in table.all() {
+        let arguments: Vec<&[Word]> =
+            requests.iter().filter_map(|words| arguments(words, &found)).collect();
+        let is_sent =
+            |option: &str| arguments.iter().any(|words| words.iter().any(|word| word.is(option)));
+        let missing = options(&found).filter(|option| !is_sent(option));
+        unsent.extend(missing.map(|option| format!("{} {option}", found.full_name())));
+    }
     assert!(unsent.is_empty(), "no transcript sends {unsent:?}");
 }

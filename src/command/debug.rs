@@ -7,6 +7,7 @@ use super::info::LRU_CLOCK_MAX;
 use super::object;
 use super::prelude::*;
 use crate::data::Value;
+use crate::data::string::Str;
 use crate::engine::effect::Effect;
 use crate::util::number;
 use digest::Digest;
@@ -28,6 +29,9 @@ const HELP: &[&str] = &[
     "    Writes the message to the server's log.",
     "OBJECT <key>",
     "    Tells how a value is kept.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Makes strings prefix:0, prefix:1, ... where there are none, of so many bytes.",
+    "    The server stops meanwhile.",
     "PROTOCOL <type>",
     "    Answers a value of this type of the protocol: string, integer, double, bignum,",
     "    null, array, set, map, attrib, push, verbatim, true or false.",
@@ -59,6 +63,9 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(message));
             reply.ok();
         }
+        (b"populate", [count]) => populate(cx, count, b"key", b"0", reply)?,
+        (b"populate", [count, prefix]) => populate(cx, count, prefix, b"0", reply)?,
+        (b"populate", [count, prefix, size]) => populate(cx, count, prefix, size, reply)?,
         (b"protocol", [kind]) => return protocol(kind, reply),
         (b"set-active-expire", [flag]) => {
             cx.expire_unasked(number::parse_u64_loosely(flag).is_some_and(|it| it != 0));
@@ -70,6 +77,32 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
         _ => return Err(Error::misused(subcommand, "DEBUG")),
     }
+    Ok(())
+}
+
+/// A value is cut to `size` bytes, or filled up with zero bytes; 0 leaves it as it is.
+fn populate(cx: &mut Ctx, count: &[u8], prefix: &[u8], size: &[u8], reply: &mut Reply) -> Result {
+    let number = |word| match number::parse_i64(word) {
+        Some(number @ 0..) => Ok(number as usize),
+        _ => Err(Error::NotPositive),
+    };
+    let (count, size) = (number(count)?, number(size)?);
+    for index in 0..count {
+        let index = index.to_string();
+        let key = [prefix, b":", index.as_bytes()].concat();
+        if cx.exists(&key) {
+            continue;
+        }
+        let mut value = [b"value:", index.as_bytes()].concat();
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        let mut string = cx.edit_or_create::<Str>(&key)?;
+        *string = Str::of_bytes(&value);
+        string.commit_unannounced();
+        cx.journal_as(&[b"SET", &key, &value]);
+    }
+    reply.ok();
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! A field of Redis's that toril could only make up is left out; one that is nothing here by nature
 //! (replicas, forks, defragmentation) is told as nothing, because tools expect it.
 
+mod keysizes;
+
 use super::memory::{ALLOCATOR, MemoryUsage};
 use super::prelude::*;
 use crate::config::{REDIS_VERSION, TORIL_VERSION};
@@ -17,19 +19,33 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
     row("info", "1.0.0", AtLeast(1), Keys::none(), &[Loading, Stale, Dangerous], info, "[section [section ...]]", "Tells about the server.").tips(&[VARIES, ALL_SHARDS, SPECIAL_REPLY]),
 ]);
 
+/// What of INFO's shows a section.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Shown {
+    /// INFO alone.
+    ByDefault,
+    /// INFO all or everything.
+    WithAll,
+    /// Its name.
+    Named,
+}
+
 struct Section {
     title: &'static str,
-    /// Whether INFO shows it unasked.
-    is_default: bool,
+    shown: Shown,
     write: fn(&Engine, &mut Text),
 }
 
 const fn section(title: &'static str, write: fn(&Engine, &mut Text)) -> Section {
-    Section { title, is_default: true, write }
+    Section { title, shown: Shown::ByDefault, write }
 }
 
 const fn asked_for(title: &'static str, write: fn(&Engine, &mut Text)) -> Section {
-    Section { title, is_default: false, write }
+    Section { title, shown: Shown::WithAll, write }
+}
+
+const fn named(title: &'static str, write: fn(&Engine, &mut Text)) -> Section {
+    Section { title, shown: Shown::Named, write }
 }
 
 const SECTIONS: &[Section] = &[
@@ -46,6 +62,7 @@ const SECTIONS: &[Section] = &[
     asked_for("Latencystats", latency_stats),
     section("Cluster", |_, text| text.field("cluster_enabled", 0)),
     section("Keyspace", keyspace),
+    named("Keysizes", keysizes::write),
 ];
 
 /// Lines `name:value`.
@@ -75,7 +92,9 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     cx.note_peak();
     let mut text = Text(Vec::new());
     for section in SECTIONS {
-        if all || asked(section.title) || (default && section.is_default) {
+        let is_meant =
+            all && section.shown <= Shown::WithAll || default && section.shown == Shown::ByDefault;
+        if is_meant || asked(section.title) {
             if !text.0.is_empty() {
                 text.0.extend_from_slice(b"\r\n");
             }

@@ -29,7 +29,6 @@ const EVICTION: &str = "eviction has no finer controls yet";
 const FREED: &str = "large values are freed piece by piece in any case";
 const FLUSHING: &str = "flushing frees all values at once";
 const FREEING: &str = "memory is never moved, and given back in idle moments";
-const LATENCY: &str = "latencies are not kept yet";
 const LISTS: &str = "lists are never compressed";
 const LOG: &str = "the log is one plain text and holds no data of users";
 const OBSOLETE: &str = "it has no effect in Redis either";
@@ -104,7 +103,7 @@ pub static ROWS: &[Setting] = &[
     row("hide-user-data-from-log",            YesNo,                      Kept("no"),                              Live,    Known,  LOG),
     row("slowlog-log-slower-than",            Integer(-1, MAX),           field!(slowlog_log_slower_than_us),      Live,    Served, "microseconds after which SLOWLOG keeps a command; -1: none"),
     row("slowlog-max-len",                    Integer(0, MAX),            field!(slowlog_max_len),                 Live,    Served, "entries that SLOWLOG keeps"),
-    row("latency-monitor-threshold",          Integer(0, MAX),            field!(latency_monitor_threshold_ms),    Live,    Known,  LATENCY),
+    row("latency-monitor-threshold",          Integer(0, MAX),            field!(latency_monitor_threshold_ms),    Live,    Served, "milliseconds after which LATENCY keeps what took them; 0: nothing"),
     row("latency-tracking",                   YesNo,                      field!(latency_tracking),                Live,    Served, "whether INFO latencystats and LATENCY HISTOGRAM have something to tell"),
     row("latency-tracking-info-percentiles",  Percentiles,                field!(latency_percentiles),             Live,    Served, "the percentiles that INFO latencystats shows"),
     row("shutdown-timeout",                   Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS),

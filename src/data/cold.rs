@@ -31,6 +31,8 @@ struct ColdHead {
     dictionary: Rc<Dictionary>,
     frame_len: u16,
     kind: ColdKind,
+    /// Bytes of the string, or fields of the hash.
+    size: u32,
 }
 
 const FRAME_AT: usize = size_of::<ColdHead>();
@@ -64,7 +66,8 @@ impl Cold {
         };
         let frame = zstd.compress(&text, compressing)?;
         let is_worth_it = FRAME_AT + frame.len() <= value.heap_size() / 4 * 3;
-        is_worth_it.then(|| Self::new(kind, dictionary.clone(), frame))
+        let size = u32::try_from(value.size()).ok()?;
+        is_worth_it.then(|| Self::new(kind, size, dictionary.clone(), frame))
     }
 
     /// The value that was frozen.
@@ -93,11 +96,15 @@ impl Cold {
         }
     }
 
+    pub fn size(&self) -> usize {
+        self.head().size as usize
+    }
+
     pub fn heap_size(&self) -> usize {
         Self::layout(self.frame().len()).size()
     }
 
-    fn new(kind: ColdKind, dictionary: Rc<Dictionary>, frame: &[u8]) -> Self {
+    fn new(kind: ColdKind, size: u32, dictionary: Rc<Dictionary>, frame: &[u8]) -> Self {
         let frame_len = frame.len().try_into().expect("a frame is shorter than its text");
         let layout = Self::layout(frame.len());
         // SAFETY: the layout has room for the head and for the frame behind it, and is never empty.
@@ -105,7 +112,7 @@ impl Cold {
             let Some(head) = NonNull::new(alloc(layout).cast::<ColdHead>()) else {
                 handle_alloc_error(layout);
             };
-            head.write(ColdHead { dictionary, frame_len, kind });
+            head.write(ColdHead { dictionary, frame_len, kind, size });
             let start = head.as_ptr().cast::<u8>().add(FRAME_AT);
             ptr::copy_nonoverlapping(frame.as_ptr(), start, frame.len());
             Self(head)
@@ -132,7 +139,7 @@ impl Cold {
 impl Clone for Cold {
     fn clone(&self) -> Self {
         let head = self.head();
-        Self::new(head.kind, head.dictionary.clone(), self.frame())
+        Self::new(head.kind, head.size, head.dictionary.clone(), self.frame())
     }
 }
 
@@ -219,6 +226,7 @@ mod tests {
                 let thawed = cold.thaw(&mut bench.zstd);
                 let frozen = Value::Cold(cold);
                 assert_eq!(frozen.type_name(), value.type_name());
+                assert_eq!(frozen.size(), value.size());
                 assert_eq!(format!("{thawed:?}"), format!("{value:?}"));
                 assert_eq!(thawed.encoding(), value.encoding());
                 assert_eq!(thawed.heap_size(), text_of(&value).unwrap().len() + 4);

@@ -137,6 +137,19 @@ impl Value {
         }
     }
 
+    /// Bytes of a string, elements or entries of anything else.
+    pub fn size(&self) -> usize {
+        match self {
+            Value::Str(it) => it.len(),
+            Value::List(it) => it.len(),
+            Value::Hash(it) => it.len(),
+            Value::Set(it) => it.len(),
+            Value::Zset(it) => it.len(),
+            Value::Stream(it) => it.len(),
+            Value::Cold(it) => it.size(),
+        }
+    }
+
     /// Bytes of memory that the value holds beyond its own slot.
     pub fn heap_size(&self) -> usize {
         match self {

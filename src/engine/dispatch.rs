@@ -339,8 +339,8 @@ impl Engine {
     /// Counts a command that has run, and logs it if it was slow.
     pub(super) fn account(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
         self.count_call(found, micros);
-        if self.is_slow(found, micros) {
-            self.log_slow(id, micros, abridge(&without_secrets(found.row.flags, words)));
+        if micros >= self.stats.slow_from_us {
+            self.note_slow(id, found, micros, abridge(&without_secrets(found.row.flags, words)));
         }
     }
 
@@ -368,8 +368,8 @@ impl Engine {
     pub(super) fn end_held_call(&mut self, id: ClientId, mut call: HeldCall) {
         call.pause(self.stats.lap_us());
         self.count_call(call.found, call.micros);
-        if self.is_slow(call.found, call.micros) {
-            self.log_slow(id, call.micros, call.words);
+        if call.micros >= self.stats.slow_from_us {
+            self.note_slow(id, call.found, call.micros, call.words);
         }
     }
 
@@ -381,8 +381,13 @@ impl Engine {
             && self.config.slowlog_max_len > 0
     }
 
-    /// `words` are abridged.
-    fn log_slow(&mut self, id: ClientId, micros: u64, words: Vec<Vec<u8>>) {
+    /// For LATENCY and SLOWLOG, as each wants it. `words` are abridged.
+    #[cold]
+    fn note_slow(&mut self, id: ClientId, found: Found, micros: u64, words: Vec<Vec<u8>>) {
+        self.note_latency_of(found, micros);
+        if !self.is_slow(found, micros) {
+            return;
+        }
         let Some(client) = self.clients.get(id) else { return };
         let (addr, name) = (client.peer.addr.clone(), client.name.to_vec());
         let time_s = self.time().wall_ms / 1000;

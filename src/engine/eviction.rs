@@ -7,6 +7,7 @@
 use super::Engine;
 use super::alarms::Alarm;
 use super::keyspace::{Db, KeyValue};
+use super::latency::LatencyEvent;
 use super::time::Now;
 use crate::config::Policy;
 
@@ -41,7 +42,8 @@ impl Engine {
     /// short and there is nothing to evict.
     #[inline]
     fn evict_to_fit(&mut self) -> bool {
-        self.facts.allocated_bytes() <= self.config.maxmemory || self.evict()
+        self.facts.allocated_bytes() <= self.config.maxmemory
+            || self.timed(LatencyEvent::EvictionCycle, Self::evict)
     }
 
     #[cold]

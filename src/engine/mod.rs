@@ -24,6 +24,7 @@ mod feed;
 pub mod journal;
 pub mod keys;
 pub mod keyspace;
+pub mod latency;
 pub mod parking;
 pub mod pause;
 pub mod pubsub;
@@ -142,6 +143,7 @@ impl Engine {
             pushes: Pushes::default(),
         };
         engine.set_default_password(engine.config.requirepass.clone().as_ref());
+        engine.find_what_is_slow();
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
         }
@@ -238,7 +240,9 @@ impl Engine {
         if self.scripts.is_running() || self.errands.halts() {
             return;
         }
-        self.keyspace.expire_due(config::TURN_EXPIRIES_MAX);
+        self.timed(latency::LatencyEvent::ExpireCycle, |engine| {
+            engine.keyspace.expire_due(config::TURN_EXPIRIES_MAX)
+        });
         let due = self.alarms.take_due(now);
         if !due.is_empty() {
             self.start_lap();

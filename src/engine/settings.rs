@@ -81,6 +81,7 @@ impl Engine {
             self.set_default_password(config.requirepass.as_ref());
         }
         self.config = config;
+        self.find_what_is_slow();
         self.keyspace.aftermath.classes = self.config.notify_keyspace_events;
         self.keyspace.limits = self.config.limits.clone();
         if self.config.timeout_s > 0 {

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::context::Ctx;
+use super::latency::Latencies;
 use super::table::Found;
 use crate::proto::Error;
 use crate::util::histogram::Histogram;
@@ -51,6 +52,9 @@ pub struct Stats {
     pub turns: u64,
     pub turns_us: u64,
     pub slowlog: SlowLog,
+    pub latencies: Latencies,
+    /// A command that took so many microseconds is for SLOWLOG or LATENCY.
+    pub slow_from_us: u64,
     /// Bytes that were allocated before the first client came.
     pub startup_allocated: u64,
     /// The stopwatch when the command before the running one ended.
@@ -115,6 +119,8 @@ impl Stats {
             peak_allocated: self.peak_allocated,
             denied: self.denied,
             slowlog: std::mem::take(&mut self.slowlog),
+            latencies: std::mem::take(&mut self.latencies),
+            slow_from_us: self.slow_from_us,
             lap_us: self.lap_us,
             ..Self::new(self.calls.len(), self.startup_allocated)
         };

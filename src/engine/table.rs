@@ -181,15 +181,14 @@ impl Table {
     }
 }
 
-/// A command's name in small letters, by its two ends, and by what is between them in one of the
-/// few that are longer than both. Made and compared without a loop, for every command and every
-/// `redis.call`.
+/// A command's name in small letters, by its two ends and its length. Made and compared without a
+/// loop, for every command and every `redis.call`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Name {
     first: u64,
     last: u64,
-    len: usize,
-    middle: u64,
+    /// The length. Of one of the few that are longer than both ends, what is between them as well.
+    rest: u64,
 }
 
 impl Name {
@@ -197,7 +196,10 @@ impl Name {
         Self::new(row.name.as_bytes()).expect("names of commands are short")
     }
 
-    /// None if no command's name is that long.
+    /// As long as both ends.
+    const ENDS_LEN: usize = 2 * size_of::<u64>();
+
+    /// None if no command has such a name: it is too long.
     #[inline]
     fn new(name: &[u8]) -> Option<Self> {
         let len = name.len();
@@ -210,16 +212,26 @@ impl Name {
                 _ => (name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
             },
         };
-        let middle = match name.get(8..).and_then(<[u8]>::first_chunk) {
-            Some(middle) if len > 2 * size_of::<u64>() => lower(long(middle)),
-            _ => 0,
-        };
-        let (first, last) = (lower(first), lower(last));
-        (len <= 3 * size_of::<u64>()).then_some(Self { first, last, len, middle })
+        let rest = if len <= Self::ENDS_LEN { len as u64 } else { Self::rest_of_long(name)? };
+        Some(Self { first: lower(first), last: lower(last), rest })
+    }
+
+    /// The eight letters behind the first eight, and the length, in the bits that letters leave
+    /// free. Another such bit tells them from a length alone.
+    #[cold]
+    fn rest_of_long(name: &[u8]) -> Option<u64> {
+        const FREE: u64 = u64::from_ne_bytes([0x80; 8]);
+        let excess = (name.len() - Self::ENDS_LEN - 1) as u64;
+        let middle = u64::from_le_bytes(*name[8..].first_chunk()?);
+        let is_too_long = excess >= 8;
+        // Names of commands are ASCII.
+        let is_foreign = middle & FREE != 0;
+        let excess = (excess & 1) << 15 | (excess & 2) << 22 | (excess & 4) << 29;
+        (!is_too_long && !is_foreign).then_some(lower(middle) | 0x80 | excess)
     }
 
     fn first_place(&self) -> usize {
-        let mixed = self.first ^ self.last.rotate_left(29) ^ self.len as u64;
+        let mixed = self.first ^ self.last.rotate_left(29) ^ self.rest;
         (spread(mixed) >> (u64::BITS - PLACE_BITS)) as usize
     }
 }

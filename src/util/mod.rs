@@ -15,6 +15,7 @@ pub mod quote;
 pub mod rng;
 pub mod shared;
 pub mod slab;
+pub mod sparkline;
 pub mod table;
 pub mod wheel;
 pub mod words;

@@ -15,7 +15,7 @@ pub struct FixedFacts {
     /// Clients that have left without the engine's knowledge.
     pub hung_up: Rc<RefCell<HashSet<ClientId>>>,
     /// What the stopwatch shows, and how much more at each look.
-    pub stopwatch_us: Cell<u64>,
+    pub stopwatch_us: Rc<Cell<u64>>,
     pub look_us: u64,
 }
 
@@ -25,7 +25,7 @@ impl Default for FixedFacts {
             seed: 0,
             total_memory: 8 << 30,
             hung_up: Rc::default(),
-            stopwatch_us: Cell::new(0),
+            stopwatch_us: Rc::default(),
             look_us: 0,
         }
     }

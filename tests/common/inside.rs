@@ -6,7 +6,9 @@ use super::reply::Reply;
 use super::run::Server;
 use super::tcp::encode;
 use super::transcript::{Case, Target};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 use toril::command::table::table;
 use toril::config::Config;
@@ -26,6 +28,7 @@ pub struct InsideServer {
     dialect: Dialect,
     engine: Engine,
     now: Now,
+    stopwatch_us: Rc<Cell<u64>>,
     clients: BTreeMap<usize, Client>,
 }
 
@@ -40,7 +43,9 @@ struct Client {
 
 impl InsideServer {
     pub fn new(dialect: Dialect) -> InsideServer {
-        InsideServer { dialect, engine: start(), now: START, clients: BTreeMap::new() }
+        let stopwatch_us = Rc::default();
+        let engine = start(&stopwatch_us);
+        InsideServer { dialect, engine, now: START, stopwatch_us, clients: BTreeMap::new() }
     }
 
     fn client(&mut self, number: usize) -> &mut Client {
@@ -107,6 +112,7 @@ impl InsideServer {
         match effect {
             Effect::Sleep { client, micros } => {
                 self.now = later(self.now, micros);
+                self.stopwatch_us.update(|shown| shown + micros);
                 self.engine.answer(client, Outcome::Done, self.now);
             }
             Effect::Shutdown { .. } => {
@@ -133,11 +139,12 @@ impl InsideServer {
     }
 }
 
-fn start() -> Engine {
+fn start(stopwatch_us: &Rc<Cell<u64>>) -> Engine {
     let lines = "save \"\"\nenable-debug-command yes\n";
     let (config, _) = Config::from_lines(lines, &mut |_| unreachable!("nothing is included"))
         .expect("good lines");
-    Engine::new(table(), config, Box::new(FixedFacts::default()), START)
+    let facts = FixedFacts { stopwatch_us: stopwatch_us.clone(), ..FixedFacts::default() };
+    Engine::new(table(), config, Box::new(facts), START)
 }
 
 fn later(now: Now, micros: u64) -> Now {

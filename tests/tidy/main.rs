@@ -193,6 +193,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("engine/acl", &["reset", "multi", "command", "auth"], "rules, and words of its log"),
     ("engine/dispatch.rs", &["auth"], "an option of HELLO"),
     ("engine/keyspace", &["del"], "an event"),
+    ("engine/latency.rs", &["command"], "an event of LATENCY"),
     (
         "engine/pubsub.rs",
         &["subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"],
