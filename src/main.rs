@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(arg) => return stop(&format!("The argument {arg:?} is not UTF-8.")),
     };
     match settings(&sources) {
-        Ok((config, warnings)) => server::run(config, &warnings),
+        Ok((config, warnings)) => server::run(config, &config_file(&sources), &warnings),
         Err(error) => stop(&error.to_string()),
     }
 }
@@ -43,6 +43,14 @@ fn settings(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
     }
     text += &sources.lines;
     Config::from_lines(&text, &mut included)
+}
+
+/// The whole path of the file that is named first, which may be seen from another directory later;
+/// empty if there is none.
+fn config_file(sources: &Sources) -> String {
+    let named = sources.conf_path.as_deref().unwrap_or_default();
+    let path = std::path::absolute(named).unwrap_or_else(|_| named.into());
+    if named.is_empty() { String::new() } else { path.to_string_lossy().into_owned() }
 }
 
 /// The text of an included file, or those of all files that a pattern in the path's last part

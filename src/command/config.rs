@@ -1,6 +1,7 @@
 //! CONFIG: the settings, read and changed while the server runs.
 
 use super::prelude::*;
+use crate::engine::effect::Effect;
 use crate::util::glob::{self, Case};
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         row("get",       "2.0.0", AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], get, "parameter [parameter ...]", "Answers the settings whose names match."),
         help("5.0.0"),
         row("resetstat", "2.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], resetstat, "", "Sets what INFO has counted to zero.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
-        row("rewrite",   "2.8.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], rewrite, "", "Refused: toril writes to no file.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
+        row("rewrite",   "2.8.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], rewrite, "", "Writes the settings that are in force to the configuration file.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("set",       "2.0.0", AtLeast(4), Keys::none(), &[Admin, NoScript, Loading, Stale, SecretSettings], set, "parameter value [parameter value ...]", "Changes settings: all of these or none.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
     ], "Tells and changes settings."),
 ]);
@@ -49,9 +50,10 @@ fn resetstat(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-fn rewrite(cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {
-    Err(match cx.server().facts.config_file() {
-        file if file.is_empty() => Error::new("ERR The server is running without a config file"),
-        file => Error::new(format!("ERR toril does not write to its config file: edit {file}")),
-    })
+fn rewrite(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
+    if cx.server().facts.config_file().is_empty() {
+        return Err(Error::new("ERR The server is running without a config file"));
+    }
+    cx.await_effect(Effect::RewriteConfig { client: cx.client }, args);
+    Ok(())
 }

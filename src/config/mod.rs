@@ -10,6 +10,7 @@ mod bounds;
 mod choice;
 mod help;
 mod lines;
+mod rewrite;
 mod rows;
 mod secret;
 mod stored;

@@ -112,6 +112,14 @@ impl Setting {
         }
     }
 
+    /// Its value as a configuration file has it, where nothing is hidden.
+    pub(super) fn reveal(&self, config: &Config) -> Vec<u8> {
+        match self.place {
+            Holder::Field(get, _) => get(config).text(),
+            Holder::Kept(_) => self.text(config),
+        }
+    }
+
     /// Whether its value must not be logged.
     pub fn is_secret(&self) -> bool {
         matches!(self.kind, SettingKind::Secret | SettingKind::Token)

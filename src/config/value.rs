@@ -84,6 +84,11 @@ impl SettingKind {
         }
     }
 
+    /// Whether a value is several words.
+    pub fn is_list(self) -> bool {
+        self.parse_list().is_some()
+    }
+
     fn parse_list(self) -> Option<ParseList> {
         Some(match self {
             Self::Addresses => addresses,

@@ -24,6 +24,8 @@ pub enum Effect {
     /// Listens on these addresses and this port instead, or goes on as before and gives `refusal`
     /// as its reason.
     Listen { client: ClientId, bind: Vec<String>, port: u16, refusal: String },
+    /// Writes the settings that are in force to the configuration file.
+    RewriteConfig { client: ClientId },
     /// Says something to another server.
     Converse(Box<Conversation>),
     /// Settings changed, perhaps some that the server has taken from the configuration at start.

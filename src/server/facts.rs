@@ -12,11 +12,12 @@ use std::rc::Rc;
 pub struct ProcessFacts {
     ports: Rc<Cell<Ports>>,
     connections: Connections,
+    config_file: String,
 }
 
 impl ProcessFacts {
-    pub fn new(ports: Rc<Cell<Ports>>, connections: Connections) -> Self {
-        Self { ports, connections }
+    pub fn new(ports: Rc<Cell<Ports>>, connections: Connections, config_file: &str) -> Self {
+        Self { ports, connections, config_file: config_file.to_owned() }
     }
 }
 
@@ -71,7 +72,7 @@ impl Facts for ProcessFacts {
     }
 
     fn config_file(&self) -> String {
-        String::new()
+        self.config_file.clone()
     }
 
     fn os(&self) -> String {
@@ -89,11 +90,8 @@ impl Facts for ProcessFacts {
     }
 
     fn directory(&self, from: &str, name: &str) -> Result<String, String> {
-        super::files::directory(Path::new(from), name).map_err(|problem| {
-            // In the words of the C library, which come without the number.
-            let text = problem.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_owned()
-        })
+        super::files::directory(Path::new(from), name)
+            .map_err(|problem| super::files::text_of(&problem))
     }
 
     fn files_max(&self) -> u64 {

@@ -1,8 +1,12 @@
-//! The limit on open files, which each client's socket counts towards, and the working directory.
+//! The files of the process: the limit on those that are open, which each client's socket counts
+//! towards, the working directory, and the configuration file.
 
 use crate::config::{Config, RESERVED_FILES};
+use crate::engine::Engine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The directory that `name` names seen from another one, absolute and without detours; an error
@@ -14,6 +18,42 @@ pub fn directory(from: &Path, name: &str) -> io::Result<String> {
     // Also asks whether it may be entered.
     std::fs::metadata(path.join("."))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// A problem in the words of the C library, which come without the number.
+pub fn text_of(problem: &io::Error) -> String {
+    let text = problem.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Writes the settings that are in force to the configuration file. One that is gone is made anew.
+pub fn rewrite_config(engine: &Engine) -> io::Result<()> {
+    let path = engine.facts.config_file();
+    let text = match std::fs::read_to_string(&path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    replace(Path::new(&path), engine.config.rewritten(&text).as_bytes())
+}
+
+/// Puts other bytes into a file, all of them or none, whenever the machine stops. It keeps its
+/// mode; a new one is for its owner alone, since it may hold passwords.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Not a link, but what it leads to.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!("{name}.{}.tmp", std::process::id()));
+    let mode = std::fs::metadata(&path).map_or(0o600, |it| it.permissions().mode());
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)?;
+        std::fs::File::open(folder)?.sync_all()
+    };
+    write().inspect_err(|_| _ = std::fs::remove_file(&beside))
 }
 
 /// How many files the process may have open, if it asks for it.

@@ -61,11 +61,12 @@ pub struct Server {
 
 /// Runs until a signal or SHUTDOWN. What was odd in the configuration is logged once it is ready:
 /// before that, tools take many words for a sign of a failed start.
-pub fn run(config: Config, warnings: &[String]) -> ExitCode {
+/// `config_file` is where CONFIG REWRITE writes to; empty if there is none.
+pub fn run(config: Config, config_file: &str, warnings: &[String]) -> ExitCode {
     if config.daemonize && !daemon::is_inside() {
         return daemon::start();
     }
-    match start(config, warnings) {
+    match start(config, config_file, warnings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             say(&problem);
@@ -79,7 +80,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
+fn start(mut config: Config, config_file: &str, warnings: &[String]) -> Result<(), String> {
     if config.daemonize {
         daemon::leave_session();
     }
@@ -104,10 +105,15 @@ fn start(mut config: Config, warnings: &[String]) -> Result<(), String> {
         .event_interval(31)
         .build_local(Default::default())
         .map_err(|problem| format!("The event loop cannot be set up: {problem}"))?;
-    runtime.block_on(serve(config, log, warnings))
+    runtime.block_on(serve(config, config_file, log, warnings))
 }
 
-async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> Result<(), String> {
+async fn serve(
+    config: Config,
+    config_file: &str,
+    log: logging::Log,
+    mut warnings: Vec<String>,
+) -> Result<(), String> {
     let stop = Arc::new(signals::Stop::default());
     signals::watch(stop.clone()).map_err(|problem| format!("Signals: {problem}"))?;
     let listeners = listen::open(&config)?;
@@ -117,7 +123,7 @@ async fn serve(config: Config, log: logging::Log, mut warnings: Vec<String>) -> 
     }
     let clock = Clock::start();
     let connections = Connections::default();
-    let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone());
+    let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone(), config_file);
     crate::util::hash::seed_collections(facts.entropy());
     let made_token = Server::make_token(|| facts.entropy());
     let engine = Engine::new(table(), config, Box::new(facts), clock.now());
@@ -267,6 +273,17 @@ impl Server {
                         |()| Outcome::Done,
                     ),
                 );
+            }
+            Effect::RewriteConfig { client } => {
+                let outcome = match files::rewrite_config(&self.engine.borrow()) {
+                    Ok(()) => Outcome::Done,
+                    Err(problem) => {
+                        let text = files::text_of(&problem);
+                        tracing::warn!("CONFIG REWRITE failed: {text}");
+                        Outcome::Failed(format!("ERR Rewriting config file: {text}"))
+                    }
+                };
+                self.answer(client, outcome);
             }
             Effect::Converse(conversation) => {
                 let server = self.clone();

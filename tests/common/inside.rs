@@ -129,6 +129,7 @@ impl InsideServer {
                 self.engine.answer(client, Outcome::Done, self.now);
             }
             // There is nobody to speak to.
+            Effect::RewriteConfig { .. } => unreachable!("there is no configuration file"),
             Effect::Converse(it) => {
                 let outcome =
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Writing) };

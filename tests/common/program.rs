@@ -20,9 +20,12 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// A configuration file comes first, if there is one.
 pub fn toril(args: &[&str]) -> Command {
+    let has_file = args.first().is_some_and(|arg| !arg.starts_with('-'));
+    let (file, options) = args.split_at(usize::from(has_file));
     let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
-    command.args(["--bind", "127.0.0.1"]).args(args).stdin(Stdio::null());
+    command.args(file).args(["--bind", "127.0.0.1"]).args(options).stdin(Stdio::null());
     command
 }
 
@@ -63,8 +66,12 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut command = toril(&["--port", "0"]);
-        let child = command.args(args).stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut command = toril(args);
+        let child = command
+            .args(["--port", "0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let mut child = Guarded(child);
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         let (mut lines, mut port, mut http_port) = (Vec::new(), 0, 0);

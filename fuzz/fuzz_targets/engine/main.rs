@@ -187,6 +187,7 @@ impl World {
                     self.leave(at);
                 }
             }
+            Effect::RewriteConfig { .. } => unreachable!("there is no configuration file"),
             Effect::Converse(it) => {
                 let outcome =
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Reading) };
