@@ -202,9 +202,13 @@ const GROUPS: &[(&str, &str)] = &[
     ("timeout|", "unblock-type"),
     ("width-", "box"),
     ("write|", "mode"),
+    ("yes|no", "mode"),
     ("yes|sync|", "mode"),
     (OLD_FORMAT, "filter"),
 ];
+
+/// Such names that are others in some commands.
+const GROUPS_OF_SOME: &[(&str, &str, &str)] = &[("client|tracking", "enabled", "status")];
 
 /// Arguments that are younger than their command.
 const SINCE: &[(&str, &[&str], &[&str])] = &[
@@ -442,7 +446,7 @@ impl Reader<'_> {
                 }
                 _ if word.contains('|') => {
                     let choices = word.split('|').map(|word| self.word(word)).collect();
-                    arguments.push(Argument::group(ONEOF, choices));
+                    arguments.push(self.renamed(Argument::group(ONEOF, choices)));
                 }
                 _ if is_token(word) => {
                     let rest = self.sequence();
@@ -460,6 +464,16 @@ impl Reader<'_> {
             (from.name, to.name) = ("wherefrom".into(), "whereto".into());
         }
         arguments
+    }
+
+    /// A group that is called otherwise here than elsewhere.
+    fn renamed(&self, group: Argument) -> Argument {
+        let here = (self.command, &*group.name);
+        let named = GROUPS_OF_SOME.iter().find(|(command, usual, _)| (*command, *usual) == here);
+        match named {
+            Some((.., name)) => Argument { name: Cow::from(*name), ..group },
+            None => group,
+        }
     }
 
     /// What stands in brackets, and what closes them.

@@ -1,6 +1,7 @@
-//! CLIENT: lists connections, names them, pauses, unblocks and closes them.
-//!
-//! Absent are TRACKING, TRACKINGINFO, CACHING and GETREDIR: there is no client-side caching yet.
+//! CLIENT: lists connections, names them, pauses, unblocks and closes them, and tells them which
+//! keys to forget.
+
+mod tracking;
 
 use super::connection::set_name;
 use super::prelude::*;
@@ -12,7 +13,9 @@ use std::rc::Rc;
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Connection, &[
     container("client", "2.4.0", &[
+        row("caching",  "6.0.0",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], tracking::caching, "YES|NO", "Lets the keys of the next command be tracked, or not."),
         row("getname",  "2.6.9",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], getname, "", "Answers the connection's name."),
+        row("getredir", "6.0.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], tracking::getredir, "", "Answers who is told which keys the connection is to forget."),
         help("5.0.0"),
         row("id",       "5.0.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], id, "", "Answers the connection's number."),
         row("info",     "6.2.0",  Exactly(2), Keys::none(), &[NoScript, Loading, Stale], info, "", "Answers the connection's line of CLIENT LIST.").tips(&[VARIES]),
@@ -24,9 +27,11 @@ pub const FAMILY: Family = Family::new(Category::Connection, &[
         row("reply",    "3.2.0",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], reply_mode, "ON|OFF|SKIP", "Switches replies on or off, or leaves out the next one."),
         row("setinfo",  "7.2.0",  Exactly(4), Keys::none(), &[NoScript, Loading, Stale], setinfo, "<LIB-NAME libname | LIB-VER libver>", "Tells which library the client uses.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("setname",  "2.6.9",  Exactly(3), Keys::none(), &[NoScript, Loading, Stale], setname, "connection-name", "Gives the connection a name.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
+        row("tracking", "6.0.0",  AtLeast(3), Keys::none(), &[NoScript, Loading, Stale], tracking::tracking, "ON|OFF [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]", "Has the connection told which of the keys that it has read have changed."),
+        row("trackinginfo", "6.2.0", Exactly(2), Keys::none(), &[NoScript, Loading, Stale], tracking::trackinginfo, "", "Tells how the connection's keys are tracked."),
         row("unblock",  "5.0.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale], unblock, "client-id [TIMEOUT|ERROR]", "Ends the wait of a blocked client."),
         row("unpause",  "6.2.0",  Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], unpause, "", "Lets requests go on that CLIENT PAUSE holds back."),
-    ], "Tells about connections and controls them.").with_flags(&[NeedsConnection]),
+    ], "Tells about connections and controls them.").with_flags(&[NeedsConnection, KeepsCaching]),
 ]);
 
 fn id(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
@@ -130,6 +135,9 @@ fn unpause(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    if args.left() > 2 {
+        return Err(Error::misused(args.all()[1], "CLIENT"));
+    }
     let id = args.given();
     let error = match args.next() {
         None => None,

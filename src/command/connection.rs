@@ -141,6 +141,7 @@ fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     cx.end_transaction();
     cx.unsubscribe_all();
     cx.set_monitoring(false);
+    cx.end_tracking();
     cx.db = 0;
     cx.log_out();
     reply.set_protocol(Protocol::Resp2);

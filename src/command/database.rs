@@ -18,16 +18,14 @@ fn dbsize(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 
 fn flushall(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let is_lazy = is_lazy(cx, args)?;
-    for db in 0..cx.keyspace().databases() {
-        flush(cx, db, is_lazy);
-    }
+    flush(cx, 0..cx.keyspace().databases(), is_lazy);
     reply.ok();
     Ok(())
 }
 
 fn flushdb(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let is_lazy = is_lazy(cx, args)?;
-    flush(cx, cx.db, is_lazy);
+    flush(cx, cx.db..cx.db + 1, is_lazy);
     reply.ok();
     Ok(())
 }
@@ -41,8 +39,8 @@ fn is_lazy(cx: &Ctx, mut args: Args) -> Result<bool> {
     Ok(is_async || cx.may_block())
 }
 
-fn flush(cx: &mut Ctx, db: usize, is_lazy: bool) {
-    let count = cx.flush(db);
+fn flush(cx: &mut Ctx, dbs: Range<usize>, is_lazy: bool) {
+    let count = cx.flush(dbs);
     cx.count_lazily_freed(if is_lazy { count } else { 0 });
 }
 

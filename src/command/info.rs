@@ -11,6 +11,7 @@ use crate::config::{REDIS_VERSION, TORIL_VERSION};
 use crate::engine::Engine;
 use crate::engine::acl::selector::Reason;
 use crate::engine::script::Realm;
+use crate::engine::tracking::Tracking;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -160,7 +161,8 @@ fn clients(engine: &Engine, text: &mut Text) {
     text.field("client_recent_max_input_buffer", longest_input);
     text.field("client_recent_max_output_buffer", longest_output);
     text.field("blocked_clients", count(|client| client.is_blocked() || client.is_held()));
-    text.field("tracking_clients", 0);
+    let tracking = engine.keyspace.aftermath.tracking.as_deref();
+    text.field("tracking_clients", tracking.map_or(0, Tracking::client_count));
     text.field("pubsub_clients", count(|client| client.subscriptions() > 0));
     text.field("watching_clients", count(|client| !client.transaction.watched.is_empty()));
     text.field("clients_in_timeout_table", count(|client| client.timer.is_some()));
@@ -277,7 +279,10 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.nothing(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
     text.nothing(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     text.nothing(&["total_active_defrag_time", "current_active_defrag_time"]);
-    text.nothing(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = engine.keyspace.aftermath.tracking.as_deref();
+    text.field("tracking_total_keys", tracking.map_or(0, Tracking::key_count));
+    text.field("tracking_total_items", tracking.map_or(0, Tracking::reader_count));
+    text.field("tracking_total_prefixes", tracking.map_or(0, Tracking::prefix_count));
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", stats.error_count);
     text.field("dump_payload_sanitizations", 0);

@@ -75,6 +75,8 @@ pub struct Config {
     pub maxmemory_policy: Policy,
     /// Keys that are looked at for each one that is evicted.
     pub maxmemory_samples: usize,
+    /// Keys that are known to be cached by clients; 0: no limit.
+    pub tracking_table_max_keys: usize,
     /// Values that nobody touched for so long are compressed; 0 never.
     pub compact_idle_after_s: u32,
     /// Which events of keys are published.
@@ -215,6 +217,7 @@ impl Default for Config {
             maxmemory_clients: MemoryShare::Bytes(0),
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 5,
+            tracking_table_max_keys: 1_000_000,
             compact_idle_after_s: 10,
             notify_keyspace_events: EventClasses::NONE,
             limits: Limits::default(),

@@ -37,7 +37,6 @@ const REPLICAS: &str = "there is no replication yet";
 const THREADS: &str = "one thread serves all clients";
 const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
 const TLS: &str = "there is no TLS yet";
-const TRACKING: &str = "there is no client-side caching yet";
 const USERS: &str = "there are no ACL users yet";
 const VALUES: &str = "RESTORE is not there yet";
 
@@ -119,7 +118,7 @@ pub static ROWS: &[Setting] = &[
     row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),
     row("maxmemory-clients",                  MemoryOrPercent,            field!(maxmemory_clients),               Live,    Served, "memory of all connections, beyond which the largest are closed: bytes or 5% of maxmemory; 0: no limit"),
     row("busy-reply-threshold",               Integer(0, MAX),            field!(busy_reply_threshold_ms),         Live,    Served, "milliseconds after which a script makes the server BUSY").alias("lua-time-limit"),
-    row("tracking-table-max-keys",            Integer(0, MAX),            Kept("1000000"),                         Live,    Known,  TRACKING),
+    row("tracking-table-max-keys",            Integer(0, MAX),            field!(tracking_table_max_keys),         Live,    Served, "keys that are known to be cached by clients; beyond, some are told to be forgotten; 0: no limit"),
 
     // Keys.
     row("databases",                          Integer(1, DATABASES),      field!(databases),                       AtStart, Served, "numbered databases"),

@@ -1,11 +1,14 @@
 //! What a change to a key sets off: broken WATCHes, parked clients to serve, lines of the journal,
-//! keyspace events. It is written while a command runs, and read once the command has ended.
+//! keyspace events, copies that clients keep and are to forget. It is written while a command runs,
+//! and read once the command has ended.
 
 use super::client::ClientId;
 use super::journal::{DEL, Journal};
 use super::keyspace::{Change, Presence, UNANNOUNCED};
+use super::tracking::{Author, Invalidation, Tracking};
 use super::waiters::Waiters;
 use crate::config::EventClasses;
+use crate::util::rng::Rng;
 use std::collections::HashMap;
 
 /// A keyspace event to be published when the command has ended.
@@ -14,6 +17,13 @@ pub struct Event {
     pub name: &'static str,
     pub db: usize,
     pub key: Box<[u8]>,
+}
+
+/// What is to be told when the command has ended.
+#[derive(Debug)]
+pub enum Notice {
+    Event(Event),
+    Invalidation(Invalidation),
 }
 
 /// Who watches a key.
@@ -35,7 +45,14 @@ pub struct Aftermath {
     pub broken: Vec<ClientId>,
     /// The classes that `notify-keyspace-events` asks for.
     pub classes: EventClasses,
-    pub events: Vec<Event>,
+    /// In the order in which it came about.
+    pub notices: Vec<Notice>,
+    /// None while no client tracks.
+    pub tracking: Option<Box<Tracking>>,
+    /// Whose command is running.
+    pub author: Author,
+    /// Whether a change concerns watched keys or clients that track: one look for both.
+    is_heeded: bool,
 }
 
 impl Default for Aftermath {
@@ -47,7 +64,10 @@ impl Default for Aftermath {
             watched: HashMap::new(),
             broken: Vec::new(),
             classes: EventClasses::NONE,
-            events: Vec::new(),
+            notices: Vec::new(),
+            tracking: None,
+            author: Author::NOBODY,
+            is_heeded: false,
         }
     }
 }
@@ -57,7 +77,7 @@ impl Aftermath {
     #[inline]
     pub fn news(&self) -> usize {
         self.broken.len()
-            | self.events.len()
+            | self.notices.len()
             | self.waiters.ready_len()
             | self.journal.effects_in_unit()
     }
@@ -65,15 +85,16 @@ impl Aftermath {
     /// Whether anybody may want to hear which key has changed, and how.
     #[inline]
     pub fn has_listeners(&self) -> bool {
-        !self.watched.is_empty() || !self.waiters.is_empty() || !self.classes.is_none()
+        self.is_heeded || !self.waiters.is_empty() || !self.classes.is_none()
     }
 
-    /// A key was changed: for WATCH and for parked clients, and as an event.
+    /// A key was changed: for WATCH, for clients that track and for parked ones, and as an event.
     #[inline]
     pub fn changed(&mut self, db: usize, key: &[u8], change: Change) {
         self.changes += change.count as u64;
-        if !self.watched.is_empty() {
+        if self.is_heeded {
             self.break_watches(db, key);
+            self.invalidate(key, self.author);
         }
         self.waiters.signal(db, key);
         if change.event != UNANNOUNCED {
@@ -82,9 +103,47 @@ impl Aftermath {
     }
 
     fn break_watches(&mut self, db: usize, key: &[u8]) {
+        if self.watched.is_empty() {
+            return;
+        }
         if let Some(watchers) = self.watched.get(&(db, key.into())) {
             self.broken.extend(watchers.iter().map(|watcher| watcher.client));
         }
+    }
+
+    /// Has those who have read a key forget it.
+    fn invalidate(&mut self, key: &[u8], author: Author) {
+        if let Some(tracking) = &mut self.tracking
+            && let Some(invalidation) = tracking.change(key, author)
+        {
+            self.notices.push(Notice::Invalidation(invalidation));
+        }
+    }
+
+    /// All keys of a database have gone, or of all of them: those who track forget all they know.
+    pub fn flushed(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            let invalidation = tracking.flush(self.author);
+            self.notices.push(Notice::Invalidation(invalidation));
+        }
+    }
+
+    /// A key is found to be over. It is absent from now on, and removed later.
+    pub fn ended(&mut self, db: usize, key: &[u8]) {
+        self.event(EventClasses::EXPIRED, "expired", db, key);
+        self.invalidate(key, Author::NOBODY);
+    }
+
+    /// The first client begins to track, or another one.
+    pub fn begin_tracking(&mut self, rng: &mut Rng) -> &mut Tracking {
+        self.is_heeded = true;
+        self.tracking.get_or_insert_with(|| Tracking::new(rng).into())
+    }
+
+    /// Nobody tracks any more.
+    pub fn end_tracking(&mut self) {
+        self.tracking = None;
+        self.is_heeded = !self.watched.is_empty();
     }
 
     /// A key whose time had come was removed. Who began to watch it after that sees no change.
@@ -127,11 +186,12 @@ impl Aftermath {
 
     #[cold]
     fn note(&mut self, name: &'static str, db: usize, key: &[u8]) {
-        self.events.push(Event { name, db, key: key.into() });
+        self.notices.push(Notice::Event(Event { name, db, key: key.into() }));
     }
 
     /// `was_over` says that the key's time has come, although it has not been removed yet.
     pub fn watch(&mut self, db: usize, key: &[u8], client: ClientId, was_over: bool) {
+        self.is_heeded = true;
         let watchers = self.watched.entry((db, key.into())).or_default();
         if !watchers.iter().any(|watcher| watcher.client == client) {
             watchers.push(Watcher { client, was_over });
@@ -154,6 +214,7 @@ impl Aftermath {
                 // Room for the most keys that were ever watched is not kept for good.
                 if self.watched.is_empty() {
                     self.watched = HashMap::new();
+                    self.is_heeded = self.tracking.is_some();
                 }
             }
         }

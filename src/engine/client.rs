@@ -7,6 +7,7 @@ use super::parking::Park;
 use super::pubsub::{ChannelKind, Subscriptions};
 use super::table::Found;
 use super::time::Now;
+use super::tracking::Tracker;
 use super::transaction::Transaction;
 use crate::proto::Outbox;
 use crate::proto::request::Parser;
@@ -111,6 +112,8 @@ pub struct Client {
     pub timer: Option<TimerId>,
     /// None before it first subscribes, as most never do.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What it is told about keys that it keeps copies of.
+    pub tracking: Option<Box<Tracker>>,
     pub reply_mode: ReplyMode,
     pub is_monitor: bool,
     pub no_evict: bool,
@@ -157,6 +160,7 @@ impl Client {
             parked: None,
             timer: None,
             subscriptions: None,
+            tracking: None,
             reply_mode: ReplyMode::On,
             is_monitor: false,
             no_evict: false,
@@ -213,6 +217,7 @@ impl Client {
     /// Bytes of memory: CLIENT LIST's `tot-mem`, and its part of `maxmemory-clients`.
     pub fn size(&self) -> usize {
         let names = ChannelKind::ALL.iter().flat_map(|&kind| self.names(kind));
+        let names = names.chain(self.tracking.iter().flat_map(|tracker| &tracker.prefixes));
         size_of::<Self>()
             + self.outbox.capacity()
             + self.query_len

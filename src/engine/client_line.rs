@@ -2,6 +2,7 @@
 
 use super::client::{Client, State, Transport};
 use super::pubsub::ChannelKind;
+use super::tracking::{Tracker, TrackingMode};
 use crate::proto::Protocol;
 
 impl Client {
@@ -9,7 +10,7 @@ impl Client {
     /// are the bytes of the words of its request under way.
     pub fn describe(&self, db: usize, words_len: usize, now_us: u64, line: &mut Vec<u8>) {
         let client = self;
-        let transaction = &client.transaction;
+        let (transaction, tracker) = (&client.transaction, client.tracking.as_deref());
         let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
         let mut field = |name: &str, value: &[u8]| {
             line.extend_from_slice(name.as_bytes());
@@ -47,7 +48,7 @@ impl Client {
         let command = client.last_command.map_or_else(|| "NULL".to_owned(), |it| it.full_name());
         field("cmd", command.as_bytes());
         field("user", &client.user.name);
-        field("redir", b"-1");
+        field("redir", Tracker::redirection(tracker).to_string().as_bytes());
         field("resp", if client.outbox.protocol == Protocol::Resp3 { b"3" } else { b"2" });
         field("lib-name", &client.lib_name);
         field("lib-ver", &client.lib_version);
@@ -57,11 +58,15 @@ impl Client {
 }
 
 fn flags(client: &Client) -> String {
+    let tracker = client.tracking.as_deref();
     let flags: String = [
         (client.is_monitor, 'O'),
         (client.subscriptions() > 0, 'P'),
         (client.transaction.is_open(), 'x'),
         (client.parked.is_some(), 'b'),
+        (tracker.is_some(), 't'),
+        (tracker.is_some_and(|tracker| tracker.is_broken), 'R'),
+        (tracker.is_some_and(|tracker| tracker.mode == TrackingMode::Broadcast), 'B'),
         (client.transaction.is_broken, 'd'),
         (client.state == State::Closing, 'c'),
         (client.peer.transport == Transport::Unix, 'U'),

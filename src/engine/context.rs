@@ -17,6 +17,7 @@ use crate::proto::{Args, Error, OwnedArgs, Reply, Result};
 use crate::util::extended::Extended;
 use crate::util::number;
 use crate::util::rng::Rng;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// On whose behalf a command runs.
@@ -238,9 +239,9 @@ impl Ctx<'_> {
         self.engine.keyspace.restore((self.db, key), value, lifetime, used, event);
     }
 
-    /// Removes every key of a database; returns how many there were.
-    pub fn flush(&mut self, db: usize) -> usize {
-        self.engine.keyspace.flush(db)
+    /// Removes every key of some databases; returns how many there were.
+    pub fn flush(&mut self, dbs: Range<usize>) -> usize {
+        self.engine.keyspace.flush(dbs)
     }
 
     /// Exchanges two databases.

@@ -7,6 +7,7 @@ use super::journal::Class;
 use super::row::{Flag, Flags};
 use super::stats::{HeldCall, abridge};
 use super::table::Found;
+use super::tracking::Author;
 use crate::config::{self, Protected};
 use crate::proto::{Args, Error, Protocol, Reply, Result};
 use crate::util::quote;
@@ -145,6 +146,7 @@ impl Engine {
         if transaction.is_open() {
             transaction.is_refused = true;
         }
+        self.end_caching(id);
         self.stats.count_error(error);
         self.answer_with(id, |reply| reply.error(error));
     }
@@ -254,6 +256,7 @@ impl Engine {
         let is_marked = cfg!(debug_assertions) || !matches!(origin, Origin::Script);
         let mark = is_marked.then(|| reply.mark());
         let called_db = *db;
+        self.keyspace.aftermath.author = Author::new(id, origin);
 
         let mut cx = Ctx {
             engine: self,
@@ -328,6 +331,10 @@ impl Engine {
                 _ if goes_on => self.hold_call(id, found, args.all(), micros),
                 _ => self.account(id, found, args.all(), micros),
             }
+        }
+        if self.keyspace.aftermath.tracking.is_some() {
+            let is_over = parked.is_none() && !goes_on;
+            self.follow(id, found, args.all(), origin, is_over);
         }
         match (parked, goes_on) {
             (Some(parked), _) => Called::Parked(parked),

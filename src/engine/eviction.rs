@@ -63,6 +63,7 @@ impl Engine {
             let Some((db, key)) = self.choose_victim() else { return false };
             if self.keyspace.evict(db, &key) {
                 self.stats.evicted += 1;
+                self.tell_notices();
             } else {
                 // Its time had come anyway.
                 self.end_unit();

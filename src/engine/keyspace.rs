@@ -14,6 +14,7 @@ mod usage;
 use super::aftermath::Aftermath;
 use super::journal::DEL;
 use super::time::Now;
+use super::tracking::Author;
 use crate::config::{EventClasses, Limits};
 use crate::data::ahead::Step;
 use crate::data::{Cold, Typed, Value};
@@ -25,6 +26,7 @@ use crate::util::rng::Rng;
 use crate::util::shared::Recent;
 use crate::util::zstd::Zstd;
 use slots::{SlotId, Slots};
+use std::ops::Range;
 
 pub use edit::Edit;
 pub(super) use edit::UNANNOUNCED;
@@ -457,6 +459,7 @@ impl Keyspace {
     pub fn evict(&mut self, db: usize, key: &[u8]) -> bool {
         let was_there = self.take_away(db, key);
         if was_there {
+            self.aftermath.author = Author::NOBODY;
             self.aftermath.journal.append(db, &[DEL, key]);
             self.aftermath.journal.end_unit();
             let class = EventClasses::EVICTED;
@@ -489,9 +492,14 @@ impl Keyspace {
         self.aftermath.changed(new_db, new_key, Change::of_key(came));
     }
 
-    /// Removes every key of a database without events; returns how many there were. Costs a step
-    /// for each key that is watched or waited for, and none for the others.
-    pub fn flush(&mut self, db: usize) -> usize {
+    /// Removes every key of some databases without events; returns how many there were. Costs a
+    /// step for each key that is watched or waited for, and none for the others.
+    pub fn flush(&mut self, dbs: Range<usize>) -> usize {
+        self.aftermath.flushed();
+        dbs.map(|db| self.flush_one(db)).sum()
+    }
+
+    fn flush_one(&mut self, db: usize) -> usize {
         for key in self.aftermath.watched_keys(db) {
             let before = self.presence(db, &key);
             self.aftermath.exchanged(db, &key, before, Presence::Absent);
@@ -636,7 +644,7 @@ mod tests {
             keyspace.put(0, at.to_string().as_bytes(), hash(1), lifetime, CHANGE);
         }
         keyspace.put(0, b"large", hash(LEN), Lifetime::Endless, CHANGE);
-        assert_eq!(keyspace.flush(0), LEN + 1);
+        assert_eq!(keyspace.flush(0..1), LEN + 1);
         assert!(keyspace.is_empty() && keyspace.next_expiry_ms().is_none());
         assert_eq!((keyspace.doomed_count(), keyspace.spare_bytes()), (LEN + 1, 0));
         keyspace.put(0, b"1", hash(1), Lifetime::Until(2), CHANGE);
@@ -664,7 +672,7 @@ mod tests {
         assert_eq!(keyspace.presence(0, b"old"), Presence::Over);
         // It is told once, at the first look.
         assert_eq!((keyspace.len(), keyspace.expired_count), (1, 1));
-        assert_eq!(keyspace.aftermath.events.len(), 1);
+        assert_eq!(keyspace.aftermath.notices.len(), 1);
         assert!(keyspace.has_news() && !keyspace.aftermath.journal.has_unit());
         keyspace.remove_noted();
         assert_eq!((keyspace.len(), keyspace.expired_count), (0, 1));
@@ -688,7 +696,7 @@ mod tests {
     fn what_is_over_goes_with_its_database() {
         let mut keyspace = with_one_over();
         assert!(keyspace.read(0, b"old").is_none());
-        assert_eq!(keyspace.flush(0), 1);
+        assert_eq!(keyspace.flush(0..1), 1);
         keyspace.put(0, b"new", hash(1), Lifetime::Endless, CHANGE);
         keyspace.remove_noted();
         assert_eq!(keyspace.len(), 1);

@@ -36,6 +36,7 @@ pub mod settings;
 pub mod stats;
 pub mod table;
 pub mod time;
+pub mod tracking;
 pub mod transaction;
 pub mod waiters;
 
@@ -43,6 +44,7 @@ use crate::config::{self, Config};
 use crate::proto::{Args, Outbox};
 use crate::util::rng::Rng;
 use acl::Acl;
+use aftermath::{Event, Notice};
 use alarms::{Alarm, Alarms};
 use client::{ClientId, Clients, Peer, State, Transport};
 use closing::Closing;
@@ -59,6 +61,7 @@ use script::Scripts;
 use stats::Stats;
 use table::Table;
 use time::{Deadline, Now};
+use tracking::Own;
 
 pub use context::{Ctx, Empty, Timeout, Wait};
 pub use parking::Attempt;
@@ -181,6 +184,9 @@ impl Engine {
         self.release_pushes(id);
         self.unsubscribe_all(id);
         self.unwatch(id);
+        if self.keyspace.aftermath.tracking.is_some() {
+            self.leave_tracking(id);
+        }
         self.clients.remove(id);
     }
 
@@ -283,6 +289,7 @@ impl Engine {
     /// The next client whose outbox has grown since it was last named here: the last that was
     /// answered. One that let too much pile up is closed, with nothing left to send.
     pub fn next_dirty(&mut self) -> Option<ClientId> {
+        self.broadcast();
         let id = self.clients.dirty.pop()?;
         if let Some(client) = self.clients.get_mut(id) {
             client.is_dirty = false;
@@ -387,23 +394,34 @@ impl Engine {
                 client.transaction.is_broken = true;
             }
         }
-        if !self.keyspace.aftermath.events.is_empty() {
-            self.publish_events();
-        }
+        self.tell_notices();
     }
 
-    fn publish_events(&mut self) {
+    /// Tells whoever wants to hear of it what has happened. A client hears of its own changes last,
+    /// as in Redis.
+    fn tell_notices(&mut self) {
+        if self.keyspace.aftermath.notices.is_empty() {
+            return;
+        }
+        let mut own = Own::new();
+        for notice in std::mem::take(&mut self.keyspace.aftermath.notices) {
+            match notice {
+                Notice::Event(event) => self.publish_event(&event),
+                Notice::Invalidation(change) => self.tell_of_change(change, &mut own),
+            }
+        }
+        self.tell_own(own);
+    }
+
+    fn publish_event(&mut self, event: &Event) {
         let classes = self.keyspace.aftermath.classes;
-        for event in std::mem::take(&mut self.keyspace.aftermath.events) {
-            if classes.contains(config::EventClasses::KEYSPACE) {
-                let channel =
-                    [format!("__keyspace@{}__:", event.db).as_bytes(), &event.key].concat();
-                self.publish(&channel, event.name.as_bytes());
-            }
-            if classes.contains(config::EventClasses::KEYEVENT) {
-                let channel = format!("__keyevent@{}__:{}", event.db, event.name);
-                self.publish(channel.as_bytes(), &event.key);
-            }
+        if classes.contains(config::EventClasses::KEYSPACE) {
+            let channel = [format!("__keyspace@{}__:", event.db).as_bytes(), &event.key].concat();
+            self.publish(&channel, event.name.as_bytes());
+        }
+        if classes.contains(config::EventClasses::KEYEVENT) {
+            let channel = format!("__keyevent@{}__:{}", event.db, event.name);
+            self.publish(channel.as_bytes(), &event.key);
         }
     }
 

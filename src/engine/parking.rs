@@ -148,6 +148,7 @@ impl Engine {
             Some(error) => reply.error(&error),
             None => park.empty.write(reply),
         });
+        self.end_caching(id);
         self.release_pushes(id);
         true
     }

@@ -339,6 +339,7 @@ impl Engine {
             return state;
         }
         self.set_now(now);
+        self.end_caching(id);
         self.stir(id, now);
         self.release_pushes(id);
         self.clients.mark_runnable(id);

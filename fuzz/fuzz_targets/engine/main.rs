@@ -26,6 +26,7 @@ use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome, Problem};
 use toril::engine::time::Now;
+use toril::engine::tracking::Tracking;
 
 const CLIENTS: usize = 4;
 
@@ -35,6 +36,13 @@ const SLICES_MAX: usize = 8;
 /// How long a slice takes, and from when on a script makes the engine busy.
 const SLICE_MS: u64 = 2;
 const BUSY_AFTER_MS: i64 = 5;
+
+/// How clients begin to keep copies of what they read.
+const TRACKING: [&str; 6] =
+    ["", "NOLOOP", "OPTOUT", "BCAST", "BCAST NOLOOP PREFIX a PREFIX b", "REDIRECT 2"];
+
+/// So few that some have to go.
+const TRACKED_KEYS_MAX: usize = 2;
 
 const SPANS_MS: [u64; 4] = [1, 40, 1500, 3_600_000];
 
@@ -49,6 +57,7 @@ fuzz_target!(|data: &[u8]| {
             2..16 => world.pass(SPANS_MS[choices.index(SPANS_MS.len())]),
             // Somebody sets the machine's clock back.
             16 => world.now.wall_ms -= 60_000,
+            17..20 => world.track(choices.index(CLIENTS), choices.index(TRACKING.len())),
             op => {
                 let at = choices.index(CLIENTS);
                 let request = GRAMMAR.with(|grammar| grammar.request(&mut choices));
@@ -86,6 +95,7 @@ impl World {
         let mut config = Config::default();
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
         config.enable_debug_command = Protected::Yes;
+        config.tracking_table_max_keys = TRACKED_KEYS_MAX;
         let mut engine = Engine::new(table(), config, Box::new(facts.clone()), now);
         engine.keyspace.aftermath.journal.listen();
         let mut world = Self { engine, facts, now, clients: Vec::new() };
@@ -131,6 +141,14 @@ impl World {
             input.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             input.extend_from_slice(word);
             input.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// A client that is to hear of what it has read changing, which only RESP3 can tell it.
+    fn track(&mut self, at: usize, how: usize) {
+        for line in ["HELLO 3", &format!("CLIENT TRACKING ON {}", TRACKING[how])] {
+            let words: Vec<_> = line.split_whitespace().map(|word| word.into()).collect();
+            self.ask(at, &words);
         }
     }
 
@@ -223,6 +241,10 @@ impl World {
                 assert!(!is_empty, "{} is empty", entry.key.text().escape_ascii());
             }
         }
+        let tracking = keyspace.aftermath.tracking.as_deref();
+        let clients = self.engine.clients.iter().filter(|client| client.tracking.is_some());
+        assert_eq!(tracking.map_or(0, Tracking::client_count), clients.count());
+        assert!(tracking.is_none_or(|it| it.key_count() <= it.reader_count()));
         self.engine.keyspace.aftermath.journal.forget_whole_units();
         if self.engine.scripts.is_running() {
             // It holds up whatever is due.

@@ -10,7 +10,6 @@
 
 use super::slots::{KeyValue, SlotId};
 use super::{Change, Keyspace};
-use crate::config::EventClasses;
 use crate::util::rng::Rng;
 
 /// Who decides that a key's time has come.
@@ -60,12 +59,12 @@ impl Keyspace {
         }
     }
 
-    /// Counts a key that is over and sends its event, unless that was done when it was noted.
+    /// Counts a key that is over and makes that known, unless that was done when it was noted.
     fn tell_over(&mut self, db: usize, slot: SlotId) {
         if self.slots.note_over(slot) {
             self.expired_count += 1;
             let key = self.slots.get(slot).key.text();
-            self.aftermath.event(EventClasses::EXPIRED, "expired", db, &key);
+            self.aftermath.ended(db, &key);
         }
     }
 
