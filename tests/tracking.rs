@@ -326,8 +326,8 @@ impl Sim {
              KEYS[1]))"
         );
         let line = format!("EVAL {source} 2 {text} {other}");
-        let is_kept = !MODES[at].starts_with("OPT")
-            && !(MODES[at].contains("PREFIX a") && text.starts_with('b'));
+        let is_unheard = MODES[at].contains("PREFIX a") && text.starts_with('b');
+        let is_kept = !is_unheard && !MODES[at].starts_with("OPT");
         let keys = vec![text.to_owned()];
         // The write came first, so the copy is good.
         let read = Asked::Read { words: words(&format!("GET {text}")), keys, is_kept };

@@ -11,7 +11,7 @@ impl Client {
     pub fn describe(&self, db: usize, words_len: usize, now_us: u64, line: &mut Vec<u8>) {
         let client = self;
         let (transaction, tracker) = (&client.transaction, client.tracking.as_deref());
-        let queued = transaction.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        let queued = transaction.count().map_or(-1, |count| count as i64);
         let mut field = |name: &str, value: &[u8]| {
             line.extend_from_slice(name.as_bytes());
             line.push(b'=');
@@ -62,7 +62,7 @@ fn flags(client: &Client) -> String {
     let flags: String = [
         (client.is_monitor, 'O'),
         (client.subscriptions() > 0, 'P'),
-        (client.transaction.is_open(), 'x'),
+        (client.transaction.count().is_some(), 'x'),
         (client.parked.is_some(), 'b'),
         (tracker.is_some(), 't'),
         (tracker.is_some_and(|tracker| tracker.is_broken), 'R'),

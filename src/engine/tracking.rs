@@ -254,12 +254,13 @@ impl Tracking {
         }
     }
 
-    /// A key has changed. None if that concerns nobody.
+    /// A key has changed. None if nobody has read it.
     pub fn change(&mut self, key: &[u8], author: Author) -> Option<Invalidation> {
+        if !self.prefixes.is_empty() {
+            self.collect(key, author);
+        }
         let readers = self.take(key);
-        let is_wanted =
-            !readers.is_empty() || self.prefixes.keys().any(|prefix| key.starts_with(prefix));
-        is_wanted.then(|| Invalidation { key: Some(key.into()), readers, author })
+        (!readers.is_empty()).then(|| Invalidation { key: Some(key.into()), readers, author })
     }
 
     /// All keys have gone: everybody who tracks is to hear of it.
@@ -419,9 +420,6 @@ impl Engine {
         let Invalidation { key, readers, author } = change;
         let Some(key) = key else { return self.tell_of_flush(author, own) };
         self.tell_readers(&key, &readers, author, own);
-        if let Some(tracking) = &mut self.keyspace.aftermath.tracking {
-            tracking.collect(&key, author);
-        }
     }
 
     fn tell_readers(&mut self, key: &[u8], readers: &[ClientId], author: Author, own: &mut Own) {

@@ -35,6 +35,9 @@ pub struct Transaction {
 #[derive(Debug)]
 pub struct Exec {
     queue: std::vec::IntoIter<Request>,
+    /// How many requests it has, those included that have run, and bytes of all.
+    count: usize,
+    size: usize,
     /// The EXEC itself, once a script or an effect held it up.
     pub(super) call: Option<HeldCall>,
 }
@@ -55,9 +58,15 @@ impl Transaction {
         self.queue.get_or_insert_default().push(request);
     }
 
-    /// Bytes of queued requests.
+    /// Requests that are queued, or that an EXEC under way consists of; None outside of both.
+    pub fn count(&self) -> Option<usize> {
+        let of_exec = self.exec.as_ref().map(|exec| exec.count);
+        of_exec.or_else(|| self.queue.as_ref().map(Vec::len))
+    }
+
+    /// Their bytes.
     pub fn size(&self) -> usize {
-        self.queue_size
+        self.exec.as_ref().map_or(self.queue_size, |exec| exec.size)
     }
 }
 
@@ -99,7 +108,8 @@ impl Ctx<'_> {
 
     /// Runs a transaction's requests; the array that their replies fill has been announced.
     pub fn execute(&mut self, queue: Vec<Request>, reply: &mut Reply) {
-        let exec = Exec { queue: queue.into_iter(), call: None };
+        let size = queue.iter().map(|request| request.words.size()).sum();
+        let exec = Exec { count: queue.len(), size, queue: queue.into_iter(), call: None };
         self.transaction().exec = Some(exec.into());
         self.goes_on = !self.engine.continue_exec(self.client, &mut self.db, reply);
     }
