@@ -61,7 +61,7 @@ use script::Scripts;
 use stats::Stats;
 use table::Table;
 use time::{Deadline, Now};
-use tracking::Own;
+use tracking::{Author, Own};
 
 pub use context::{Ctx, Empty, Timeout, Wait};
 pub use parking::Attempt;
@@ -246,6 +246,7 @@ impl Engine {
         if self.scripts.is_running() || self.errands.halts() {
             return;
         }
+        self.keyspace.aftermath.author = Author::NOBODY;
         self.timed(latency::LatencyEvent::ExpireCycle, |engine| {
             engine.keyspace.expire_due(config::TURN_EXPIRIES_MAX)
         });
@@ -384,6 +385,7 @@ impl Engine {
 
     /// Ends a unit: what was found to be over goes, with what the unit did.
     pub(super) fn end_unit(&mut self) {
+        self.keyspace.aftermath.author = Author::NOBODY;
         self.keyspace.remove_noted();
         self.keyspace.aftermath.journal.end_unit();
     }
