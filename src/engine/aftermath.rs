@@ -128,9 +128,8 @@ impl Aftermath {
         }
     }
 
-    /// A key is found to be over. It is absent from now on, and removed later.
-    pub fn ended(&mut self, db: usize, key: &[u8]) {
-        self.event(EventClasses::EXPIRED, "expired", db, key);
+    /// A key is found to be over: it is absent from now on, though it is removed later.
+    pub fn ended(&mut self, key: &[u8]) {
         self.invalidate(key, Author::NOBODY);
     }
 

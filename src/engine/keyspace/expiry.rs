@@ -10,6 +10,7 @@
 
 use super::slots::{KeyValue, SlotId};
 use super::{Change, Keyspace};
+use crate::config::EventClasses;
 use crate::util::rng::Rng;
 
 /// Who decides that a key's time has come.
@@ -64,7 +65,8 @@ impl Keyspace {
         if self.slots.note_over(slot) {
             self.expired_count += 1;
             let key = self.slots.get(slot).key.text();
-            self.aftermath.ended(db, &key);
+            self.aftermath.event(EventClasses::EXPIRED, "expired", db, &key);
+            self.aftermath.ended(&key);
         }
     }
 
