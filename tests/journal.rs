@@ -106,6 +106,65 @@ fn times_become_absolute() {
 }
 
 #[test]
+fn fields_that_go_are_named() {
+    let hash = "HSET h a 1 b 2";
+    check(&[hash, "HEXPIRE h 10 FIELDS 2 a x"], &["HPEXPIREAT h 1010000 FIELDS 1 a"]);
+    check(&[hash, "HPEXPIRE h 10 NX FIELDS 1 b"], &["HPEXPIREAT h 1000010 FIELDS 1 b"]);
+    check(&[hash, "HEXPIREAT h 1010 FIELDS 2 a b"], &["HPEXPIREAT h 1010000 FIELDS 2 a b"]);
+    check(&[hash, "HPEXPIREAT h 1010000 XX FIELDS 1 a"], &[]);
+    check(&[hash, "HEXPIRE h 0 FIELDS 3 b x a"], &["HDEL h b a"]);
+    check(&[hash, "HPERSIST h FIELDS 1 a"], &[]);
+    let goes = "HEXPIRE h 10 FIELDS 1 a";
+    check(&[hash, goes, "HPERSIST h FIELDS 2 a b"], &["HPERSIST h FIELDS 2 a b"]);
+    check(&[hash, "HGETEX h FIELDS 1 a"], &[]);
+    check(&[hash, "HGETEX h EX 10 FIELDS 2 a x"], &["HPEXPIREAT h 1010000 FIELDS 1 a"]);
+    check(&[hash, "HGETEX h PX 0 FIELDS 1 a"], &["HDEL h a"]);
+    check(&[hash, goes, "HGETEX h PERSIST FIELDS 2 a b"], &["HPERSIST h FIELDS 1 a"]);
+    check(&[hash, "HGETDEL h FIELDS 2 a x"], &["HDEL h a"]);
+    check(&[hash, "HGETDEL h FIELDS 1 x"], &[]);
+    check(&["HSETEX h FIELDS 1 a 1"], &["HSETEX h FIELDS 1 a 1"]);
+    check(&[hash, "HSETEX h FXX EX 10 FIELDS 1 a 1"], &["HSETEX h PXAT 1010000 FIELDS 1 a 1"]);
+    check(&[hash, "HSETEX h FNX EX 10 FIELDS 1 a 1"], &[]);
+    check(&[hash, "HSETEX h PX 0 FIELDS 2 a 1 c 2"], &["HDEL h a c"]);
+    check(&[hash, goes, "HINCRBY h a 1"], &["HINCRBY h a 1"]);
+    let sum = ["MULTI", "HSET h a 1.5", "HPEXPIREAT h 1010000 FIELDS 1 a", "EXEC"];
+    check(&[hash, goes, "HINCRBYFLOAT h a 0.5"], &sum);
+}
+
+/// The journal of a hash of which a field goes, from that moment on.
+fn journaled_later(is_asked_first: bool, request: &str) -> Vec<String> {
+    let now = Now::new(NOW_MS, 0);
+    let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
+    let client = engine.connect(Peer::inside(), now);
+    let mut run = |request: &str, now| {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        engine.run(client, Args::new(&words), now);
+    };
+    run("HSET h a 1 b 2", now);
+    run("HPEXPIRE h 10 FIELDS 1 a", now);
+    let later = Now::new(NOW_MS + 11, 11_000);
+    engine.keyspace.aftermath.journal.listen();
+    if !is_asked_first {
+        engine.tick(later);
+    }
+    let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+    engine.run(client, Args::new(&words), later);
+    let bytes = engine.keyspace.aftermath.journal.whole_units().0;
+    commands(bytes).into_iter().map(|(_, words)| words.join(" ")).collect()
+}
+
+#[test]
+fn a_field_that_is_over_goes_by_its_timer_after_a_look_or_before_a_change() {
+    let gone = ["SELECT 0", "HDEL h a"];
+    assert_eq!(journaled_later(false, "HGETALL h"), gone);
+    assert_eq!(journaled_later(true, "HGETALL h"), gone);
+    assert_eq!(journaled_later(true, "PING"), [""; 0]);
+    let both = ["SELECT 0", "MULTI", "HDEL h a", "HSETNX h a 3", "EXEC"];
+    let found = journaled_later(true, "HSETNX h a 3");
+    assert_eq!(found.iter().filter(|line| *line != "SELECT 0").collect::<Vec<_>>(), &both[1..]);
+}
+
+#[test]
 fn only_the_effect_is_written() {
     check(&["SET k v", "GETDEL k"], &["DEL k"]);
     check(&["GETSET k v"], &["SET k v"]);

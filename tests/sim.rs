@@ -368,7 +368,7 @@ impl Sim {
                 .map(|text| (text.parse::<f64>().expect("a number") * 1000.0).ceil() as u64 * 1000),
             arrival: 0,
         };
-        let (request, means, wait) = match self.rng.below(28) {
+        let (request, means, wait) = match self.rng.below(31) {
             0..=3 => {
                 let command = self.pick(&["LPUSH", "RPUSH"]);
                 let (a, b) = (self.element(), self.element());
@@ -424,6 +424,7 @@ impl Sim {
                 let text = self.pick(&["WATCH k1 n1", "UNWATCH", "PERSIST k1", "RENAME k1 k2"]);
                 (text.to_owned(), Means::Other, None)
             }
+            28..=30 => (self.of_fields(number), Means::Other, None),
             _ => return (self.script(list), Means::Pop, None),
         };
         let wait = wait.filter(|_| !in_multi);
@@ -451,6 +452,28 @@ impl Sim {
             _ => format!("XGROUP CREATE x1 {group} 0 MKSTREAM"),
         };
         (request, Means::Other, None)
+    }
+
+    /// What sets, takes or meets TTLs of fields; some hashes are large.
+    fn of_fields(&mut self, number: usize) -> String {
+        let (key, field) = (self.pick(&["h1", "h2"]), self.rng.below(4));
+        let other = self.rng.below(4);
+        match self.rng.below(14) {
+            0..=3 => format!("HPEXPIRE {key} {number} FIELDS 2 f{field} f{other}"),
+            4 => format!("HPEXPIRE {key} {} GT FIELDS 2 f{field} text{other}", 10 * number),
+            5 => format!("HPERSIST {key} FIELDS 2 f{field} f{other}"),
+            6 => format!("HSETEX {key} PX {number} FIELDS 2 f{field} {number} f{other} x"),
+            7 => format!("HGETEX {key} PX {number} FIELDS 2 f{field} text{other}"),
+            8 => format!("HGETDEL {key} FIELDS 1 f{field}"),
+            9 => format!("HINCRBY {key} n{field} 1"),
+            10 => format!("HSETNX {key} f{field} {number}"),
+            11 => self.pick(&["COPY h1 h2 REPLACE", "RENAME h2 h1", "HGETALL h1"]).to_owned(),
+            12 => {
+                let pairs = (0..150).map(|at| format!("f{at} {at}")).collect::<Vec<_>>();
+                format!("HSETEX h2 PX {} FIELDS 150 {}", 5 * number, pairs.join(" "))
+            }
+            _ => format!("HINCRBYFLOAT {key} n{field} 0.5"),
+        }
     }
 
     fn script(&mut self, list: &str) -> Vec<String> {
@@ -611,6 +634,10 @@ impl Sim {
                 Value::Cold(_) => false,
             };
             assert!(!is_empty, "{key} is empty");
+            if let Value::Hash(hash) = &entry.value {
+                let overdue = hash.earliest_ms().is_some_and(|at_ms| at_ms < self.now.wall_ms);
+                assert!(!overdue, "a field of {key} outlived its time");
+            }
             if let Value::List(list) = &entry.value {
                 for item in list.iter() {
                     let text = String::from_utf8_lossy(&item).into_owned();
@@ -729,7 +756,16 @@ fn dump(engine: &mut Engine, now: Now) -> BTreeMap<String, String> {
         let value = match &kind[..] {
             b"string" => ask(&[b"GET", &key]),
             b"list" => ask(&[b"LRANGE", &key, b"0", b"-1"]),
-            b"hash" => sorted(ask(&[b"HGETALL", &key]), 2),
+            b"hash" => {
+                let all = sorted(ask(&[b"HGETALL", &key]), 2);
+                let Reply::Array(pairs) = &all else { panic!("HGETALL answers an array") };
+                let fields: Vec<_> = pairs.iter().step_by(2).filter_map(Reply::text).collect();
+                let count = fields.len().to_string();
+                let mut words = vec![&b"HPEXPIRETIME"[..], &key, b"FIELDS", count.as_bytes()];
+                words.extend(fields.iter().map(|field| &field[..]));
+                let expiries = ask(&words);
+                Reply::Array(vec![all, expiries])
+            }
             b"set" => sorted(ask(&[b"SMEMBERS", &key]), 1),
             b"zset" => ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
             _ => Reply::Array(vec![

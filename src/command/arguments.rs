@@ -46,6 +46,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "ms",
             "num-matches",
             "numids",
+            "numfields",
             "numkeys",
             "numlocal",
             "numreplicas",

@@ -1,6 +1,7 @@
 //! EXPIRE, TTL and their family: when a key expires, and how long that is from now.
 
 use super::prelude::*;
+use crate::data::hash::EXPIRES_MS_MAX;
 use crate::proto::args::is_keyword;
 use crate::util::number;
 use Moment::{Ex, ExAt, Px, PxAt};
@@ -50,6 +51,16 @@ impl Moment {
     pub fn read(self, amount: &[u8], now_ms: i64, command: &str) -> Result<i64> {
         let amount = number::parse_i64(amount).ok_or(Error::NotInteger)?;
         let at_ms = self.unix_ms(amount, now_ms).filter(|_| amount > 0);
+        at_ms.ok_or_else(|| invalid_time(command))
+    }
+
+    /// Reads the amount as HEXPIRE does.
+    pub fn read_for_field(self, amount: &[u8], now_ms: i64, command: &str) -> Result<i64> {
+        let amount = number::parse_i64(amount).ok_or(Error::NotInteger)?;
+        if amount < 0 {
+            return Err(Error::new("ERR invalid expire time, must be >= 0"));
+        }
+        let at_ms = self.unix_ms(amount, now_ms).filter(|at_ms| *at_ms <= EXPIRES_MS_MAX);
         at_ms.ok_or_else(|| invalid_time(command))
     }
 }
@@ -116,7 +127,7 @@ fn expire_if(
 
 /// Which present TTL lets EXPIRE set its own: NX none, XX any, GT a shorter one, LT a longer one.
 #[derive(Default)]
-struct Condition {
+pub(super) struct Condition {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -127,15 +138,7 @@ impl Condition {
     fn parse(mut args: Args) -> Result<Self> {
         let mut condition = Self::default();
         while let Some(word) = args.peek() {
-            if args.accept("nx") {
-                condition.nx = true;
-            } else if args.accept("xx") {
-                condition.xx = true;
-            } else if args.accept("gt") {
-                condition.gt = true;
-            } else if args.accept("lt") {
-                condition.lt = true;
-            } else {
+            if !condition.accept(&mut args) {
                 return Err(Error::quoting("ERR Unsupported option ", word, ""));
             }
         }
@@ -151,8 +154,16 @@ impl Condition {
         Ok(condition)
     }
 
-    /// A key without a TTL lives longer than any other.
-    fn holds(&self, present_ms: Option<i64>, at_ms: i64) -> bool {
+    /// Reads the next word if it is one of a condition.
+    pub fn accept(&mut self, args: &mut Args) -> bool {
+        let Self { nx, xx, gt, lt } = self;
+        let words = [("nx", nx), ("xx", xx), ("gt", gt), ("lt", lt)];
+        let accepted = words.into_iter().find(|(word, _)| args.accept(word));
+        accepted.map(|(_, is_set)| *is_set = true).is_some()
+    }
+
+    /// What has no TTL lives longer than anything that has one.
+    pub fn holds(&self, present_ms: Option<i64>, at_ms: i64) -> bool {
         let is_shorter = present_ms.is_some_and(|present_ms| present_ms < at_ms);
         let is_longer = present_ms.is_none_or(|present_ms| present_ms > at_ms);
         !(self.nx && present_ms.is_some()

@@ -146,7 +146,7 @@ fn hincrby(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     };
     let after = before.checked_add(increment).ok_or(Error::Overflow)?;
     let (fields, limits) = hash.with_limits();
-    fields.set(field, &number::format_i64(after), limits);
+    fields.set_keeping_ttl(field, &number::format_i64(after), limits);
     reply.int(after);
     hash.commit("hincrby");
     Ok(())
@@ -169,11 +169,17 @@ fn hincrbyfloat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut text = Vec::new();
     after.write(&mut text);
     let (fields, limits) = hash.with_limits();
-    fields.set(field, &text, limits);
+    fields.set_keeping_ttl(field, &text, limits);
+    let expires_ms = hash.expires_ms(field).flatten();
     reply.bulk(&text);
     hash.commit("hincrbyfloat");
-    // The sum itself: another machine's long doubles may be shorter.
+    // The sum itself: another machine's long doubles may be shorter. HSET takes the TTL.
     cx.journal_as(&[b"HSET", key, field, &text]);
+    if let Some(at_ms) = expires_ms {
+        let mut buffer = itoa::Buffer::new();
+        let at_ms = buffer.format(at_ms).as_bytes();
+        cx.journal_as(&[b"HPEXPIREAT", key, at_ms, b"FIELDS", b"1", field]);
+    }
     Ok(())
 }
 

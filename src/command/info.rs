@@ -260,7 +260,8 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.field("instantaneous_input_repl_kbps", "0.00");
     text.field("instantaneous_output_repl_kbps", "0.00");
     text.field("rejected_connections", stats.rejected_connections);
-    text.nothing(&["sync_full", "sync_partial_ok", "sync_partial_err", "expired_subkeys"]);
+    text.nothing(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    text.field("expired_subkeys", keyspace.expired_field_count);
     text.field("expired_keys", keyspace.expired_count);
     text.field("expired_stale_perc", "0.00");
     text.nothing(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
@@ -376,9 +377,12 @@ fn keyspace(engine: &Engine, text: &mut Text) {
         let (keys, expires) = (engine.keyspace.db(db).len(), engine.keyspace.db(db).expiring());
         if keys > 0 {
             let ttl_ms = average_ttl_ms(engine, db);
+            let subexpiry = engine.keyspace.db(db).with_expiring_fields();
             text.field(
                 format_args!("db{db}"),
-                format_args!("keys={keys},expires={expires},avg_ttl={ttl_ms},subexpiry=0"),
+                format_args!(
+                    "keys={keys},expires={expires},avg_ttl={ttl_ms},subexpiry={subexpiry}"
+                ),
             );
         }
     }

@@ -13,6 +13,7 @@ mod database;
 mod debug;
 mod dump;
 mod expire;
+mod field;
 mod function;
 mod generic;
 mod geo;

@@ -19,6 +19,7 @@ pub const FAMILIES: &[&Family] = &[
     &dump::ASKING,
     &dump::FAMILY,
     &expire::FAMILY,
+    &field::FAMILY,
     &function::FAMILY,
     &generic::FAMILY,
     &geo::FAMILY,

@@ -21,8 +21,9 @@ use std::slice;
 enum ColdKind {
     Str,
     EditedStr,
-    /// The two by which Redis's encoding is told from outside.
+    /// Those by which Redis's encoding is told from outside.
     Listpack,
+    ListpackEx,
     Hashtable,
 }
 
@@ -61,8 +62,11 @@ impl Cold {
         let kind = match value {
             Value::Str(string) if string.is_edited() => ColdKind::EditedStr,
             Value::Str(_) => ColdKind::Str,
-            _ if value.encoding() == "hashtable" => ColdKind::Hashtable,
-            _ => ColdKind::Listpack,
+            _ => match value.encoding() {
+                "hashtable" => ColdKind::Hashtable,
+                "listpackex" => ColdKind::ListpackEx,
+                _ => ColdKind::Listpack,
+            },
         };
         let frame = zstd.compress(&text, compressing)?;
         let is_worth_it = FRAME_AT + frame.len() <= value.heap_size() / 4 * 3;
@@ -78,7 +82,7 @@ impl Cold {
         match head.kind {
             ColdKind::Str => Value::Str(Str::of_long_text(text, false)),
             ColdKind::EditedStr => Value::Str(Str::of_long_text(text, true)),
-            ColdKind::Listpack | ColdKind::Hashtable => {
+            ColdKind::Listpack | ColdKind::ListpackEx | ColdKind::Hashtable => {
                 Value::Hash(Hash::of_packed_text(text).expect("the text was a hash's"))
             }
         }
@@ -92,6 +96,7 @@ impl Cold {
         match self.head().kind {
             ColdKind::Str | ColdKind::EditedStr => "raw",
             ColdKind::Listpack => "listpack",
+            ColdKind::ListpackEx => "listpackex",
             ColdKind::Hashtable => "hashtable",
         }
     }

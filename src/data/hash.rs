@@ -4,8 +4,14 @@
 //! One long value does not end it: only many fields or a large block do. Both layouts keep fields
 //! in the order they came.
 //!
+//! A hash of which a field has a TTL is a third layout, `Timed`: one of the other two and the
+//! deadlines beside it. A hash without TTLs pays for that with a look at which layout it has.
+//!
 //! What OBJECT ENCODING says is a matter of its own: Redis goes from "listpack" to "hashtable" by
-//! limits that can be set, and never back.
+//! limits that can be set, from "listpack" to "listpackex" with the first TTL, and never back.
+
+mod deadlines;
+mod timed;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -22,18 +28,34 @@ use crate::util::hash::hash;
 use crate::util::rng::Rng;
 use crate::util::shared::Recent;
 use crate::util::table;
+use timed::Timed;
+
+pub use timed::PairExpiry;
 
 #[derive(Clone, Debug, Default)]
 pub struct Hash(Either<Large>);
 
 #[derive(Clone, Debug)]
-struct Large {
-    pairs: Indexed<Str>,
-    is_hashtable: bool,
+enum Large {
+    Table(Table),
+    /// The fields that it holds are no `Timed` in their turn.
+    Timed(Timed),
 }
 
-/// The flag of a packed hash that Redis would keep in a hashtable.
+#[derive(Clone, Debug)]
+struct Table {
+    pairs: Indexed<Str>,
+    flags: u8,
+}
+
+/// The last millisecond of Unix time at which a field can still exist, as in Redis: 46 bits.
+pub const EXPIRES_MS_MAX: i64 = (1 << 46) - 1;
+
+/// The flag of a hash that Redis would keep in a hashtable.
 const IS_HASHTABLE: u8 = 1;
+
+/// The flag of a hash of which a field has or had a TTL.
+const HAD_TTLS: u8 = 2;
 
 /// Where a field stands in the packed layout.
 struct PairPlace {
@@ -50,25 +72,33 @@ impl Hash {
     pub fn len(&self) -> usize {
         match self.0.view() {
             View::Packed(packed) => packed.head().count.into(),
-            View::Large(large) => large.pairs.len(),
+            View::Large(Large::Table(table)) => table.pairs.len(),
+            View::Large(Large::Timed(timed)) => timed.len(),
         }
     }
 
+    /// Fields that are over but not yet removed count: it has a key as long as one is left.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        match self.0.view() {
+            View::Large(Large::Timed(timed)) => timed.fields().is_empty(),
+            _ => self.len() == 0,
+        }
     }
 
     /// See `Value::pieces`.
     pub(super) fn pieces(&self) -> usize {
         match self.0.view() {
             View::Packed(_) => 0,
-            View::Large(large) => large.pairs.len(),
+            View::Large(Large::Table(table)) => table.pairs.len(),
+            View::Large(Large::Timed(timed)) => timed.fields().pieces(),
         }
     }
 
     pub(super) fn crumble(&mut self, count: usize) {
-        if let ViewMut::Large(large) = self.0.view_mut() {
-            large.pairs.crumble(count);
+        match self.0.view_mut() {
+            ViewMut::Packed(_) => {}
+            ViewMut::Large(Large::Table(table)) => table.pairs.crumble(count),
+            ViewMut::Large(Large::Timed(timed)) => timed.crumble(count),
         }
     }
 
@@ -79,7 +109,8 @@ impl Hash {
                 packed.fetch(());
                 None
             }
-            View::Large(large) => Some(&large.pairs),
+            View::Large(Large::Table(table)) => Some(&table.pairs),
+            View::Large(Large::Timed(timed)) => timed.fields().large_or_fetch(),
         }
     }
 
@@ -87,16 +118,18 @@ impl Hash {
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
         match self.0.view() {
             View::Packed(packed) => find(packed, field).map(|place| packed.text(place.value).0),
-            View::Large(large) => {
-                large.pairs.find(field).map(|at| large.pairs.entries()[at].1.bytes())
+            View::Large(Large::Table(table)) => {
+                table.pairs.find(field).map(|at| table.pairs.entries()[at].1.bytes())
             }
+            View::Large(Large::Timed(timed)) => timed.get(field),
         }
     }
 
     pub fn contains(&self, field: &[u8]) -> bool {
         match self.0.view() {
             View::Packed(packed) => find(packed, field).is_some(),
-            View::Large(large) => large.pairs.find(field).is_some(),
+            View::Large(Large::Table(table)) => table.pairs.find(field).is_some(),
+            View::Large(Large::Timed(timed)) => timed.get(field).is_some(),
         }
     }
 
@@ -114,15 +147,15 @@ impl Hash {
         Packed::of_plain_pairs(text).map(|packed| Self(Either::packed(packed)))
     }
 
-    /// Whether the field is new.
+    /// Whether the field is new. It has no TTL from then on.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
         match self.0.view_mut() {
             ViewMut::Packed(packed) => {
                 let place = find(packed, field);
                 if !has_room(packed, place.as_ref(), field, value) {
-                    let mut large = Large::of(packed);
-                    let is_new = large.set(field, value, limits);
-                    self.0 = Either::large(large);
+                    let mut table = Table::of(packed);
+                    let is_new = table.set(field, value, limits);
+                    self.0 = Either::large(Large::Table(table));
                     return is_new;
                 }
                 match &place {
@@ -137,7 +170,16 @@ impl Hash {
                 packed.set_head(head);
                 place.is_none()
             }
-            ViewMut::Large(large) => large.set(field, value, limits),
+            ViewMut::Large(Large::Table(table)) => table.set(field, value, limits),
+            ViewMut::Large(Large::Timed(timed)) => timed.set(field, value, limits),
+        }
+    }
+
+    /// As `set`, but a field that is there keeps its TTL.
+    pub fn set_keeping_ttl(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        match self.0.view_mut() {
+            ViewMut::Large(Large::Timed(timed)) => timed.set_keeping_ttl(field, value, limits),
+            _ => self.set(field, value, limits),
         }
     }
 
@@ -164,13 +206,26 @@ impl Hash {
     }
 
     fn unpack(&mut self) {
+        self.flag(IS_HASHTABLE);
+    }
+
+    fn flag(&mut self, flag: u8) {
         match self.0.view_mut() {
             ViewMut::Packed(packed) => {
                 let mut head = packed.head();
-                head.flags |= IS_HASHTABLE;
+                head.flags |= flag;
                 packed.set_head(head);
             }
-            ViewMut::Large(large) => large.is_hashtable = true,
+            ViewMut::Large(Large::Table(table)) => table.flags |= flag,
+            ViewMut::Large(Large::Timed(timed)) => timed.fields_mut().flag(flag),
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        match self.0.view() {
+            View::Packed(packed) => packed.head().flags,
+            View::Large(Large::Table(table)) => table.flags,
+            View::Large(Large::Timed(timed)) => timed.fields().flags(),
         }
     }
 
@@ -184,11 +239,28 @@ impl Hash {
                 packed.set_head(Head { count: head.count - 1, ..head });
                 true
             }
-            ViewMut::Large(large) => {
-                let Some(at) = large.pairs.find(field) else { return false };
-                large.pairs.remove(at);
+            ViewMut::Large(Large::Table(table)) => {
+                let Some(at) = table.pairs.find(field) else { return false };
+                table.pairs.remove(at);
                 true
             }
+            ViewMut::Large(Large::Timed(timed)) => timed.remove(field),
+        }
+    }
+
+    /// The index of a field, whether or not its time has come.
+    fn index_of(&self, field: &[u8]) -> Option<usize> {
+        match self.0.view() {
+            View::Packed(packed) => {
+                let end = packed.find(field, 2)?.start;
+                let mut offset = 0;
+                let skip_pair = |offset: &mut usize| {
+                    *offset = packed.skip(packed.skip(*offset));
+                };
+                Some(std::iter::from_fn(|| (offset < end).then(|| skip_pair(&mut offset))).count())
+            }
+            View::Large(Large::Table(table)) => table.pairs.find(field),
+            View::Large(Large::Timed(timed)) => timed.fields().index_of(field),
         }
     }
 
@@ -196,7 +268,8 @@ impl Hash {
     pub fn iter(&self) -> Iter<'_> {
         Iter(match self.0.view() {
             View::Packed(packed) => Walk::Packed { packed, offset: 0 },
-            View::Large(large) => Walk::Large(large.pairs.entries().iter()),
+            View::Large(Large::Table(table)) => Walk::Table(table.pairs.entries().iter()),
+            View::Large(Large::Timed(timed)) => return timed.iter(),
         })
     }
 
@@ -207,7 +280,8 @@ impl Hash {
 
     /// A field and its value, each field as likely as another. None if the hash is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<(Item<'_>, Item<'_>)> {
-        if self.is_empty() { None } else { self.at(rng.below(self.len())) }
+        let len = self.len();
+        if len == 0 { None } else { self.at(rng.below(len)) }
     }
 
     /// Visits about `count` fields with their values and returns the cursor for the next ones, 0
@@ -227,9 +301,12 @@ impl Hash {
                 let pairs = self.iter().map(|pair| (hash(&pair.0), pair));
                 table::scan_few(cursor, count, pairs, &mut |(field, value)| visit(field, value))
             }
-            View::Large(large) => large
-                .pairs
-                .scan(cursor, count, &mut |(field, value)| visit(field.bytes(), value.bytes())),
+            View::Large(Large::Table(table)) => {
+                table
+                    .pairs
+                    .scan(cursor, count, &mut |(field, value)| visit(field.bytes(), value.bytes()))
+            }
+            View::Large(Large::Timed(timed)) => timed.scan(cursor, count, visit),
         }
     }
 
@@ -242,24 +319,26 @@ impl Hash {
     }
 
     pub fn encoding(&self) -> &'static str {
-        if self.is_hashtable() { "hashtable" } else { "listpack" }
+        match self.flags() {
+            flags if flags & IS_HASHTABLE != 0 => "hashtable",
+            flags if flags & HAD_TTLS != 0 => "listpackex",
+            _ => "listpack",
+        }
     }
 
-    fn is_hashtable(&self) -> bool {
-        match self.0.view() {
-            View::Packed(packed) => packed.head().flags & IS_HASHTABLE != 0,
-            View::Large(large) => large.is_hashtable,
-        }
+    pub fn is_hashtable(&self) -> bool {
+        self.flags() & IS_HASHTABLE != 0
     }
 
     pub fn heap_size(&self) -> usize {
         match self.0.view() {
             View::Packed(packed) => packed.heap_size(),
-            View::Large(large) => {
-                let pairs = large.pairs.entries().iter();
+            View::Large(Large::Table(table)) => {
+                let pairs = table.pairs.entries().iter();
                 let texts = pairs.map(|(field, value)| field.heap_size() + value.heap_size());
-                size_of::<Large>() + large.pairs.heap_size() + texts.sum::<usize>()
+                size_of::<Large>() + table.pairs.heap_size() + texts.sum::<usize>()
             }
+            View::Large(Large::Timed(timed)) => size_of::<Large>() + timed.heap_size(),
         }
     }
 }
@@ -296,14 +375,14 @@ fn has_room(packed: &Packed, place: Option<&PairPlace>, field: &[u8], value: &[u
         && packed.body().len() + added <= packed::BYTES_MAX
 }
 
-impl Large {
+impl Table {
     fn of(packed: &Packed) -> Self {
         let mut pairs = Indexed::new();
         let mut texts = packed.texts();
         while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
             pairs.push(&field, Str::of_bytes(&value));
         }
-        Self { pairs, is_hashtable: packed.head().flags & IS_HASHTABLE != 0 }
+        Self { pairs, flags: packed.head().flags }
     }
 
     fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
@@ -312,7 +391,7 @@ impl Large {
             Some(at) => *self.pairs.value_mut(at) = Str::of_bytes(value),
             None => self.pairs.push(field, Str::of_bytes(value)),
         }
-        self.is_hashtable |= is_beyond(limits, self.pairs.len(), field, value);
+        self.flags |= u8::from(is_beyond(limits, self.pairs.len(), field, value)) * IS_HASHTABLE;
         found.is_none()
     }
 }
@@ -320,8 +399,13 @@ impl Large {
 pub struct Iter<'a>(Walk<'a>);
 
 enum Walk<'a> {
-    Packed { packed: &'a Packed, offset: usize },
-    Large(chunked::Iter<'a, (Str, Str)>),
+    Packed {
+        packed: &'a Packed,
+        offset: usize,
+    },
+    Table(chunked::Iter<'a, (Str, Str)>),
+    /// Passes over what is hidden. Seldom there is any.
+    Sifted(Box<timed::Sifted<'a>>),
 }
 
 impl<'a> Iterator for Iter<'a> {
@@ -347,9 +431,10 @@ impl<'a> Iterator for Iter<'a> {
                 *offset = end;
                 Some((field, value))
             }
-            Walk::Large(pairs) => {
+            Walk::Table(pairs) => {
                 pairs.nth(count).map(|(field, value)| (field.bytes(), value.bytes()))
             }
+            Walk::Sifted(sifted) => sifted.nth(count),
         }
     }
 }

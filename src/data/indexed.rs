@@ -62,9 +62,14 @@ impl<V> Indexed<V> {
         self.entries.push((Str::of_bytes(key), value));
     }
 
+    /// Whether the last entry takes the place of one that is removed. If not, all behind it move.
+    pub fn fills_gaps_with_last(&self) -> bool {
+        self.len() > ORDERED_LEN_MAX
+    }
+
     pub fn remove(&mut self, at: usize) -> (Str, V) {
         self.table.remove(self.hash_at(at), at as u32);
-        if self.len() > ORDERED_LEN_MAX {
+        if self.fills_gaps_with_last() {
             let last = self.len() - 1;
             if at < last {
                 self.table.replace(self.hash_at(last), last as u32, at as u32);

@@ -21,6 +21,7 @@ use crate::proto::request;
 
 /// The commands that the engine itself writes, or runs in a caller's name.
 pub(super) const DEL: &[u8] = b"DEL";
+pub(super) const HDEL: &[u8] = b"HDEL";
 pub(super) const MULTI: &[u8] = b"MULTI";
 pub(super) const EXEC: &[u8] = b"EXEC";
 const SELECT: &[u8] = b"SELECT";

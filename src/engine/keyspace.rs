@@ -7,6 +7,7 @@
 mod doomed;
 mod edit;
 mod expiry;
+mod fields;
 mod key;
 mod slots;
 mod usage;
@@ -89,6 +90,8 @@ pub struct Keyspace {
     pub now: Now,
     /// Keys whose time had come, since start.
     pub expired_count: u64,
+    /// Fields of hashes likewise.
+    pub expired_field_count: u64,
     pub hits: u64,
     pub misses: u64,
     /// Whether reading a key counts as an access: not for clients that said NO-TOUCH.
@@ -117,6 +120,7 @@ impl Keyspace {
             rng,
             now,
             expired_count: 0,
+            expired_field_count: 0,
             hits: 0,
             misses: 0,
             touching: true,
@@ -131,7 +135,8 @@ impl Keyspace {
 
     /// What CONFIG RESETSTAT forgets.
     pub fn reset_counts(&mut self) {
-        (self.expired_count, self.hits, self.misses) = (0, 0, 0);
+        (self.expired_count, self.expired_field_count) = (0, 0);
+        (self.hits, self.misses) = (0, 0);
     }
 
     pub fn databases(&self) -> usize {
@@ -236,8 +241,8 @@ impl Keyspace {
         }
     }
 
-    /// As `find`, and counts as an access. The value is not a cold one then: whoever wants to look
-    /// inside comes through here.
+    /// As `find`, and counts as an access. The value is not a cold one then, and a hash hides what
+    /// is over: whoever wants to look inside comes through here.
     fn access(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
         let slot = self.find(db, key)?;
         let (value, usage) = self.slots.usage_mut(slot);
@@ -247,8 +252,10 @@ impl Keyspace {
             }
             usage.touch(self.now);
         }
-        if matches!(value, Value::Cold(_)) {
-            self.thaw(slot);
+        match value {
+            Value::Cold(_) => self.thaw(slot),
+            Value::Hash(hash) if hash.has_ttls() => self.show_fields(slot),
+            _ => {}
         }
         Some(slot)
     }
@@ -298,6 +305,7 @@ impl Keyspace {
     /// access, and a cold value stays one.
     pub fn look_at(&mut self, db: usize, key: &[u8], look: impl FnOnce(&Value, bool)) {
         if let Some(slot) = self.find(db, key) {
+            self.show_fields(slot);
             let has_ttl = self.slots.expires_ms(slot).is_some();
             with_thawed(&self.slots.get(slot).value, &mut self.zstd, |value| look(value, has_ttl));
         }
@@ -377,7 +385,7 @@ impl Keyspace {
     /// # Errors
     /// WRONGTYPE if it is no `T`.
     pub fn edit<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Option<Edit<'_, T>>> {
-        let Some(slot) = self.access(db, key) else { return Ok(None) };
+        let Some(slot) = self.access_to_change(db, key) else { return Ok(None) };
         if T::of(&self.slots.get(slot).value).is_none() {
             return Err(Error::WrongType);
         }
@@ -389,7 +397,7 @@ impl Keyspace {
     /// # Errors
     /// WRONGTYPE if it is no `T`.
     pub fn edit_or_create<T: Typed>(&mut self, db: usize, key: &[u8]) -> Result<Edit<'_, T>> {
-        let (slot, created) = match self.access(db, key) {
+        let (slot, created) = match self.access_to_change(db, key) {
             Some(slot) if T::of(&self.slots.get(slot).value).is_none() => {
                 return Err(Error::WrongType);
             }
@@ -403,7 +411,7 @@ impl Keyspace {
     pub fn put(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime, change: Change) {
         match self.access(db, key) {
             Some(slot) => {
-                let has_ttl = self.slots.replace(slot, value);
+                let has_ttl = self.slots.replace(slot, value, self.now);
                 if has_ttl || lifetime != Lifetime::Endless {
                     self.settle_lifetime(slot, lifetime);
                 }

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 
 use crate::config::Limits;
+use crate::data::hash::EXPIRES_MS_MAX;
+use crate::data::item::Item;
 use crate::data::zset::Inserted;
 use crate::data::{Hash, List, Set, Str, Typed, Value, Zset};
 use crate::util::number;
@@ -55,9 +57,12 @@ pub fn load(reader: &mut RdbReader, limits: &Limits) -> Result<Value> {
         kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
             load_stream(kind, reader)?.wrap()
         }
-        // Hashes whose fields have TTLs come here once there are such.
-        kind::HASH_2 | kind::HASH_METADATA | kind::HASH_LISTPACK_EX => {
-            return Err(Flaw::Foreign(kind));
+        kind::HASH_2 => timed_hash_of(valkey_triples(reader)?, limits)?,
+        kind::HASH_METADATA => timed_hash_of(triples(reader)?, limits)?,
+        kind::HASH_LISTPACK_EX => {
+            // Its earliest deadline is found again among all of them.
+            reader.array::<8>()?;
+            timed_hash_of(packed_triples(&reader.text()?)?, limits)?
         }
         _ => return Err(Flaw::Foreign(kind)),
     })
@@ -150,6 +155,71 @@ fn hash_of<T: Deref<Target = [u8]>>(
         return Err(Flaw::Corrupt);
     }
     if hash.is_empty() { Err(Flaw::Empty) } else { Ok(hash.wrap()) }
+}
+
+/// A field, its value, and the last millisecond at which it exists. Whether that has passed is not
+/// asked: whoever gets the hash removes what is over.
+type Triple<T> = (T, T, Option<i64>);
+
+fn timed_hash_of<T: Deref<Target = [u8]>>(
+    triples: Vec<Triple<T>>,
+    limits: &Limits,
+) -> Result<Value> {
+    let mut hash = Hash::new();
+    for (field, value, _) in &triples {
+        if !hash.set(field, value, limits) {
+            return Err(Flaw::Corrupt);
+        }
+    }
+    for (field, _, expires_ms) in &triples {
+        match *expires_ms {
+            None => {}
+            // Valkey knows moments that Redis does not. Nobody will see the difference.
+            Some(at_ms @ 0..) => {
+                hash.set_expiry(field, Some(at_ms.min(EXPIRES_MS_MAX)));
+            }
+            Some(_) => return Err(Flaw::Corrupt),
+        }
+    }
+    if hash.is_empty() { Err(Flaw::Empty) } else { Ok(hash.wrap()) }
+}
+
+/// Each deadline counts from the earliest, which is 1, and 0 is none.
+fn triples<'a>(reader: &mut RdbReader<'a>) -> Result<Vec<Triple<Text<'a>>>> {
+    let earliest_ms = i64::from_le_bytes(reader.array()?);
+    let mut triples = Vec::new();
+    for _ in 0..reader.count(3)? {
+        let behind = i64::try_from(reader.number()?).map_err(|_| Flaw::Corrupt)?;
+        let expires_ms = match behind {
+            0 => None,
+            _ => Some(earliest_ms.checked_add(behind - 1).ok_or(Flaw::Corrupt)?),
+        };
+        triples.push((reader.text()?, reader.text()?, expires_ms));
+    }
+    Ok(triples)
+}
+
+/// Behind each pair a deadline, -1 if there is none.
+fn valkey_triples<'a>(reader: &mut RdbReader<'a>) -> Result<Vec<Triple<Text<'a>>>> {
+    let mut triples = Vec::new();
+    for _ in 0..reader.count(2 + size_of::<i64>())? {
+        let (field, value) = (reader.text()?, reader.text()?);
+        let at_ms = i64::from_le_bytes(reader.array()?);
+        triples.push((field, value, (at_ms != -1).then_some(at_ms)));
+    }
+    Ok(triples)
+}
+
+/// Behind each pair a deadline, 0 if there is none.
+fn packed_triples(packed: &[u8]) -> Result<Vec<Triple<Item<'_>>>> {
+    let all = listpack::elements(packed)?.collect::<Result<Vec<Item>>>()?;
+    let (triples, []) = all.as_chunks::<3>() else { return Err(Flaw::Corrupt) };
+    let mut found = Vec::with_capacity(triples.len());
+    for [field, value, at_ms] in triples {
+        let at_ms = number::parse_i64(at_ms).ok_or(Flaw::Corrupt)?;
+        found.push((*field, *value, (at_ms != 0).then_some(at_ms)));
+    }
+    Ok(found)
 }
 
 /// Members and scores in turn, the scores as texts.

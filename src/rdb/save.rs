@@ -1,6 +1,7 @@
 //! Values as RDB. Of the forms that a value can have, the one is written that most servers read.
 
 use crate::config::Limits;
+use crate::data::hash::PairExpiry;
 use crate::data::list::{NodeFill, NodePlace};
 use crate::data::{Hash, List, Set, Str, Value, Zset};
 use crate::util::number;
@@ -14,6 +15,7 @@ use super::streams::save_stream;
 pub(super) fn version_of(kind: u8) -> u16 {
     match kind {
         kind::SET_LISTPACK | kind::STREAM_LISTPACKS_3 => 11,
+        kind::HASH_METADATA | kind::HASH_LISTPACK_EX => 12,
         _ => 10,
     }
 }
@@ -74,7 +76,10 @@ fn save_list(list: &List, limits: &Limits, writer: &mut RdbWriter) {
 }
 
 fn save_hash(hash: &Hash, writer: &mut RdbWriter) {
-    if hash.encoding() == "listpack" {
+    if let Some(earliest_ms) = hash.earliest_ms() {
+        return save_timed(hash, earliest_ms, writer);
+    }
+    if !hash.is_hashtable() {
         let mut packed = ListpackWriter::new();
         for (field, value) in hash.iter() {
             packed.push(&field);
@@ -88,6 +93,36 @@ fn save_hash(hash: &Hash, writer: &mut RdbWriter) {
         writer.text(&field);
         writer.text(&value);
     }
+}
+
+/// A hash of which a field has a TTL: Redis 7.4 reads it, and what came later but Valkey.
+fn save_timed(hash: &Hash, earliest_ms: i64, writer: &mut RdbWriter) {
+    let pairs = hash.iter_with_expiry();
+    if hash.is_hashtable() {
+        writer.raw(&[kind::HASH_METADATA]);
+        writer.raw(&earliest_ms.to_le_bytes());
+        let pairs: Vec<PairExpiry> = pairs.collect();
+        writer.count(pairs.len());
+        for PairExpiry { field, value, expires_ms } in pairs {
+            // Counted from the earliest, which is 1.
+            writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
+            writer.text(&field);
+            writer.text(&value);
+        }
+        return;
+    }
+    // Redis relies on their order: who has none stands behind.
+    let mut pairs: Vec<PairExpiry> = pairs.collect();
+    pairs.sort_by_key(|pair| pair.expires_ms.unwrap_or(i64::MAX));
+    let mut packed = ListpackWriter::new();
+    for PairExpiry { field, value, expires_ms } in pairs {
+        packed.push(&field);
+        packed.push(&value);
+        packed.push_integer(expires_ms.unwrap_or(0));
+    }
+    writer.raw(&[kind::HASH_LISTPACK_EX]);
+    writer.raw(&earliest_ms.to_le_bytes());
+    writer.text(&packed.finish());
 }
 
 /// A set of a few texts is written as a large one, since Redis 7.0 knows no listpacks of them, and

@@ -19,6 +19,11 @@ impl<T> Default for Chunked<T> {
 }
 
 impl<T> Chunked<T> {
+    /// With room for so many, or for a chunk of them.
+    pub fn with_capacity(len: usize) -> Self {
+        Self { full: Vec::new(), last: Vec::with_capacity(len.min(CHUNK)) }
+    }
+
     pub fn len(&self) -> usize {
         self.full.len() * CHUNK + self.last.len()
     }

@@ -109,6 +109,21 @@ impl Peer {
         all
     }
 
+    /// When a hash's fields go, in their order; of no other type anything.
+    pub fn read_expiries(&mut self, key: &str) -> Vec<(Vec<u8>, i64)> {
+        let Reply::Array(fields) = self.say(&format!("HKEYS {key}")) else { return Vec::new() };
+        let fields: Vec<Vec<u8>> = fields.iter().filter_map(Reply::text).collect();
+        let count = fields.len().to_string();
+        let mut words = vec![&b"HPEXPIRETIME"[..], key.as_bytes(), b"FIELDS", count.as_bytes()];
+        words.extend(fields.iter().map(|field| &field[..]));
+        let Reply::Array(expiries) = self.ask(&words) else { return Vec::new() };
+        let at_ms = |reply: Reply| if let Reply::Integer(at_ms) = reply { at_ms } else { 0 };
+        let mut all: Vec<_> = fields.iter().cloned().zip(expiries.into_iter().map(at_ms)).collect();
+        all.retain(|(_, at_ms)| *at_ms != -1);
+        all.sort();
+        all
+    }
+
     /// What there is to know of a stream's groups; of no other type anything.
     pub fn read_groups(&mut self, key: &str) -> Option<Reply> {
         let Reply::Array(items) = self.say(&format!("XINFO STREAM {key} FULL COUNT 0")) else {

@@ -133,8 +133,8 @@ fn tight_choice(word: &str) -> Node {
     if choices.len() == 1 { choices.remove(0) } else { Node::Choice(choices) }
 }
 
-/// What the syntax does not say: BYLEX is for members of one score, a number tells how many keys
-/// follow, each key has its weight, each stream its id. One request of ten stays wrong.
+/// What the syntax does not say: BYLEX is for members of one score, a number tells how many keys or
+/// fields follow, each key has its weight, each stream its id. One request of ten stays wrong.
 pub fn agree(words: &mut Vec<Made>, pool: &Pool, rng: &mut Rng) {
     if pool.prefix != values::SAME_SCORES {
         let by_lex = words.iter_mut().find(|made| made.kind.is_empty() && made.text == b"BYLEX");
@@ -148,6 +148,9 @@ pub fn agree(words: &mut Vec<Made>, pool: &Pool, rng: &mut Rng) {
     if let Some(at) = words.iter().position(|made| made.kind == "numkeys") {
         keys = words[at + 1..].iter().take_while(|made| is_key(made)).count();
         words[at].text = keys.to_string().into_bytes();
+    }
+    if let Some(at) = words.iter().position(|made| made.kind == "numfields") {
+        words[at].text = (words.len() - at - 1).to_string().into_bytes();
     }
     let is_streams = words.iter().any(|made| made.text == b"STREAMS");
     let paired = if is_streams { "id" } else { "weight" };

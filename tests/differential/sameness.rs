@@ -16,7 +16,7 @@ pub enum Sameness {
     AnyOrder,
     /// Fields and values, the pairs in any order.
     AnyOrderOfPairs,
-    /// A time, more or less.
+    /// A time, more or less, or several of them.
     About,
 }
 
@@ -26,7 +26,8 @@ impl Sameness {
         let tips = found.row.tips;
         match found.row.name {
             "hgetall" => Some(Sameness::AnyOrderOfPairs),
-            "ttl" | "pttl" | "expiretime" | "pexpiretime" => Some(Sameness::About),
+            "ttl" | "pttl" | "expiretime" | "pexpiretime" | "httl" | "hpttl" | "hexpiretime"
+            | "hpexpiretime" => Some(Sameness::About),
             _ if tips.contains(&tip::VARIES) => None,
             _ if tips.contains(&tip::ORDER_VARIES) => Some(Sameness::AnyOrder),
             _ => Some(Sameness::Exact),
@@ -38,6 +39,10 @@ impl Sameness {
             (_, one, other) if one == other => true,
             (Sameness::About, Reply::Integer(one), Reply::Integer(other)) => {
                 (one - other).abs() <= SLACK_MS && (*one > 0) == (*other > 0)
+            }
+            (Sameness::About, Reply::Array(one), Reply::Array(other)) => {
+                let mut pairs = one.iter().zip(other);
+                one.len() == other.len() && pairs.all(|(one, other)| self.holds(one, other))
             }
             (Sameness::AnyOrder, Reply::Array(one), Reply::Array(other))
             | (Sameness::AnyOrder, Reply::Set(one), Reply::Set(other)) => {

@@ -88,6 +88,7 @@ pub fn make(kind: &str, pool: &Pool, rng: &mut Rng) -> Vec<u8> {
             0 => any(&IDS, rng),
             _ => any(&SMALL, rng),
         },
+        "numfields" => any(&["1", "2", "0", "-1", "x"], rng),
         "cursor" => b"0".to_vec(),
         "pattern" => any(&PATTERNS, rng),
         "type" => any(&["string", "list", "set", "zset", "hash", "stream", "x"], rng),

@@ -140,7 +140,7 @@ fn choose(word: &'static str, choices: &mut Choices) -> Vec<u8> {
     }
     match word {
         "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "src" | "dst" => pick(KEYS),
-        "numkeys" | "count" | "protover" | "client-id" => pick(COUNTS),
+        "numkeys" | "numfields" | "count" | "protover" | "client-id" => pick(COUNTS),
         "timeout" | "seconds" | "milliseconds" => pick(TIMES),
         "index" | "index1" | "index2" | "db" | "destination-db" => pick(&[b"0", b"1"]),
         "pattern" | "channel" | "shardchannel" => pick(&[b"a", b"*", b"[a-c]*", b"\\a?"]),

@@ -7,7 +7,8 @@
 
 use sha1_smol::Sha1;
 
-use crate::data::Value;
+use crate::data::hash::PairExpiry;
+use crate::data::{Hash, Value};
 use crate::engine::keyspace::Keyspace;
 use crate::util::number;
 
@@ -43,7 +44,7 @@ impl Digest {
                     self.add_pair(&member, &number::format_double(score));
                 }
             }
-            Value::Hash(it) => it.iter().for_each(|(field, value)| self.add_pair(&field, &value)),
+            Value::Hash(it) => self.mix_hash(it),
             Value::Stream(it) => {
                 for entry in it.iter() {
                     self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
@@ -54,6 +55,19 @@ impl Digest {
                 }
             }
             Value::Cold(_) => unreachable!("what is looked at does not rest"),
+        }
+    }
+
+    /// That a field has a TTL counts, and not how long it is.
+    fn mix_hash(&mut self, hash: &Hash) {
+        for PairExpiry { field, value, expires_ms } in hash.iter_with_expiry() {
+            let mut pair = Self::default();
+            pair.mix(&field);
+            pair.mix(&value);
+            if expires_ms.is_some() {
+                pair.add(b"!!hexpire!!");
+            }
+            self.add(&pair.0);
         }
     }
 

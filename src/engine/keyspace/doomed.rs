@@ -76,8 +76,10 @@ impl Doomed {
                     // Segments of the table and chunks of timers are as large as many keys.
                     None => {
                         keys += KEYS_MAX / 32;
-                        let has_timers =
-                            |db: &mut Db| db.wheel.as_mut().is_some_and(|it| it.crumble());
+                        let has_timers = |db: &mut Db| {
+                            let mut wheels = [&mut db.wheel, &mut db.field_wheel].into_iter();
+                            wheels.any(|it| it.as_mut().is_some_and(|it| it.crumble()))
+                        };
                         is_left = db.table.crumble() || has_timers(db);
                     }
                 }

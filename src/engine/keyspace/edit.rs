@@ -64,10 +64,11 @@ impl<'k, T: Typed> Edit<'k, T> {
         let keyspace = &mut *self.keyspace;
         let value = keyspace.slots.opened(self.slot);
         T::of_mut(value).expect("the guard's type").settle(&keyspace.limits);
-        if self.created
-            && let Value::Hash(hash) = value
-        {
-            hash.share(&mut keyspace.values);
+        if let Value::Hash(hash) = value {
+            if self.created {
+                hash.share(&mut keyspace.values);
+            }
+            keyspace.slots.hang_fields(self.slot, keyspace.now);
         }
         if keyspace.aftermath.has_listeners() {
             self.announce(change);

@@ -10,7 +10,7 @@
 
 use super::slots::{KeyValue, SlotId};
 use super::{Change, Keyspace};
-use crate::config::EventClasses;
+use crate::config::{self, EventClasses};
 use crate::util::rng::Rng;
 
 /// Who decides that a key's time has come.
@@ -78,11 +78,18 @@ impl Keyspace {
         self.aftermath.expired(db, &entry.key.text());
     }
 
-    /// Ends a unit: keys that somebody found to be over go. Not while a script is suspended, whose
-    /// unit goes on.
+    /// Ends a unit: keys that somebody found to be over go, and fields. Not while a script is
+    /// suspended, whose unit goes on.
     pub fn remove_noted(&mut self) {
         while let Some(slot) = self.slots.first_noted() {
-            self.remove_over(self.slots.number_of(slot), slot);
+            let db = self.slots.number_of(slot);
+            if self.is_slot_over(slot) {
+                self.remove_over(db, slot);
+            } else {
+                self.slots.forget_over(slot);
+                let mut steps = config::TURN_EXPIRIES_MAX;
+                self.remove_hidden(db, slot, &mut steps);
+            }
         }
     }
 
@@ -102,20 +109,28 @@ impl Keyspace {
         self.remove_over(db, slot);
     }
 
-    /// Removes keys whose time has come, each in a unit of its own; returns how many. Each of them,
-    /// and each timer that is hung anew on the way, takes one of `steps`.
+    /// Removes keys and fields whose time has come, each key in a unit of its own, and the fields
+    /// of each hash; returns how many. Each of them, and each timer that is hung anew on the way,
+    /// takes one of `steps`.
     pub fn expire_due(&mut self, mut steps: usize) -> usize {
         let mut count = 0;
         let now_ms = self.now.wall_ms.max(0) as u64;
         if !self.expires_on_time() {
             return 0;
         }
-        for wheel in 0..self.slots.wheel_count() {
-            while let Some(slot) = self.slots.next_due(wheel, now_ms, &mut steps) {
+        for timed in 0..self.slots.timed_count() {
+            while let Some(slot) = self.slots.next_due(timed, now_ms, &mut steps) {
                 let db = self.slots.number_of(slot);
                 self.remove_over(db, slot);
                 self.aftermath.journal.end_unit();
                 count += 1;
+            }
+            while let Some(slot) = self.slots.next_due_field(timed, now_ms, &mut steps) {
+                let db = self.slots.number_of(slot);
+                // The timer's step is the first field's.
+                steps += 1;
+                count += self.remove_hidden(db, slot, &mut steps);
+                self.aftermath.journal.end_unit();
             }
         }
         count
@@ -126,7 +141,7 @@ impl Keyspace {
         self.authority == Authority::Own && self.expires_unasked
     }
 
-    /// When the next key is to expire, in milliseconds of the wall clock.
+    /// When the next key or field is to expire, in milliseconds of the wall clock.
     pub fn next_expiry_ms(&self) -> Option<i64> {
         let next = self.slots.next_deadline().filter(|_| self.expires_on_time());
         next.map(|tick| i64::try_from(tick).unwrap_or(i64::MAX))

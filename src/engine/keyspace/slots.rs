@@ -43,8 +43,16 @@ impl KeyValue {
 
     /// Bytes of memory of the key and its value.
     pub fn size(&self) -> usize {
-        let timer = self.timer.map_or(0, |_| Wheel::<u32>::TIMER_SIZE);
-        size_of::<Self>() + self.key.heap_size() + timer + self.value.heap_size()
+        let timers = usize::from(self.timer.is_some()) + usize::from(self.field_timer().is_some());
+        let timers = timers * Wheel::<u32>::TIMER_SIZE;
+        size_of::<Self>() + self.key.heap_size() + timers + self.value.heap_size()
+    }
+
+    fn field_timer(&self) -> Option<TimerId> {
+        match &self.value {
+            Value::Hash(hash) => hash.timer(),
+            _ => None,
+        }
     }
 }
 
@@ -57,6 +65,8 @@ pub struct Db {
     /// Ticks are the wall clock's milliseconds. A key exists through its last one, and its timer
     /// fires in the next.
     pub(super) wheel: Option<Box<Wheel<u32>>>,
+    /// The same for hashes of which a field has a TTL: each hangs by its earliest field.
+    pub(super) field_wheel: Option<Box<Wheel<u32>>>,
 }
 
 impl Db {
@@ -73,12 +83,28 @@ impl Db {
         self.wheel.as_ref().map_or(0, |wheel| wheel.len())
     }
 
+    /// How many hashes have a field that has a TTL.
+    pub fn with_expiring_fields(&self) -> usize {
+        self.field_wheel.as_ref().map_or(0, |wheel| wheel.len())
+    }
+
     /// The wall clock's last millisecond at which a key of this database still exists, if it has a
     /// TTL.
     #[inline]
     pub fn expires_ms(&self, entry: &KeyValue) -> Option<i64> {
         let wheel = || self.wheel.as_ref().expect("a database with timers has a wheel");
         entry.timer.map(|timer| (wheel().deadline(timer) - 1) as i64)
+    }
+
+    /// A hash that leaves its slot, or is replaced there, has no timer any more.
+    fn unhang_fields(&mut self, index: u32) {
+        if let Some(wheel) = &mut self.field_wheel
+            && let Value::Hash(hash) = &mut self.entries[index].value
+            && let Some(timer) = hash.timer()
+        {
+            wheel.cancel(timer);
+            hash.set_timer(None);
+        }
     }
 
     /// Visits about `count` keys; the cursor returned goes on, 0 ends.
@@ -107,9 +133,28 @@ impl Db {
 
     /// Bytes of the tables that nothing has taken yet.
     fn spare_bytes(&self) -> usize {
-        let wheel = self.wheel.as_ref().map_or(0, |wheel| wheel.spare_bytes());
-        self.table.spare_bytes() + self.entries.spare_bytes() + wheel
+        let wheels = self.wheels().map(|wheel| wheel.spare_bytes()).sum::<usize>();
+        self.table.spare_bytes() + self.entries.spare_bytes() + wheels
     }
+
+    fn wheels(&self) -> impl Iterator<Item = &Wheel<u32>> {
+        [&self.wheel, &self.field_wheel].into_iter().flatten().map(|wheel| &**wheel)
+    }
+}
+
+/// A wheel of a database, made if there is none.
+fn wheel_of<'a>(
+    wheel: &'a mut Option<Box<Wheel<u32>>>,
+    timed: &mut Vec<u32>,
+    inner: u32,
+    now: Now,
+) -> &'a mut Wheel<u32> {
+    wheel.get_or_insert_with(|| {
+        if !timed.contains(&inner) {
+            timed.push(inner);
+        }
+        Box::new(Wheel::new(now.wall_ms.max(0) as u64))
+    })
 }
 
 /// Where a key lies: its database as it lies in memory, which SWAPDB leaves alone, and its index
@@ -124,12 +169,13 @@ pub(super) struct Slots {
     dbs: Vec<Db>,
     /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
     numbers: Vec<usize>,
-    /// Those of `dbs` that have a wheel.
+    /// Those of `dbs` that have a wheel, of keys or of fields.
     timed: Vec<u32>,
     hasher: Seed,
     /// What the keys of jobs have in common.
     prefixes: Recent,
-    /// Keys whose time has come and that somebody has looked at: they go when the unit ends.
+    /// Keys that somebody has looked at although their time has come, or that of fields of theirs:
+    /// what is over goes when the unit ends.
     over: BTreeSet<SlotId>,
     /// What has left a slot and is not freed yet.
     pub(super) doomed: Doomed,
@@ -224,28 +270,45 @@ impl Slots {
         unreachable!("as many were counted")
     }
 
-    /// How many databases have a wheel.
-    pub fn wheel_count(&self) -> usize {
+    /// How many databases have a wheel, of keys or of fields.
+    pub fn timed_count(&self) -> usize {
         self.timed.len()
     }
 
-    /// The next slot of a wheel whose key's time has come by `now_ms`. Each look takes some of
-    /// `steps`; with none left this is None, although `next_deadline` is not after `now_ms`.
-    pub fn next_due(&mut self, wheel: usize, now_ms: u64, steps: &mut usize) -> Option<SlotId> {
-        let inner = self.timed[wheel];
+    /// The next slot of such a database whose key's time has come by `now_ms`. Each look takes some
+    /// of `steps`; with none left this is None, although `next_deadline` is not after `now_ms`.
+    pub fn next_due(&mut self, timed: usize, now_ms: u64, steps: &mut usize) -> Option<SlotId> {
+        let inner = self.timed[timed];
         let index = self.dbs[inner as usize].wheel.as_mut()?.next_due(now_ms, steps)?;
+        Some(SlotId { inner, index })
+    }
+
+    /// As `next_due`, of a hash of which a field's time has come.
+    pub fn next_due_field(
+        &mut self,
+        timed: usize,
+        now_ms: u64,
+        steps: &mut usize,
+    ) -> Option<SlotId> {
+        let inner = self.timed[timed];
+        let index = self.dbs[inner as usize].field_wheel.as_mut()?.next_due(now_ms, steps)?;
         Some(SlotId { inner, index })
     }
 
     /// The tick at which some wheel wants to be looked at next.
     pub fn next_deadline(&self) -> Option<u64> {
-        let wheels = self.timed.iter().filter_map(|&inner| self.dbs[inner as usize].wheel.as_ref());
+        let wheels = self.timed.iter().flat_map(|&inner| self.dbs[inner as usize].wheels());
         wheels.filter_map(|wheel| wheel.next_deadline()).min()
     }
 
-    /// Notes a key whose time has come; false if it is noted already.
+    /// Notes a key whose time has come, or that of a field; false if it is noted already.
     pub fn note_over(&mut self, slot: SlotId) -> bool {
         self.over.insert(slot)
+    }
+
+    /// Takes back a note.
+    pub fn forget_over(&mut self, slot: SlotId) {
+        self.over.remove(&slot);
     }
 
     #[inline]
@@ -297,7 +360,9 @@ impl Slots {
         let Db { entries, table, .. } = &mut self.dbs[inner];
         let index = entries.insert(KeyValue { key, value, timer: None, usage: Usage::new(now) });
         table.insert(hash, index);
-        SlotId { inner: inner as u32, index }
+        let slot = SlotId { inner: inner as u32, index };
+        self.hang_fields(slot, now);
+        slot
     }
 
     /// Opens a slot: its value is about to be changed in place, by way of `opened`.
@@ -313,12 +378,46 @@ impl Slots {
     }
 
     /// Puts a value in the place of another, which is freed. The TTL stays; true if there is one.
-    pub fn replace(&mut self, slot: SlotId, value: Value) -> bool {
+    pub fn replace(&mut self, slot: SlotId, value: Value, now: Now) -> bool {
+        self.dbs[slot.inner as usize].unhang_fields(slot.index);
         let entry = self.entry_mut(slot);
         let has_ttl = entry.has_ttl();
         let old = std::mem::replace(&mut entry.value, value);
         self.doomed.add(old);
+        self.hang_fields(slot, now);
         has_ttl
+    }
+
+    /// Leaves a slot whose value was changed: a hash's earliest field decides when its timer fires.
+    #[inline]
+    pub fn hang_fields(&mut self, slot: SlotId, now: Now) {
+        if let Value::Hash(hash) = &self.get(slot).value
+            && hash.has_ttls()
+        {
+            self.hang_timed(slot, now);
+        }
+    }
+
+    fn hang_timed(&mut self, slot: SlotId, now: Now) {
+        let db = &mut self.dbs[slot.inner as usize];
+        let Value::Hash(hash) = &mut db.entries[slot.index].value else { return };
+        let tick = hash.earliest_ms().map(|at_ms| at_ms.max(0) as u64 + 1);
+        let timed = &mut self.timed;
+        let wheel = wheel_of(&mut db.field_wheel, timed, slot.inner, now);
+        let timer = match (hash.timer(), tick) {
+            (Some(timer), Some(tick)) => {
+                if wheel.deadline(timer) != tick {
+                    wheel.rearm(timer, tick);
+                }
+                Some(timer)
+            }
+            (Some(timer), None) => {
+                wheel.cancel(timer);
+                None
+            }
+            (None, tick) => tick.map(|tick| wheel.insert(tick, slot.index)),
+        };
+        hash.set_timer(timer);
     }
 
     /// Sets the last millisecond of the wall clock at which a key still exists; None for ever.
@@ -329,11 +428,7 @@ impl Slots {
             wheel.cancel(timer);
         }
         if let Some(at_ms) = at_ms {
-            let timed = &mut self.timed;
-            let wheel = db.wheel.get_or_insert_with(|| {
-                timed.push(slot.inner);
-                Box::new(Wheel::new(now.wall_ms.max(0) as u64))
-            });
+            let wheel = wheel_of(&mut db.wheel, &mut self.timed, slot.inner, now);
             entry.timer = Some(wheel.insert(at_ms.max(0) as u64 + 1, slot.index));
         }
     }
@@ -341,6 +436,7 @@ impl Slots {
     /// Takes a key with its value out of its slot.
     pub fn vacate(&mut self, slot: SlotId) -> KeyValue {
         let db = &mut self.dbs[slot.inner as usize];
+        db.unhang_fields(slot.index);
         let mut entry = db.entries.remove(slot.index);
         if let (Some(timer), Some(wheel)) = (entry.timer.take(), &mut db.wheel) {
             wheel.cancel(timer);

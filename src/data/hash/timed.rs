@@ -1,0 +1,281 @@
+//! A hash of which some field has a TTL: its fields, as any hash keeps them, and their deadlines.
+//!
+//! **Where the TTLs lie.** Beside the fields, in `Deadlines`, by the index of the field. So fields
+//! and values keep their layouts, and code for hashes without TTLs knows nothing of this. A hash
+//! becomes a `Timed` when a field of it gets its first deadline, and is a plain one again when the
+//! command that took the last one ends.
+//!
+//! **Who holds the earliest deadline.** This does, and the keyspace hangs it into a timer wheel
+//! (engine/keyspace/fields.rs): one timer a hash, whose name lies here, since few hashes have one.
+//!
+//! **Who removes.** Nobody in here. A field exists through its deadline's millisecond. Before
+//! anybody looks inside, the keyspace says what time it is (`show`), and fields that are over are
+//! hidden from then on: not found, not counted, not walked over. They are removed by the timer, at
+//! the end of the unit that met them, or before a command changes the hash. So a change never meets
+//! a hidden field, but COPY and DUMP take them along.
+
+use crate::config::Limits;
+use crate::data::item::Item;
+use crate::util::wheel::TimerId;
+
+use super::deadlines::Deadlines;
+use super::{HAD_TTLS, Hash, Iter, Walk};
+use crate::data::either::{Either, View, ViewMut};
+use crate::data::hash::Large;
+
+#[derive(Debug)]
+pub(super) struct Timed {
+    fields: Hash,
+    deadlines: Deadlines,
+    /// Deadlines before this millisecond have passed.
+    shown_ms: i64,
+    timer: Option<TimerId>,
+}
+
+impl Clone for Timed {
+    /// Without the timer, which is that of the key where this lies.
+    fn clone(&self) -> Self {
+        Self {
+            fields: self.fields.clone(),
+            deadlines: self.deadlines.clone(),
+            shown_ms: self.shown_ms,
+            timer: None,
+        }
+    }
+}
+
+/// A field, its value, and the last millisecond at which it still exists.
+pub struct PairExpiry<'a> {
+    pub field: Item<'a>,
+    pub value: Item<'a>,
+    pub expires_ms: Option<i64>,
+}
+
+/// What has to do with TTLs. Costs a hash that has none a look at its layout.
+impl Hash {
+    fn timed(&self) -> Option<&Timed> {
+        match self.0.view() {
+            View::Large(Large::Timed(timed)) => Some(timed),
+            _ => None,
+        }
+    }
+
+    fn timed_mut(&mut self) -> Option<&mut Timed> {
+        match self.0.view_mut() {
+            ViewMut::Large(Large::Timed(timed)) => Some(timed),
+            _ => None,
+        }
+    }
+
+    /// Whether it keeps deadlines: some field has a TTL, or had one before this command.
+    #[inline]
+    pub fn has_ttls(&self) -> bool {
+        self.timed().is_some()
+    }
+
+    /// The first moment at which some field exists for the last time. None if no field has a TTL.
+    pub fn earliest_ms(&self) -> Option<i64> {
+        self.timed()?.deadlines.earliest_ms()
+    }
+
+    /// The last millisecond at which a field still exists; None within if it has no TTL, and
+    /// without if there is no such field.
+    pub fn expires_ms(&self, field: &[u8]) -> Option<Option<i64>> {
+        match self.timed() {
+            Some(timed) => {
+                let at = timed.index_of(field)?;
+                Some(timed.deadlines.get(at))
+            }
+            None => self.contains(field).then_some(None),
+        }
+    }
+
+    /// Sets the last millisecond at which a field still exists, or lets it stay. False if there is
+    /// no such field.
+    pub fn set_expiry(&mut self, field: &[u8], at_ms: Option<i64>) -> bool {
+        let Some(at) = self.index_of(field) else { return false };
+        if at_ms.is_some() && !self.has_ttls() {
+            let mut fields = std::mem::take(self);
+            fields.expect_ttls();
+            let deadlines = Deadlines::new(fields.len());
+            let timed = Timed { fields, deadlines, shown_ms: i64::MIN, timer: None };
+            self.0 = Either::large(Large::Timed(timed));
+        }
+        if let Some(timed) = self.timed_mut() {
+            timed.deadlines.set(at, at_ms);
+        }
+        true
+    }
+
+    /// Redis has another encoding from the first command on that may set a TTL, if it sets one or
+    /// not.
+    pub fn expect_ttls(&mut self) {
+        self.flag(HAD_TTLS);
+    }
+
+    /// Fields whose last millisecond is before this one are hidden from now on, and no others.
+    pub fn show(&mut self, now_ms: i64) {
+        if let Some(timed) = self.timed_mut() {
+            timed.shown_ms = now_ms;
+        }
+    }
+
+    /// Whether some field is hidden.
+    pub fn hides_some(&self) -> bool {
+        self.timed().is_some_and(Timed::hides_some)
+    }
+
+    /// Whether no field is left that is not hidden.
+    pub fn hides_all(&self) -> bool {
+        self.timed().is_some_and(|timed| timed.len() == 0)
+    }
+
+    /// Removes the hidden field that has been over for longest, and returns its name. None if none
+    /// is hidden.
+    pub fn pop_hidden(&mut self) -> Option<Vec<u8>> {
+        let timed = self.timed_mut().filter(|timed| timed.hides_some())?;
+        let (field, _) = timed.fields.at(timed.deadlines.earliest()?)?;
+        let field = field.to_vec();
+        timed.remove(&field);
+        Some(field)
+    }
+
+    /// All fields with their deadlines, hidden ones too, in their order.
+    pub fn iter_with_expiry(&self) -> impl Iterator<Item = PairExpiry<'_>> {
+        let mut deadlines = self.timed().map(|timed| timed.deadlines.iter());
+        let fields = self.timed().map_or(self, |timed| &timed.fields);
+        fields.iter().map(move |(field, value)| {
+            let expires_ms = deadlines.as_mut().and_then(|all| all.next().flatten());
+            PairExpiry { field, value, expires_ms }
+        })
+    }
+
+    /// Its timer, if it hangs in a wheel: whoever owns the key hangs it there, by `earliest_ms`.
+    pub fn timer(&self) -> Option<TimerId> {
+        self.timed()?.timer
+    }
+
+    /// Notes its timer. Without one, and without TTLs, it is a plain hash again.
+    pub fn set_timer(&mut self, timer: Option<TimerId>) {
+        let Some(timed) = self.timed_mut() else { return };
+        timed.timer = timer;
+        if timer.is_none() && timed.deadlines.earliest_ms().is_none() {
+            *self = std::mem::take(&mut timed.fields);
+        }
+    }
+}
+
+impl Timed {
+    pub fn fields(&self) -> &Hash {
+        &self.fields
+    }
+
+    pub fn fields_mut(&mut self) -> &mut Hash {
+        &mut self.fields
+    }
+
+    /// It is not looked into any more.
+    pub fn crumble(&mut self, count: usize) {
+        self.fields.crumble(count);
+    }
+
+    pub fn len(&self) -> usize {
+        let hidden = if self.hides_some() { self.deadlines.count_before(self.shown_ms) } else { 0 };
+        self.fields.len() - hidden
+    }
+
+    fn hides_some(&self) -> bool {
+        self.deadlines.earliest_ms().is_some_and(|at_ms| at_ms < self.shown_ms)
+    }
+
+    /// Of a field that is not hidden.
+    fn index_of(&self, field: &[u8]) -> Option<usize> {
+        self.fields.index_of(field).filter(|at| !self.hides(*at))
+    }
+
+    fn hides(&self, at: usize) -> bool {
+        self.deadlines.get(at).is_some_and(|at_ms| at_ms < self.shown_ms)
+    }
+
+    /// None if there is no such field, or if it is hidden.
+    pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
+        if self.hides_some() {
+            self.index_of(field)?;
+        }
+        self.fields.get(field)
+    }
+
+    pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        match self.fields.index_of(field) {
+            Some(at) => self.deadlines.set(at, None),
+            None => self.deadlines.push(),
+        }
+        self.fields.set(field, value, limits)
+    }
+
+    pub fn set_keeping_ttl(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        let is_new = self.fields.set(field, value, limits);
+        if is_new {
+            self.deadlines.push();
+        }
+        is_new
+    }
+
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        let Some(at) = self.fields.index_of(field) else { return false };
+        let with_last = match self.fields.0.view() {
+            View::Large(Large::Table(table)) => table.pairs.fills_gaps_with_last(),
+            _ => false,
+        };
+        self.deadlines.remove(at, with_last);
+        self.fields.remove(field)
+    }
+
+    pub fn iter(&self) -> Iter<'_> {
+        let pairs = self.fields.iter();
+        if !self.hides_some() {
+            return pairs;
+        }
+        let deadlines = Box::new(self.deadlines.iter());
+        Iter(Walk::Sifted(Box::new(Sifted { pairs, deadlines, shown_ms: self.shown_ms })))
+    }
+
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(Item<'a>, Item<'a>),
+    ) -> u64 {
+        let hides_some = self.hides_some();
+        self.fields.scan(cursor, count, &mut |field, value| {
+            if !hides_some || self.index_of(&field).is_some() {
+                visit(field, value);
+            }
+        })
+    }
+
+    /// Without the room that it takes itself.
+    pub fn heap_size(&self) -> usize {
+        self.fields.heap_size() + self.deadlines.heap_size()
+    }
+}
+
+/// The pairs that are not hidden.
+pub(super) struct Sifted<'a> {
+    pairs: Iter<'a>,
+    deadlines: Box<dyn Iterator<Item = Option<i64>> + 'a>,
+    shown_ms: i64,
+}
+
+impl<'a> Iterator for Sifted<'a> {
+    type Item = (Item<'a>, Item<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (pair, at_ms) = (self.pairs.next()?, self.deadlines.next()?);
+            if at_ms.is_none_or(|at_ms| at_ms >= self.shown_ms) {
+                return Some(pair);
+            }
+        }
+    }
+}
