@@ -41,7 +41,7 @@ pub enum Flaw {
     Corrupt,
     /// A collection of nothing, which has no key.
     Empty,
-    /// A value that there is none of here, of this kind: a module's, or one with TTLs of fields.
+    /// A value that there is none of here, of this kind: a module's.
     Foreign(u8),
     /// The payload is not one: too short, of another version, or with another checksum.
     Unsealed,

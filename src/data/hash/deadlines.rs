@@ -3,7 +3,7 @@
 //! The places are those of a hash's fields. Below lie the deadlines, 8 bytes each; above them, for
 //! each group of 32, the earliest; above those the same again, until a level has no more than 32.
 //! So a change costs a look at one group of each level, and finding the earliest likewise, however
-//! many there are. All but the lowest level together take a thirtieth of it.
+//! many there are. The upper levels together take a thirtieth of the lowest.
 
 use crate::util::chunked::Chunked;
 
@@ -14,8 +14,9 @@ const GROUP: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Deadlines {
-    /// Never empty: the lowest is always there.
-    levels: Vec<Chunked<i64>>,
+    lowest: Chunked<i64>,
+    /// The least first.
+    upper: Vec<Chunked<i64>>,
     /// Of all.
     earliest_ms: i64,
 }
@@ -25,14 +26,14 @@ impl Deadlines {
     pub fn new(len: usize) -> Self {
         let mut lowest = Chunked::with_capacity(len);
         (0..len).for_each(|_| lowest.push(NEVER));
-        let mut deadlines = Self { levels: vec![lowest], earliest_ms: NEVER };
-        (0..len.div_ceil(GROUP)).for_each(|group| deadlines.renew(group * GROUP));
+        let mut deadlines = Self { lowest, upper: Vec::new(), earliest_ms: NEVER };
+        deadlines.renew(0);
         deadlines
     }
 
     /// None if the place has none.
     pub fn get(&self, at: usize) -> Option<i64> {
-        Some(self.levels[0][at]).filter(|at_ms| *at_ms != NEVER)
+        Some(self.lowest[at]).filter(|at_ms| *at_ms != NEVER)
     }
 
     /// None if no place has one.
@@ -43,82 +44,83 @@ impl Deadlines {
     /// Where the earliest lies; the first of equal ones. None if no place has one.
     pub fn earliest(&self) -> Option<usize> {
         self.earliest_ms()?;
-        let top = self.levels.len() - 1;
-        let all = 0..self.levels[top].len();
-        let of_top = all.clone().find(|at| self.levels[top][*at] == self.earliest_ms)?;
-        self.levels[..top].iter().rev().try_fold(of_top, |group, level| {
+        let levels = self.upper.iter().rev().chain([&self.lowest]);
+        // As if all of the top level were one group.
+        levels.into_iter().try_fold(0, |group, level| {
             group_of(level, group * GROUP).find(|at| level[*at] == self.earliest_ms)
         })
     }
 
     /// How many lie before a moment. Looks at all.
     pub fn count_before(&self, end_ms: i64) -> usize {
-        self.levels[0].iter().filter(|at_ms| **at_ms < end_ms).count()
+        self.lowest.iter().filter(|at_ms| **at_ms < end_ms).count()
     }
 
     /// That of each place; None where there is none.
     pub fn iter(&self) -> impl Iterator<Item = Option<i64>> {
-        self.levels[0].iter().map(|at_ms| Some(*at_ms).filter(|at_ms| *at_ms != NEVER))
+        self.lowest.iter().map(|at_ms| Some(*at_ms).filter(|at_ms| *at_ms != NEVER))
     }
 
     pub fn set(&mut self, at: usize, at_ms: Option<i64>) {
         let at_ms = at_ms.unwrap_or(NEVER);
-        if std::mem::replace(&mut self.levels[0][at], at_ms) != at_ms {
+        if std::mem::replace(&mut self.lowest[at], at_ms) != at_ms {
             self.renew(at);
         }
     }
 
     /// A further place, without a deadline.
     pub fn push(&mut self) {
-        self.levels[0].push(NEVER);
-        self.renew(self.levels[0].len() - 1);
+        self.lowest.push(NEVER);
+        self.renew(self.lowest.len() - 1);
     }
 
     /// Takes a place out. The last takes its place, or all behind it close the gap.
     pub fn remove(&mut self, at: usize, with_last: bool) {
-        let last = self.levels[0].len() - 1;
+        let last = self.lowest.len() - 1;
         if with_last {
-            self.levels[0].swap_remove(at);
+            self.lowest.swap_remove(at);
             self.renew(at);
             self.renew(last);
         } else {
-            self.levels[0].remove(at);
+            self.lowest.remove(at);
             (at / GROUP..=last / GROUP).for_each(|group| self.renew(group * GROUP));
         }
     }
 
     pub fn heap_size(&self) -> usize {
-        let levels = self.levels.iter().map(Chunked::heap_size).sum::<usize>();
-        self.levels.capacity() * size_of::<Chunked<i64>>() + levels
+        let upper = self.upper.iter().map(Chunked::heap_size).sum::<usize>();
+        self.lowest.heap_size() + self.upper.capacity() * size_of::<Chunked<i64>>() + upper
     }
 
     /// Puts right what stands above a place where something has changed, come or gone.
     fn renew(&mut self, mut at: usize) {
-        for above in 1.. {
-            let len = self.levels[above - 1].len();
-            if len <= GROUP {
-                self.levels.truncate(above);
-                break;
-            }
-            if self.levels.len() == above {
-                self.levels.push(Chunked::default());
-            }
-            let (lower, upper) = self.levels.split_at_mut(above);
-            let (lower, upper) = (&lower[above - 1], &mut upper[0]);
-            while upper.len() > len.div_ceil(GROUP) {
-                upper.pop();
-            }
-            // A level that is new is made of all that lies below it.
-            while upper.len() < len.div_ceil(GROUP) {
-                upper.push(earliest_of(lower, upper.len() * GROUP));
+        let mut height = 0;
+        while self.upper[..height].last().unwrap_or(&self.lowest).len() > GROUP {
+            if self.upper.len() == height {
+                self.upper.push(Chunked::default());
             }
             at /= GROUP;
-            if at < upper.len() {
-                upper[at] = earliest_of(lower, at * GROUP);
-            }
+            let (below, above) = self.upper.split_at_mut(height);
+            renew_level(&mut above[0], below.last().unwrap_or(&self.lowest), at);
+            height += 1;
         }
-        let top = self.levels.last().expect("the lowest is always there");
+        self.upper.truncate(height);
+        let top = self.upper.last().unwrap_or(&self.lowest);
         self.earliest_ms = top.iter().copied().min().unwrap_or(NEVER);
+    }
+}
+
+/// Puts a level right at a place, and where it is longer or shorter than what lies below demands.
+fn renew_level(level: &mut Chunked<i64>, lower: &Chunked<i64>, at: usize) {
+    let len = lower.len().div_ceil(GROUP);
+    while level.len() > len {
+        level.pop();
+    }
+    while level.len() < len {
+        level.push(earliest_of(lower, level.len() * GROUP));
+    }
+    if at < len {
+        level[at] = earliest_of(lower, at * GROUP);
     }
 }
 

@@ -279,3 +279,90 @@ impl<'a> Iterator for Sifted<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+
+    type Model = Vec<(Vec<u8>, Vec<u8>, Option<i64>)>;
+
+    /// All that can be read is what the model has that is not over.
+    fn check(hash: &Hash, model: &Model, now_ms: i64) {
+        let is_there = |at_ms: Option<i64>| at_ms.is_none_or(|at_ms| at_ms >= now_ms);
+        let left: Vec<_> = model.iter().filter(|it| is_there(it.2)).collect();
+        assert_eq!((hash.len(), hash.is_empty()), (left.len(), model.is_empty()));
+        assert_eq!(hash.hides_some(), left.len() < model.len());
+        let mut read: Vec<_> = hash.iter().map(|(a, b)| (a.to_vec(), b.to_vec())).collect();
+        let mut scanned = Vec::new();
+        assert_eq!(hash.scan(0, usize::MAX, &mut |a, b| scanned.push((a.to_vec(), b.to_vec()))), 0);
+        let mut expected: Vec<_> = left.iter().map(|it| (it.0.clone(), it.1.clone())).collect();
+        [&mut read, &mut scanned, &mut expected].into_iter().for_each(|all| all.sort());
+        assert_eq!(read, expected);
+        assert_eq!(scanned, expected);
+        for (field, value, at_ms) in model {
+            let shown = is_there(*at_ms).then_some(&value[..]);
+            assert_eq!(hash.get(field).as_deref(), shown);
+            assert_eq!(hash.expires_ms(field), shown.map(|_| *at_ms));
+        }
+        assert_eq!(hash.iter_with_expiry().count(), model.len());
+        assert_eq!(hash.earliest_ms(), model.iter().filter_map(|it| it.2).min());
+    }
+
+    #[test]
+    fn random_operations_agree_with_a_list_of_triples() {
+        for seed in 0..40 {
+            let mut rng = Rng::from_seed(seed);
+            let (mut hash, mut model, mut now_ms) = (Hash::new(), Model::new(), 0);
+            let names = [5, 100, 1_000][rng.below(3)];
+            for step in 0..1_500usize {
+                let field = format!("field {}", rng.below(names)).into_bytes();
+                let value = step.to_string().into_bytes();
+                let at = model.iter().position(|it| it.0 == field);
+                match (rng.below(9), at) {
+                    (0, at) => {
+                        assert_eq!(hash.remove(&field), at.is_some());
+                        at.map(|at| model.remove(at));
+                    }
+                    (1..=3, at) => {
+                        let at_ms = [None, Some(now_ms + rng.below(400) as i64)][rng.below(2)];
+                        assert_eq!(hash.set_expiry(&field, at_ms), at.is_some());
+                        at.into_iter().for_each(|at| model[at].2 = at_ms);
+                    }
+                    (4, Some(at)) => {
+                        assert!(!hash.set_keeping_ttl(&field, &value, &Limits::DEFAULT));
+                        model[at].1 = value;
+                    }
+                    (_, Some(at)) => {
+                        assert!(!hash.set(&field, &value, &Limits::DEFAULT));
+                        (model[at].1, model[at].2) = (value, None);
+                    }
+                    (_, None) => {
+                        assert!(hash.set(&field, &value, &Limits::DEFAULT));
+                        model.push((field, value, None));
+                    }
+                }
+                // As the keyspace does: what is over is hidden, then removed, then it settles.
+                if step % 5 == 0 {
+                    now_ms += rng.below(30) as i64;
+                    hash.show(now_ms);
+                    if step % 50 == 0 {
+                        check(&hash, &model, now_ms);
+                        check(&hash.clone(), &model, now_ms);
+                    }
+                    let mut last_ms = i64::MIN;
+                    while let Some(field) = hash.pop_hidden() {
+                        let at = model.iter().position(|it| it.0 == field).expect("it was there");
+                        let at_ms = model.remove(at).2.expect("it had a TTL");
+                        assert!((last_ms..now_ms).contains(&at_ms));
+                        last_ms = at_ms;
+                    }
+                    hash.set_timer(None);
+                    let has_ttls = model.iter().any(|it| it.2.is_some());
+                    assert_eq!(hash.has_ttls(), has_ttls, "seed {seed}");
+                }
+            }
+            check(&hash, &model, now_ms);
+        }
+    }
+}
