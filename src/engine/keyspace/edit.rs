@@ -68,7 +68,9 @@ impl<'k, T: Typed> Edit<'k, T> {
             if self.created {
                 hash.share(&mut keyspace.values);
             }
-            keyspace.slots.hang_fields(self.slot, keyspace.now);
+            if hash.has_ttls() {
+                keyspace.slots.hang_fields(self.slot, keyspace.now);
+            }
         }
         if keyspace.aftermath.has_listeners() {
             self.announce(change);

@@ -125,6 +125,8 @@ impl Keyspace {
                 self.aftermath.journal.end_unit();
                 count += 1;
             }
+        }
+        for timed in 0..self.slots.field_timed_count() {
             while let Some(slot) = self.slots.next_due_field(timed, now_ms, &mut steps) {
                 let db = self.slots.number_of(slot);
                 // The timer's step is the first field's.

@@ -142,19 +142,9 @@ impl Db {
     }
 }
 
-/// A wheel of a database, made if there is none.
-fn wheel_of<'a>(
-    wheel: &'a mut Option<Box<Wheel<u32>>>,
-    timed: &mut Vec<u32>,
-    inner: u32,
-    now: Now,
-) -> &'a mut Wheel<u32> {
-    wheel.get_or_insert_with(|| {
-        if !timed.contains(&inner) {
-            timed.push(inner);
-        }
-        Box::new(Wheel::new(now.wall_ms.max(0) as u64))
-    })
+#[inline]
+fn has_field_ttls(value: &Value) -> bool {
+    matches!(value, Value::Hash(hash) if hash.has_ttls())
 }
 
 /// Where a key lies: its database as it lies in memory, which SWAPDB leaves alone, and its index
@@ -169,8 +159,10 @@ pub(super) struct Slots {
     dbs: Vec<Db>,
     /// Which of `dbs` a database number means: SWAPDB exchanges two numbers.
     numbers: Vec<usize>,
-    /// Those of `dbs` that have a wheel, of keys or of fields.
+    /// Those of `dbs` that have a wheel of keys.
     timed: Vec<u32>,
+    /// Those that have one of fields.
+    field_timed: Vec<u32>,
     hasher: Seed,
     /// What the keys of jobs have in common.
     prefixes: Recent,
@@ -187,6 +179,7 @@ impl Slots {
             dbs: (0..databases).map(|_| Db::default()).collect(),
             numbers: (0..databases).collect(),
             timed: Vec::new(),
+            field_timed: Vec::new(),
             hasher,
             prefixes: Recent::default(),
             over: BTreeSet::new(),
@@ -270,9 +263,14 @@ impl Slots {
         unreachable!("as many were counted")
     }
 
-    /// How many databases have a wheel, of keys or of fields.
+    /// How many databases have a wheel of keys.
     pub fn timed_count(&self) -> usize {
         self.timed.len()
+    }
+
+    /// How many have one of fields.
+    pub fn field_timed_count(&self) -> usize {
+        self.field_timed.len()
     }
 
     /// The next slot of such a database whose key's time has come by `now_ms`. Each look takes some
@@ -283,22 +281,29 @@ impl Slots {
         Some(SlotId { inner, index })
     }
 
-    /// As `next_due`, of a hash of which a field's time has come.
+    /// As `next_due`, of a hash of which a field's time has come, in a database that has a wheel of
+    /// fields.
     pub fn next_due_field(
         &mut self,
         timed: usize,
         now_ms: u64,
         steps: &mut usize,
     ) -> Option<SlotId> {
-        let inner = self.timed[timed];
+        let inner = self.field_timed[timed];
         let index = self.dbs[inner as usize].field_wheel.as_mut()?.next_due(now_ms, steps)?;
         Some(SlotId { inner, index })
     }
 
     /// The tick at which some wheel wants to be looked at next.
     pub fn next_deadline(&self) -> Option<u64> {
-        let wheels = self.timed.iter().flat_map(|&inner| self.dbs[inner as usize].wheels());
-        wheels.filter_map(|wheel| wheel.next_deadline()).min()
+        let wheels = self.timed.iter().filter_map(|&inner| self.dbs[inner as usize].wheel.as_ref());
+        let next = wheels.filter_map(|wheel| wheel.next_deadline()).min();
+        if self.field_timed.is_empty() {
+            return next;
+        }
+        let dbs = self.field_timed.iter().map(|&inner| &self.dbs[inner as usize]);
+        let wheels = dbs.filter_map(|db| db.field_wheel.as_ref());
+        wheels.filter_map(|wheel| wheel.next_deadline()).chain(next).min()
     }
 
     /// Notes a key whose time has come, or that of a field; false if it is noted already.
@@ -357,11 +362,14 @@ impl Slots {
         let hash = self.hasher.hash(key);
         let key = Key::new(key, &mut self.prefixes);
         let inner = self.numbers[db];
+        let has_field_ttls = has_field_ttls(&value);
         let Db { entries, table, .. } = &mut self.dbs[inner];
         let index = entries.insert(KeyValue { key, value, timer: None, usage: Usage::new(now) });
         table.insert(hash, index);
         let slot = SlotId { inner: inner as u32, index };
-        self.hang_fields(slot, now);
+        if has_field_ttls {
+            self.hang_fields(slot, now);
+        }
         slot
     }
 
@@ -379,31 +387,30 @@ impl Slots {
 
     /// Puts a value in the place of another, which is freed. The TTL stays; true if there is one.
     pub fn replace(&mut self, slot: SlotId, value: Value, now: Now) -> bool {
-        self.dbs[slot.inner as usize].unhang_fields(slot.index);
+        let is_timed = has_field_ttls(&value);
         let entry = self.entry_mut(slot);
-        let has_ttl = entry.has_ttl();
-        let old = std::mem::replace(&mut entry.value, value);
+        let (has_ttl, was_timed) = (entry.has_ttl(), has_field_ttls(&entry.value));
+        if was_timed {
+            self.dbs[slot.inner as usize].unhang_fields(slot.index);
+        }
+        let old = std::mem::replace(&mut self.entry_mut(slot).value, value);
         self.doomed.add(old);
-        self.hang_fields(slot, now);
+        if is_timed {
+            self.hang_fields(slot, now);
+        }
         has_ttl
     }
 
     /// Leaves a slot whose value was changed: a hash's earliest field decides when its timer fires.
-    #[inline]
     pub fn hang_fields(&mut self, slot: SlotId, now: Now) {
-        if let Value::Hash(hash) = &self.get(slot).value
-            && hash.has_ttls()
-        {
-            self.hang_timed(slot, now);
-        }
-    }
-
-    fn hang_timed(&mut self, slot: SlotId, now: Now) {
         let db = &mut self.dbs[slot.inner as usize];
         let Value::Hash(hash) = &mut db.entries[slot.index].value else { return };
         let tick = hash.earliest_ms().map(|at_ms| at_ms.max(0) as u64 + 1);
-        let timed = &mut self.timed;
-        let wheel = wheel_of(&mut db.field_wheel, timed, slot.inner, now);
+        let timed = &mut self.field_timed;
+        let wheel = db.field_wheel.get_or_insert_with(|| {
+            timed.push(slot.inner);
+            Box::new(Wheel::new(now.wall_ms.max(0) as u64))
+        });
         let timer = match (hash.timer(), tick) {
             (Some(timer), Some(tick)) => {
                 if wheel.deadline(timer) != tick {
@@ -428,7 +435,11 @@ impl Slots {
             wheel.cancel(timer);
         }
         if let Some(at_ms) = at_ms {
-            let wheel = wheel_of(&mut db.wheel, &mut self.timed, slot.inner, now);
+            let timed = &mut self.timed;
+            let wheel = db.wheel.get_or_insert_with(|| {
+                timed.push(slot.inner);
+                Box::new(Wheel::new(now.wall_ms.max(0) as u64))
+            });
             entry.timer = Some(wheel.insert(at_ms.max(0) as u64 + 1, slot.index));
         }
     }
@@ -457,6 +468,7 @@ impl Slots {
         let inner = self.numbers[db];
         let emptied = std::mem::take(&mut self.dbs[inner]);
         self.timed.retain(|&timed| timed != inner as u32);
+        self.field_timed.retain(|&timed| timed != inner as u32);
         self.over.retain(|slot| slot.inner != inner as u32);
         let len = emptied.len();
         self.doomed.add_db(emptied);
