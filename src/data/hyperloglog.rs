@@ -410,9 +410,29 @@ struct Cursor {
 impl Cursor {
     const START: Self = Self { at: HEADER_LEN, first: 0, before: HEADER_LEN };
 
-    /// The cursors of the run that holds a register and of the run before it. Whether a run is long
-    /// cannot be foreseen, so no branch depends on it.
-    fn seek(mut self, bytes: &[u8], index: usize) -> Option<(Self, Self)> {
+    /// The cursors of the run that holds a register and of the run before it.
+    fn seek(self, bytes: &[u8], index: usize) -> Option<(Self, Self)> {
+        self.near(bytes, index).step_to(bytes, index)
+    }
+
+    /// A run some eight bytes before the one that holds a register, passing eight bytes at a time.
+    /// `before` says nothing there, unless it is where the walk began.
+    fn near(mut self, bytes: &[u8], index: usize) -> Self {
+        let mut near = self;
+        while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let (size, len) = measure(u64::from_le_bytes(*word));
+            if index < self.first + len {
+                break;
+            }
+            near = self;
+            let (at, first) = (self.at + size, self.first + len);
+            self = Self { at, first, before: self.at };
+        }
+        near
+    }
+
+    /// As `seek`, run by run. Whether a run is long cannot be foreseen, so no branch depends on it.
+    fn step_to(mut self, bytes: &[u8], index: usize) -> Option<(Self, Self)> {
         let mut before = self;
         while self.at < bytes.len() {
             let byte = bytes[self.at];
@@ -430,6 +450,46 @@ impl Cursor {
         }
         None
     }
+}
+
+/// Of the runs that lie whole in eight bytes, the first of which begins with the lowest: how many
+/// bytes they take, seven or eight, and how many registers they are.
+fn measure(mut word: u64) -> (usize, usize) {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    /// From the highest bit of a byte to all of its bits.
+    fn filled(highest: u64) -> u64 {
+        (highest >> 7) * 0xff
+    }
+    /// The sum of all bytes.
+    fn sum(word: u64) -> usize {
+        let pairs = (word & 0x00ff_00ff_00ff_00ff) + (word >> 8 & 0x00ff_00ff_00ff_00ff);
+        (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize
+    }
+    // What looks like the first byte of a long run is its second one where another stands before.
+    let looks_long = word << 1 & !word & all(0x80);
+    let mut begins = looks_long & !(looks_long << 8);
+    let mut next = begins << 16 & looks_long & looks_long << 8;
+    while next != 0 {
+        begins |= next;
+        next = next << 16 & looks_long & looks_long << 8;
+    }
+    let mut size = size_of::<u64>();
+    let last = 0x80 << 56;
+    if begins & last != 0 {
+        // Its second byte is not here.
+        (begins, size) = (begins & !last, size - 1);
+        word &= u64::MAX >> 8;
+    }
+    let long = filled(begins);
+    let behind = long << 8;
+    let ranked = filled(word & all(0x80)) & !behind;
+    let short = !(ranked | long | behind);
+    let low = word & (ranked & all(3) | short & all(63) | behind);
+    let high = word & long & all(63);
+    let count = size - begins.count_ones() as usize;
+    (size, sum(low) + (sum(high) << 8) + count)
 }
 
 /// By the first byte of a run, the part of its length that is in it.
@@ -600,6 +660,30 @@ mod tests {
             }
             raise(&mut target, &registers, LEN_MAX).expect("it is sound");
             assert_eq!(text(&target), text(&model));
+        }
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_come_to_the_same_run() {
+        let mut rng = Rng::from_seed(1);
+        for round in 0..2_000 {
+            // Some have few long runs, some are made of nothing else.
+            let mask = [0xff, 0xbf, 0x7f, 0xc3][round % 4];
+            let len = HEADER_LEN + rng.below(60);
+            let bytes: Vec<u8> =
+                (0..len).map(|_| rng.next_u64() as u8 & mask | !mask & 0x40).collect();
+            for _ in 0..20 {
+                let index = rng.below(40 * bytes.len());
+                let show = |(cursor, before): (Cursor, Cursor)| {
+                    (cursor.at, cursor.first, cursor.before, before.at, before.first, before.before)
+                };
+                let stepped = Cursor::START.step_to(&bytes, index).map(show);
+                assert_eq!(
+                    Cursor::START.seek(&bytes, index).map(show),
+                    stepped,
+                    "{bytes:x?} {index}"
+                );
+            }
         }
     }
 
