@@ -9,7 +9,7 @@ use common::compare::Dialect;
 use common::inside::InsideServer;
 use common::rest::RestServer;
 use common::run::{self, Server};
-use common::scripted::Scripted;
+use common::scripted::{Caller, Scripted};
 use common::tcp::TcpServer;
 use common::transcript::{self, Action, Target, Transcript, Word};
 use std::path::Path;
@@ -61,7 +61,16 @@ fn in_process_in_resp3() {
 
 #[test]
 fn from_scripts() {
-    let mut server = Scripted::new(InsideServer::new(Dialect::Resp2));
+    check_called_by(Caller::Script);
+}
+
+#[test]
+fn from_functions() {
+    check_called_by(Caller::Function);
+}
+
+fn check_called_by(caller: Caller) {
+    let mut server = Scripted::new(InsideServer::new(Dialect::Resp2), caller);
     let families = [
         "strings",
         "keys",
@@ -69,11 +78,14 @@ fn from_scripts() {
         "hashes",
         "lists",
         "sets",
+        "zsets",
         "streams",
         "groups",
         "bitmaps",
         "geo",
         "hyperloglogs",
+        "dump",
+        "redis-8",
     ];
     check(&mut server, &families);
 }

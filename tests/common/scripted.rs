@@ -1,4 +1,5 @@
-//! A server whose commands all come from a script: each request becomes an EVAL that calls it.
+//! A server whose commands all come from a script: each request becomes an EVAL that calls it, or
+//! an FCALL.
 
 use super::compare::Dialect;
 use super::reply::Reply;
@@ -14,16 +15,37 @@ use toril::proto::Args;
 
 const SCRIPT: &[u8] = b"return redis.pcall(unpack(ARGV))";
 
+const LIBRARY: &[u8] = b"#!lua name=transcripts
+redis.register_function('call', function(keys, args) return redis.pcall(unpack(args)) end)";
+
+/// Who calls a request's command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    Script,
+    Function,
+}
+
+impl Caller {
+    /// The words that stand before a request.
+    fn words(self) -> [&'static [u8]; 3] {
+        match self {
+            Self::Script => [b"EVAL", SCRIPT, b"0"],
+            Self::Function => [b"FCALL", b"call", b"0"],
+        }
+    }
+}
+
 pub struct Scripted<S> {
     inner: S,
+    caller: Caller,
     table: Table,
     /// Replies that have come already.
     replies: BTreeMap<usize, VecDeque<Reply>>,
 }
 
 impl<S: Server> Scripted<S> {
-    pub fn new(inner: S) -> Self {
-        Scripted { inner, table: table(), replies: BTreeMap::new() }
+    pub fn new(inner: S, caller: Caller) -> Self {
+        Scripted { inner, caller, table: table(), replies: BTreeMap::new() }
     }
 
     /// Scripts neither wait nor speak of their connection; SELECT in one ends with it.
@@ -53,13 +75,19 @@ impl<S: Server> Server for Scripted<S> {
     fn begin(&mut self, case: &Case) {
         self.replies.clear();
         self.inner.begin(case);
+        if self.caller == Caller::Function {
+            let load = [b"FUNCTION", &b"LOAD"[..], b"REPLACE", LIBRARY];
+            self.inner.send(1, &[load.map(<[u8]>::to_vec).into()]);
+            let reply = self.inner.receive(1, true);
+            assert!(matches!(reply, Reply::Bulk(_)), "the library is not there: {reply:?}");
+        }
     }
 
     fn send(&mut self, client: usize, requests: &[Vec<Vec<u8>>]) {
         for request in requests {
             if self.may_be_scripted(request) {
-                let mut words = vec![b"EVAL".to_vec(), SCRIPT.to_vec(), b"0".to_vec()];
-                words.extend_from_slice(request);
+                let call = self.caller.words().map(<[u8]>::to_vec);
+                let words = call.iter().chain(request).cloned().collect();
                 self.inner.send(client, &[words]);
                 match self.inner.receive(client, true) {
                     reply if is_refused(&reply) => self.inner.send(client, from_ref(request)),

@@ -146,6 +146,9 @@ fn choose(word: &'static str, choices: &mut Choices) -> Vec<u8> {
         "pattern" | "channel" | "shardchannel" => pick(&[b"a", b"*", b"[a-c]*", b"\\a?"]),
         "parameter" => pick(SETTINGS),
         "script" => pick(SCRIPTS),
+        "function-code" => pick(LIBRARIES),
+        "function" => pick(&[b"f", b"g", b"loop"]),
+        "library-name" => pick(&[b"l", b"m"]),
         "sha1" => Sha::of(&pick(SCRIPTS)).to_string().into_bytes(),
         _ if !word.contains(|letter: char| letter.is_ascii_lowercase()) => word.into(),
         _ => pick(ANYTHING),
@@ -188,4 +191,17 @@ const SCRIPTS: &[&[u8]] = &[
     b"while true do end",
     b"return",
     b"not Lua",
+];
+
+/// What is registered in one may stand in the way of another.
+#[rustfmt::skip]
+const LIBRARIES: &[&[u8]] = &[
+    b"#!lua name=l\nredis.register_function('f', function(keys, args) return redis.pcall(unpack(args)) end)",
+    b"#!lua name=m\nlocal n = 0 redis.register_function('f', function() n = n + 1 return n end)",
+    b"#!lua name=m\nredis.register_function{function_name='g', flags={'no-writes'}, \
+      callback=function(keys) return redis.call('rpush', keys[1], 'a') end}",
+    b"#!lua name=l\nredis.register_function('loop', function() while true do end end)",
+    b"#!lua name=l\nwhile true do end",
+    b"#!lua name=l\nredis.register_function('f', 1)",
+    b"#!lua name=m\nredis.call('get', 'a')",
 ];
