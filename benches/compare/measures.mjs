@@ -91,6 +91,27 @@ export const TABLES = [
     ],
   },
   {
+    part: 'types',
+    title: 'Other types',
+    rows: [
+      row('pendingBytes', 'group with 10,000 pending entries, 10 consumers: bytes per entry', 0, LESS,
+        timesAtMost(1)),
+      row('ttlFieldBytes', 'hash of 1,000 fields that have a TTL: bytes per field', 0, LESS,
+        timesAtMost(1)),
+      row('bitmapBytes', 'bitmap of 1 M bits: bytes', 0, LESS, timesAtMost(1)),
+      row('sketchBytes', 'HyperLogLog of 400 elements: bytes', 0, LESS),
+      row('placeBytes', 'geo index of 10,000 places: bytes per place', 0, LESS),
+      ...[
+        ['pfadd', 'PFADD to a dense HyperLogLog'],
+        ['pfaddSparse', 'PFADD to 300 sparse ones'],
+        ['bitcount', 'BITCOUNT of 1 M bits'],
+        ['geosearch', 'GEOSEARCH, 50 km among 10,000 places'],
+        ['xreadgroup', 'XREADGROUP COUNT 1'],
+        ['fcall', 'FCALL of a function that calls INCR'],
+      ].map(([key, title]) => row(key, `${title} -P 16: server CPU µs`, 2, LESS, timesAtMost(1))),
+    ],
+  },
+  {
     part: 'connections',
     title: 'Connections',
     rows: [

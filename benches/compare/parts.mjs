@@ -10,6 +10,7 @@ import { httpContenders } from './http.mjs';
 import { addressOf } from './probe.mjs';
 import { measureRequests } from './requests.mjs';
 import { run, withServer } from './servers.mjs';
+import { measureTypes } from './types.mjs';
 
 const BUSY_PERCENT = 50;
 
@@ -85,6 +86,15 @@ export function makeParts({ servers, tools, probe, root }) {
       quick: { requests: 10_000, pipelined: 50_000 },
       contenders: onFresh((process, sizes) =>
         measureRequests(process, tools.get('redis-benchmark'), sizes),
+      ),
+    },
+    {
+      name: 'types',
+      rounds: 5,
+      sizes: { share: 1 },
+      quick: { share: 0.2 },
+      contenders: onFresh((process, sizes) =>
+        measureTypes(process, tools.get('redis-benchmark'), sizes),
       ),
     },
     {

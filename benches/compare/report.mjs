@@ -28,6 +28,7 @@ export function describeMachine(servers) {
   return {
     load,
     loadBefore: load(),
+    commit: commit.trim(),
     lines: [
       `${os.cpus().length} × ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB`,
       `${os.type()} ${os.release()}, Node ${process.versions.node}`,
@@ -86,6 +87,20 @@ export function write(report, results) {
     return { ...about, bars: bars.filter(({ value }) => value !== undefined) };
   });
   writeFileSync(picture, drawBars(groups));
+}
+
+/** Replaces one table, and says that it was measured apart from the others. */
+export function writeTable(table, results, { commit }) {
+  const text = readFileSync(page, 'utf8');
+  const heading = `### ${table.title}\n`;
+  const when = `Measured by itself on ${new Date().toISOString().slice(0, 10)}, commit ${commit}.`;
+  const rendered = renderTable(table, results).replace(heading, `${heading}\n${when}\n`);
+  const from = text.indexOf(heading);
+  // A new one comes last.
+  const at = from < 0 ? text.indexOf(END) : from;
+  const ends = ['\n### ', `\n${END}`].map((mark) => text.indexOf(mark, at)).filter((it) => it >= 0);
+  const end = from < 0 ? at : Math.min(...ends);
+  writeFileSync(page, `${text.slice(0, at)}${rendered}\n${text.slice(end)}`);
 }
 
 function median(runs, key) {

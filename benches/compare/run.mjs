@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { TABLES } from './measures.mjs';
 import { makeParts } from './parts.mjs';
 import { Probe } from './probe.mjs';
-import { describeMachine, renderPage, renderTable, write } from './report.mjs';
+import { describeMachine, renderPage, renderTable, write, writeTable } from './report.mjs';
 import { MISCOUNTED } from './servers.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -41,6 +41,9 @@ for (const part of parts.filter(({ name }) => !only || only.includes(name))) {
 }
 for (const failure of failures) console.error(failure);
 if (!isQuick && !only) write(renderPage({ machine, results }), results);
+if (!isQuick && process.argv.includes('--write')) {
+  TABLES.filter((table) => results[table.part]).forEach((table) => writeTable(table, results, machine));
+}
 process.exitCode = failures.length > 0 ? 1 : 0;
 
 /** The figures of each contender in each round, as `{key.key: number}`. */
