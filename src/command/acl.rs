@@ -1,10 +1,12 @@
 //! ACL: users and what they may do.
 
 use super::prelude::*;
+use crate::engine::acl::file::is_blank;
 use crate::engine::acl::selector::Selector;
 use crate::engine::acl::token::make_token;
 use crate::engine::acl::user::WrongRule;
 use crate::engine::acl::{DEFAULT, denial_text};
+use crate::engine::effect::{Answered, Effect, Outcome};
 use crate::engine::row::ACL_CATEGORIES;
 use crate::engine::table::Found;
 use crate::util::number;
@@ -19,8 +21,10 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         row("getuser", "6.0.0", Exactly(3), Keys::none(), &[Admin, NoScript, Loading, Stale, SecretRules], getuser, "username", "Tells the rules of a user."),
         help("6.0.0"),
         row("list",    "6.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], list, "", "Lists all users with their rules, as a file would."),
+        row("load",    "6.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], load, "", "Reads the users anew from their file."),
         row("log",     "6.0.0", AtLeast(2), Keys::none(), &[Admin, NoScript, Loading, Stale], log, "[count | RESET]", "Lists what was refused of late, or forgets it."),
         row("resttoken", "7.4.0", Exactly(4), Keys::none(), &[NoScript, Loading, Stale, SecretRules], resttoken, "username password", "Makes the token with which a user asks over HTTP, as Upstash does."),
+        row("save",    "6.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], save, "", "Writes the users to their file.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("setuser", "6.0.0", AtLeast(3), Keys::none(), &[Admin, NoScript, Loading, Stale, SecretRules], setuser, "username [rule [rule ...]]", "Makes a user, or changes one's rules.").tips(&[ALL_NODES, ALL_SUCCEEDED]),
         row("users",   "6.0.0", Exactly(2), Keys::none(), &[Admin, NoScript, Loading, Stale], users, "", "Lists the names of all users."),
         row("whoami",  "6.0.0", Exactly(2), Keys::none(), &[NoScript, Loading, Stale], whoami, "", "Answers the name of the connection's user."),
@@ -71,7 +75,7 @@ fn cat(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn setuser(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let name = args.given();
-    if name.iter().any(|&byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)) {
+    if name.iter().any(|&byte| is_blank(byte)) {
         return Err(Error::new("ERR Usernames can't contain spaces or null characters"));
     }
     cx.set_user(name, args.remaining()).map_err(wrong_rule)?;
@@ -123,11 +127,11 @@ fn getuser(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn tell_rules(selector: &Selector, reply: &mut Reply) {
     reply.bulk(b"commands");
-    reply.bulk(&selector.command_rules());
+    reply.bulk(&selector.command_rules().join(&b' '));
     reply.bulk(b"keys");
-    reply.bulk(&selector.key_rules());
+    reply.bulk(&selector.key_rules().join(&b' '));
     reply.bulk(b"channels");
-    reply.bulk(&selector.channel_rules());
+    reply.bulk(&selector.channel_rules().join(&b' '));
 }
 
 fn dryrun(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
@@ -171,6 +175,58 @@ fn genpass(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         password += &format!("{:016x}", cx.entropy());
     }
     reply.bulk(&password.as_bytes()[..digits]);
+    Ok(())
+}
+
+/// The file of the users.
+fn file(cx: &Ctx) -> Result<String> {
+    cx.config().aclfile.clone().ok_or_else(|| {
+        Error::new(
+            "ERR This Redis instance is not configured to use an ACL file. You may want to \
+             specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming \
+             you have a Redis configuration file set) in order to store users in the Redis \
+             configuration.",
+        )
+    })
+}
+
+fn load(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
+    let name = file(cx)?;
+    let path = cx.config().place(&name);
+    let refusal = format!("ERR Error loading ACLs, opening file '{name}': ");
+    let effect = Effect::ReadFile { client: cx.client, path, refusal };
+    cx.await_answers(effect, args, LoadOfUsers { name });
+    Ok(())
+}
+
+/// An ACL LOAD whose file is being read.
+#[derive(Debug)]
+struct LoadOfUsers {
+    name: String,
+}
+
+impl Answered for LoadOfUsers {
+    fn go_on(&self, cx: &mut Ctx, outcome: &Outcome, reply: &mut Reply) -> Result {
+        match outcome {
+            Outcome::Read(text) => {
+                let wrong = |text: Vec<u8>| Error::new([b"ERR ", &text[..]].concat());
+                cx.load_users(&self.name, text).map_err(wrong)?;
+                reply.ok();
+            }
+            Outcome::Failed(text) => reply.error_text(text),
+            Outcome::Done | Outcome::Answers { .. } => unreachable!("it was a file that was read"),
+        }
+        Ok(())
+    }
+}
+
+fn save(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
+    let path = cx.config().place(&file(cx)?);
+    let bytes = cx.server().acl.save();
+    let refusal = "ERR There was an error trying to save the ACLs. Please check the server logs \
+                   for more information";
+    let effect = Effect::WriteFile { client: cx.client, path, bytes, refusal: refusal.into() };
+    cx.await_effect(effect, args);
     Ok(())
 }
 
@@ -224,4 +280,82 @@ fn log(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         reply.int(entry.updated_ms);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::table::table;
+    use crate::engine::acl::Rules;
+    use crate::engine::acl::user::User;
+    use crate::engine::row::ACL_CATEGORIES;
+    use crate::util::rng::Rng;
+
+    /// A rule of any kind, which may contradict those before it, or be wrong.
+    fn rule(names: &[String], rng: &mut Rng) -> String {
+        const OTHERS: &[&str] = &[
+            "on",
+            "off",
+            "nopass",
+            "resetpass",
+            "skip-sanitize-payload",
+            "sanitize-payload",
+            ">pw",
+            ">other",
+            "<pw",
+            "~*",
+            "allkeys",
+            "resetkeys",
+            "&*",
+            "allchannels",
+            "resetchannels",
+            "+@all",
+            "-@all",
+            "~",
+            "&",
+            "%R",
+            "clearselectors",
+            "reset",
+            "+select|0",
+            "+GET|x",
+        ];
+        let sign = ["+", "-"][rng.below(2)];
+        let pattern = ["a", "b*", "[c", "*", "\"q", "d)", "\"e'\\\"\""][rng.below(7)];
+        match rng.below(8) {
+            0 => format!("{sign}@{}", ACL_CATEGORIES[rng.below(ACL_CATEGORIES.len())]),
+            1 | 2 => format!("{sign}{}", names[rng.below(names.len())]),
+            3 => format!("{}{pattern}", ["~", "%R~", "%W~", "%rw~", "%wr~"][rng.below(5)]),
+            4 => format!("&{pattern}"),
+            5 => {
+                let count = rng.below(4);
+                let rules: Vec<String> = (0..count).map(|_| rule(names, rng)).collect();
+                format!("({})", rules.join(" "))
+            }
+            _ => OTHERS[rng.below(OTHERS.len())].to_owned(),
+        }
+    }
+
+    /// What LIST tells of a user makes the same user, which LIST tells of in the same words.
+    #[test]
+    fn what_is_listed_makes_the_same_user() {
+        let table = table();
+        let names: Vec<String> = table.all().map(|found| found.full_name()).collect();
+        let mut rng = Rng::from_seed(7);
+        let mut changed = 0;
+        for seed in 0..3_000 {
+            let rules = Rules { table: &table, has_all_channels: seed % 2 == 0 };
+            let mut user = User::new(b"alice", &rules);
+            for _ in 0..rng.below(12) {
+                let rule = rule(&names, &mut rng);
+                changed += usize::from(user.set_all(&[rule.as_bytes()], &rules).is_ok());
+            }
+            let line = user.describe();
+            let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+            let mut again = User::new(b"alice", &rules);
+            let text = line.escape_ascii();
+            again.set_all(&words[2..], &rules).unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            assert_eq!(again.describe(), line);
+            assert!(again == user, "{text}");
+        }
+        assert!(changed > 5_000, "{changed}");
+    }
 }

@@ -77,6 +77,9 @@ impl Reader<'_> {
                 [name, path] if name.eq_ignore_ascii_case(b"include") => {
                     self.include(path, depth, wrong)?;
                 }
+                [name, ref user @ ..] if is_user(name) && !user.is_empty() => {
+                    self.user(user).map_err(wrong)?;
+                }
                 [name, ref values @ ..] => match Setting::find(name) {
                     Some(row) => {
                         self.set(row, values).map_err(wrong)?;
@@ -120,6 +123,19 @@ impl Reader<'_> {
         if row.serving == Serving::Known {
             self.ignore(row.name, row.about);
         }
+        Ok(())
+    }
+
+    /// What the rules are is for who knows the commands to read.
+    fn user(&mut self, words: &[&[u8]]) -> Result<(), String> {
+        if self.config.users.iter().any(|known| known[0] == words[0]) {
+            return Err(format!(
+                "Error in user declaration '{}': Duplicate user found. A user can only be defined \
+                 once in config files",
+                words[0].escape_ascii()
+            ));
+        }
+        self.config.users.push(words.iter().map(|word| word.to_vec()).collect());
         Ok(())
     }
 
@@ -189,13 +205,18 @@ fn without_secrets(line: &str) -> String {
         |row: &&Setting| row.is_secret() && name.to_ascii_lowercase().starts_with(row.name);
     if let Some(row) = ROWS.iter().find(is_secret) {
         format!("{} (hidden)", row.name)
-    } else if nearest(name).is_some_and(Setting::is_secret)
+    } else if is_user(name.as_bytes())
+        || nearest(name).is_some_and(Setting::is_secret)
         || Directive::find(name.as_bytes()).is_some_and(|it| it.serving == Serving::Guards)
     {
         format!("{name} (hidden)")
     } else {
         line.to_string()
     }
+}
+
+fn is_user(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"user")
 }
 
 /// The setting whose name is at most two typing errors away.
@@ -300,10 +321,6 @@ mod tests {
         check("appendonly yes\nappendonly no", "");
         check("cluster-enabled no\ntls-port 0\nreplicaof no one\naclfile \"\"", "");
         check(
-            "user x on >geheim",
-            "line 1\n>>> 'user (hidden)'\n'user' cannot be served: there are no ACL users yet",
-        );
-        check(
             "replicaof 127.0.0.1 6379",
             "line 1\n>>> 'replicaof 127.0.0.1 6379'\n\
              only '' can be served: there is no replication yet",
@@ -339,6 +356,7 @@ mod tests {
             "requirepas geheim",
             "'masterauth' geheim x",
             "rename-command CONFIG geheim",
+            "user x on\nuser x >geheim",
         ] {
             let error = Config::from_lines(line, &mut |_| Ok(Vec::new())).expect_err(line);
             let error = error.to_string();

@@ -103,6 +103,10 @@ pub struct Config {
     pub client_query_buffer_limit: usize,
     /// Bytes of one argument, and of a string.
     pub proto_max_bulk_len: usize,
+    /// Where users are kept. None: nowhere.
+    pub aclfile: Option<String>,
+    /// The users that lines of a redis.conf make: the words behind `user`, a name and rules.
+    pub users: Vec<Vec<Vec<u8>>>,
     /// Which channels a new user may use.
     pub acl_pubsub_default: NewUserChannels,
     /// Entries that ACL LOG keeps.
@@ -235,6 +239,8 @@ impl Default for Config {
             ],
             client_query_buffer_limit: 1024 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
+            aclfile: None,
+            users: Vec::new(),
             acl_pubsub_default: NewUserChannels::None,
             acllog_max_len: 128,
             enable_debug_command: Protected::No,

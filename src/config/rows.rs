@@ -37,7 +37,6 @@ const REPLICAS: &str = "there is no replication yet";
 const THREADS: &str = "one thread serves all clients";
 const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
 const TLS: &str = "there is no TLS yet";
-const USERS: &str = "there are no ACL users yet";
 const VALUES: &str = "RESTORE is not there yet";
 
 /// A setting that stands in this field of `Config`.
@@ -213,7 +212,7 @@ pub static ROWS: &[Setting] = &[
     row("propagation-error-behavior",         Choice(&["ignore", "panic", "panic-on-replicas"]), Kept("ignore"),                          Live,    Known,  REPLICAS),
 
     // Users.
-    row("aclfile",                            Text,                       Kept(""),                                AtStart, Guards, USERS),
+    row("aclfile",                            Text,                       field!(aclfile),                         AtStart, Served, "file of users, which ACL LOAD reads and ACL SAVE writes"),
     row("acl-pubsub-default",                 Choice(NewUserChannels::WORDS), field!(acl_pubsub_default),              Live,    Served, "channels that a new user may use: allchannels or resetchannels"),
     row("acllog-max-len",                     Integer(0, MAX),            field!(acllog_max_len),                  Live,    Served, "entries that ACL LOG keeps"),
 
@@ -265,7 +264,6 @@ pub static ROWS: &[Setting] = &[
 /// What a redis.conf may hold besides settings, `include` excepted. CONFIG knows none of these.
 #[rustfmt::skip]
 pub static DIRECTIVES: &[Directive] = &[
-    directive("user",                     Guards, USERS),
     directive("rename-command",           Guards, "commands keep their names yet"),
     directive("loadmodule",               Guards, "there are no modules"),
     directive("list-max-ziplist-entries", Known,  OBSOLETE),

@@ -388,6 +388,14 @@ impl Ctx<'_> {
         self.engine.delete_user(name, Some(self.client))
     }
 
+    /// ACL LOAD.
+    ///
+    /// # Errors
+    /// As `Engine::load_users`.
+    pub fn load_users(&mut self, file: &str, text: &[u8]) -> std::result::Result<(), Vec<u8>> {
+        self.engine.load_users(file, text, Some(self.client))
+    }
+
     /// ACL LOG RESET.
     pub fn clear_acl_log(&mut self) {
         self.engine.acl.log.clear();

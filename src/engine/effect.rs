@@ -11,6 +11,7 @@ use super::time::Now;
 use crate::config::Config;
 use crate::proto::{Args, Error, Reply, Result};
 use std::fmt;
+use std::path::PathBuf;
 
 /// An errand for the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,10 @@ pub enum Effect {
     RewriteConfig { client: ClientId },
     /// Says something to another server.
     Converse(Box<Conversation>),
+    /// Reads a file. If it cannot be read, the error is `refusal` and the reason.
+    ReadFile { client: ClientId, path: PathBuf, refusal: String },
+    /// Puts these bytes in the place of a file, whole or not at all; else the error is `refusal`.
+    WriteFile { client: ClientId, path: PathBuf, bytes: Vec<u8>, refusal: String },
     /// Settings changed, perhaps some that the server has taken from the configuration at start.
     Reconfigure,
 }
@@ -85,6 +90,8 @@ impl Errands {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Done,
+    /// What stands in a file.
+    Read(Vec<u8>),
     /// The error that the client gets.
     Failed(String),
     /// What was answered in a conversation, line by line, and what ended it before its end.
@@ -187,7 +194,7 @@ impl Engine {
                     }
                 }
                 (None, Outcome::Failed(text)) => reply.error_text(text),
-                (None, Outcome::Done | Outcome::Answers { .. }) => reply.ok(),
+                (None, Outcome::Done | Outcome::Read(_) | Outcome::Answers { .. }) => reply.ok(),
             }
             engine.end_exec_part(id, db, reply);
         });

@@ -4,6 +4,7 @@ use super::Server;
 use super::connection::{self, ClientStream};
 use super::http;
 use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
+use crate::engine::Engine;
 use crate::engine::client::{Peer, Transport};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::borrow::Cow;
@@ -327,7 +328,9 @@ impl Listeners {
 
     /// Says what this is, where it listens, and how to use it. Tools wait for the last line.
     /// `made_token` opens HTTP if no other is given: it is shown here, and nowhere else.
-    pub fn announce(&self, config: &Config, made_token: &Secret) {
+    pub fn announce(&self, engine: &Engine, made_token: &Secret) {
+        let config = &engine.config;
+        let needs_password = !engine.acl.default_user().needs_no_password;
         tracing::info!(
             "toril {TORIL_VERSION}, an in-memory queue server for clients of Redis {REDIS_VERSION}"
         );
@@ -338,7 +341,7 @@ impl Listeners {
         if let Some(door) = &self.unix {
             tracing::info!("Listening on the Unix socket {}", door.file.path.display());
         }
-        let password = if config.requirepass.is_some() { ", password: '...'" } else { "" };
+        let password = if needs_password { ", password: '...'" } else { "" };
         let connection = match (addresses.first(), &self.unix) {
             (Some(address), _) => {
                 format!("host: '{}', port: {}{password}", reachable(address).ip(), address.port())
@@ -348,10 +351,11 @@ impl Listeners {
         };
         tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
         if let Some(address) = self.http.first().and_then(Door::local_addr) {
-            let token = match (&config.http_token, &config.requirepass) {
-                (Some(_), _) => Cow::from("<your http-token>"),
-                (None, Some(_)) => Cow::from("<your requirepass>"),
-                (None, None) => String::from_utf8_lossy(made_token.reveal()),
+            let token = match &config.http_token {
+                Some(_) => Cow::from("<your http-token>"),
+                None if config.requirepass.is_some() => Cow::from("<your requirepass>"),
+                None if needs_password => Cow::from("<a password of default>"),
+                None => String::from_utf8_lossy(made_token.reveal()),
             };
             // Not into the log, which may be kept; and as they are pasted into `.env`.
             super::say(&format!(

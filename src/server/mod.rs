@@ -126,8 +126,9 @@ async fn serve(
     let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone(), config_file);
     crate::util::hash::seed_collections(facts.entropy());
     let made_token = Server::make_token(|| facts.entropy());
-    let engine = Engine::new(table(), config, Box::new(facts), clock.now());
-    listeners.announce(&engine.config, &made_token);
+    let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
+    load_users(&mut engine)?;
+    listeners.announce(&engine, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         listeners: RefCell::new(listeners),
@@ -156,6 +157,19 @@ async fn serve(
     drop(pid_file);
     tracing::warn!("toril is now ready to exit, bye bye...");
     Ok(())
+}
+
+/// The users of the redis.conf, or of their own file.
+fn load_users(engine: &mut Engine) -> Result<(), String> {
+    engine.load_configured_users()?;
+    let Some(name) = engine.config.aclfile.clone() else { return Ok(()) };
+    let abort = |why: &str| format!("Aborting Redis startup because of ACL errors: {why}");
+    let text = std::fs::read(engine.config.place(&name)).map_err(|problem| {
+        let reason = files::text_of(&problem);
+        abort(&format!("Error loading ACLs, opening file '{name}': {reason}"))
+    })?;
+    let loaded = engine.load_users(&name, &text, None);
+    loaded.map_err(|errors| abort(&String::from_utf8_lossy(&errors)))
 }
 
 /// Tells other programs the process id, as long as the process lives.
@@ -296,6 +310,21 @@ impl Server {
                     server.answer(conversation.client, outcome);
                     server.flush();
                 });
+            }
+            Effect::ReadFile { client, path, refusal } => {
+                let read = std::fs::read(&path);
+                let failed = |problem| Outcome::Failed(refusal + &files::text_of(&problem));
+                self.answer(client, read.map_or_else(failed, Outcome::Read));
+            }
+            Effect::WriteFile { client, path, bytes, refusal } => {
+                let outcome = match files::replace(&path, &bytes) {
+                    Ok(()) => Outcome::Done,
+                    Err(problem) => {
+                        tracing::warn!("{} cannot be written: {problem}", path.display());
+                        Outcome::Failed(refusal)
+                    }
+                };
+                self.answer(client, outcome);
             }
             Effect::Shutdown { .. } => {
                 tracing::warn!("User requested shutdown...");

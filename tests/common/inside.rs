@@ -135,6 +135,11 @@ impl InsideServer {
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Writing) };
                 self.engine.answer(it.client, outcome, self.now);
             }
+            // Nor is there a file.
+            Effect::ReadFile { client, refusal, .. }
+            | Effect::WriteFile { client, refusal, .. } => {
+                self.engine.answer(client, Outcome::Failed(refusal), self.now);
+            }
             Effect::Reconfigure => {}
         }
     }

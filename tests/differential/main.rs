@@ -16,6 +16,7 @@
 mod common;
 mod grammar;
 mod sameness;
+mod users;
 mod values;
 
 use common::compare::Dialect;
@@ -158,7 +159,15 @@ const LEFT_OUT: [&str; 12] = [
 fn episode(seed: u64, candidates: &[Candidate]) -> Vec<Step> {
     let mut rng = Rng::from_seed(seed);
     let mut steps = Vec::new();
+    // One client of every third episode is a user's who may not do everything.
+    let has_user = seed % 3 == 0;
+    if has_user {
+        users::log_in(candidates, &mut rng, &mut steps);
+    }
     while steps.len() < REQUESTS_PER_EPISODE {
+        if has_user && rng.below(25) == 0 {
+            users::change(candidates, &mut rng, &mut steps);
+        }
         let client = 1 + rng.below(CLIENTS);
         if client > 1 && rng.below(20) == 0 {
             steps.push(request(client, candidates, &mut rng, Wanted::Waiting));

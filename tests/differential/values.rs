@@ -58,6 +58,16 @@ const IDS: [&str; 14] =
     ["0", "1", "2", "3", "1-1", "1-2", "2-1", "5-5", "0-0", "-", "+", "(1-1", "$", "10-3"];
 const PATTERNS: [&str; 10] = ["*", "?", "s*", "[ab]*", "h0->*", "z*", "*0", "nosort", "#", "\\*"];
 
+/// A pattern of keys.
+pub fn key_pattern(rng: &mut Rng) -> String {
+    let prefix = PREFIXES[rng.below(PREFIXES.len())];
+    match rng.below(4) {
+        0 => "*".to_owned(),
+        1 => format!("*{}", rng.below(KEYS_PER_TYPE)),
+        _ => format!("{prefix}*"),
+    }
+}
+
 /// A word for a placeholder of a syntax.
 pub fn make(kind: &str, pool: &Pool, rng: &mut Rng) -> Vec<u8> {
     let any = |words: &[&str], rng: &mut Rng| words[rng.below(words.len())].as_bytes().to_vec();

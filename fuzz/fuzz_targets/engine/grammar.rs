@@ -144,6 +144,8 @@ fn choose(word: &'static str, choices: &mut Choices) -> Vec<u8> {
         "timeout" | "seconds" | "milliseconds" => pick(TIMES),
         "index" | "index1" | "index2" | "db" | "destination-db" => pick(&[b"0", b"1"]),
         "pattern" | "channel" | "shardchannel" => pick(&[b"a", b"*", b"[a-c]*", b"\\a?"]),
+        "username" => pick(&[b"alice", b"bob"]),
+        "rule" => pick(RULES),
         "parameter" => pick(SETTINGS),
         "script" => pick(SCRIPTS),
         "function-code" => pick(LIBRARIES),
@@ -175,6 +177,30 @@ const SETTINGS: &[&[u8]] = &[
     b"*", b"hash-max-listpack-entries", b"list-max-listpack-size", b"set-max-intset-entries",
     b"zset-max-listpack-entries", b"stream-node-max-entries", b"maxmemory", b"slowlog-max-len",
     b"notify-keyspace-events", b"timeout",
+];
+
+/// Of users.
+const RULES: &[&[u8]] = &[
+    b"on",
+    b"nopass",
+    b">pw",
+    b"+@all",
+    b"-@all",
+    b"+@read",
+    b"-get",
+    b"+select|0",
+    b"~*",
+    b"~a",
+    b"%R~b",
+    b"%RW~*",
+    b"~\"c)",
+    b"resetkeys",
+    b"&a",
+    b"(+get ~a)",
+    b"(~\"a\\\")\" &b)",
+    b"(",
+    b")",
+    b"reset",
 ];
 
 #[rustfmt::skip]

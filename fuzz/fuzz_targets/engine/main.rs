@@ -2,7 +2,8 @@
 //!
 //! Each byte of the input decides something: what happens next, whose turn it is, which row of the
 //! command table, which of the words that the row's syntax allows. Nothing may panic, every reply
-//! must be one, no collection may stay when it is empty, no deadline may stay when it is past.
+//! must be one, no collection may stay when it is empty, no deadline may stay when it is past, and
+//! users must be the same when they have been saved and loaded.
 //!
 //! A new command changes what the kept inputs mean; they are as good as before.
 
@@ -211,6 +212,10 @@ impl World {
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Reading) };
                 self.engine.answer(it.client, outcome, self.now);
             }
+            Effect::ReadFile { client, refusal, .. }
+            | Effect::WriteFile { client, refusal, .. } => {
+                self.engine.answer(client, Outcome::Failed(refusal), self.now);
+            }
             Effect::Shutdown { client: None } | Effect::Reconfigure => {}
         }
     }
@@ -246,6 +251,12 @@ impl World {
         assert_eq!(tracking.map_or(0, Tracking::client_count), clients.count());
         assert!(tracking.is_none_or(|it| it.key_count() <= it.reader_count()));
         self.engine.keyspace.aftermath.journal.forget_whole_units();
+        if self.engine.acl.all().count() > 1 {
+            // What is saved makes the same users when it is loaded.
+            let saved = self.engine.acl.save();
+            self.engine.load_users("users.acl", &saved, None).expect("it was saved");
+            assert_eq!(self.engine.acl.save(), saved);
+        }
         if self.engine.scripts.is_running() {
             // It holds up whatever is due.
             return;

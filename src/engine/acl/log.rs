@@ -36,6 +36,8 @@ impl Reason {
 
 /// The same thing within this time of its last entry counts there.
 const GROUPED_MS_MAX: i64 = 60_000;
+/// Bytes that are kept of a key or a name: who is refused must not fill the memory.
+const QUOTED_BYTES_MAX: usize = 1024;
 /// Only so many of the newest entries are looked at for that.
 const GROUPED_ENTRIES_MAX: usize = 10;
 
@@ -99,7 +101,7 @@ impl Engine {
         id: ClientId,
         reason: Reason,
         context: Context,
-        object: Vec<u8>,
+        object: &[u8],
         user: &[u8],
     ) {
         self.stats.denied[reason as usize] += 1;
@@ -117,12 +119,16 @@ impl Engine {
             count: 1,
             reason,
             context,
-            object,
-            user: user.into(),
+            object: quoted(object).to_vec(),
+            user: quoted(user).into(),
             client: client.trim_ascii_end().to_vec(),
             created_ms: now.wall_ms,
             updated_ms: now.wall_ms,
         };
         self.acl.log.add(entry, len_max);
     }
+}
+
+fn quoted(word: &[u8]) -> &[u8] {
+    &word[..word.len().min(QUOTED_BYTES_MAX)]
 }

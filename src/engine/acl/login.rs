@@ -64,7 +64,7 @@ impl Ctx<'_> {
             } else {
                 Context::TopLevel
             };
-            self.engine.note_denial(self.client, Reason::Login, context, command.to_vec(), name);
+            self.engine.note_denial(self.client, Reason::Login, context, command, name);
             return Err(Error::WrongPass);
         };
         Ok(user)

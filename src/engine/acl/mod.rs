@@ -9,6 +9,7 @@
 //! Whoever may do everything costs a request one look at a flag of the client. For anybody else
 //! `Engine::check_user` looks at a bit for the command, and at each key and channel.
 
+pub mod file;
 pub mod log;
 mod login;
 pub mod selector;
@@ -223,9 +224,10 @@ impl Engine {
             _ if self.clients[id].transaction.is_open() => Context::Multi,
             _ => Context::TopLevel,
         };
+        let name = found.full_name();
         let object = match denial.reason {
-            Reason::Command => found.full_name().into_bytes(),
-            _ => words[denial.place].to_vec(),
+            Reason::Command => name.as_bytes(),
+            _ => words[denial.place],
         };
         self.note_denial(id, denial.reason, context, object, &user.name);
         Err(Error::new(match origin {

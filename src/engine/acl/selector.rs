@@ -3,6 +3,7 @@
 //! another.
 
 use super::RuleError;
+use super::file::is_blank;
 use crate::engine::keys::access;
 use crate::engine::row::{ACL_CATEGORIES, Channels, Flag};
 use crate::engine::table::{Found, Table};
@@ -179,6 +180,7 @@ impl Selector {
             self.note(true, found.full_name().as_bytes());
             return Ok(());
         }
+        refuse_blanks(part)?;
         let part = part.to_ascii_lowercase();
         self.note(true, &[found.row.name.as_bytes(), b"|", &part].concat());
         let parts = self.first_args.entry(found.index).or_default();
@@ -295,48 +297,47 @@ impl Selector {
         (!self.has_all_channels).then_some(&self.channels)
     }
 
-    /// The patterns of keys as rules.
-    pub fn key_rules(&self) -> Vec<u8> {
+    /// The rules on keys.
+    pub fn key_rules(&self) -> Vec<Vec<u8>> {
         if self.has_all_keys {
-            return b"~*".to_vec();
+            return vec![b"~*".to_vec()];
         }
         let rules = self.keys.iter().map(|known| {
             let prefix: &[u8] = match known.rights {
                 right::READ => b"%R~",
                 right::WRITE => b"%W~",
+                // `~*` is another rule, which lets none follow.
+                _ if *known.pattern == *b"*" => b"%RW~",
                 _ => b"~",
             };
             [prefix, &known.pattern].concat()
         });
-        rules.collect::<Vec<_>>().join(&b' ')
+        rules.collect()
     }
 
-    /// The patterns of channels as rules; `resetchannels` is not among them.
-    pub fn channel_rules(&self) -> Vec<u8> {
+    /// The rules on channels; `resetchannels` is not among them.
+    pub fn channel_rules(&self) -> Vec<Vec<u8>> {
         if self.has_all_channels {
-            return b"&*".to_vec();
+            return vec![b"&*".to_vec()];
         }
-        let rules = self.channels.iter().map(|pattern| [b"&", &pattern[..]].concat());
-        rules.collect::<Vec<_>>().join(&b' ')
+        self.channels.iter().map(|pattern| [b"&", &pattern[..]].concat()).collect()
     }
 
-    /// What was said of commands.
-    pub fn command_rules(&self) -> Vec<u8> {
+    /// The rules on commands.
+    pub fn command_rules(&self) -> Vec<Vec<u8>> {
         let first: &[u8] = if self.begins_with_all { b"+@all" } else { b"-@all" };
-        let rules = std::iter::once(first).chain(self.rules.iter().map(Vec::as_slice));
-        rules.collect::<Vec<_>>().join(&b' ')
+        std::iter::once(first.to_vec()).chain(self.rules.iter().cloned()).collect()
     }
 
     /// All rules, which make the same selector out of a new one.
-    pub fn describe(&self) -> Vec<u8> {
-        let mut parts = vec![self.key_rules()];
+    pub fn describe(&self) -> Vec<Vec<u8>> {
+        let mut rules = self.key_rules();
         if !self.has_all_channels {
-            parts.push(b"resetchannels".to_vec());
+            rules.push(b"resetchannels".to_vec());
         }
-        parts.push(self.channel_rules());
-        parts.push(self.command_rules());
-        parts.retain(|part| !part.is_empty());
-        parts.join(&b' ')
+        rules.extend(self.channel_rules());
+        rules.extend(self.command_rules());
+        rules
     }
 }
 
@@ -367,6 +368,5 @@ fn split_rights(mut rule: &[u8]) -> Result<(u8, &[u8]), RuleError> {
 
 /// A rule ends at a blank, so that no pattern can hold one.
 fn refuse_blanks(pattern: &[u8]) -> Result<(), RuleError> {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b);
-    if pattern.iter().any(is_blank) { Err(RuleError::Syntax) } else { Ok(()) }
+    if pattern.iter().any(|&byte| is_blank(byte)) { Err(RuleError::Syntax) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 use super::selector::{Denial, Selector};
 use super::{RuleError, Rules};
 use crate::engine::table::Found;
-use crate::util::words;
+use crate::util::{quote, words};
 use sha2::{Digest, Sha256};
 
 type Hash = [u8; 32];
@@ -76,7 +76,11 @@ impl User {
         Ok(())
     }
 
-    fn set(&mut self, rule: &[u8], rules: &Rules) -> Result<(), RuleError> {
+    /// Carries out one rule.
+    ///
+    /// # Errors
+    /// If it is wrong; a part of it may have been carried out.
+    pub(super) fn set(&mut self, rule: &[u8], rules: &Rules) -> Result<(), RuleError> {
         let is = |word: &str| rule.eq_ignore_ascii_case(word.as_bytes());
         match rule {
             [] => {}
@@ -177,8 +181,11 @@ impl User {
         let mut line = [b"user ", &self.name[..]].concat();
         let flags = self.flags().into_iter().map(|flag| flag.as_bytes().to_vec());
         let passwords = self.passwords().into_iter().map(|hash| format!("#{hash}").into_bytes());
-        let selectors = self.selectors().iter().map(|it| [b"(", &it.describe()[..], b")"].concat());
-        let root = std::iter::once(self.root().describe());
+        let selectors = self.selectors().iter().map(|selector| {
+            let rules: Vec<Vec<u8>> = selector.describe().into_iter().map(quoted).collect();
+            [b"(", &rules.join(&b' ')[..], b")"].concat()
+        });
+        let root = self.root().describe();
         for rule in flags.chain(passwords).chain(root).chain(selectors) {
             line.push(b' ');
             line.extend(rule);
@@ -196,7 +203,7 @@ pub enum WrongRule {
 }
 
 /// Rules, of which a selector is one even if blanks have made several words of it.
-fn merge_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, WrongRule> {
+pub(super) fn merge_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, WrongRule> {
     let mut rules = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for &word in words {
@@ -222,6 +229,16 @@ fn merge_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, WrongRule> {
         Some((first, _)) => Err(WrongRule::Unmatched(first.to_vec())),
         None => Ok(rules),
     }
+}
+
+/// A rule as it stands in parentheses, where quotes and parentheses have a meaning.
+fn quoted(rule: Vec<u8>) -> Vec<u8> {
+    if !rule.iter().any(|byte| b"\"')".contains(byte)) {
+        return rule;
+    }
+    let mut text = Vec::new();
+    quote::quoted(&rule, &mut text);
+    text
 }
 
 fn hash(password: &[u8]) -> Hash {

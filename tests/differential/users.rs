@@ -1,0 +1,55 @@
+//! Users of random rules: what they may do must be the same on both servers.
+
+use super::{Candidate, Sameness, Step, values};
+use toril::engine::row::ACL_CATEGORIES;
+use toril::util::rng::Rng;
+
+/// The client that is some user's.
+pub const CLIENT: usize = 3;
+const RULES_MAX: usize = 8;
+
+/// Logs the client in as a user that is made anew.
+pub fn log_in(candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
+    let rules = ["reset", "on", "nopass", "+@all", "~*"];
+    steps.push(step(1, [&["ACL", "SETUSER", "u"], &rules[..]].concat()));
+    steps.push(step(CLIENT, vec!["AUTH", "u", "x"]));
+    change(candidates, rng, steps);
+}
+
+/// Changes what the user may do, and tells of it.
+pub fn change(candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
+    let rules: Vec<String> =
+        (0..1 + rng.below(RULES_MAX)).map(|_| rule(candidates, rng, true)).collect();
+    let rules = rules.iter().map(String::as_str);
+    steps.push(step(1, ["ACL", "SETUSER", "u"].into_iter().chain(rules).collect()));
+    steps.push(step(1, vec!["ACL", "LIST"]));
+}
+
+fn step(client: usize, words: Vec<&str>) -> Step {
+    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    Step { client, words, sameness: Sameness::Exact, may_park: false }
+}
+
+/// A rule, which may contradict those before it or be refused.
+fn rule(candidates: &[Candidate], rng: &mut Rng, may_nest: bool) -> String {
+    let sign = ["+", "+", "-"][rng.below(3)];
+    match rng.below(12) {
+        0 => format!("{sign}@{}", ACL_CATEGORIES[rng.below(ACL_CATEGORIES.len())]),
+        1..4 => {
+            let name = candidates[rng.below(candidates.len())].found.full_name();
+            format!("{sign}{name}")
+        }
+        4..8 => {
+            let rights = ["~", "%R~", "%W~", "%RW~"][rng.below(4)];
+            format!("{rights}{}", values::key_pattern(rng))
+        }
+        8 => ["resetkeys", "+@all", "-@all", "-eval", "-exec", "nosuch"][rng.below(6)].to_owned(),
+        9 if may_nest => {
+            let rules: Vec<String> =
+                (0..1 + rng.below(4)).map(|_| rule(candidates, rng, false)).collect();
+            format!("({})", rules.join(" "))
+        }
+        10 if may_nest => "clearselectors".to_owned(),
+        _ => "allkeys".to_owned(),
+    }
+}
