@@ -289,6 +289,7 @@ impl Pair {
     fn play(&mut self, steps: &[Step]) -> Option<String> {
         for server in [&mut self.toril, &mut self.redis] {
             server.begin_anew();
+            server.ask(&["ACL", "DELUSER", users::NAME]);
         }
         // Who waits, and sends nothing meanwhile.
         let mut parked: Vec<usize> = Vec::new();

@@ -6,13 +6,14 @@ use toril::util::rng::Rng;
 
 /// The client that is some user's.
 pub const CLIENT: usize = 3;
+pub const NAME: &str = "u";
 const RULES_MAX: usize = 8;
 
 /// Logs the client in as a user that is made anew.
 pub fn log_in(candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
     let rules = ["reset", "on", "nopass", "+@all", "~*"];
-    steps.push(step(1, [&["ACL", "SETUSER", "u"], &rules[..]].concat()));
-    steps.push(step(CLIENT, vec!["AUTH", "u", "x"]));
+    steps.push(step(1, [&["ACL", "SETUSER", NAME], &rules[..]].concat()));
+    steps.push(step(CLIENT, vec!["AUTH", NAME, "x"]));
     change(candidates, rng, steps);
 }
 
@@ -21,7 +22,7 @@ pub fn change(candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
     let rules: Vec<String> =
         (0..1 + rng.below(RULES_MAX)).map(|_| rule(candidates, rng, true)).collect();
     let rules = rules.iter().map(String::as_str);
-    steps.push(step(1, ["ACL", "SETUSER", "u"].into_iter().chain(rules).collect()));
+    steps.push(step(1, ["ACL", "SETUSER", NAME].into_iter().chain(rules).collect()));
     steps.push(step(1, vec!["ACL", "LIST"]));
 }
 
@@ -40,7 +41,8 @@ fn rule(candidates: &[Candidate], rng: &mut Rng, may_nest: bool) -> String {
             format!("{sign}{name}")
         }
         4..8 => {
-            let rights = ["~", "%R~", "%W~", "%RW~"][rng.below(4)];
+            // What `%RW~*` is listed as differs on purpose.
+            let rights = ["~", "%R~", "%W~"][rng.below(3)];
             format!("{rights}{}", values::key_pattern(rng))
         }
         8 => ["resetkeys", "+@all", "-@all", "-eval", "-exec", "nosuch"][rng.below(6)].to_owned(),
