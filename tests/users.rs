@@ -119,6 +119,16 @@ fn lines_of_the_configuration_make_users() {
     );
     assert!(list.contains("user default on nopass sanitize-payload ~* resetchannels +@all -debug"));
 
+    let rewritten = Running::start(&[path]);
+    let port = rewritten.port;
+    let odd = r#"ACL SETUSER "b\"ob" on "(+get \"~\xff\\\"\")""#;
+    assert!(ask_all(port, odd).starts_with("+OK"));
+    let list = ask_all(port, "ACL LIST");
+    assert!(ask_all(port, "CONFIG REWRITE").starts_with("+OK"));
+    let text = std::fs::read_to_string(&conf).expect("it is there");
+    assert_eq!(text.lines().filter(|line| line.starts_with("user ")).count(), 3, "{text}");
+    assert_eq!(ask_all(Running::start(&[path]).port, "ACL LIST"), list, "{text}");
+
     write("user alice +nosuch\n");
     let why = "Error loading ACL rule '+nosuch' for the user named 'alice': Unknown command or \
                category name in ACL";

@@ -215,7 +215,8 @@ fn without_secrets(line: &str) -> String {
     }
 }
 
-fn is_user(name: &[u8]) -> bool {
+/// Whether a line that begins so makes a user.
+pub(super) fn is_user(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"user")
 }
 

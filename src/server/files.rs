@@ -33,7 +33,7 @@ pub fn rewrite_config(engine: &Engine) -> io::Result<()> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    replace(Path::new(&path), engine.config.rewritten(&text).as_bytes())
+    replace(Path::new(&path), engine.config.rewritten(&text, &engine.user_lines()).as_bytes())
 }
 
 /// Puts other bytes into a file, all of them or none, whenever the machine stops. It keeps its

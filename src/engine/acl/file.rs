@@ -5,6 +5,7 @@ use super::user::{User, WrongRule, merge_selectors};
 use super::{Acl, DEFAULT, RuleError, default_user};
 use crate::engine::Engine;
 use crate::engine::client::ClientId;
+use crate::util::quote;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -98,6 +99,21 @@ impl Engine {
         }
     }
 
+    /// The lines of a redis.conf that make these users. There are none where users have a file of
+    /// their own, or where nobody has said anything but `requirepass`.
+    pub fn user_lines(&self) -> Vec<String> {
+        let mut plain = default_user(&self.table);
+        if let Some(secret) = &self.config.requirepass {
+            let rule = [b">", secret.reveal()].concat();
+            plain.set(&rule, &self.rules()).expect("a good rule");
+        }
+        let is_plain = self.acl.all().eq([&plain]);
+        if is_plain || self.config.aclfile.is_some() {
+            return Vec::new();
+        }
+        self.acl.all().map(line_of).collect()
+    }
+
     /// The users that stand in the redis.conf, each at most once.
     ///
     /// # Errors
@@ -141,6 +157,21 @@ impl Acl {
     pub fn save(&self) -> Vec<u8> {
         self.all().flat_map(|user| [user.describe(), b"\n".to_vec()].concat()).collect()
     }
+}
+
+/// A user as a line of a redis.conf, where quotes have a meaning and all is UTF-8.
+fn line_of(user: &User) -> String {
+    let mut line = b"user".to_vec();
+    for word in [vec![user.name.to_vec()], user.rules()].concat() {
+        line.push(b' ');
+        let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) && !b"\"'".contains(byte);
+        if word.iter().all(is_plain) && !word.is_empty() {
+            line.extend(word);
+        } else {
+            quote::quoted(&word, &mut line);
+        }
+    }
+    String::from_utf8(line).expect("what is no ASCII is escaped")
 }
 
 /// Whether a byte cannot be in a user's name.

@@ -178,7 +178,12 @@ impl User {
 
     /// The line of a file that makes this user: `user NAME` and its rules.
     pub fn describe(&self) -> Vec<u8> {
-        let mut line = [b"user ", &self.name[..]].concat();
+        let words = [vec![b"user".to_vec(), self.name.to_vec()], self.rules()].concat();
+        words.join(&b' ')
+    }
+
+    /// All rules, which make the same user out of a new one.
+    pub fn rules(&self) -> Vec<Vec<u8>> {
         let flags = self.flags().into_iter().map(|flag| flag.as_bytes().to_vec());
         let passwords = self.passwords().into_iter().map(|hash| format!("#{hash}").into_bytes());
         let selectors = self.selectors().iter().map(|selector| {
@@ -186,11 +191,7 @@ impl User {
             [b"(", &rules.join(&b' ')[..], b")"].concat()
         });
         let root = self.root().describe();
-        for rule in flags.chain(passwords).chain(root).chain(selectors) {
-            line.push(b' ');
-            line.extend(rule);
-        }
-        line
+        flags.chain(passwords).chain(root).chain(selectors).collect()
     }
 }
 
