@@ -3,6 +3,7 @@
 
 use crate::config::{Config, RESERVED_FILES};
 use crate::engine::Engine;
+use crate::engine::effect::Outcome;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -34,6 +35,23 @@ pub fn rewrite_config(engine: &Engine) -> io::Result<()> {
         read => read?,
     };
     replace(Path::new(&path), engine.config.rewritten(&text, &engine.user_lines()).as_bytes())
+}
+
+/// What stands in a file, or `refusal` and why it cannot be read.
+pub fn read(path: &Path, refusal: String) -> Outcome {
+    let failed = |problem| Outcome::Failed(refusal + &text_of(&problem));
+    std::fs::read(path).map_or_else(failed, Outcome::Read)
+}
+
+/// As `replace`; the log tells why it has failed.
+pub fn write(path: &Path, bytes: &[u8], refusal: String) -> Outcome {
+    match replace(path, bytes) {
+        Ok(()) => Outcome::Done,
+        Err(problem) => {
+            tracing::warn!("{} cannot be written: {problem}", path.display());
+            Outcome::Failed(refusal)
+        }
+    }
 }
 
 /// Puts other bytes into a file, all of them or none, whenever the machine stops. It keeps its

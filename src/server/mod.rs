@@ -312,19 +312,10 @@ impl Server {
                 });
             }
             Effect::ReadFile { client, path, refusal } => {
-                let read = std::fs::read(&path);
-                let failed = |problem| Outcome::Failed(refusal + &files::text_of(&problem));
-                self.answer(client, read.map_or_else(failed, Outcome::Read));
+                self.answer(client, files::read(&path, refusal));
             }
             Effect::WriteFile { client, path, bytes, refusal } => {
-                let outcome = match files::replace(&path, &bytes) {
-                    Ok(()) => Outcome::Done,
-                    Err(problem) => {
-                        tracing::warn!("{} cannot be written: {problem}", path.display());
-                        Outcome::Failed(refusal)
-                    }
-                };
-                self.answer(client, outcome);
+                self.answer(client, files::write(&path, &bytes, refusal));
             }
             Effect::Shutdown { .. } => {
                 tracing::warn!("User requested shutdown...");
