@@ -37,7 +37,7 @@ const REPLICAS: &str = "there is no replication yet";
 const THREADS: &str = "one thread serves all clients";
 const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
 const TLS: &str = "there is no TLS yet";
-const VALUES: &str = "RESTORE is not there yet";
+const VALUES: &str = "payloads are checked whole in any case";
 
 /// A setting that stands in this field of `Config`.
 macro_rules! field {
