@@ -160,7 +160,7 @@ fn episode(seed: u64, candidates: &[Candidate]) -> Vec<Step> {
     let mut rng = Rng::from_seed(seed);
     let mut steps = Vec::new();
     // One client of every third episode is a user's who may not do everything.
-    let has_user = seed % 3 == 0;
+    let has_user = seed.is_multiple_of(3);
     if has_user {
         users::log_in(candidates, &mut rng, &mut steps);
     }
