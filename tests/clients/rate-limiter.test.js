@@ -33,7 +33,9 @@ for (const [library, open] of Object.entries(LIBRARIES)) {
     /** What opens limiters that share a client. */
     async function opened(t) {
       const options = await open();
-      t.after(() => (options.storeClient.destroy ?? options.storeClient.disconnect).call(options.storeClient));
+      t.after(() =>
+        (options.storeClient.destroy ?? options.storeClient.disconnect).call(options.storeClient),
+      );
       return (settings) =>
         new RateLimiterRedis({ ...options, keyPrefix: uniqueName('limit'), ...settings });
     }
@@ -82,7 +84,10 @@ for (const [library, open] of Object.entries(LIBRARIES)) {
 
     test('limiters are combined', async (t) => {
       const open = await opened(t);
-      const [often, seldom] = [open({ points: 3, duration: 100 }), open({ points: 4, duration: 0 })];
+      const [often, seldom] = [
+        open({ points: 3, duration: 100 }),
+        open({ points: 4, duration: 0 }),
+      ];
       const union = new RateLimiterUnion(often, seldom);
       const answer = await union.consume('ada', 3);
       assert.equal(answer[often.keyPrefix].remainingPoints, 0);

@@ -49,7 +49,9 @@ async function stopWorker(worker, signal = 'SIGTERM') {
 
 const written = () => ask(`Sidekiq.redis { |redis| redis.lrange('${notes}', 0, -1) }`);
 const sizes = () =>
-  ask('[Sidekiq::Queue, Sidekiq::RetrySet, Sidekiq::ScheduledSet, Sidekiq::DeadSet].map { _1.new.size }');
+  ask(
+    '[Sidekiq::Queue, Sidekiq::RetrySet, Sidekiq::ScheduledSet, Sidekiq::DeadSet].map { _1.new.size }',
+  );
 
 before(() => {
   notes = uniqueName('sidekiq-notes');
@@ -62,7 +64,7 @@ after(async () => {
 });
 
 test('sidekiq: jobs are done in their order, in their time, and again if they fail', async () => {
-  await ask("WriteDown.perform_bulk((1..100).map { |number| [number] }, batch_size: 30)");
+  await ask('WriteDown.perform_bulk((1..100).map { |number| [number] }, batch_size: 30)');
   await ask("WriteDown.set(queue: 'critical').perform_async('critical')");
   const asked = Date.now();
   await ask("WriteDown.perform_in(0.5, 'in half a second')");
