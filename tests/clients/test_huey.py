@@ -53,6 +53,18 @@ def test_a_queue_in_threads(name):
     assert len(app) == app.result_count() == 0
 
 
+def test_a_lock_ends_with_its_time(name):
+    # A field of the hash of results has a time to live of its own.
+    app = RedisHuey(name, url=URL)
+    lock, rival = app.lock_task("alone", ttl=1), app.lock_task("alone", ttl=1)
+    lock.acquire()
+    with pytest.raises(huey.exceptions.TaskLockedException):
+        rival.acquire()
+    until(lambda: not rival.is_locked())
+    rival.acquire()
+    assert rival.clear()
+
+
 def test_a_consumer_does_what_people_ask_of_it(client):
     for priority in [1, 50, None, 10]:
         tasks.write_down(f"priority {priority}", priority=priority)
