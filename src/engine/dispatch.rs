@@ -78,7 +78,7 @@ impl Engine {
             return Err(Error::NotInMulti);
         }
         if !client.is_unrestricted {
-            self.recheck_user(id, found, args.all(), Origin::Client)?;
+            self.check_client(id, found, args.all(), Origin::Client)?;
             client = &self.clients[id];
         }
         // What is found here holds for all that the request runs: nothing is evicted between the

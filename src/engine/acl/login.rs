@@ -14,7 +14,10 @@ use crate::proto::{Error, Result};
 use std::rc::Rc;
 
 impl Acl {
-    /// Whether who comes is nobody before it has logged in.
+    /// Whether who comes is nobody before it has logged in. Asked of those alone who have not, so
+    /// that it must not make the code longer that serves the others.
+    #[cold]
+    #[inline(never)]
     pub fn needs_login(&self) -> bool {
         let user = self.default_user();
         !user.is_on || !user.needs_no_password

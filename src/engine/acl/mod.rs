@@ -112,7 +112,6 @@ impl Acl {
     }
 
     /// Who everybody is at first.
-    #[inline]
     pub fn default_user(&self) -> &Rc<User> {
         self.users.get(DEFAULT).expect("it cannot be removed")
     }
@@ -240,7 +239,8 @@ impl Engine {
         }))
     }
 
-    /// As `check_user`, for what was allowed when it came and is run only now.
+    /// As `check_user`, of the client's own user.
+    #[inline]
     pub(super) fn recheck_user(
         &mut self,
         id: ClientId,
@@ -248,11 +248,26 @@ impl Engine {
         words: &[&[u8]],
         origin: Origin,
     ) -> Result {
-        let client = &self.clients[id];
-        if client.is_unrestricted {
-            return Ok(());
+        match self.clients[id].is_unrestricted {
+            true => Ok(()),
+            false => self.check_client(id, found, words, origin),
         }
-        let user = client.user.clone();
+    }
+
+    /// The same of a client that is known not to be free to do everything.
+    ///
+    /// # Errors
+    /// As `check_user`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn check_client(
+        &mut self,
+        id: ClientId,
+        found: Found,
+        words: &[&[u8]],
+        origin: Origin,
+    ) -> Result {
+        let user = self.clients[id].user.clone();
         self.check_user(id, &user, found, words, origin)
     }
 
