@@ -232,7 +232,8 @@ fn save(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
 
 fn resttoken(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (name, password) = (args.given(), args.given());
-    if cx.check_login(name, password, args.all()[1]).is_err() {
+    let login = cx.check_login(name, password, args.all()[1]);
+    if !login.is_ok_and(|user| user.has_password(password)) {
         return Err(Error::quoting("ERR Wrong password or user \"", name, "\" does not exist"));
     }
     reply.bulk(make_token(name, password).as_bytes());

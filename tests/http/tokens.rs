@@ -63,6 +63,48 @@ fn a_token_comes_in_several_ways() {
     assert_eq!(ask(server.port, "TTL k"), ":100");
 }
 
+/// A user's token is made of its name and a password: `default` needs none here, so that anybody
+/// could make one.
+#[test]
+fn who_needs_no_password_has_no_token() {
+    let server = Running::with_http(&[]);
+    ask(server.port, "ACL SETUSER open on nopass ~* +@all");
+    // `default` and `open`, each with a password of no or of one letter.
+    for token in ["ZGVmYXVsdAA", "ZGVmYXVsdABh", "b3BlbgA", "b3BlbgBh"] {
+        let mut http = Http::with_token(server.http_port, token);
+        assert_eq!(http.ask("GET", "/ping", &[], b"").status, 401, "{token}");
+        let mut http = server.http();
+        http.send(&request("GET", &format!("/ping?_token={token}"), &[], b""));
+        assert_eq!(http.receive().expect("it is told").status, 401, "{token}");
+    }
+    for name in ["default", "open"] {
+        let told = ask(server.port, &format!("ACL RESTTOKEN {name} a"));
+        assert_eq!(told, format!("-ERR Wrong password or user \"{name}\" does not exist"));
+    }
+}
+
+/// The answer comes, and the connection is good for another token.
+#[test]
+fn a_user_may_remove_itself() {
+    let server = Running::with_http(&[]);
+    for (target, body, expect) in [
+        ("/", r#"["acl","deluser","own"]"#, r#"{"result":1}"#),
+        ("/multi-exec", r#"[["acl","deluser","own"]]"#, r#"[{"result":1}]"#),
+    ] {
+        ask(server.port, "ACL SETUSER own on >pw ~* +@all");
+        let mut http = Http::with_token(server.http_port, "b3duAHB3");
+        assert_eq!(http.post(target, body), (200, expect.to_owned()));
+        assert_eq!(http.ask("GET", "/ping", &[], b"").status, 401);
+        let mut http = server.http();
+        http.send(&request("GET", "/ping", &[("authorization", TOKEN)], b""));
+        assert_eq!(http.receive().expect("it is told").status, 200);
+    }
+    ask(server.port, "ACL SETUSER own on >pw ~* +@all");
+    let mut http = Http::with_token(server.http_port, "b3duAHB3");
+    let (status, body) = http.post("/pipeline", r#"[["acl","deluser","own"],["ping"]]"#);
+    assert!(status == 200 && body.contains("NOPERM User own has no permissions"), "{body}");
+}
+
 #[test]
 fn one_token_may_only_read() {
     let server = Running::with_http(&["--http-readonly-token", "reader"]);

@@ -6,7 +6,7 @@ use super::user::User;
 use super::{Acl, DEFAULT};
 use crate::config::Secret;
 use crate::engine::Engine;
-use crate::engine::client::{Client, ClientId, State};
+use crate::engine::client::{Client, ClientId, State, Transport};
 use crate::engine::context::{Ctx, Origin};
 use crate::engine::effect::Effect;
 use crate::engine::pubsub::ChannelKind;
@@ -26,6 +26,12 @@ impl Acl {
     /// The user of this name, if the password is right.
     pub fn login(&self, name: &[u8], password: &[u8]) -> Option<&Rc<User>> {
         self.get(name).filter(|user| user.admits(password))
+    }
+
+    /// The user of this name, if this is one of its passwords. Who needs no password has none: what
+    /// asks for one must not take any.
+    pub fn owner(&self, name: &[u8], password: &[u8]) -> Option<&Rc<User>> {
+        self.get(name).filter(|user| user.is_on && user.has_password(password))
     }
 }
 
@@ -123,8 +129,14 @@ impl Engine {
         }
     }
 
-    /// A client that is nobody's any more ends: the caller once it has its answer.
+    /// A client that is nobody's any more ends: the caller once it has its answer. Over HTTP, where
+    /// the next request shows a token, it stays, and the rest of this one may do nothing.
     fn expel(&mut self, id: ClientId, caller: Option<ClientId>) {
+        if Some(id) == caller && self.clients[id].peer.transport == Transport::Http {
+            let nobody = User::new(&self.clients[id].user.name, &self.rules());
+            self.clients[id].become_user(&nobody.into());
+            return;
+        }
         self.log_out(id);
         self.clients[id].is_authenticated = false;
         if Some(id) == caller {

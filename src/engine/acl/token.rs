@@ -3,7 +3,8 @@
 //! `http-token`, or the one that the server makes, and any password of `default` stand for that
 //! user; `http-readonly-token` for one that may only read. `ACL RESTTOKEN` makes a token for any
 //! user out of its name and a password, so that nothing is kept: a token lives as long as the
-//! password does, also in a server that was started anew.
+//! password does, also in a server that was started anew. A user that needs no password has no
+//! token, since everybody could make it.
 
 use super::user::User;
 use crate::config::Secret;
@@ -39,7 +40,7 @@ impl Engine {
         }
         let decoded = URL_SAFE_NO_PAD.decode(token).ok()?;
         let zero = decoded.iter().position(|&byte| byte == 0)?;
-        self.acl.login(&decoded[..zero], &decoded[zero + 1..])
+        self.acl.owner(&decoded[..zero], &decoded[zero + 1..])
     }
 
     /// A client has shown a user's token.
