@@ -411,7 +411,7 @@ impl Keyspace {
     pub fn put(&mut self, db: usize, key: &[u8], value: Value, lifetime: Lifetime, change: Change) {
         match self.access(db, key) {
             Some(slot) => {
-                let has_ttl = self.slots.replace(slot, value, self.now);
+                let has_ttl = self.slots.replace(slot, value);
                 if has_ttl || lifetime != Lifetime::Endless {
                     self.settle_lifetime(slot, lifetime);
                 }

@@ -97,6 +97,7 @@ impl Db {
     }
 
     /// A hash that leaves its slot, or is replaced there, has no timer any more.
+    #[cold]
     fn unhang_fields(&mut self, index: u32) {
         if let Some(wheel) = &mut self.field_wheel
             && let Value::Hash(hash) = &mut self.entries[index].value
@@ -283,6 +284,7 @@ impl Slots {
 
     /// As `next_due`, of a hash of which a field's time has come, in a database that has a wheel of
     /// fields.
+    #[cold]
     pub fn next_due_field(
         &mut self,
         timed: usize,
@@ -386,22 +388,21 @@ impl Slots {
     }
 
     /// Puts a value in the place of another, which is freed. The TTL stays; true if there is one.
-    pub fn replace(&mut self, slot: SlotId, value: Value, now: Now) -> bool {
-        let is_timed = has_field_ttls(&value);
+    /// The new value is no hash of which a field has a TTL: such come by `fill`.
+    pub fn replace(&mut self, slot: SlotId, value: Value) -> bool {
+        let db = &mut self.dbs[slot.inner as usize];
+        if has_field_ttls(&db.entries[slot.index].value) {
+            db.unhang_fields(slot.index);
+        }
         let entry = self.entry_mut(slot);
-        let (has_ttl, was_timed) = (entry.has_ttl(), has_field_ttls(&entry.value));
-        if was_timed {
-            self.dbs[slot.inner as usize].unhang_fields(slot.index);
-        }
-        let old = std::mem::replace(&mut self.entry_mut(slot).value, value);
+        let has_ttl = entry.has_ttl();
+        let old = std::mem::replace(&mut entry.value, value);
         self.doomed.add(old);
-        if is_timed {
-            self.hang_fields(slot, now);
-        }
         has_ttl
     }
 
     /// Leaves a slot whose value was changed: a hash's earliest field decides when its timer fires.
+    #[cold]
     pub fn hang_fields(&mut self, slot: SlotId, now: Now) {
         let db = &mut self.dbs[slot.inner as usize];
         let Value::Hash(hash) = &mut db.entries[slot.index].value else { return };
@@ -447,7 +448,9 @@ impl Slots {
     /// Takes a key with its value out of its slot.
     pub fn vacate(&mut self, slot: SlotId) -> KeyValue {
         let db = &mut self.dbs[slot.inner as usize];
-        db.unhang_fields(slot.index);
+        if db.field_wheel.is_some() {
+            db.unhang_fields(slot.index);
+        }
         let mut entry = db.entries.remove(slot.index);
         if let (Some(timer), Some(wheel)) = (entry.timer.take(), &mut db.wheel) {
             wheel.cancel(timer);
