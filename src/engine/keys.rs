@@ -236,8 +236,10 @@ impl Keys {
                     (begin..=last).step_by(step).for_each(|at| show(at, access));
                 }
                 Find::Counted { at, first, step } => {
-                    let count = crate::util::number::parse_i64(words.get(begin + at)?)?;
-                    let count = usize::try_from(count).ok()?;
+                    // As C's atoi reads it; the command itself is stricter.
+                    let count = words.get(begin + at)?;
+                    let digits = count.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let count = crate::util::number::parse_i64(&count[..digits])? as usize;
                     let first = begin + first;
                     if count > words.len().saturating_sub(first).div_ceil(step) {
                         return None;

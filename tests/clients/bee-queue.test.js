@@ -13,7 +13,7 @@ const STALL_MS = 500;
 /** Opens a queue that is closed when the test ends. The same name twice stands for two programs. */
 function openQueue(t, { name = uniqueName('bee'), ...settings } = {}) {
   const queue = new Queue(name, { redis: address, activateDelayedJobs: true, ...settings });
-  t.after(() => queue.close(1));
+  t.after(() => queue.close(5_000));
   return queue;
 }
 

@@ -18,6 +18,7 @@ pub enum Node {
 }
 
 /// A word of a request, and what it stands for: empty for a token.
+#[derive(Clone)]
 pub struct Made {
     pub kind: String,
     pub text: Vec<u8>,

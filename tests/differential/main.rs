@@ -40,6 +40,8 @@ const REQUESTS_PER_EPISODE: usize = 400;
 const CLIENTS: usize = 3;
 /// A request has this long to be answered or parked.
 const UNTIL_PARKED: Duration = Duration::from_secs(5);
+/// Longer than the time that `expiry` leaves a key.
+const MOMENT: Duration = Duration::from_millis(4);
 /// Tries to leave requests out of an episode that ends in a difference.
 const SHRINKS_MAX: usize = 400;
 
@@ -50,6 +52,19 @@ struct Step {
     words: Vec<Vec<u8>>,
     sameness: Sameness,
     may_park: bool,
+    /// A moment passes before it.
+    is_later: bool,
+}
+
+impl Step {
+    /// A request whose replies are the same, and in which nobody waits.
+    fn of(client: usize, words: Vec<Vec<u8>>) -> Self {
+        Self { client, words, sameness: Sameness::Exact, may_park: false, is_later: false }
+    }
+
+    fn plain(client: usize, words: &[&[u8]]) -> Self {
+        Self::of(client, words.iter().map(|word| word.to_vec()).collect())
+    }
 }
 
 /// A command that is tried.
@@ -173,6 +188,8 @@ fn episode(seed: u64, candidates: &[Candidate]) -> Vec<Step> {
             steps.push(request(client, candidates, &mut rng, Wanted::Waiting));
         } else if rng.below(30) == 0 {
             transaction(client, candidates, &mut rng, &mut steps);
+        } else if rng.below(60) == 0 {
+            expiry(client, &mut rng, &mut steps);
         } else {
             let step = request(client, candidates, &mut rng, Wanted::Plain);
             steps.push(if rng.below(10) == 0 { scripted(step) } else { step });
@@ -182,19 +199,23 @@ fn episode(seed: u64, candidates: &[Candidate]) -> Vec<Step> {
 }
 
 fn transaction(client: usize, candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
-    let plain = |words: &[&str]| Step {
-        client,
-        words: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
-        sameness: Sameness::Exact,
-        may_park: false,
-    };
-    steps.push(plain(&["MULTI"]));
+    steps.push(Step::plain(client, &[b"MULTI"]));
     for _ in 0..rng.below(5) {
         let mut step = request(client, candidates, rng, Wanted::InTransaction);
         step.sameness = Sameness::Exact;
         steps.push(step);
     }
-    steps.push(plain(&[["EXEC", "EXEC", "EXEC", "DISCARD"][rng.below(4)]]));
+    let ends: [&[u8]; 4] = [b"EXEC", b"EXEC", b"EXEC", b"DISCARD"];
+    steps.push(Step::plain(client, &[ends[rng.below(4)]]));
+}
+
+/// A key whose time has come a moment later. Redis removes it at the latest when somebody looks for
+/// it; here it has gone by itself.
+fn expiry(client: usize, rng: &mut Rng, steps: &mut Vec<Step>) {
+    let pool = Pool { prefix: ['s', 'l', 'h', 'e', 'z', 'x'][rng.below(6)] };
+    let key = values::make("key", &pool, rng);
+    steps.push(Step::plain(client, &[b"PEXPIRE", &key, b"1"]));
+    steps.push(Step { is_later: true, ..Step::plain(client, &[b"EXISTS", &key]) });
 }
 
 /// Where a request stands.
@@ -243,6 +264,10 @@ fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, wanted: Wante
                 made.drain(at..at + 3);
             }
         }
+        if candidate.found.row.name == "pfmerge" && made.len() == 1 {
+            // Redis does not ask then whether a user may write the key.
+            made.push(made[0].clone());
+        }
         if wanted == Wanted::Waiting {
             let spans =
                 made.iter_mut().filter(|it| ["timeout", "milliseconds"].contains(&&*it.kind));
@@ -251,7 +276,7 @@ fn request(client: usize, candidates: &[Candidate], rng: &mut Rng, wanted: Wante
         let name = candidate.found.full_name().to_uppercase();
         let mut words: Vec<Vec<u8>> = name.split('|').map(|it| it.as_bytes().to_vec()).collect();
         words.extend(made.into_iter().map(|made| made.text));
-        return Step { client, words, sameness, may_park: wanted == Wanted::Waiting };
+        return Step { sameness, may_park: wanted == Wanted::Waiting, ..Step::of(client, words) };
     }
 }
 
@@ -296,6 +321,9 @@ impl Pair {
         for step in steps {
             if parked.contains(&step.client) {
                 continue;
+            }
+            if step.is_later {
+                std::thread::sleep(MOMENT);
             }
             let difference = match step.may_park && self.parks(step, parked.len()) {
                 true => {

@@ -1,6 +1,6 @@
 //! Users of random rules: what they may do must be the same on both servers.
 
-use super::{Candidate, Sameness, Step, values};
+use super::{Candidate, Step, values};
 use toril::engine::row::ACL_CATEGORIES;
 use toril::util::rng::Rng;
 
@@ -27,8 +27,7 @@ pub fn change(candidates: &[Candidate], rng: &mut Rng, steps: &mut Vec<Step>) {
 }
 
 fn step(client: usize, words: Vec<&str>) -> Step {
-    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    Step { client, words, sameness: Sameness::Exact, may_park: false }
+    Step::of(client, words.iter().map(|word| word.as_bytes().to_vec()).collect())
 }
 
 /// A rule, which may contradict those before it or be refused.
@@ -42,8 +41,9 @@ fn rule(candidates: &[Candidate], rng: &mut Rng, may_nest: bool) -> String {
         }
         4..8 => {
             // What `%RW~*` is listed as differs on purpose.
-            let rights = ["~", "%R~", "%W~"][rng.below(3)];
-            format!("{rights}{}", values::key_pattern(rng))
+            let pattern = values::key_pattern(rng);
+            let rights = if pattern == "*" { "~" } else { ["~", "%R~", "%W~"][rng.below(3)] };
+            format!("{rights}{pattern}")
         }
         8 => ["resetkeys", "+@all", "-@all", "-eval", "-exec", "nosuch"][rng.below(6)].to_owned(),
         9 if may_nest => {
