@@ -92,11 +92,12 @@ def test_a_worker_does_what_people_ask_of_it(client, queue):
         rq.command.send_stop_job_command(client, endless.id)
         until(lambda: endless.get_status() == JobStatus.STOPPED)
 
+        # RQ keeps moments in whole seconds.
         assert result_of(later) == 7
-        assert time.time() >= asked + 1
+        assert time.time() >= int(asked + 1)
         until(lambda: shaky.return_value(refresh=True) == "at last")
         first, second = [float(note) for note in notes(client) if note != "hangs"]
-        assert second - first >= 1
+        assert second >= int(first + 1)
         assert worker.stop() == 0
 
 
