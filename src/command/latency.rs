@@ -71,7 +71,7 @@ fn latest(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn history(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let Some(spikes) = find(cx, args.given()) else {
+    let Some((_, spikes)) = find(cx, args.given()) else {
         reply.array(0);
         return Ok(());
     };
@@ -84,8 +84,9 @@ fn history(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-fn find<'a>(cx: &'a Ctx, event: &[u8]) -> Option<&'a Spikes> {
-    cx.server().stats.latencies.get(&LatencyEvent::named(event)?)
+fn find<'a>(cx: &'a Ctx, name: &[u8]) -> Option<(LatencyEvent, &'a Spikes)> {
+    let event = LatencyEvent::named(name)?;
+    Some((event, cx.server().stats.latencies.get(&event)?))
 }
 
 fn reset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -100,7 +101,7 @@ fn reset(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn graph(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let name = args.given();
     let now_s = cx.now().wall_ms / 1000;
-    let (Some(event), Some(spikes)) = (LatencyEvent::named(name), find(cx, name)) else {
+    let Some((event, spikes)) = find(cx, name) else {
         return Err(Error::quoting("ERR No samples available for event '", name, "'"));
     };
     let millis = || spikes.all.iter().map(|spike| spike.millis);

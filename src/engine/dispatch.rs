@@ -4,6 +4,7 @@ use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
 use super::journal::Class;
+use super::latency::LatencyEvent;
 use super::row::{Flag, Flags};
 use super::stats::{HeldCall, abridge};
 use super::table::Found;
@@ -380,19 +381,11 @@ impl Engine {
         }
     }
 
-    fn is_slow(&self, found: Found, micros: u64) -> bool {
-        let threshold = self.config.slowlog_log_slower_than_us;
-        threshold >= 0
-            && micros >= threshold as u64
-            && !found.row.flags.has(Flag::SkipSlowlog)
-            && self.config.slowlog_max_len > 0
-    }
-
     /// For LATENCY and SLOWLOG, as each wants it. `words` are abridged.
     #[cold]
     fn note_slow(&mut self, id: ClientId, found: Found, micros: u64, words: Vec<Vec<u8>>) {
-        self.note_latency_of(found, micros);
-        if !self.is_slow(found, micros) {
+        self.note_latency(LatencyEvent::of(found), micros);
+        if micros < self.logged_from_us() || found.row.flags.has(Flag::SkipSlowlog) {
             return;
         }
         let Some(client) = self.clients.get(id) else { return };

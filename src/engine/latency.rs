@@ -30,7 +30,8 @@ const EVENTS: [(LatencyEvent, &str); 4] = [
 ];
 
 impl LatencyEvent {
-    fn of(found: Found) -> Self {
+    /// That this command ran.
+    pub fn of(found: Found) -> Self {
         if found.row.flags.has(Flag::Fast) { Self::FastCommand } else { Self::Command }
     }
 
@@ -87,12 +88,15 @@ pub type Latencies = BTreeMap<LatencyEvent, Spikes>;
 impl Engine {
     /// The microseconds from which on somebody wants to know of a command: SLOWLOG or LATENCY.
     pub(super) fn find_what_is_slow(&mut self) {
-        let config = &self.config;
-        let logged_us = match u64::try_from(config.slowlog_log_slower_than_us) {
-            Ok(micros) if config.slowlog_max_len > 0 => micros,
+        self.stats.slow_from_us = self.logged_from_us().min(self.latency_from_us());
+    }
+
+    /// The microseconds from which on SLOWLOG keeps a command.
+    pub(super) fn logged_from_us(&self) -> u64 {
+        match u64::try_from(self.config.slowlog_log_slower_than_us) {
+            Ok(micros) if self.config.slowlog_max_len > 0 => micros,
             _ => u64::MAX,
-        };
-        self.stats.slow_from_us = logged_us.min(self.latency_from_us());
+        }
     }
 
     fn latency_from_us(&self) -> u64 {
@@ -102,12 +106,8 @@ impl Engine {
         }
     }
 
-    /// Keeps how long a command took, if that was long enough.
-    pub(super) fn note_latency_of(&mut self, found: Found, micros: u64) {
-        self.note_latency(LatencyEvent::of(found), micros);
-    }
-
-    fn note_latency(&mut self, event: LatencyEvent, micros: u64) {
+    /// Keeps how long something took, if that was long enough.
+    pub(super) fn note_latency(&mut self, event: LatencyEvent, micros: u64) {
         if micros >= self.latency_from_us() {
             let spike = Spike { time_s: self.time().wall_ms / 1000, millis: micros / 1000 };
             self.stats.latencies.entry(event).or_default().add(spike);
