@@ -13,6 +13,7 @@ import time
 import uuid
 
 import pytest
+import redis
 
 HOST = os.environ.get("TORIL_HOST", "127.0.0.1")
 PORT = int(os.environ.get("TORIL_PORT", "6379"))
@@ -23,6 +24,21 @@ PATIENCE_S = 20
 @pytest.fixture
 def name():
     return f"queue-{uuid.uuid4()}"
+
+
+def notebook(key):
+    """A fixture of a client, behind which the list `key` is removed, and what is noted there."""
+
+    @pytest.fixture
+    def client():
+        with redis.Redis.from_url(URL, decode_responses=True) as client:
+            yield client
+            client.delete(key)
+
+    def notes(client):
+        return client.lrange(key, 0, -1)
+
+    return client, notes
 
 
 def until(question):

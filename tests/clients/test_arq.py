@@ -10,24 +10,14 @@ import time
 import uuid
 
 import pytest
-import redis
 from arq import create_pool
 from arq.jobs import JobStatus
-from support import PATIENCE_S, URL, until, working
+from support import PATIENCE_S, notebook, until, working
 
 NAME = os.environ["ARQ_NAME"] = f"arq-{uuid.uuid4()}"
 import arq_worker
 
-
-@pytest.fixture
-def client():
-    with redis.Redis.from_url(URL, decode_responses=True) as client:
-        yield client
-        client.delete(f"{NAME}-notes")
-
-
-def notes(client):
-    return client.lrange(f"{NAME}-notes", 0, -1)
+client, notes = notebook(f"{NAME}-notes")
 
 
 @contextlib.asynccontextmanager

@@ -10,22 +10,12 @@ import celery
 import celery.contrib.testing.worker
 import celery.exceptions
 import pytest
-import redis
-from support import PATIENCE_S, URL, name, until, working
+from support import PATIENCE_S, URL, name, notebook, until, working
 
 NAME = os.environ["CELERY_NAME"] = f"celery-{uuid.uuid4()}-"
 import celery_tasks as tasks
 
-
-@pytest.fixture
-def client():
-    with redis.Redis.from_url(URL, decode_responses=True) as client:
-        yield client
-        client.delete(f"{NAME}:notes")
-
-
-def notes(client):
-    return client.lrange(f"{NAME}:notes", 0, -1)
+client, notes = notebook(f"{NAME}:notes")
 
 
 @contextlib.contextmanager

@@ -6,9 +6,8 @@ import uuid
 
 import dramatiq
 import pytest
-import redis
 from dramatiq.results import ResultMissing
-from support import PATIENCE_S, URL, until, working
+from support import PATIENCE_S, notebook, until, working
 
 NAME = os.environ["DRAMATIQ_NAME"] = f"dramatiq-{uuid.uuid4()}"
 import dramatiq_actors as actors
@@ -16,21 +15,12 @@ import dramatiq_actors as actors
 PATIENCE_MS = 1_000 * PATIENCE_S
 WORKERS = ["-m", "dramatiq", "--processes=1", "--threads=2", "dramatiq_actors"]
 
-
-@pytest.fixture
-def client():
-    with redis.Redis.from_url(URL, decode_responses=True) as client:
-        yield client
-        client.delete(f"{NAME}-notes")
+client, notes = notebook(f"{NAME}-notes")
 
 
 def some_workers(**environment):
     # They look for messages at least every 100 ms.
     return working(*WORKERS, dramatiq_worker_timeout="100", **environment)
-
-
-def notes(client):
-    return client.lrange(f"{NAME}-notes", 0, -1)
 
 
 def result_of(message):

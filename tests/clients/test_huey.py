@@ -7,9 +7,8 @@ import uuid
 
 import huey.exceptions
 import pytest
-import redis
 from huey import RedisHuey
-from support import PATIENCE_S, URL, name, until, working
+from support import PATIENCE_S, URL, name, notebook, until, working
 
 NAME = os.environ["HUEY_NAME"] = f"huey-{uuid.uuid4()}"
 import huey_tasks as tasks
@@ -17,16 +16,7 @@ import huey_tasks as tasks
 CONSUMER = ["-m", "huey.bin.huey_consumer", "huey_tasks.app", "--quiet"]
 CONSUMER += ["--worker-type=process", "--graceful-signal=TERM"]
 
-
-@pytest.fixture
-def client():
-    with redis.Redis.from_url(URL, decode_responses=True) as client:
-        yield client
-        client.delete(f"{NAME}-notes")
-
-
-def notes(client):
-    return client.lrange(f"{NAME}-notes", 0, -1)
+client, notes = notebook(f"{NAME}-notes")
 
 
 def result_of(result):
