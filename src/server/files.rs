@@ -27,8 +27,21 @@ pub fn text_of(problem: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Writes the settings that are in force to the configuration file. One that is gone is made anew.
-pub fn rewrite_config(engine: &Engine) -> io::Result<()> {
+/// Writes the settings that are in force to the configuration file; the log, too, tells why it has
+/// failed.
+pub fn rewrite_config(engine: &Engine) -> Outcome {
+    match write_config(engine) {
+        Ok(()) => Outcome::Done,
+        Err(problem) => {
+            let text = text_of(&problem);
+            tracing::warn!("CONFIG REWRITE failed: {text}");
+            Outcome::Failed(format!("ERR Rewriting config file: {text}"))
+        }
+    }
+}
+
+/// One that is gone is made anew.
+fn write_config(engine: &Engine) -> io::Result<()> {
     let path = engine.facts.config_file();
     let text = match std::fs::read_to_string(&path) {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => String::new(),
@@ -56,7 +69,7 @@ pub fn write(path: &Path, bytes: &[u8], refusal: String) -> Outcome {
 
 /// Puts other bytes into a file, all of them or none, whenever the machine stops. It keeps its
 /// mode; a new one is for its owner alone, since it may hold passwords.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Not a link, but what it leads to.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().unwrap_or(Path::new("/"));

@@ -289,14 +289,7 @@ impl Server {
                 );
             }
             Effect::RewriteConfig { client } => {
-                let outcome = match files::rewrite_config(&self.engine.borrow()) {
-                    Ok(()) => Outcome::Done,
-                    Err(problem) => {
-                        let text = files::text_of(&problem);
-                        tracing::warn!("CONFIG REWRITE failed: {text}");
-                        Outcome::Failed(format!("ERR Rewriting config file: {text}"))
-                    }
-                };
+                let outcome = files::rewrite_config(&self.engine.borrow());
                 self.answer(client, outcome);
             }
             Effect::Converse(conversation) => {

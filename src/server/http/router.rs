@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// What a caller must show before a route does anything.
@@ -158,13 +159,13 @@ impl Call {
 }
 
 /// The token that a request shows, in its query or as a header.
-fn token(headers: &HeaderMap, query: Option<&str>) -> Option<Vec<u8>> {
+fn token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, [u8]>> {
     let in_header = || {
         let value = headers.get(header::AUTHORIZATION)?.as_bytes();
         let (scheme, token) = value.split_at(value.len().min("Bearer ".len()));
-        Some(if scheme.eq_ignore_ascii_case(b"bearer ") { token } else { value }.to_vec())
+        Some(Cow::from(if scheme.eq_ignore_ascii_case(b"bearer ") { token } else { value }))
     };
-    rest::token(query).map(|token| token.to_vec()).or_else(in_header)
+    rest::token(query).or_else(in_header)
 }
 
 /// HTTP/1.1 asks for one `Host`, HTTP/1.0 does not. Of two, a server on the way may have believed
