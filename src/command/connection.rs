@@ -149,6 +149,7 @@ fn reset(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
         client.name = Box::default();
         client.no_evict = false;
         client.no_touch = false;
+        client.dollars = None;
         client.reply_mode = crate::engine::client::ReplyMode::On;
     }
     reply.status("RESET");

@@ -47,6 +47,10 @@ pub const HTTP_COMMANDS_MAX: usize = 10_000;
 /// Words of one command over HTTP: as JSON they take ten times their length in memory.
 pub const REST_WORDS_MAX: usize = 1024 * 1024;
 
+/// Streams of which a connection's `$` is kept, with `keep-dollar`: beyond, that which was read the
+/// longest ago is forgotten.
+pub const DOLLARS_MAX: usize = 128;
+
 /// VM instructions that a script runs before its hook asks whether time is up: 1 % of script time.
 pub const SCRIPT_SLICE_INSTRUCTIONS: u32 = 100_000;
 

@@ -77,6 +77,8 @@ pub struct Config {
     pub maxmemory_samples: usize,
     /// Keys that are known to be cached by clients; 0: no limit.
     pub tracking_table_max_keys: usize,
+    /// Whether a connection's `$` of a stream goes on from where its last one stood.
+    pub keep_dollar: bool,
     /// Values that nobody touched for so long are compressed; 0 never.
     pub compact_idle_after_s: u32,
     /// Which events of keys are published.
@@ -222,6 +224,7 @@ impl Default for Config {
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 5,
             tracking_table_max_keys: 1_000_000,
+            keep_dollar: false,
             compact_idle_after_s: 10,
             notify_keyspace_events: EventClasses::NONE,
             limits: Limits::default(),

@@ -118,6 +118,7 @@ pub static ROWS: &[Setting] = &[
     row("maxmemory-clients",                  MemoryOrPercent,            field!(maxmemory_clients),               Live,    Served, "memory of all connections, beyond which the largest are closed: bytes or 5% of maxmemory; 0: no limit"),
     row("busy-reply-threshold",               Integer(0, MAX),            field!(busy_reply_threshold_ms),         Live,    Served, "milliseconds after which a script makes the server BUSY").alias("lua-time-limit"),
     row("tracking-table-max-keys",            Integer(0, MAX),            field!(tracking_table_max_keys),         Live,    Served, "keys that are known to be cached by clients; beyond, some are told to be forgotten; 0: no limit"),
+    row("keep-dollar",                        YesNo,                      field!(keep_dollar),                     Live,    Served, "whether XREAD ... $, said again by a connection, goes on from where its last $ stood"),
 
     // Keys.
     row("databases",                          Integer(1, DATABASES),      field!(databases),                       AtStart, Served, "numbered databases"),

@@ -2,6 +2,7 @@
 
 use super::acl::user::User;
 use super::context::Ctx;
+use super::dollars::Dollars;
 use super::effect::Errand;
 use super::parking::Park;
 use super::pubsub::{ChannelKind, Subscriptions};
@@ -114,6 +115,8 @@ pub struct Client {
     pub subscriptions: Option<Box<Subscriptions>>,
     /// What it is told about keys that it keeps copies of.
     pub tracking: Option<Box<Tracker>>,
+    /// Where its `$` of each stream stands, with `keep-dollar`.
+    pub dollars: Option<Box<Dollars>>,
     pub reply_mode: ReplyMode,
     pub is_monitor: bool,
     pub no_evict: bool,
@@ -161,6 +164,7 @@ impl Client {
             timer: None,
             subscriptions: None,
             tracking: None,
+            dollars: None,
             reply_mode: ReplyMode::On,
             is_monitor: false,
             no_evict: false,
@@ -228,6 +232,7 @@ impl Client {
             + self.transaction.size()
             + self.transaction.watched.iter().map(|(_, key)| key.len()).sum::<usize>()
             + names.map(|name| name.len()).sum::<usize>()
+            + self.dollars.as_ref().map_or(0, |dollars| dollars.size())
     }
 
     /// Bytes of the words of its request that waits or has come in part: CLIENT LIST's `argv-mem`.
@@ -376,6 +381,10 @@ impl Clients {
 
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
         self.all.iter().filter_map(Option::as_deref)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.all.iter_mut().filter_map(Option::as_deref_mut)
     }
 
     /// Notes that a client's outbox is to be flushed; returns the client.

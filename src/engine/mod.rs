@@ -17,6 +17,7 @@ pub mod closing;
 pub mod compaction;
 pub mod context;
 pub mod dispatch;
+pub mod dollars;
 pub mod effect;
 pub mod eviction;
 pub mod facts;

@@ -80,6 +80,9 @@ impl Engine {
         if config.requirepass != self.config.requirepass {
             self.set_default_password(config.requirepass.as_ref());
         }
+        if !config.keep_dollar && self.config.keep_dollar {
+            self.drop_dollars();
+        }
         self.config = config;
         self.find_what_is_slow();
         self.keyspace.aftermath.classes = self.config.notify_keyspace_events;

@@ -102,11 +102,16 @@ fn answer_stream(reply: &mut Reply, key: &[u8]) {
     reply.bulk(key);
 }
 
-/// The id behind which a stream is read: `$` is its last one, `+` the one before that.
+/// The id behind which a stream is read: `$` is its last one, or with `keep-dollar` where the
+/// caller's `$` stands; `+` is the one before its last.
 fn resolve_after(cx: &mut Ctx, key: &[u8], word: &[u8]) -> Result<StreamId> {
     let last = cx.read::<Stream>(key)?.map(|stream| stream.last_id());
-    match number::before_nul(word) {
-        b"$" => Ok(last.unwrap_or(StreamId::MIN)),
+    let word = number::before_nul(word);
+    if word != b"$" {
+        cx.drop_dollar(key);
+    }
+    match word {
+        b"$" => Ok(cx.keep_dollar(key, last.unwrap_or(StreamId::MIN))),
         // Redis takes it that this cannot be; yet XSETID may do so to a stream without entries.
         b"+" => last.map_or(Ok(StreamId::MIN), |last| {
             last.previous().ok_or_else(|| Error::new("ERR the stream last element ID is 0-0"))
@@ -145,10 +150,16 @@ impl Attempt for ReadAfter {
             return Ok(false);
         }
         answer_streams(reply, ready.len());
+        let has_dollars = cx.has_dollars();
         for (key, start) in ready {
             answer_stream(reply, key);
             let stream = cx.read::<Stream>(key)?.expect("it was there");
             answer_all(reply, stream.range(start, StreamId::MAX), self.count);
+            if has_dollars {
+                let given = stream.range(start, StreamId::MAX).take(self.count).last();
+                let given = given.expect("there are entries").id;
+                cx.advance_dollar(key, given);
+            }
         }
         Ok(true)
     }
