@@ -74,6 +74,16 @@ choice! {
 }
 
 choice! {
+    /// Who is told where the server listens.
+    Announce {
+        /// People, in the log.
+        No = "no",
+        /// Programs as well, in a line of their own.
+        Json = "json",
+    }
+}
+
+choice! {
     /// Who may run a command that can do harm (DEBUG, MODULE).
     Protected {
         No = "no",

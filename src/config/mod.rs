@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
-pub use choice::{EventClasses, LogLevel, NewUserChannels, Policy, Protected};
+pub use choice::{Announce, EventClasses, LogLevel, NewUserChannels, Policy, Protected};
 pub use help::{help, version_line};
 pub use lines::ConfigError;
 pub use secret::Secret;
@@ -133,6 +133,10 @@ pub struct Config {
     pub daemonize: bool,
     /// Where the process writes its number. None: nowhere.
     pub pidfile: Option<String>,
+    /// Whether standard output gets a line for the program that starts the server.
+    pub announce: Announce,
+    /// The number of the process with which the server ends; 0: it ends with none.
+    pub exit_with_parent: u32,
     /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
     pub save: Vec<SavePoint>,
     /// What was given for settings without a field, by name.
@@ -256,6 +260,8 @@ impl Default for Config {
             dir: ".".into(),
             daemonize: false,
             pidfile: None,
+            announce: Announce::No,
+            exit_with_parent: 0,
             save: vec![
                 SavePoint { seconds: 3600, changes: 1 },
                 SavePoint { seconds: 300, changes: 100 },

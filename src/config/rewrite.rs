@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Config;
 use super::lines::is_user;
 use super::rows::ROWS;
-use super::table::Setting;
+use super::table::{Changeable, Setting};
 use super::value::SettingKind;
 use crate::util::{quote, words};
 
@@ -52,7 +52,9 @@ impl Config {
         }
         let default = Self::default();
         let is_new = |row: &&Setting| {
-            !lines.contains_key(row.name) && row.reveal(self) != row.reveal(&default)
+            !lines.contains_key(row.name)
+                && row.change != Changeable::PerStart
+                && row.reveal(self) != row.reveal(&default)
         };
         let mut new: Vec<String> = ROWS.iter().filter(is_new).map(|row| row.line(self)).collect();
         if !has_users {

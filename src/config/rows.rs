@@ -9,7 +9,7 @@ use super::table::{
     Changeable::*, Directive, Holder, Holder::Kept, Serving::*, Setting, directive, row,
 };
 use super::value::SettingKind::*;
-use super::{DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected};
+use super::{Announce, DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected};
 
 const PORT: i128 = u16::MAX as i128;
 const INT_MIN: i128 = i32::MIN as i128;
@@ -73,6 +73,8 @@ pub static ROWS: &[Setting] = &[
     // The process and what it tells.
     row("daemonize",                          YesNo,                      field!(daemonize),                       AtStart, Served, "goes into the background once ready"),
     row("pidfile",                            Text,                       field!(pidfile),                         AtStart, Served, "file to write the process id to"),
+    row("announce",                           Choice(Announce::WORDS),    field!(announce),                        PerStart, Served, "json: where it listens, in a line of standard output for the program that starts it"),
+    row("exit-with-parent",                   Integer(0, INT),            field!(exit_with_parent),                PerStart, Served, "number of the process with which the server ends; 0: none"),
     row("dir",                                Directory,                  field!(dir),                             Guarded, Served, "directory of the files that other settings name"),
     row("loglevel",                           Choice(LogLevel::WORDS),    field!(loglevel),                        Live,    Served, "debug, verbose, notice, warning or nothing"),
     row("logfile",                            Text,                       field!(logfile),                         AtStart, Served, "file to log to; empty: standard output"),

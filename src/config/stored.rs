@@ -2,7 +2,7 @@
 
 use super::value::SettingValue;
 use super::{
-    EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit, Policy, Protected,
+    Announce, EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit, Policy, Protected,
     SavePoint, Secret,
 };
 
@@ -62,6 +62,8 @@ stored! {
         SettingValue::Word(word) => one_of(Policy::from_word(word));
     LogLevel: level => SettingValue::Word(level.word()),
         SettingValue::Word(word) => one_of(LogLevel::from_word(word));
+    Announce: form => SettingValue::Word(form.word()),
+        SettingValue::Word(word) => one_of(Announce::from_word(word));
     NewUserChannels: which => SettingValue::Word(which.word()),
         SettingValue::Word(word) => one_of(NewUserChannels::from_word(word));
     Protected: who => SettingValue::Word(who.word()),

@@ -27,6 +27,8 @@ pub struct Setting {
 pub enum Changeable {
     Live,
     AtStart,
+    /// Nor is it written into a file: it belongs to one start of the server.
+    PerStart,
     /// Where `enable-protected-configs` allows it: a client can have files written elsewhere.
     Guarded,
 }
@@ -240,7 +242,7 @@ impl Config {
                 other.name == row.name && other_name.eq_ignore_ascii_case(name)
             });
             let reason = match row.change {
-                Changeable::AtStart => Some("can't set immutable config"),
+                Changeable::AtStart | Changeable::PerStart => Some("can't set immutable config"),
                 Changeable::Guarded if !world.allows_guarded => Some("can't set protected config"),
                 _ if is_repeated => Some("duplicate parameter"),
                 _ => None,
@@ -272,8 +274,9 @@ mod tests {
     const REDIS: &str = include_str!("redis-7.4.1.txt");
 
     /// How the names of settings begin that Redis has not: it does not serve HTTP, leaves values as
-    /// they came, and takes each `$` anew.
-    const OWN: &[&str] = &["compact-idle-after", "http-", "keep-dollar"];
+    /// they came, takes each `$` anew, and knows nobody who starts it.
+    const OWN: &[&str] =
+        &["announce", "compact-idle-after", "exit-with-parent", "http-", "keep-dollar"];
 
     #[test]
     fn names_and_defaults_are_those_of_redis() {

@@ -3,16 +3,14 @@
 use super::Server;
 use super::connection::{self, ClientStream};
 use super::http;
-use crate::config::{Config, REDIS_VERSION, Secret, TORIL_VERSION};
-use crate::engine::Engine;
+use crate::config::Config;
 use crate::engine::client::{Peer, Transport};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -326,44 +324,19 @@ impl Listeners {
         changed
     }
 
-    /// Says what this is, where it listens, and how to use it. Tools wait for the last line.
-    /// `made_token` opens HTTP if no other is given: it is shown here, and nowhere else.
-    pub fn announce(&self, engine: &Engine, made_token: &Secret) {
-        let config = &engine.config;
-        let needs_password = !engine.acl.default_user().needs_no_password;
-        tracing::info!(
-            "toril {TORIL_VERSION}, an in-memory queue server for clients of Redis {REDIS_VERSION}"
-        );
-        let addresses: Vec<SocketAddr> = self.tcp.iter().filter_map(Door::local_addr).collect();
-        for address in &addresses {
-            tracing::info!("Listening on {address}");
-        }
-        if let Some(door) = &self.unix {
-            tracing::info!("Listening on the Unix socket {}", door.file.path.display());
-        }
-        let password = if needs_password { ", password: '...'" } else { "" };
-        let connection = match (addresses.first(), &self.unix) {
-            (Some(address), _) => {
-                format!("host: '{}', port: {}{password}", reachable(address).ip(), address.port())
-            }
-            (None, Some(door)) => format!("path: '{}'{password}", door.file.path.display()),
-            (None, None) => unreachable!("there is something to listen on"),
-        };
-        tracing::info!("BullMQ: new Queue('jobs', {{ connection: {{ {connection} }} }})");
-        if let Some(address) = self.http.first().and_then(Door::local_addr) {
-            let token = match &config.http_token {
-                Some(_) => Cow::from("<your http-token>"),
-                None if config.requirepass.is_some() => Cow::from("<your requirepass>"),
-                None if needs_password => Cow::from("<a password of default>"),
-                None => String::from_utf8_lossy(made_token.reveal()),
-            };
-            // Not into the log, which may be kept; and as they are pasted into `.env`.
-            super::say(&format!(
-                "UPSTASH_REDIS_REST_URL=http://{}\nUPSTASH_REDIS_REST_TOKEN={token}",
-                reachable(&address)
-            ));
-        }
-        tracing::info!("Ready to accept connections");
+    /// The addresses of TCP, in the order of `bind`.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(Door::local_addr).collect()
+    }
+
+    /// The first address of HTTP, if it is served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.first().and_then(Door::local_addr)
+    }
+
+    /// Where the Unix socket is, if there is one.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix.as_ref().map(|door| door.file.path.as_path())
     }
 
     /// Accepts from now on.
@@ -403,16 +376,6 @@ impl Listeners {
             door.file.remove();
         }
     }
-}
-
-/// Where a client on this machine reaches a listener: one that is bound to all addresses has none.
-fn reachable(address: &SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, transport: Transport) {

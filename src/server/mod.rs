@@ -4,6 +4,7 @@
 //! let the engine fire what is due, feed it, then flush every outbox that has grown and see to what
 //! the engine asks of the world. No borrow of the engine crosses an `.await`.
 
+mod announce;
 mod clock;
 mod connection;
 mod daemon;
@@ -14,6 +15,8 @@ mod idle;
 mod listen;
 mod logging;
 mod outbound;
+#[allow(unsafe_code)]
+mod parent;
 mod signals;
 mod timer;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -63,6 +66,10 @@ pub struct Server {
 /// before that, tools take many words for a sign of a failed start.
 /// `config_file` is where CONFIG REWRITE writes to; empty if there is none.
 pub fn run(config: Config, config_file: &str, warnings: &[String]) -> ExitCode {
+    if config.daemonize && config.exit_with_parent != 0 {
+        say("exit-with-parent and daemonize contradict each other");
+        return ExitCode::FAILURE;
+    }
     if config.daemonize && !daemon::is_inside() {
         return daemon::start();
     }
@@ -115,7 +122,8 @@ async fn serve(
     mut warnings: Vec<String>,
 ) -> Result<(), String> {
     let stop = Arc::new(signals::Stop::default());
-    signals::watch(stop.clone()).map_err(|problem| format!("Signals: {problem}"))?;
+    signals::watch(stop.clone(), config.exit_with_parent)
+        .map_err(|problem| format!("Signals: {problem}"))?;
     let listeners = listen::open(&config)?;
     let pid_file = config.pidfile.as_deref().map(|name| PidFile::write(config.place(name)));
     if let Some(Err(problem)) = &pid_file {
@@ -128,7 +136,7 @@ async fn serve(
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
     load_users(&mut engine)?;
-    listeners.announce(&engine, &made_token);
+    announce::tell(&listeners, &engine, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         listeners: RefCell::new(listeners),

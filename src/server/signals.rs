@@ -1,9 +1,11 @@
-//! Signals: SIGTERM and SIGINT end the process cleanly, and SIGHUP is ignored. A second one ends it
-//! at once. A server that does not notice the first is ended all the same.
+//! Signals: SIGTERM and SIGINT end the process cleanly, as the end of its parent does
+//! (parent.rs), and SIGHUP is ignored. A second one ends it at once. A server that does not notice
+//! the first is ended all the same.
 //!
 //! They are awaited on a thread of their own, because the server's may be busy: a script, or DEBUG
 //! SLEEP.
 
+use super::parent::Parent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,30 +41,39 @@ impl Stop {
     }
 }
 
-/// Wants `stop` at the first signal.
-pub fn watch(stop: Arc<Stop>) -> std::io::Result<()> {
+/// Wants `stop` at the first signal, or when the process `parent` ends; 0 is none.
+pub fn watch(stop: Arc<Stop>, parent: u32) -> std::io::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     // Before the server goes on, so that no signal finds the process unprepared.
-    let signals = {
+    let (signals, parent) = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        (kinds.map(signal), Parent::new(parent))
     };
     let [terminate, interrupt, hang_up] = signals;
     let signals = (terminate?, interrupt?, hang_up?);
-    let watch = move || runtime.block_on(wait(signals, &stop));
+    let watch = move || runtime.block_on(wait(signals, parent, &stop));
     std::thread::Builder::new().name("signals".into()).spawn(watch)?;
     Ok(())
 }
 
-async fn wait((mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Signal), stop: &Stop) {
+async fn wait(
+    (mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Signal),
+    mut parent: Option<Parent>,
+    stop: &Stop,
+) {
     loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+        let reason = tokio::select! {
+            _ = terminate.recv() => "Received SIGTERM, shutting down".into(),
+            _ = interrupt.recv() => "Received SIGINT, shutting down".into(),
+            reason = end_of(&parent) => {
+                parent = None;
+                reason
+            }
             _ = hang_up.recv() => continue,
         };
-        tracing::warn!("Received {name}, shutting down");
+        tracing::warn!("{reason}");
         if stop.is_wanted() {
             std::process::exit(0);
         }
@@ -76,5 +87,13 @@ async fn wait((mut terminate, mut interrupt, mut hang_up): (Signal, Signal, Sign
             // Nothing here outlives the process.
             std::process::exit(0);
         }
+    }
+}
+
+/// Never comes if there is nobody to wait for.
+async fn end_of(parent: &Option<Parent>) -> String {
+    match parent {
+        Some(parent) => parent.ended().await,
+        None => std::future::pending().await,
     }
 }

@@ -30,7 +30,7 @@ pub fn toril(args: &[&str]) -> Command {
 }
 
 /// A process that does not outlive a test that fails.
-pub struct Guarded(Child);
+pub struct Guarded(pub Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
