@@ -36,3 +36,6 @@ pub mod command;
 
 #[warn(missing_docs)]
 pub mod server;
+
+#[warn(missing_docs)]
+pub mod host;

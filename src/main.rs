@@ -1,73 +1,42 @@
-//! Reads the options and runs the server.
+//! Reads what is asked for and does it: mostly, to run the server.
 
+use std::env;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::{env, fs};
 
-use toril::config::{self, Config, ConfigError, Invocation, Sources};
-use toril::server;
+use toril::config::{self, Invocation};
+use toril::host::{exec, ping};
+use toril::server::{self, sources};
 use toril::util::alloc::Counted;
-use toril::util::glob::{self, Case};
 
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
 fn main() -> ExitCode {
-    let args: Result<Vec<String>, OsString> =
-        env::args_os().skip(1).map(OsString::into_string).collect();
-    let sources = match args.as_deref().map(config::argv_to_lines) {
-        Ok(Invocation::Run(sources)) => sources,
-        Ok(Invocation::Help) => return tell(&config::help()),
-        Ok(Invocation::Version) => return tell(&config::version_line()),
-        Ok(Invocation::Refused(why)) => return stop(&why),
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    if args.first().is_some_and(|first| first == "exec") {
+        return exec::run(&args[1..]).into();
+    }
+    let args: Result<Vec<String>, OsString> = args.into_iter().map(OsString::into_string).collect();
+    let args = match args {
+        Ok(args) => args,
         Err(arg) => return stop(&format!("The argument {arg:?} is not UTF-8.")),
     };
-    match settings(&sources) {
-        Ok((config, warnings)) => server::run(config, &config_file(&sources), &warnings),
+    if args.first().is_some_and(|first| first == "ping") {
+        return ping::run(&args[1..])
+            .map_or_else(|reason| stop(&format!("toril ping: {reason}")), |text| tell(&text));
+    }
+    let sources = match config::argv_to_lines(&args) {
+        Invocation::Run(sources) => sources,
+        Invocation::Help => return tell(&config::help()),
+        Invocation::Version => return tell(&config::version_line()),
+        Invocation::Refused(why) => return stop(&why),
+    };
+    match sources::read(&sources) {
+        Ok((config, warnings)) => server::run(config, &sources::config_file(&sources), &warnings),
         Err(error) => stop(&error.to_string()),
     }
-}
-
-/// The file first, then standard input, then the options: what comes later overrides.
-fn settings(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
-    let mut text = String::new();
-    if let Some(path) = &sources.conf_path {
-        text = fs::read_to_string(path).map_err(|error| ConfigError::cannot_open(path, &error))?;
-        text.push('\n');
-    }
-    if sources.stdin {
-        io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|error| ConfigError::cannot_open("-", &error))?;
-    }
-    text += &sources.lines;
-    Config::from_lines(&text, &mut included)
-}
-
-/// The whole path of the file that is named first, which may be seen from another directory later;
-/// empty if there is none.
-fn config_file(sources: &Sources) -> String {
-    let named = sources.conf_path.as_deref().unwrap_or_default();
-    let path = std::path::absolute(named).unwrap_or_else(|_| named.into());
-    if named.is_empty() { String::new() } else { path.to_string_lossy().into_owned() }
-}
-
-/// The text of an included file, or those of all files that a pattern in the path's last part
-/// matches, in the order of their names; there may be none.
-fn included(path: &str) -> io::Result<Vec<String>> {
-    let (folder, pattern) = path.rsplit_once('/').unwrap_or((".", path));
-    if !pattern.contains(['*', '?', '[']) {
-        return Ok(vec![fs::read_to_string(path)?]);
-    }
-    let Ok(entries) = fs::read_dir(format!("{folder}/")) else {
-        return Ok(Vec::new());
-    };
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|name| glob::matches(pattern.as_bytes(), name.as_bytes(), Case::Sensitive));
-    names.sort();
-    names.iter().map(|name| fs::read_to_string(format!("{folder}/{name}"))).collect()
 }
 
 /// Nobody may be reading any more (`toril --help | head`), which is no reason to panic.

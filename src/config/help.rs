@@ -36,6 +36,8 @@ Usage: toril [redis.conf] [--name value ...] [-]
   toril redis.conf --port 6380          a file, and a setting that overrides it
   toril -                               settings from standard input
   toril --version                       says which version this is
+  toril exec -- npm test                a command beside a server of its own: toril exec --help
+  toril ping                            whether a server answers: toril ping --help
 
 Settings, with what they are if not given:
 

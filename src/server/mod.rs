@@ -18,6 +18,7 @@ mod outbound;
 #[allow(unsafe_code)]
 mod parent;
 mod signals;
+pub mod sources;
 mod timer;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[allow(unsafe_code)]
@@ -33,6 +34,7 @@ use crate::engine::time::Now;
 use crate::util::alloc;
 use clock::Clock;
 use connection::{Connection, Connections, Sending};
+pub use signals::TERMINATED;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::{Path, PathBuf};

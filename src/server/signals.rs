@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+/// What the log says when the process is asked to end.
+pub const TERMINATED: &str = "Received SIGTERM, shutting down";
+
 /// How long the server has to notice that it is to stop. A script is interrupted after so many
 /// instructions, and an instruction may take its time: `string.rep('x', 1e8)`.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -65,7 +68,7 @@ async fn wait(
 ) {
     loop {
         let reason = tokio::select! {
-            _ = terminate.recv() => "Received SIGTERM, shutting down".into(),
+            _ = terminate.recv() => TERMINATED.into(),
             _ = interrupt.recv() => "Received SIGINT, shutting down".into(),
             reason = end_of(&parent) => {
                 parent = None;

@@ -1,0 +1,127 @@
+//! A connection to a server that waits for each answer.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// What a server answered, in RESP2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// A status or a text, which need not be UTF-8.
+    Text(Vec<u8>),
+    /// An error, with its code: `ERR unknown command`.
+    Error(String),
+    /// A whole number.
+    Integer(i64),
+    /// Nothing there.
+    Null,
+    /// Answers in order; a map has each key before its value.
+    List(Vec<Response>),
+}
+
+/// An open connection.
+pub struct Session {
+    stream: BufReader<TcpStream>,
+}
+
+impl Session {
+    /// Connects; nothing takes longer than `patience`, here and later.
+    pub fn open(host: &str, port: u16, patience: Duration) -> io::Result<Self> {
+        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in (host, port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, patience) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let this = Self { stream: BufReader::new(stream) };
+                    this.be_patient(patience)?;
+                    return Ok(this);
+                }
+                Err(other) => problem = other,
+            }
+        }
+        Err(problem)
+    }
+
+    /// Waits so long for what follows.
+    pub fn be_patient(&self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        self.stream.get_ref().set_write_timeout(Some(patience))
+    }
+
+    /// Sends a command, and waits for its answer.
+    pub fn ask<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Response> {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words.iter().map(AsRef::as_ref) {
+            request.extend(format!("${}\r\n", word.len()).bytes());
+            request.extend(word);
+            request.extend(b"\r\n");
+        }
+        self.stream.get_mut().write_all(&request)?;
+        read(&mut self.stream)
+    }
+}
+
+fn read(input: &mut impl BufRead) -> io::Result<Response> {
+    let mut line = Vec::new();
+    input.read_until(b'\n', &mut line)?;
+    let Some(line) = line.strip_suffix(b"\r\n") else {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed"));
+    };
+    let (kind, rest) = line.split_at_checked(1).ok_or_else(not_understood)?;
+    let text = || String::from_utf8_lossy(rest).into_owned();
+    let number = || text().parse::<i64>().map_err(|_| not_understood());
+    match kind {
+        b"+" => Ok(Response::Text(rest.to_vec())),
+        b"-" => Ok(Response::Error(text())),
+        b":" => Ok(Response::Integer(number()?)),
+        b"$" | b"*" if number()? < 0 => Ok(Response::Null),
+        b"$" => {
+            let mut bytes = vec![0; number()? as usize + 2];
+            input.read_exact(&mut bytes)?;
+            bytes.truncate(bytes.len() - 2);
+            Ok(Response::Text(bytes))
+        }
+        b"*" => (0..number()?).map(|_| read(input)).collect::<io::Result<_>>().map(Response::List),
+        _ => Err(not_understood()),
+    }
+}
+
+fn not_understood() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the answer is not Redis's protocol")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expect: Result<Response, io::ErrorKind>) {
+        let found = read(&mut input.as_bytes()).map_err(|problem| problem.kind());
+        assert_eq!(found, expect, "{input:?}");
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let text = |text: &str| Response::Text(text.into());
+        check("+PONG\r\n", Ok(text("PONG")));
+        check("-ERR no\r\n", Ok(Response::Error("ERR no".into())));
+        check(":-7\r\n", Ok(Response::Integer(-7)));
+        check("$-1\r\n", Ok(Response::Null));
+        check("*-1\r\n", Ok(Response::Null));
+        check("$4\r\na\r\nb\r\n", Ok(text("a\r\nb")));
+        check("*0\r\n", Ok(Response::List(vec![])));
+        check(
+            "*2\r\n*1\r\n:1\r\n$0\r\n\r\n",
+            Ok(Response::List(vec![Response::List(vec![Response::Integer(1)]), text("")])),
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_one() {
+        for input in ["", "+PON", "$5\r\nabc", "*1\r\n"] {
+            check(input, Err(io::ErrorKind::UnexpectedEof));
+        }
+        for input in ["\r\n", "HTTP/1.1 400 Bad Request\r\n", ":x\r\n", "$\r\n"] {
+            check(input, Err(io::ErrorKind::InvalidData));
+        }
+    }
+}
