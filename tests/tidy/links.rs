@@ -10,6 +10,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("redis.conf", "Redis's own file"),
     ("fuzz/artifacts", "made when a fuzz target fails"),
     ("tests/.oracles", "made by tests/oracles.sh"),
+    ("packaging/dist", "made by packaging/build"),
+    ("packaging/.cache", "made by packaging/build"),
 ];
 
 /// What a name of a file ends with, if it is ours.
@@ -48,7 +50,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 fn is_path(word: &str) -> bool {
     let first = word.split('/').next().unwrap_or_default();
     let ends = ENDINGS.iter().any(|ending| word.ends_with(ending) && word.len() > ending.len());
-    let begins = ["src", "tests", "docs", "benches", "fuzz", ".ci", ".github"].contains(&first);
+    let begins =
+        ["src", "tests", "docs", "benches", "fuzz", "packaging", ".ci", ".github"].contains(&first);
     ends || begins && word.contains('/')
 }
 
@@ -69,7 +72,7 @@ thread_local! {
 fn names() -> HashSet<String> {
     let mut names = HashSet::new();
     let mut folders: Vec<PathBuf> =
-        ["src", "tests", "benches", "fuzz/fuzz_targets", "docs", ".github"]
+        ["src", "tests", "benches", "fuzz/fuzz_targets", "docs", ".github", "packaging"]
             .map(|it| root().join(it))
             .into();
     while let Some(folder) = folders.pop() {

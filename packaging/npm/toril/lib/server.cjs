@@ -1,0 +1,160 @@
+// A running server: where it is, how it ends, and what a test says to it.
+'use strict';
+
+const { Connection } = require('./connection.cjs');
+const { clockOf } = require('./clock-commands.cjs');
+const { expectationsOf } = require('./expect.cjs');
+const { faultWords } = require('./fault.cjs');
+
+// Kept, since a test may replace them by timers that stand still.
+const { setTimeout, clearTimeout } = globalThis;
+const now = performance.now.bind(performance);
+
+/** How long a server may take to end after SIGTERM before it gets SIGKILL. */
+const STOP_MS_MAX = 2_000;
+
+/** How long `flush` waits for jobs that are active. */
+const ACTIVE_MS_MAX = 1_000;
+const LOOK_EVERY_MS = 10;
+
+class Server {
+  #child;
+  #announced;
+  #connection;
+  #stopped = null;
+
+  constructor(child, announced) {
+    this.#child = child;
+    this.#announced = announced;
+    this.#connection = new Connection(announced.host, announced.port);
+    const run = (...words) => this.command(...words);
+    this.clock = clockOf(run);
+    this.expect = expectationsOf(run);
+  }
+
+  get url() {
+    return this.#announced.url;
+  }
+
+  get host() {
+    return this.#announced.host;
+  }
+
+  get port() {
+    return this.#announced.port;
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** URL and token of the REST API, or undefined if the server was started without `http`. */
+  get http() {
+    return this.#announced.http ? { ...this.#announced.http } : undefined;
+  }
+
+  /** For ioredis, BullMQ and Bull: an object of its own each time, since some of them write into it. */
+  get connection() {
+    return { host: this.host, port: this.port, maxRetriesPerRequest: null };
+  }
+
+  /** The variables that `toril exec` sets, to be spread into the environment of a child. */
+  get env() {
+    const { url, host, port, http, clock } = this.#announced;
+    const env = { REDIS_URL: url, REDIS_HOST: host, REDIS_PORT: String(port), TORIL_URL: url };
+    if (http) {
+      env.UPSTASH_REDIS_REST_URL = http.url;
+      env.UPSTASH_REDIS_REST_TOKEN = http.token;
+    }
+    if (clock) env.TORIL_CLOCK = clock;
+    return env;
+  }
+
+  /** Runs any command and resolves to its reply. */
+  command(...words) {
+    return this.#connection.run(words.flat());
+  }
+
+  /** Waits until these queues, or all, have nothing to do; rejects if jobs failed meanwhile. */
+  async idle(queues = [], { timeout, horizon, allowFailed = false } = {}) {
+    const words = ['TORIL', 'WAIT', 'IDLE', ...[queues].flat()];
+    if (timeout !== undefined) words.push('TIMEOUT', timeout);
+    if (horizon !== undefined) words.push('HORIZON', horizon);
+    const answer = await this.command(words);
+    const failed = Object.entries(answer.queues).filter(([, counts]) => counts.failed > 0);
+    if (failed.length > 0 && !allowFailed) throw new Error(await describe(failed));
+    return answer;
+  }
+
+  /** Adds a fault, told as a text or as an object of its words; resolves to its name. */
+  fault(rule) {
+    return this.command('TORIL', 'FAULT', 'ADD', ...faultWords(rule));
+  }
+
+  /** Empties all databases, once no job is active any more. */
+  async flush() {
+    const deadline = now() + ACTIVE_MS_MAX;
+    for (;;) {
+      const active = await this.#activeJob();
+      if (active === null) break;
+      if (now() > deadline) {
+        const seconds = (ACTIVE_MS_MAX / 1000).toFixed(1);
+        throw new Error(
+          `job ${active.id} of ${active.queue} is active for ${seconds} s: ` +
+            'close the worker, or await it, before flush()',
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+    await this.command('FLUSHALL');
+  }
+
+  /** Keeps the data as it is now, under a name. */
+  snapshot(name) {
+    return this.command('TORIL', 'SNAPSHOT', ...(name === undefined ? [] : [name]));
+  }
+
+  /** Sets the data to what it was at a snapshot. */
+  restore(name) {
+    return this.command('TORIL', 'RESTORE', ...(name === undefined ? [] : [name]));
+  }
+
+  /** Ends the server. It may be called again. */
+  stop() {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  async #end() {
+    const child = this.#child;
+    this.#connection.close();
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.ref();
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  /** Some job that a worker of BullMQ, Bull or bee-queue is at, or null. */
+  async #activeJob() {
+    let cursor = '0';
+    do {
+      const words = ['SCAN', cursor, 'MATCH', '*:active', 'COUNT', '1000', 'TYPE', 'list'];
+      const [next, keys] = await this.command(words);
+      for (const key of keys) {
+        const id = await this.command('LINDEX', key, '-1');
+        if (id !== null) return { id, queue: key.split(':').at(-2) };
+      }
+      cursor = next;
+    } while (cursor !== '0');
+    return null;
+  }
+}
+
+// Older Nodes have no such symbol, and TypeScript's `await using` brings one along.
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+Server.prototype[asyncDispose] = Server.prototype.stop;
+
+module.exports = { Server };

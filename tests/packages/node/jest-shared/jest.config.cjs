@@ -1,0 +1,1 @@
+module.exports = { globalSetup: 'toril/jest/shared', testMatch: ['**/*.test.*'], transform: {} };

@@ -1,0 +1,1 @@
+module.exports = { setupFilesAfterEnv: ['toril/jest'], testMatch: ['**/*.test.*'], transform: {} };

@@ -1,0 +1,5 @@
+"""What the worker runs."""
+
+
+def double(number):
+    return number * 2
