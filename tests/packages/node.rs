@@ -15,8 +15,14 @@ const COPIES: &[(&str, &[&str])] = &[
     (
         "vitest/ten.mjs",
         &[
-            "1.test.mjs", "2.test.mjs", "3.test.mjs", "4.test.mjs", "5.test.mjs", "6.test.mjs",
-            "7.test.mjs", "8.test.mjs",
+            "1.test.mjs",
+            "2.test.mjs",
+            "3.test.mjs",
+            "4.test.mjs",
+            "5.test.mjs",
+            "6.test.mjs",
+            "7.test.mjs",
+            "8.test.mjs",
         ],
     ),
     ("vitest-shared/one.test.mjs", &["other.test.mjs"]),

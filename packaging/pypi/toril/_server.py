@@ -16,6 +16,9 @@ from ._binary import find_binary
 from ._clock import Clock, Duration, Moment, duration, moment
 from ._connection import Connections, TorilError
 
+#: What every server of a test is told: a port of its own, its parent, and to lose no first event.
+BASE = ["--port", "0", "--announce", "json", "--keep-dollar", "yes", "--exit-with-parent"]
+
 #: How long a server may take to end after SIGTERM before it gets SIGKILL.
 STOP_SECONDS_MAX = 2.0
 
@@ -60,9 +63,8 @@ class Server:
     def start(self) -> Server:
         if self._process is not None:
             raise TorilError("toril: this server has been started already")
-        base = ["--port", "0", "--announce", "json", "--exit-with-parent", str(os.getpid())]
         self._process = subprocess.Popen(
-            [find_binary(), *base, *self._args],
+            [find_binary(), *BASE, str(os.getpid()), *self._args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
