@@ -67,7 +67,7 @@ def cargo(command: list[str], folder: Path, platform: Platform, environment: dic
         "CARGO_PROFILE_RELEASE_DEBUG": "0",
     }
     run(full, {**os.environ, "RUSTFLAGS": remapped(), **settings, **environment}, ROOT)
-    return target / folder / platform.program
+    return target / folder / "toril"
 
 
 def remapped() -> str:

@@ -39,7 +39,7 @@ def platform_package(platform: Platform, binary: Path, into: Path) -> Path:
         # Yarn would leave it in an archive, out of which no program can be started.
         "preferUnplugged": True,
     }
-    files = {f"bin/{platform.program}": binary.read_bytes()}
+    files = {f"bin/toril": binary.read_bytes()}
     return tarball(into / f"toril-{platform.name}-{VERSION}.tgz", described, files)
 
 

@@ -1,7 +1,6 @@
 """The platforms: the binary's target, and the names that npm and PyPI have for them.
 
-Only linux-x64 is built and run on a Linux machine with this script. The release workflow builds the
-others on machines of their own and hands them over with --binary and --platform.
+The release workflow builds each on a machine of its own. Windows is missing: the server has no port.
 """
 
 from __future__ import annotations
@@ -33,12 +32,8 @@ class Platform:
     @property
     def release(self) -> str:
         """The archive of a release, without its ending: `toril-x86_64-linux`."""
-        system = {"linux": "linux", "darwin": "macos", "win32": "windows"}[self.os]
+        system = {"linux": "linux", "darwin": "macos"}[self.os]
         return f"toril-{self.target.split('-')[0]}-{system}"
-
-    @property
-    def program(self) -> str:
-        return "toril.exe" if self.os == "win32" else "toril"
 
 
 def _linux(cpu: str) -> str:
@@ -50,7 +45,6 @@ PLATFORMS = [
     Platform("linux-arm64", "aarch64-unknown-linux-musl", _linux("aarch64")),
     Platform("darwin-x64", "x86_64-apple-darwin", "macosx_10_12_x86_64"),
     Platform("darwin-arm64", "aarch64-apple-darwin", "macosx_11_0_arm64"),
-    Platform("win32-x64", "x86_64-pc-windows-msvc", "win_amd64"),
 ]
 
 
@@ -64,7 +58,6 @@ def named(name: str) -> Platform:
 
 def own() -> Platform:
     """The platform of the machine that this runs on."""
-    system = {"linux": "linux", "darwin": "darwin", "win32": "win32"}.get(sys.platform, sys.platform)
     cpu = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
     machine = platform.machine().lower()
-    return named(f"{system}-{cpu.get(machine, machine)}")
+    return named(f"{sys.platform}-{cpu.get(machine, machine)}")

@@ -28,7 +28,7 @@ def wheel(platform: Platform, binary: Path, into: Path) -> Path:
         for path in sorted((SOURCE / "toril").rglob("*"))
         if path.suffix == ".py" or path.name == "py.typed"
     }
-    files[f"toril-{VERSION}.data/scripts/{platform.program}"] = binary.read_bytes()
+    files[f"toril-{VERSION}.data/scripts/toril"] = binary.read_bytes()
     files[f"{info}/METADATA"] = metadata()
     files[f"{info}/WHEEL"] = wheel_file(tag)
     files[f"{info}/entry_points.txt"] = b"[pytest11]\ntoril = toril.pytest_plugin\n"

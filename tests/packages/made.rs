@@ -11,27 +11,33 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Platforms whose packages are made here to be known to the registry, and not to be run.
-const OTHERS: &[&str] = &["linux-arm64", "darwin-x64", "darwin-arm64", "win32-x64", "linux-x64"];
+const OTHERS: &[&str] = &["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
 
 pub struct Made {
     /// The packages of this machine.
     pub dist: PathBuf,
     /// Where projects are made.
     pub folder: PathBuf,
-    pub is_whole: bool,
+    /// Whether the binary is the one that is published.
+    pub is_static: bool,
     pub registry: Result<Registry, String>,
 }
 
 impl Made {
-    pub fn new(is_whole: bool) -> Result<Made, Trouble> {
+    /// Of the binary that cargo has built, or of a static one: built here, or in packages that are
+    /// there.
+    pub fn new(form: &str) -> Result<Made, Trouble> {
         npm::finish(
             Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]),
         )
         .map_err(|_| Trouble::Missing("Python 3.9 or newer is missing".to_owned()))?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
-        let dist = folder.join("dist");
-        let binary = if is_whole { None } else { Some(Path::new(env!("CARGO_BIN_EXE_toril"))) };
-        build(&dist, binary, None)?;
+        let mut dist = folder.join("dist");
+        match form {
+            "" => build(&dist, Some(Path::new(env!("CARGO_BIN_EXE_toril"))), None)?,
+            "whole" => build(&dist, None, None)?,
+            there => dist = Path::new(env!("CARGO_MANIFEST_DIR")).join(there),
+        }
         let mut folders = vec![dist.clone()];
         for platform in OTHERS.iter().filter(|platform| !is_made(&dist, platform)) {
             let other = folder.join(format!("dist-{platform}"));
@@ -40,7 +46,7 @@ impl Made {
             folders.push(other);
         }
         let registry = Registry::start(&folders);
-        Ok(Made { dist, folder, is_whole, registry })
+        Ok(Made { dist, folder, is_static: !form.is_empty(), registry })
     }
 
     /// The registry's URL, which needs Node.

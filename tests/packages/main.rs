@@ -4,6 +4,7 @@
 //! By default the binary inside is the one that cargo has built for the tests, and npm is the one
 //! that is there. `TORIL_PACKAGES=whole cargo test --test packages` builds the static binary, which
 //! takes some minutes, and adds the other package managers and what is measured.
+//! `TORIL_PACKAGES=packaging/dist` does the same with packages that are there already.
 //! `cargo test --test packages -- vitest` runs the cases with `vitest` in their name.
 //!
 //! What the projects need beside toril is installed here, as in tests/clients. Where Node or Python
@@ -18,6 +19,7 @@ mod managers;
 mod node;
 mod processes;
 mod python;
+mod scripts;
 
 use made::Made;
 use std::process::ExitCode;
@@ -55,21 +57,31 @@ const fn whole(name: &'static str, run: fn(&Made) -> Outcome) -> Case {
     Case { name, is_brief: false, run }
 }
 
+/// All files in one process, with the modules of the file before.
+const ONE_WORKER: &[&str] = &["--no-isolate", "--maxWorkers=1"];
+
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     brief("versions-are-equal",       contents::versions_are_equal),
     brief("builds-are-repeatable",    contents::builds_are_repeatable),
+    brief("install-checks-the-sum",   scripts::install_checks_the_sum),
+    brief("action-starts-a-server",   scripts::action_starts_a_server),
     whole("binary-is-static",         contents::binary_is_static),
     brief("node-start",               |made| node::test_files(made, &["start.test.mjs"])),
     brief("node-orphans",             |made| node::test_files(made, &["orphans.test.mjs"])),
     brief("node-types",               node::types),
     brief("vitest-forks",             |made| node::vitest(made, "vitest", &["--pool=forks"])),
     brief("vitest-threads",           |made| node::vitest(made, "vitest", &["--pool=threads"])),
-    whole("vitest-one-worker",        |made| node::vitest(made, "vitest", &["--no-isolate", "--maxWorkers=1"])),
+    whole("vitest-one-worker",        |made| node::vitest(made, "vitest", ONE_WORKER)),
     brief("vitest-shared",            |made| node::vitest(made, "vitest-shared", &[])),
     brief("jest",                     |made| node::jest(made, "jest", &[])),
     whole("jest-in-band",             |made| node::jest(made, "jest", &["--runInBand"])),
     brief("jest-shared",              |made| node::jest(made, "jest-shared", &["--maxWorkers=2"])),
+    brief("example-bullmq-vitest",    |made| node::example(made, "bullmq-vitest", "vitest")),
+    brief("example-bullmq-jest",      |made| node::example(made, "bullmq-jest", "jest")),
+    brief("example-nestjs-vitest",    |made| node::example(made, "nestjs-vitest", "vitest")),
+    brief("example-rq-pytest",        |made| python::example(made, "rq-pytest")),
+    brief("example-celery-pytest",    |made| python::example(made, "celery-pytest")),
     brief("pip",                      |made| python::pytest(made, &[])),
     brief("pip-xdist",                |made| python::pytest(made, &["-n", "4"])),
     whole("pip-session",              python::session_scope),
@@ -87,12 +99,13 @@ fn main() -> ExitCode {
     // What starts with a dash is for cargo's own test harness, which this program does without.
     let filters: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_whole = std::env::var("TORIL_PACKAGES").is_ok_and(|form| form == "whole");
+    let form = std::env::var("TORIL_PACKAGES").unwrap_or_default();
+    let is_whole = !form.is_empty();
     let is_wanted = |case: &&Case| match filters.as_slice() {
         [] => is_whole || case.is_brief,
         filters => filters.iter().any(|part| case.name.contains(part)),
     };
-    let made = Made::new(is_whole);
+    let made = Made::new(&form);
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in CASES.iter().filter(is_wanted) {
         let started = Instant::now();

@@ -1,7 +1,8 @@
 //! npm's packages in a project.
 
 use super::made::{Made, copy, said, source};
-use super::{Outcome, Trouble, npm};
+use super::{Outcome, Trouble, check, npm};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,6 +84,32 @@ fn tool(made: &Made, name: &str, folder: &str) -> Result<Command, Trouble> {
     let mut command = Command::new(made.folder.join("node/node_modules/.bin").join(name));
     command.current_dir(project.join(folder));
     Ok(command)
+}
+
+/// A folder of docs/examples, copied beside the tests: it finds the same packages as they.
+pub fn example(made: &Made, name: &str, runner: &str) -> Outcome {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(name);
+    check_versions(&from)?;
+    copy(&from, &project(made)?.join(name));
+    let run: &[&str] = if runner == "vitest" { &["run"] } else { &[] };
+    said(tool(made, runner, name)?.args(run))?;
+    Ok(())
+}
+
+/// What an example asks for is what it is tested with.
+fn check_versions(example: &Path) -> Outcome {
+    let read = |folder: &Path| -> Value {
+        let text = fs::read_to_string(folder.join("package.json")).expect("it is there");
+        serde_json::from_str(&text).expect("it is JSON")
+    };
+    let (tested, asked) = (read(&source()), read(example));
+    for part in ["dependencies", "devDependencies"] {
+        for (name, version) in asked[part].as_object().into_iter().flatten() {
+            let is_same = name == "toril" || tested["dependencies"][name] == *version;
+            check(is_same, || format!("{name} {version} is not what tests/packages has"))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn types(made: &Made) -> Outcome {

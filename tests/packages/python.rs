@@ -3,7 +3,7 @@
 use super::made::{Made, copy, said, source};
 use super::npm::{finish, once_per};
 use super::{Outcome, Trouble};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An environment with what the tests need, and the wheel installed anew.
@@ -47,6 +47,19 @@ fn run(made: &Made, options: &[&str], files: &[&str]) -> Outcome {
 
 pub fn pytest(made: &Made, options: &[&str]) -> Outcome {
     run(made, options, &[])
+}
+
+/// A folder of docs/examples.
+pub fn example(made: &Made, name: &str) -> Outcome {
+    let environment = environment(made)?;
+    let project = made.fresh(name);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(name), &project);
+    said(
+        Command::new(environment.join("bin/python"))
+            .args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"])
+            .current_dir(&project),
+    )?;
+    Ok(())
 }
 
 /// All tests of the fixtures on one server, which is emptied before each.

@@ -25,7 +25,7 @@ function findBinary() {
         `Mend it: npm i -D ${name}@${version}. Or set TORIL_BINARY to a toril executable.`,
     );
   }
-  return join(folder, 'bin', process.platform === 'win32' ? 'toril.exe' : 'toril');
+  return join(folder, 'bin/toril');
 }
 
 module.exports = { findBinary };

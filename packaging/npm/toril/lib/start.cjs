@@ -18,7 +18,7 @@ async function start(options = {}) {
   const child = spawn(findBinary(), argumentsFor(options), {
     stdio: ['ignore', 'pipe', 'pipe'],
     // A Ctrl-C in the terminal is for the tests, which stop the server when they are done.
-    detached: process.platform !== 'win32',
+    detached: true,
   });
   return new Server(child, await announced(child));
 }
