@@ -87,15 +87,14 @@ class Server:
         if self._connections is not None:
             self._connections.close()
         self._announced = self._connections = None
-        status = process.poll()
-        if status is None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        elif status != 0:
+        process.terminate()
+        try:
+            status = process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return
+        if status != 0:
             said = "\n".join(self.log)
             raise TorilError(f"toril ended with status {status} while it was in use: {said}")
 

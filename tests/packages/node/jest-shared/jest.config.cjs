@@ -1,1 +1,6 @@
-module.exports = { globalSetup: 'toril/jest/shared', testMatch: ['**/*.test.*'], transform: {} };
+module.exports = {
+  globalSetup: 'toril/jest/shared',
+  globalTeardown: './counted.cjs',
+  testMatch: ['**/*.test.*'],
+  transform: {},
+};

@@ -1,14 +1,9 @@
 import Redis from 'ioredis';
-import { expect, inject, test } from 'vitest';
+import { inject, test } from 'vitest';
 
-// The tests of the packages make two files of this one, which run at the same time.
-test('both files find the same server', async () => {
+// The tests of the packages make two files of this one; counted.mjs looks at the sum.
+test('a file finds the server', async () => {
   const redis = new Redis(inject('torilUrl'));
-  try {
-    await redis.incr('files');
-    const deadline = Date.now() + 4_000;
-    while ((await redis.get('files')) !== '2') expect(Date.now()).toBeLessThan(deadline);
-  } finally {
-    redis.disconnect();
-  }
+  await redis.incr('files');
+  redis.disconnect();
 });

@@ -1,3 +1,3 @@
 export default {
-  test: { globalSetup: ['toril/vitest/shared'], maxWorkers: 2, include: ['**/*.test.mjs'] },
+  test: { globalSetup: ['toril/vitest/shared', './counted.mjs'], include: ['**/*.test.mjs'] },
 };
