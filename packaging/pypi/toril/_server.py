@@ -164,14 +164,21 @@ class Server:
         *queues: str,
         timeout: Optional[int] = None,
         horizon: Optional[Duration] = None,
+        allow_failed: bool = False,
     ) -> Any:
-        """Waits until these queues, or all, have nothing to do."""
+        """Waits until these queues, or all, have nothing to do; raises if they have, or if jobs failed."""
         words: list[object] = ["TORIL", "WAIT", "IDLE", *queues]
         if timeout is not None:
             words += ["TIMEOUT", timeout]
         if horizon is not None:
             words += ["HORIZON", duration(horizon)]
-        return self.command(*words)
+        answer = self.command(*words)
+        if answer["idle"] != 1:
+            raise TorilError(answer["why"])
+        failed = sum(counts["failed"] for counts in answer["queues"].values())
+        if failed and not allow_failed:
+            raise TorilError("\n".join([f"jobs have failed: {failed}", *answer.get("failures", [])]))
+        return answer
 
     def expect(
         self,

@@ -12,10 +12,10 @@ function clockOf(run) {
     if (jump) words.push('JUMP');
     if (timeout !== undefined) words.push('TIMEOUT', timeout);
     if (locks) words.push('LOCKS');
-    const answer = await clock(...words);
+    const now = await clock(...words);
     // For fake timers that stand in front of the clock: vi.setSystemTime follows this way.
-    if (set !== undefined) set(new Date((await clock()).now).getTime());
-    return answer;
+    set?.(Date.parse(now));
+    return now;
   }
 
   return {

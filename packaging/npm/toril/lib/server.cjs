@@ -75,14 +75,17 @@ class Server {
     return this.#connection.run(words.flat());
   }
 
-  /** Waits until these queues, or all, have nothing to do; rejects if jobs failed meanwhile. */
+  /** Waits until these queues, or all, have nothing to do; rejects if they have, or if jobs failed. */
   async idle(queues = [], { timeout, horizon, allowFailed = false } = {}) {
     const words = ['TORIL', 'WAIT', 'IDLE', ...[queues].flat()];
     if (timeout !== undefined) words.push('TIMEOUT', timeout);
     if (horizon !== undefined) words.push('HORIZON', horizon);
     const answer = await this.command(words);
-    const failed = Object.entries(answer.queues).filter(([, counts]) => counts.failed > 0);
-    if (failed.length > 0 && !allowFailed) throw new Error(await describe(failed));
+    if (answer.idle !== 1) throw new Error(answer.why);
+    const failed = Object.values(answer.queues).reduce((sum, { failed }) => sum + failed, 0);
+    if (failed > 0 && !allowFailed) {
+      throw new Error([`jobs have failed: ${failed}`, ...(answer.failures ?? [])].join('\n'));
+    }
     return answer;
   }
 
