@@ -80,6 +80,7 @@ const CASES: &[Case] = &[
     brief("example-bullmq-vitest",    |made| node::example(made, "bullmq-vitest", "vitest")),
     brief("example-bullmq-jest",      |made| node::example(made, "bullmq-jest", "jest")),
     brief("example-nestjs-vitest",    |made| node::example(made, "nestjs-vitest", "vitest")),
+    brief("example-playwright-exec",  node::example_with_exec),
     brief("example-rq-pytest",        |made| python::example(made, "rq-pytest")),
     brief("example-celery-pytest",    |made| python::example(made, "celery-pytest")),
     brief("pip",                      |made| python::pytest(made, &[])),

@@ -96,6 +96,23 @@ pub fn example(made: &Made, name: &str, runner: &str) -> Outcome {
     Ok(())
 }
 
+/// Playwright under `toril exec`, as the example's script says it.
+pub fn example_with_exec(made: &Made) -> Outcome {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/playwright-exec");
+    check_versions(&from)?;
+    let example = project(made)?.join("playwright-exec");
+    copy(&from, &example);
+    let told = said(
+        Command::new("npm")
+            .args(["test", "--silent"])
+            .current_dir(&example)
+            .env_remove("REDIS_URL")
+            // npm puts the programs of the folders above on the path as well.
+            .env("CI", "true"),
+    )?;
+    check(told.contains("1 passed"), || format!("Playwright says {told}"))
+}
+
 /// What an example asks for is what it is tested with.
 fn check_versions(example: &Path) -> Outcome {
     let read = |folder: &Path| -> Value {

@@ -118,6 +118,9 @@ test('commands have their replies as values', () =>
     await assert.rejects(run('LPUSH', 'long', 'x'), {
       message: 'WRONGTYPE Operation against a key holding the wrong kind of value',
     });
+    // Who asked is in the stack.
+    const error = await run('NONE').catch((reason) => reason);
+    assert.match(error.stack, /^Error: ERR unknown command 'NONE'.*start\.test\.mjs/s);
     // Asked at the same time, answered in order.
     const echoes = Array.from({ length: 100 }, (_, index) => String(index));
     assert.deepEqual(await Promise.all(echoes.map((text) => run('ECHO', text))), echoes);

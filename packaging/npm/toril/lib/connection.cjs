@@ -55,8 +55,10 @@ class Connection {
       const text = String(word);
       parts.push(`$${Buffer.byteLength(text)}\r\n${text}\r\n`);
     }
+    // Made here, so that its stack shows who asked, and not who read the answer.
+    const failure = new Error();
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
+      this.#waiting.push({ resolve, reject, failure });
       this.#socket.ref();
       this.#socket.write(parts.join(''));
     });
@@ -68,8 +70,8 @@ class Connection {
       const parsed = parse(this.#received, 0);
       if (parsed === null) return;
       this.#received = this.#received.subarray(parsed.end);
-      const { resolve, reject } = this.#waiting.shift();
-      if (parsed.value instanceof Error) reject(parsed.value);
+      const { resolve, reject, failure } = this.#waiting.shift();
+      if (parsed.value instanceof Error) reject(told(failure, parsed.value.message));
       else resolve(parsed.value);
     }
     this.#socket.unref();
@@ -79,8 +81,15 @@ class Connection {
   #lose(error, socket = this.#socket) {
     if (socket !== this.#socket) return;
     this.#socket = null;
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    for (const { reject, failure } of this.#waiting.splice(0)) reject(told(failure, error.message));
   }
+}
+
+/** An error that was made before its text was known. */
+function told(failure, text) {
+  failure.message = text;
+  failure.stack = failure.stack.replace(/^Error/, () => `Error: ${text}`);
+  return failure;
 }
 
 /** How the elements of an aggregate become one value. */
