@@ -38,6 +38,7 @@ mod sort;
 mod stream;
 mod string;
 pub mod table;
+mod toril;
 mod transaction;
 mod zset;
 

@@ -41,6 +41,7 @@ pub const FAMILIES: &[&Family] = &[
     &sort::FAMILY,
     &stream::FAMILY,
     &string::FAMILY,
+    &toril::FAMILY,
     &transaction::FAMILY,
     &zset::FAMILY,
 ];

@@ -117,6 +117,12 @@ pub struct Config {
     pub enable_debug_command: Protected,
     /// Who may run MODULE.
     pub enable_module_command: Protected,
+    /// Who may run TORIL.
+    pub enable_toril_command: Protected,
+    /// Whether what tests ask for is kept from the start, not from the first TORIL command on.
+    pub fixture: bool,
+    /// Whether TORIL CLOCK may move the clock: the server makes a file that clients follow.
+    pub clock: bool,
     /// Who may change `dir` and `dbfilename`.
     pub enable_protected_configs: Protected,
     /// Whether the process does without transparent huge pages.
@@ -252,6 +258,9 @@ impl Default for Config {
             acllog_max_len: 128,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
+            enable_toril_command: Protected::Local,
+            fixture: false,
+            clock: false,
             enable_protected_configs: Protected::No,
             disable_thp: true,
             hz: 10,

@@ -3,6 +3,7 @@
 //! and read once the command has ended.
 
 use super::client::ClientId;
+use super::fixture::Heard;
 use super::journal::{DEL, Journal};
 use super::keyspace::{Change, Presence, UNANNOUNCED};
 use super::tracking::{Author, Invalidation, Tracking};
@@ -51,7 +52,10 @@ pub struct Aftermath {
     pub tracking: Option<Box<Tracking>>,
     /// Whose command is running.
     pub author: Author,
-    /// Whether a change concerns watched keys or clients that track: one look for both.
+    /// What the fixture is still to be told, if it wants to hear of changes.
+    heard: Vec<Heard>,
+    hears: bool,
+    /// Whether a change concerns watched keys, clients that track or the fixture: one look for all.
     is_heeded: bool,
 }
 
@@ -67,6 +71,8 @@ impl Default for Aftermath {
             notices: Vec::new(),
             tracking: None,
             author: Author::NOBODY,
+            heard: Vec::new(),
+            hears: false,
             is_heeded: false,
         }
     }
@@ -80,6 +86,7 @@ impl Aftermath {
             | self.notices.len()
             | self.waiters.ready_len()
             | self.journal.effects_in_unit()
+            | self.heard.len()
     }
 
     /// Whether anybody may want to hear which key has changed, and how.
@@ -95,6 +102,7 @@ impl Aftermath {
         if self.is_heeded {
             self.break_watches(db, key);
             self.invalidate(key, self.author);
+            self.hear_change(db, key);
         }
         self.waiters.signal(db, key);
         if change.event != UNANNOUNCED {
@@ -122,6 +130,7 @@ impl Aftermath {
 
     /// All keys of a database have gone, or of all of them: those who track forget all they know.
     pub fn flushed(&mut self) {
+        self.hear(Heard::Flushed);
         if let Some(tracking) = &mut self.tracking {
             let invalidation = tracking.flush(self.author);
             self.notices.push(Notice::Invalidation(invalidation));
@@ -142,12 +151,47 @@ impl Aftermath {
     /// Nobody tracks any more.
     pub fn end_tracking(&mut self) {
         self.tracking = None;
-        self.is_heeded = !self.watched.is_empty();
+        self.find_who_heeds();
+    }
+
+    fn find_who_heeds(&mut self) {
+        self.is_heeded = !self.watched.is_empty() || self.tracking.is_some() || self.hears;
+    }
+
+    /// Whether the fixture wants to be told what happens.
+    pub fn listen(&mut self, hears: bool) {
+        self.hears = hears;
+        if !hears {
+            self.heard = Vec::new();
+        }
+        self.find_who_heeds();
+    }
+
+    /// Notes something for the fixture, if it wants to hear of it.
+    pub fn hear(&mut self, heard: Heard) {
+        if self.hears && self.heard.last() != Some(&heard) {
+            self.heard.push(heard);
+        }
+    }
+
+    fn hear_change(&mut self, db: usize, key: &[u8]) {
+        if self.hears {
+            self.hear(Heard::Changed { db, key: key.into() });
+        }
+    }
+
+    pub fn has_heard(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        std::mem::take(&mut self.heard)
     }
 
     /// A key whose time had come was removed. Who began to watch it after that sees no change.
     pub fn expired(&mut self, db: usize, key: &[u8]) {
         self.exchanged(db, key, Presence::Over, Presence::Absent);
+        self.hear_change(db, key);
         self.waiters.signal(db, key);
         self.journal.append(db, &[DEL, key]);
     }
@@ -213,7 +257,7 @@ impl Aftermath {
                 // Room for the most keys that were ever watched is not kept for good.
                 if self.watched.is_empty() {
                     self.watched = HashMap::new();
-                    self.is_heeded = self.tracking.is_some();
+                    self.find_who_heeds();
                 }
             }
         }

@@ -21,6 +21,8 @@ pub(super) enum Alarm {
     SoftLimit(ClientId),
     /// Time to evict more, whether or not somebody sends a command.
     Eviction,
+    /// The fixture asked to be told.
+    Fixture,
 }
 
 pub(super) struct Alarms(Wheel<Alarm>);

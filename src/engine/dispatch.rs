@@ -3,6 +3,7 @@
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
+use super::fixture::Stage;
 use super::journal::Class;
 use super::latency::LatencyEvent;
 use super::row::{Flag, Flags};
@@ -66,22 +67,25 @@ impl Engine {
         let flags = found.row.flags;
         let is_queued = client.transaction.is_open() && !flags.has(Flag::PassesQueue);
 
+        self.consult(id, found, args, Stage::Named)?;
+        client = &self.clients[id];
         if !found.row.arity.allows(args.len()) {
             return Err(Error::wrong_arity(&found.full_name()));
         }
-        if flags.has(Flag::Protected) && !self.allows(self.config.enable_debug_command, id) {
-            return Err(protected(found.row.name));
+        if flags.has(Flag::Protected) {
+            self.check_enabled(id, found)?;
         }
         if !client.is_authenticated && !flags.has(Flag::NoAuth) && self.acl.needs_login() {
             return Err(Error::NoAuth);
         }
         if flags.has(Flag::NoMulti) && client.transaction.is_open() {
-            return Err(Error::NotInMulti);
+            return Err(not_alone(found, Error::NotInMulti));
         }
         if !client.is_unrestricted {
             self.check_client(id, found, args.all(), Origin::Client)?;
-            client = &self.clients[id];
         }
+        self.consult(id, found, args, Stage::Allowed)?;
+        client = &self.clients[id];
         // What is found here holds for all that the request runs: nothing is evicted between the
         // commands of an EXEC or a script, which would lose what the ones before have written.
         if !self.scripts.is_running() {
@@ -111,6 +115,7 @@ impl Engine {
         if self.pauses.all.is_some_and(|pause| pause.holds(self.flags_of(id, found, args))) {
             return Ok(Admission::Postpone);
         }
+        self.consult(id, found, args, Stage::Admitted)?;
         Ok(if is_queued { Admission::Queue } else { Admission::Run })
     }
 
@@ -119,6 +124,17 @@ impl Engine {
         found.row.flags.has(Flag::AllowBusy)
             && (!found.row.flags.has(Flag::Saves)
                 || args.all()[1..].iter().any(|word| word.eq_ignore_ascii_case(b"nosave")))
+    }
+
+    /// Whether a client may run what not every server lets everybody run.
+    fn check_enabled(&self, id: ClientId, found: Found) -> Result {
+        let who = if found.row.flags.has(Flag::ForTests) {
+            self.config.enable_toril_command
+        } else {
+            self.config.enable_debug_command
+        };
+        let name = found.container.unwrap_or(found.row).name;
+        if self.allows(who, id) { Ok(()) } else { Err(protected(name)) }
     }
 
     pub(super) fn allows(&self, who: Protected, id: ClientId) -> bool {
@@ -437,6 +453,15 @@ fn class_of(flags: Flags, changed: bool, result: &Result) -> Option<Class> {
     } else {
         (flags.has(Flag::ForReplicas) && result.is_ok()).then_some(Class::Replicas)
     }
+}
+
+/// Why a command does not run in a transaction or script: in Redis's words, or in its own name.
+pub(super) fn not_alone(found: Found, error: Error) -> Error {
+    if !found.row.flags.has(Flag::ForTests) {
+        return error;
+    }
+    let name = found.full_name().to_uppercase().replace('|', " ");
+    Error::new(format!("ERR {name} is not allowed in a transaction or script"))
 }
 
 fn touches_keys(flags: Flags) -> bool {

@@ -35,6 +35,31 @@ pub enum Effect {
     WriteFile { client: ClientId, path: PathBuf, bytes: Vec<u8>, refusal: String },
     /// Settings changed, perhaps some that the server has taken from the configuration at start.
     Reconfigure,
+    /// Moves the wall clock, here and for the clients that follow it; `Engine::clock_moved` is to
+    /// be told.
+    MoveClock(ClockMove),
+}
+
+/// What is to become of the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockMove {
+    /// It jumps ahead, by so many milliseconds.
+    Ahead(u64),
+    /// It stands still.
+    Freeze,
+    /// It goes on from where it stands, at the pace of the real one.
+    Resume,
+    /// It is the real one again.
+    Reset,
+}
+
+/// How a clock that tests move follows from the real one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Milliseconds that it is ahead of the real time.
+    pub ahead_ms: i64,
+    /// The moment at which it stands still, in milliseconds since 1970.
+    pub frozen_ms: Option<i64>,
 }
 
 /// What is said to another server, and how much it should answer.
@@ -130,6 +155,11 @@ impl Ctx<'_> {
         self.await_with(effect, args, None, Some(Box::new(rest)));
     }
 
+    /// Parks the client until the fixture concludes (`Engine::conclude`).
+    pub fn await_fixture(&mut self, args: Args) {
+        self.park_for(args, None, None);
+    }
+
     fn await_with(
         &mut self,
         effect: Effect,
@@ -138,6 +168,10 @@ impl Ctx<'_> {
         rest: Option<Box<dyn Answered>>,
     ) {
         self.engine.ask(effect);
+        self.park_for(args, config, rest);
+    }
+
+    fn park_for(&mut self, args: Args, config: Option<Config>, rest: Option<Box<dyn Answered>>) {
         let request = self.request(args);
         let errand = Errand { started_us: self.engine.stats.lap_us(), request, config, rest };
         self.parked = Some(Parked::Effect(errand.into()));
@@ -175,7 +209,11 @@ impl Engine {
             self.set_now(now);
         }
         let Some(Parked::Effect(errand)) = self.unpark(id) else { return };
-        self.account_for_errand(id, &errand, &outcome);
+        let refusal = match &outcome {
+            Outcome::Failed(text) => Some(Error::new(text.clone())),
+            _ => None,
+        };
+        self.account_for_errand(id, &errand, refusal.as_ref());
         let Errand { request, config, rest, .. } = *errand;
         if let (Outcome::Done, Some(config)) = (&outcome, config) {
             self.adopt(config);
@@ -202,12 +240,30 @@ impl Engine {
         self.end_part(id, now);
     }
 
+    /// Answers a client that waits for the fixture, which may have gone since.
+    pub fn conclude(&mut self, id: ClientId, write: impl FnOnce(&mut Reply) -> Result) {
+        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
+        if !matches!(parked, Some(Parked::Effect(_))) {
+            return;
+        }
+        let Some(Parked::Effect(errand)) = self.unpark(id) else { return };
+        let result = self.on_outbox(id, |_, _, reply| {
+            let result = write(reply);
+            if let Err(error) = &result {
+                reply.error(error);
+            }
+            result
+        });
+        self.account_for_errand(id, &errand, result.err().as_ref());
+        self.end_part(id, self.keyspace.now);
+    }
+
     /// An EXEC around it counts the time itself.
-    fn account_for_errand(&mut self, id: ClientId, errand: &Errand, outcome: &Outcome) {
+    fn account_for_errand(&mut self, id: ClientId, errand: &Errand, refusal: Option<&Error>) {
         let Request { found, words } = &errand.request;
-        if let Outcome::Failed(text) = outcome {
+        if let Some(error) = refusal {
             self.stats.calls[found.index].failed += 1;
-            self.stats.count_error(&Error::new(text.clone()));
+            self.stats.count_error(error);
         }
         let micros = self.start_lap() - errand.started_us;
         self.account(id, *found, &words.words(), micros);

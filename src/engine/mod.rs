@@ -22,6 +22,7 @@ pub mod effect;
 pub mod eviction;
 pub mod facts;
 mod feed;
+pub mod fixture;
 pub mod journal;
 pub mod keys;
 pub mod keyspace;
@@ -110,6 +111,7 @@ pub struct Engine {
     closing: Closing,
     errands: Errands,
     eviction: Eviction,
+    fixture: fixture::Place,
     input: Input,
     pushes: Pushes,
 }
@@ -143,6 +145,7 @@ impl Engine {
             closing,
             errands: Errands::default(),
             eviction: Eviction::default(),
+            fixture: fixture::Place::default(),
             input: Input::default(),
             pushes: Pushes::default(),
         };
@@ -263,6 +266,7 @@ impl Engine {
                 Alarm::IdleClients => self.close_idle_clients(),
                 Alarm::Compaction => self.begin_pass(),
                 Alarm::SoftLimit(id) => self.check_output_limit(id),
+                Alarm::Fixture => self.fixture.is_due = true,
             }
         }
         self.settle();
@@ -381,6 +385,9 @@ impl Engine {
             self.serve_ready();
             self.end_unit();
             self.settle_aftermath();
+        }
+        if has_ended && self.keyspace.aftermath.has_heard() {
+            self.tell_fixture();
         }
     }
 

@@ -29,6 +29,7 @@ use super::alarms::Alarm;
 use super::client::{ClientId, Parked, State};
 use super::context::{Ctx, Empty, Origin};
 use super::dispatch::Called;
+use super::fixture::Heard;
 use super::table::{Found, Request};
 use super::waiters::{On, Woken};
 use crate::proto::{Args, Error, Reply, Result};
@@ -95,6 +96,7 @@ impl Engine {
             let (db, words) = (self.clients[id].db, park.request.words.words());
             let keys = &words[park.attempt.keys()];
             self.keyspace.aftermath.waiters.join(id, park.on, db, keys);
+            self.keyspace.aftermath.hear(Heard::Parked(id));
             if let Some(deadline_us) = park.deadline_us {
                 let timer = self.alarms.set(deadline_us, Alarm::Client(id));
                 self.clients[id].timer = Some(timer);

@@ -70,7 +70,7 @@ flags! {
     NoMulti 18 "no_multi" "Refused in MULTI.";
     AllowBusy 19 "allow_busy" "Allowed while a script is busy.";
     NoMandatoryKeys 20 "no_mandatory_keys" "Its keys may be absent.";
-    Protected 21 "" "Must be enabled by `enable-debug-command`.";
+    Protected 21 "" "Must be enabled by `enable-debug-command`, or what else enables it.";
     Dangerous 22 "" "Not for every user: ACL's category of that name.";
     TouchesArbitraryKeys 23 "" "Keys that its words do not name.";
     AclAdmin 24 "" "In ACL's category @admin, although not flagged as such.";
@@ -92,6 +92,7 @@ flags! {
     SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
     ForReplicas 39 "" "Journaled for replicas alone: it changes nothing, but their clients are to hear of it.";
     KeepsCaching 45 "" "Leaves what CLIENT CACHING said to the command behind it.";
+    ForTests 46 "" "Asks the fixture. It is enabled by `enable-toril-command`.";
     SecretPassword 40 "" "The argument behind the option AUTH and two behind AUTH2 are secrets.";
 }
 

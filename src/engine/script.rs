@@ -9,7 +9,7 @@ use super::Engine;
 use super::acl::user::User;
 use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
-use super::dispatch::Called;
+use super::dispatch::{Called, not_alone};
 use super::row::{Flag, Flags};
 use super::stats::HeldCall;
 use super::table::Found;
@@ -448,7 +448,7 @@ impl Host<'_> {
             return Err(Error::ScriptWrongArity);
         }
         if row.flags.has(Flag::NoScript) {
-            return Err(Error::ScriptNotAllowed);
+            return Err(not_alone(found, Error::ScriptNotAllowed));
         }
         let script = self.script();
         if !script.is_unrestricted {

@@ -1,24 +1,58 @@
 //! The only reader of clocks.
 
+use crate::engine::effect::{ClockMove, Reading};
 use crate::engine::time::Now;
+use crate::util::calendar::Civil;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Clock {
     start_us: u64,
+    /// Tests may move the wall clock.
+    reading: Cell<Reading>,
 }
 
 impl Clock {
     pub fn start() -> Self {
-        Self { start_us: mono_us() }
+        Self { start_us: mono_us(), reading: Cell::default() }
     }
 
     pub fn now(&self) -> Now {
-        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
-        let wall_ms = tv_sec.max(0) * 1_000 + tv_nsec / 1_000_000;
-        let rest_us = (tv_nsec / 1_000 % 1_000) as u32;
-        Now { wall_ms, rest_us, mono_us: mono_us() - self.start_us }
+        let mono_us = mono_us() - self.start_us;
+        let Reading { ahead_ms, frozen_ms } = self.reading.get();
+        if let Some(wall_ms) = frozen_ms {
+            return Now { wall_ms, rest_us: 0, mono_us };
+        }
+        let (wall_ms, rest_us) = real_time();
+        Now { wall_ms: wall_ms + ahead_ms, rest_us, mono_us }
     }
+
+    /// Moves the wall clock for a test, and tells how it goes from then on.
+    pub fn shift(&self, to: ClockMove) -> Reading {
+        let reading = self.reading.get();
+        let ahead_ms = match (to, reading.frozen_ms) {
+            (ClockMove::Ahead(by_ms), _) => reading.ahead_ms + by_ms as i64,
+            (ClockMove::Freeze, _) => reading.ahead_ms,
+            // It may not go back by what is left of a millisecond.
+            (ClockMove::Resume, Some(frozen_ms)) => frozen_ms - real_time().0,
+            (ClockMove::Resume, None) => reading.ahead_ms,
+            (ClockMove::Reset, _) => 0,
+        };
+        let frozen_ms = match to {
+            ClockMove::Ahead(by_ms) => reading.frozen_ms.map(|at_ms| at_ms + by_ms as i64),
+            ClockMove::Freeze => Some(self.now().wall_ms),
+            ClockMove::Resume | ClockMove::Reset => None,
+        };
+        self.reading.set(Reading { ahead_ms, frozen_ms });
+        self.reading.get()
+    }
+}
+
+/// Milliseconds since 1970, and microseconds beyond that.
+fn real_time() -> (i64, u32) {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
+    (tv_sec.max(0) * 1_000 + tv_nsec / 1_000_000, (tv_nsec / 1_000 % 1_000) as u32)
 }
 
 /// The monotonic clock: `Instant`'s arithmetic costs as much as reading it.
@@ -27,29 +61,20 @@ pub fn mono_us() -> u64 {
     tv_sec as u64 * 1_000_000 + tv_nsec as u64 / 1_000
 }
 
-/// A moment as `24 Nov 2026 15:04:05.678`, in UTC: no library of time zones is needed for a log.
+/// A moment as `24 Nov 2026 15:04:05.678`, in UTC.
 pub fn utc_text(time: SystemTime) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second_of_day) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // Days are counted from 1 March of year 0, so that a leap day ends its year.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
+    let Civil { year, month, day, rest_ms } = Civil::of_ms(since.as_millis() as i64);
+    let second_of_day = rest_ms / 1000;
     format!(
         "{day:02} {} {year} {:02}:{:02}:{:02}.{:03}",
-        MONTHS[month as usize],
+        MONTHS[month as usize - 1],
         second_of_day / 3600,
         second_of_day / 60 % 60,
         second_of_day % 60,
-        since.subsec_millis()
+        rest_ms % 1000
     )
 }
 

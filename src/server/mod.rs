@@ -25,12 +25,13 @@ mod timer;
 mod timerfd;
 
 use crate::command::table::table;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Protected, Secret};
 use crate::engine::Engine;
 use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
 use crate::engine::facts::Facts;
 use crate::engine::time::Now;
+use crate::testing;
 use crate::util::alloc;
 use clock::Clock;
 use connection::{Connection, Connections, Sending};
@@ -138,6 +139,9 @@ async fn serve(
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
     load_users(&mut engine)?;
+    if engine.config.enable_toril_command != Protected::No {
+        engine.offer_fixture(testing::make);
+    }
     announce::tell(&listeners, &engine, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
@@ -329,6 +333,11 @@ impl Server {
                     connection.is_broken.set(true);
                     connection.wake.call();
                 }
+            }
+            Effect::MoveClock(to) => {
+                let moved = Ok(self.clock.shift(to));
+                let now = self.now();
+                self.engine.borrow_mut().clock_moved(moved, now);
             }
             Effect::Reconfigure => {
                 let mut engine = self.engine.borrow_mut();

@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod buckets;
+pub mod calendar;
 pub mod chunked;
 pub mod exact;
 pub mod extended;
@@ -15,6 +16,7 @@ pub mod quote;
 pub mod rng;
 pub mod shared;
 pub mod slab;
+pub mod span;
 pub mod sparkline;
 pub mod table;
 pub mod wheel;

@@ -16,6 +16,7 @@ use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome, Problem};
 use toril::engine::time::{Deadline, Now};
+use toril::testing;
 
 /// Some moment; what matters is that it is always the same.
 const START: Now = Now::new(1_800_000_000_000, 1_000_000);
@@ -140,6 +141,7 @@ impl InsideServer {
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
+            Effect::MoveClock(_) => unreachable!("the clock is the transcript's"),
             Effect::Reconfigure => {}
         }
     }
@@ -150,7 +152,9 @@ fn start(stopwatch_us: &Rc<Cell<u64>>) -> Engine {
     let (config, _) = Config::from_lines(lines, &mut |_| unreachable!("nothing is included"))
         .expect("good lines");
     let facts = FixedFacts { stopwatch_us: stopwatch_us.clone(), ..FixedFacts::default() };
-    Engine::new(table(), config, Box::new(facts), START)
+    let mut engine = Engine::new(table(), config, Box::new(facts), START);
+    engine.offer_fixture(testing::make);
+    engine
 }
 
 fn later(now: Now, micros: u64) -> Now {

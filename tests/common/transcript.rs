@@ -177,12 +177,22 @@ pub fn load(filters: &[String]) -> Vec<Transcript> {
 impl Transcript {
     /// The server that decides: Redis 7.4, or Redis 8.2 in the files on what is newer.
     pub fn judge(&self) -> Target {
-        if self.name.starts_with("redis-8") { Target::Redis82 } else { Target::Redis74 }
+        match self.name.as_str() {
+            name if name.starts_with("redis-8") => Target::Redis82,
+            name if name.starts_with("toril") => Target::Toril,
+            _ => Target::Redis74,
+        }
     }
 
-    /// Whether this server is asked at all: what only Redis 8.2 knows is not put to the others.
+    /// Whether this server is asked at all: what only Redis 8.2 knows is not put to the others, and
+    /// what only toril knows to none of them.
     pub fn is_for(&self, target: Target) -> bool {
-        target == Target::Toril || (self.judge() == Target::Redis82) == (target == Target::Redis82)
+        let judge = self.judge();
+        match target {
+            Target::Toril => true,
+            Target::Redis82 => judge == Target::Redis82,
+            _ => judge == Target::Redis74,
+        }
     }
 
     pub fn parse(name: String, text: &str) -> Transcript {

@@ -22,7 +22,8 @@ const RUNGS: &[&[&str]] = &[
     &["lua"],
     &["engine"],
     &["command"],
-    &["persist", "dashboard"],
+    &["queues"],
+    &["persist", "dashboard", "testing"],
     &["server"],
     &["host"],
 ];

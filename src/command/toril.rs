@@ -1,0 +1,16 @@
+//! TORIL: what tests ask of a server beyond what Redis does. The fixture does it
+//! (engine/fixture.rs, testing/), one file a subcommand.
+
+use super::prelude::*;
+
+#[rustfmt::skip]
+pub const FAMILY: Family = Family::new(Category::Server, &[
+    container("toril", "0.1.0", &[
+        row("clock",   "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "", "Tells the server's time, and how far it is ahead of the real one.").tips(&[VARIES]),
+        help("0.1.0"),
+    ], "For tests: moves the clock."),
+]);
+
+fn ask(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
+    cx.ask_fixture(args, reply)
+}

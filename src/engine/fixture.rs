@@ -1,0 +1,190 @@
+//! The fixture: what tests ask of a server beyond what Redis does. A clock that moves, faults,
+//! idleness. src/testing implements it; the engine knows only when to ask, and without a fixture
+//! asks nobody: one branch for each request, none for a change.
+//!
+//! A server that may be tested is offered a way to make one. It is made by the first TORIL command,
+//! or at the start if a setting wants it. While it works it is out of the engine, which it is
+//! handed instead.
+
+use super::Engine;
+use super::alarms::Alarm;
+use super::client::ClientId;
+use super::context::Ctx;
+use super::effect::Reading;
+use super::table::Found;
+use super::time::Now;
+use crate::proto::{Args, Error, Reply, Result};
+use crate::util::wheel::TimerId;
+
+/// What has happened since the fixture was last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A key was changed, made or removed.
+    Changed { db: usize, key: Box<[u8]> },
+    /// All keys have gone, of one database or of all of them.
+    Flushed,
+    /// A client waits for keys.
+    Parked(ClientId),
+}
+
+/// A place in the checklist (dispatch.rs) at which a fault or a restriction may end a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its row is known: a command that a provider lacks is refused here.
+    Named,
+    /// Its user may run it: keys in several slots are refused here.
+    Allowed,
+    /// What follows is the handler.
+    Admitted,
+}
+
+/// What a fixture wants to hear of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heeds {
+    /// Each request, at each of its stages.
+    pub requests: bool,
+    /// What changes, and who begins to wait.
+    pub changes: bool,
+}
+
+pub trait Fixture {
+    /// Asked again after whatever it did: what is not wanted costs nothing.
+    fn heeds(&self) -> Heeds;
+
+    /// A request is at this stage.
+    ///
+    /// # Errors
+    /// What the request is refused with.
+    fn before(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        stage: Stage,
+    ) -> Result;
+
+    /// A request, script or transaction has ended, with all that it set off; or an alarm of the
+    /// fixture's own has gone off (`Engine::wake_fixture_at`), and nothing was heard.
+    fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>);
+
+    /// The server has moved its clock, or says why it could not.
+    fn clock_moved(&mut self, engine: &mut Engine, moved: std::result::Result<Reading, String>);
+
+    /// A TORIL command. It may leave its client waiting (`Ctx::await_fixture`).
+    fn call(&mut self, cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result;
+}
+
+/// Makes the fixture of an engine.
+pub type MakeFixture = fn(&Engine) -> Box<dyn Fixture>;
+
+/// The engine's place for a fixture.
+#[derive(Default)]
+pub(super) struct Place {
+    make: Option<MakeFixture>,
+    /// Out of its place while it works.
+    fixture: Option<Box<dyn Fixture>>,
+    pub heeds_requests: bool,
+    /// Its alarm has gone off.
+    pub is_due: bool,
+}
+
+impl Engine {
+    /// Lets tests make use of this server. With the setting `fixture` they do so from now on.
+    pub fn offer_fixture(&mut self, make: MakeFixture) {
+        self.fixture.make = Some(make);
+        if self.config.fixture {
+            let made = make(self);
+            self.put_fixture(made);
+        }
+    }
+
+    /// Takes the fixture out of its place, or makes it.
+    fn take_fixture(&mut self) -> Option<Box<dyn Fixture>> {
+        match self.fixture.fixture.take() {
+            None => Some(self.fixture.make?(self)),
+            taken => taken,
+        }
+    }
+
+    fn put_fixture(&mut self, fixture: Box<dyn Fixture>) {
+        let Heeds { requests, changes } = fixture.heeds();
+        self.fixture.heeds_requests = requests;
+        self.keyspace.aftermath.listen(changes);
+        self.fixture.fixture = Some(fixture);
+    }
+
+    /// Does something with the fixture while it is out of its place; nothing if there is none, or
+    /// if it is at work already.
+    fn with_fixture<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Fixture, &mut Self) -> T,
+    ) -> Option<T> {
+        let mut fixture = self.fixture.fixture.take()?;
+        let result = work(&mut *fixture, self);
+        self.put_fixture(fixture);
+        Some(result)
+    }
+
+    /// What the fixture says of a request at this stage.
+    #[inline]
+    pub(super) fn consult(
+        &mut self,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        stage: Stage,
+    ) -> Result {
+        if self.fixture.heeds_requests { self.ask_leave(id, found, args, stage) } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ask_leave(&mut self, id: ClientId, found: Found, args: &Args, stage: Stage) -> Result {
+        let verdict =
+            self.with_fixture(|fixture, engine| fixture.before(engine, id, found, args, stage));
+        verdict.unwrap_or(Ok(()))
+    }
+
+    /// Tells the fixture what has happened, until it has heard all that its own work set off.
+    #[cold]
+    pub(super) fn tell_fixture(&mut self) {
+        while self.fixture.fixture.is_some()
+            && (self.fixture.is_due || self.keyspace.aftermath.has_heard())
+        {
+            self.fixture.is_due = false;
+            let heard = self.keyspace.aftermath.take_heard();
+            self.with_fixture(|fixture, engine| fixture.settled(engine, heard));
+        }
+    }
+
+    /// Has the fixture told that nothing has happened, at a moment of the monotonic clock.
+    pub fn wake_fixture_at(&mut self, at_us: u64) -> TimerId {
+        self.alarms.set(at_us, Alarm::Fixture)
+    }
+
+    /// It has not gone off yet.
+    pub fn let_fixture_sleep(&mut self, alarm: TimerId) {
+        self.alarms.cancel(alarm);
+    }
+
+    /// The server's answer to `Effect::MoveClock`: how the clock shows the time from
+    /// now on, or why it does not.
+    pub fn clock_moved(&mut self, moved: std::result::Result<Reading, String>, now: Now) {
+        self.set_now(now);
+        self.with_fixture(|fixture, engine| fixture.clock_moved(engine, moved));
+        self.settle();
+    }
+}
+
+impl Ctx<'_> {
+    /// Has the fixture do what a TORIL command asks for.
+    pub fn ask_fixture(&mut self, args: Args, reply: &mut Reply) -> Result {
+        let Some(mut fixture) = self.engine.take_fixture() else {
+            return Err(Error::new("ERR this server was not made for tests"));
+        };
+        let result = fixture.call(self, args, reply);
+        self.engine.put_fixture(fixture);
+        result
+    }
+}
