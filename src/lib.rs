@@ -34,6 +34,8 @@ pub mod engine;
 #[warn(missing_docs)]
 pub mod command;
 
+pub mod queues;
+
 pub mod testing;
 
 #[warn(missing_docs)]

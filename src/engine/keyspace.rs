@@ -301,6 +301,12 @@ impl Keyspace {
         Some(self.slots.get(slot))
     }
 
+    /// As `peek`, for who leaves no trace at all: what is over is absent, and stays where it is.
+    pub fn glance(&self, db: usize, key: &[u8]) -> Option<&KeyValue> {
+        let entry = self.slots.get(self.slots.find(db, key)?);
+        (!self.is_over(db, entry)).then_some(entry)
+    }
+
     /// Shows a key's value and whether it has a TTL; nothing if there is no key. Counts as no
     /// access, and a cold value stays one.
     pub fn look_at(&mut self, db: usize, key: &[u8], look: impl FnOnce(&Value, bool)) {

@@ -1,0 +1,60 @@
+//! bee-queue 2. A queue's jobs are texts of JSON in one hash, `jobs`.
+
+use super::bull_keys::key;
+use super::library::{Job, Library, PLAIN, Role::*, Workers, after_last_colon, base_before, state};
+use super::view::View;
+use serde_json::Value as Json;
+
+const PARTS: &[&str] =
+    &["id", "jobs", "waiting", "active", "delayed", "succeeded", "failed", "stallBlock"];
+
+pub const LIBRARY: Library = Library {
+    name: "bee-queue",
+    kept: &["*:stallBlock"],
+    states: &[
+        state("active", Working, "", ":active"),
+        state("waiting", Ready, "", ":waiting"),
+        state("delayed", Later, "", ":delayed"),
+        state("succeeded", Completed, "", ":succeeded"),
+        state("failed", Failed, "", ":failed"),
+    ],
+    bases: |_, key, found| {
+        if let Some(base) = base_before(key, PARTS) {
+            found(base);
+        }
+    },
+    is_queue: |view, base| {
+        let has = |what| view.exists(&key(base, what));
+        has("jobs") || has("stallBlock") || has("waiting")
+    },
+    display: after_last_colon,
+    workers: |view, base| {
+        let parked = view.parked_on(&key(base, "waiting")).count();
+        Workers { count: parked, parked }
+    },
+    job,
+    ..PLAIN
+};
+
+fn job(view: View, base: &[u8], id: &[u8]) -> Option<Job> {
+    let text = view.field(&key(base, "jobs"), std::str::from_utf8(id).ok()?)?;
+    let job: Json = serde_json::from_slice(&text).ok()?;
+    let options = &job["options"];
+    let stacktrace: Vec<String> = options["stacktraces"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|trace| trace.as_str().map(String::from))
+        .collect();
+    let reason = stacktrace.first().and_then(|trace| trace.lines().next()).unwrap_or_default();
+    Some(Job {
+        id: id.to_vec(),
+        data: job["data"].to_string().into_bytes(),
+        attempts_made: stacktrace.len() as u64,
+        attempts_max: options["retries"].as_u64().unwrap_or(0) + stacktrace.len() as u64,
+        added_ms: options["timestamp"].as_i64(),
+        failed_reason: reason.as_bytes().to_vec(),
+        stacktrace,
+        ..Job::default()
+    })
+}

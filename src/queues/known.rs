@@ -1,0 +1,62 @@
+//! The queues that are known: found by a walk over all keys once, and from then on by the keys that
+//! change.
+
+use super::library::has_asked;
+use super::{LIBRARIES, Library, Queue, View, bull, bull_keys, bullmq};
+use crate::engine::Engine;
+use crate::engine::client::Client;
+use std::collections::BTreeMap;
+
+/// The queues of all databases, by database and base.
+#[derive(Default)]
+pub struct Known(BTreeMap<(usize, Box<[u8]>), &'static Library>);
+
+impl Known {
+    /// Walks over all keys.
+    pub fn find(engine: &Engine) -> Self {
+        let mut known = Self::default();
+        for db in 0..engine.keyspace.databases() {
+            for entry in engine.keyspace.db(db).iter() {
+                known.learn(View::new(engine, db), &entry.key.text());
+            }
+        }
+        known
+    }
+
+    /// A key is new, or has changed.
+    pub fn learn(&mut self, view: View, key: &[u8]) {
+        for library in LIBRARIES {
+            (library.bases)(view, key, &mut |base| {
+                // A later look may know better: which library it is shows only by and by.
+                if (library.is_queue)(view, base) {
+                    self.0.insert((view.db, base.into()), library);
+                }
+            });
+        }
+    }
+
+    /// A client asks for jobs, whose name may tell that it is the worker of a queue which has no
+    /// keys yet: that queue's base.
+    pub fn meet_worker(&mut self, client: &Client) -> Option<Vec<u8>> {
+        let mut named = [&bull::LIBRARY, &bullmq::LIBRARY].into_iter();
+        let library = named.find(|library| has_asked(client, library.asks))?;
+        let base = bull_keys::base_of_worker(&client.name)?;
+        self.0.entry((client.db, base.clone().into())).or_insert(library);
+        Some(base)
+    }
+
+    /// Everything has gone.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// In order of database and base.
+    pub fn queues(&self) -> Vec<Queue> {
+        let queues = self.0.iter().map(|((db, base), library)| Queue {
+            library,
+            db: *db,
+            base: base.clone(),
+        });
+        queues.collect()
+    }
+}

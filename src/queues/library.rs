@@ -1,0 +1,198 @@
+//! What a library is to this folder: a table of what its keys mean.
+
+use super::view::View;
+use crate::engine::client::Client;
+
+/// What becomes of a job in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It waits for a worker.
+    Ready,
+    /// A worker has it.
+    Working,
+    /// Its moment has not come: the state is a sorted set by that moment.
+    Later,
+    /// It waits for other jobs.
+    Blocked,
+    /// It stays where it is until somebody resumes the queue.
+    Held,
+    /// It has ended well.
+    Completed,
+    /// It has ended badly.
+    Failed,
+}
+
+/// A state of jobs, and the key that holds their ids: the base of the queue between two texts.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    pub name: &'static str,
+    pub role: Role,
+    pub before: &'static str,
+    pub after: &'static str,
+}
+
+/// Makes a row of a library's states.
+pub const fn state(
+    name: &'static str,
+    role: Role,
+    before: &'static str,
+    after: &'static str,
+) -> State {
+    State { name, role, before, after }
+}
+
+impl State {
+    pub fn key(&self, base: &[u8]) -> Vec<u8> {
+        [self.before.as_bytes(), base, self.after.as_bytes()].concat()
+    }
+}
+
+/// What the workers of a queue are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// Connections, or processes, that are known to take jobs of this queue.
+    pub count: usize,
+    /// Those that could take one this moment.
+    pub parked: usize,
+}
+
+/// A job that a worker holds without its id standing in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InHand {
+    pub id: Vec<u8>,
+    /// When it is to begin; None: it has.
+    pub due_ms: Option<i64>,
+}
+
+/// What has become of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The queue.
+    pub base: Vec<u8>,
+    pub id: Vec<u8>,
+    /// One of `HAPPENINGS`.
+    pub what: &'static str,
+    /// Why it has failed.
+    pub reason: Vec<u8>,
+}
+
+/// What may become of a job, in BullMQ's words.
+pub const HAPPENINGS: &[&str] = &[
+    "added",
+    "waiting",
+    "prioritized",
+    "delayed",
+    "waiting-children",
+    "active",
+    "progress",
+    "stalled",
+    "completed",
+    "failed",
+    "removed",
+];
+
+/// A job, as far as its library tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    pub id: Vec<u8>,
+    pub name: Vec<u8>,
+    /// As the library keeps them: JSON, where it has a choice.
+    pub data: Vec<u8>,
+    pub attempts_made: u64,
+    pub attempts_max: u64,
+    /// When it was added, last begun and ended, in milliseconds of its clients' clocks.
+    pub added_ms: Option<i64>,
+    pub started_ms: Option<i64>,
+    pub ended_ms: Option<i64>,
+    pub failed_reason: Vec<u8>,
+    /// One text for each attempt that failed.
+    pub stacktrace: Vec<String>,
+    /// The name of the worker that had it last, if it has one.
+    pub worker: Vec<u8>,
+    pub progress: Vec<u8>,
+    pub result: Vec<u8>,
+    /// The key of the job that waits for this one.
+    pub parent: Vec<u8>,
+}
+
+/// How one library keeps its queues.
+pub struct Library {
+    pub name: &'static str,
+    /// Keys that living processes renew in real time, as globs.
+    pub kept: &'static [&'static str],
+    pub states: &'static [State],
+    /// The queues that a key's name, or what it holds, tells of: their bases.
+    pub bases: fn(View, &[u8], &mut dyn FnMut(&[u8])),
+    /// Whether a base is a queue of this library.
+    pub is_queue: fn(View, &[u8]) -> bool,
+    /// What people call the queue.
+    pub display: fn(&[u8]) -> &[u8],
+    /// How many of the ids in a state are none of jobs.
+    pub no_jobs: fn(View, &State, &[u8]) -> usize,
+    /// The moment that a score of a state of `Role::Later` means, in milliseconds.
+    pub due_ms: fn(f64) -> i64,
+    pub is_paused: fn(View, &[u8]) -> bool,
+    /// Until when no job is given out, however many wait.
+    pub limited_until_ms: fn(View, &[u8]) -> Option<i64>,
+    /// Moments of the whole database at which a process will do something.
+    pub other_due_ms: fn(View) -> Option<i64>,
+    /// The commands with which workers ask for jobs, where their connections are named.
+    pub asks: &'static [&'static str],
+    pub workers: fn(View, &[u8]) -> Workers,
+    pub in_hand: fn(View, &[u8]) -> Vec<InHand>,
+    pub job: fn(View, &[u8], &[u8]) -> Option<Job>,
+    /// Jobs that wait for others, of which none is left.
+    pub stranded: fn(View, &[u8]) -> Vec<Vec<u8>>,
+    /// The queues of jobs that jobs of this one wait for.
+    pub children: fn(View, &[u8]) -> Vec<Vec<u8>>,
+    /// The end of the key of a stream in which the library itself writes what happens.
+    pub events: Option<&'static str>,
+    /// What a changed key tells of a job, where there is no such stream.
+    pub told: fn(View, &[u8]) -> Option<Told>,
+}
+
+/// A library in which all is as it mostly is; each has its own for what differs.
+pub const PLAIN: Library = Library {
+    name: "",
+    kept: &[],
+    states: &[],
+    bases: |_, _, _| {},
+    is_queue: |_, _| false,
+    display: |base| base,
+    no_jobs: |_, _, _| 0,
+    due_ms: |score| score as i64,
+    is_paused: |_, _| false,
+    limited_until_ms: |_, _| None,
+    other_due_ms: |_| None,
+    asks: &[],
+    workers: |_, _| Workers::default(),
+    in_hand: |_, _| Vec::new(),
+    job: |_, _, _| None,
+    stranded: |_, _| Vec::new(),
+    children: |_, _| Vec::new(),
+    events: None,
+    told: |_, _| None,
+};
+
+/// The base of a key `PREFIX:NAME:LAST`, if its last part is one of these.
+pub fn base_before<'k>(key: &'k [u8], lasts: &[&str]) -> Option<&'k [u8]> {
+    let at = key.iter().rposition(|&byte| byte == b':')?;
+    let last = &key[at + 1..];
+    let base = &key[..at];
+    (lasts.iter().any(|it| it.as_bytes() == last) && base.contains(&b':')).then_some(base)
+}
+
+/// What stands behind the last colon of a base.
+pub fn after_last_colon(base: &[u8]) -> &[u8] {
+    base.rsplit(|&byte| byte == b':').next().unwrap_or(base)
+}
+
+/// Whether a client has asked for a job in this way before, or asks for one.
+pub fn has_asked(client: &Client, commands: &[&str]) -> bool {
+    client.last_command.is_some_and(|found| commands.contains(&found.row.name))
+}
+
+/// A number in decimal digits.
+pub fn number<T: std::str::FromStr>(text: Option<Vec<u8>>) -> Option<T> {
+    std::str::from_utf8(&text?).ok()?.parse().ok()
+}

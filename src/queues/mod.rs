@@ -1,0 +1,236 @@
+//! What the keys of queue libraries mean: which queues there are, how many jobs of each are in
+//! which state, when the next is due, and what its workers do. A library is one file and one row of
+//! `LIBRARIES`. All of it only looks, and leaves no trace of that (view.rs).
+
+mod arq;
+mod bee;
+mod bull;
+mod bull_keys;
+mod bullmq;
+mod celery;
+mod known;
+mod library;
+mod rq;
+mod view;
+
+use crate::data::stream::{StreamEntry, StreamId};
+use crate::engine::Engine;
+use crate::engine::client::Client;
+use crate::util::glob::{Case, matches};
+use std::ops::Range;
+
+pub use known::Known;
+pub use library::{HAPPENINGS, InHand, Job, Library, Role, State, Told, Workers};
+pub use view::View;
+
+/// Bull comes last of those whose keys are alike: it is told by what it shares with them.
+const LIBRARIES: &[&Library] = &[
+    &bullmq::LIBRARY,
+    &bee::LIBRARY,
+    &bull::LIBRARY,
+    &rq::LIBRARY,
+    &celery::LIBRARY,
+    &arq::LIBRARY,
+];
+
+/// A queue of one of the libraries.
+#[derive(Clone)]
+pub struct Queue {
+    pub library: &'static Library,
+    pub db: usize,
+    /// What its keys have in common: `bull:mail`; where that is nothing but a name, the name.
+    pub base: Box<[u8]>,
+}
+
+/// How a queue stands at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    pub active: usize,
+    /// Jobs that a worker could take.
+    pub waiting: usize,
+    /// Jobs that wait in a queue that is paused.
+    pub held: usize,
+    pub delayed: usize,
+    /// Jobs that wait for others.
+    pub blocked: usize,
+    /// When the first of those delayed is due.
+    pub next_ms: Option<i64>,
+    pub is_paused: bool,
+    pub limited_until_ms: Option<i64>,
+    pub workers: Workers,
+}
+
+impl Look {
+    /// Whether a job runs, or could begin at this moment; `until_ms` is the last that counts as
+    /// this one.
+    pub fn is_busy(&self, until_ms: i64) -> bool {
+        let is_due = !self.is_paused && self.next_ms.is_some_and(|next| next <= until_ms);
+        let is_limited = self.limited_until_ms.is_some();
+        let waits = self.waiting > 0 && !is_limited;
+        let is_at_work = self.workers.parked < self.workers.count && !is_limited;
+        self.active > 0 || waits || is_due || is_at_work
+    }
+}
+
+impl Queue {
+    /// What people call it.
+    pub fn name(&self) -> &[u8] {
+        (self.library.display)(&self.base)
+    }
+
+    /// Whether somebody may mean this queue by a name: its own, with its prefix, or the key that
+    /// its jobs wait in.
+    pub fn is_called(&self, name: &[u8]) -> bool {
+        let waits = |state: &State| state.role == Role::Ready && state.key(&self.base) == name;
+        self.name() == name || *self.base == *name || self.library.states.iter().any(waits)
+    }
+
+    /// The oldest job in a state of this role, of that which is due first.
+    pub fn first(&self, engine: &Engine, role: Role) -> Option<Vec<u8>> {
+        let view = View::new(engine, self.db);
+        let mut states = self.library.states.iter().filter(|state| state.role == role);
+        states.find_map(|state| {
+            let key = state.key(&self.base);
+            // Jobs enter a list on the left, and leave it on the right.
+            let at = view.list(&key).map_or(0, |list| list.len() - 1);
+            view.members(&key, at..at + 1).pop()
+        })
+    }
+
+    /// The connections of its workers, where the library names them.
+    pub fn worker_clients<'e>(&self, engine: &'e Engine) -> Vec<&'e Client> {
+        let of_db = engine.clients.iter().filter(|client| client.db == self.db);
+        of_db.filter(|client| bull_keys::is_worker(client, self.library.asks, &self.base)).collect()
+    }
+
+    pub fn look(&self, engine: &Engine) -> Look {
+        let view = View::new(engine, self.db);
+        let (library, base) = (self.library, &*self.base);
+        let is_paused = (library.is_paused)(view, base);
+        let limited_until_ms = (library.limited_until_ms)(view, base);
+        let workers = (library.workers)(view, base);
+        let mut look = Look { is_paused, limited_until_ms, workers, ..Look::default() };
+        for state in library.states {
+            let key = state.key(base);
+            let jobs = view.len(&key) - (library.no_jobs)(view, state, base);
+            match state.role {
+                Role::Working => look.active += jobs,
+                Role::Ready if is_paused => look.held += jobs,
+                Role::Ready => look.waiting += jobs,
+                Role::Held => look.held += jobs,
+                Role::Blocked => look.blocked += jobs,
+                Role::Later => {
+                    look.delayed += jobs;
+                    look.be_due(view.lowest(&key).map(library.due_ms));
+                }
+                Role::Completed | Role::Failed => {}
+            }
+        }
+        for job in (library.in_hand)(view, base) {
+            match job.due_ms {
+                None => look.active += 1,
+                due_ms => {
+                    look.delayed += 1;
+                    look.be_due(due_ms);
+                }
+            }
+        }
+        look
+    }
+
+    /// How many jobs are in a state.
+    pub fn count(&self, engine: &Engine, state: &State) -> usize {
+        let view = View::new(engine, self.db);
+        view.len(&state.key(&self.base)) - (self.library.no_jobs)(view, state, &self.base)
+    }
+
+    /// Some ids of the jobs in a state, in the order of its key.
+    pub fn ids(&self, engine: &Engine, state: &State, range: Range<usize>) -> Vec<Vec<u8>> {
+        View::new(engine, self.db).members(&state.key(&self.base), range)
+    }
+
+    pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
+        (self.library.job)(View::new(engine, self.db), &self.base, id)
+    }
+
+    /// What has happened since an entry of the library's own stream of events, and where that has
+    /// come to. Nothing where it has none.
+    pub fn events_since(&self, engine: &Engine, last: StreamId) -> (Vec<Told>, StreamId) {
+        let view = View::new(engine, self.db);
+        let stream =
+            self.library.events.and_then(|end| view.stream(&[&self.base, end.as_bytes()].concat()));
+        let Some(stream) = stream else { return (Vec::new(), last) };
+        // A stream that was made anew has come less far.
+        let last = last.min(stream.last_id());
+        let Some(start) = last.next() else { return (Vec::new(), last) };
+        let told = stream.range(start, StreamId::MAX).filter_map(|entry| self.told(&entry));
+        (told.collect(), stream.last_id())
+    }
+
+    fn told(&self, entry: &StreamEntry) -> Option<Told> {
+        let field = |name: &[u8]| {
+            let mut fields = entry.fields();
+            fields.find(|(field, _)| *field == name).map(|(_, text)| text.to_vec())
+        };
+        let event = field(b"event")?;
+        let what = HAPPENINGS.iter().find(|what| what.as_bytes() == event)?;
+        let reason = field(b"failedReason").unwrap_or_default();
+        Some(Told { base: self.base.to_vec(), id: field(b"jobId")?, what, reason })
+    }
+
+    /// The queues of jobs that jobs of this one wait for.
+    pub fn children(&self, engine: &Engine) -> Vec<Vec<u8>> {
+        (self.library.children)(View::new(engine, self.db), &self.base)
+    }
+
+    /// Jobs that wait for others, of which none is left.
+    pub fn stranded(&self, engine: &Engine) -> Vec<Vec<u8>> {
+        (self.library.stranded)(View::new(engine, self.db), &self.base)
+    }
+}
+
+impl Look {
+    fn be_due(&mut self, due_ms: Option<i64>) {
+        self.next_ms = self.next_ms.into_iter().chain(due_ms).min();
+    }
+}
+
+/// When something is due next in any of these queues, in milliseconds of the wall clock: a delayed
+/// job, the end of a limit, a job that a scheduler of its own puts into a queue. What is due already
+/// counts as well.
+pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
+    let of_queues = queues.iter().flat_map(|queue| {
+        let look = queue.look(engine);
+        // A limit ends with its key, which still exists in this millisecond.
+        let limit_ms = look.limited_until_ms.filter(|_| look.waiting > 0).map(|last| last + 1);
+        [look.next_ms.filter(|_| !look.is_paused), limit_ms]
+    });
+    let dbs = 0..engine.keyspace.databases();
+    let filled = dbs.filter(|&db| !engine.keyspace.db(db).is_empty());
+    let others = filled.flat_map(|db| {
+        LIBRARIES.iter().map(move |library| (library.other_due_ms)(View::new(engine, db)))
+    });
+    of_queues.chain(others).flatten().min()
+}
+
+/// What a changed key tells of a job, of whichever library.
+pub fn told(view: View, key: &[u8]) -> Option<Told> {
+    LIBRARIES.iter().find_map(|library| (library.told)(view, key))
+}
+
+/// Keys that living processes renew in real time, as globs: locks, and marks that somebody lives.
+pub fn kept_patterns() -> Vec<&'static str> {
+    let mut patterns: Vec<&str> = LIBRARIES.iter().flat_map(|it| it.kept).copied().collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
+}
+
+/// Whether a key is one of those that living processes renew.
+pub fn is_kept(key: &[u8]) -> bool {
+    let is_like = |glob: &&str| matches(glob.as_bytes(), key, Case::Sensitive);
+    LIBRARIES.iter().flat_map(|library| library.kept).any(is_like)
+}
+
+#[cfg(test)]
+mod tests;

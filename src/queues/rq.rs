@@ -1,0 +1,109 @@
+//! RQ 3, with its own scheduler and rq-scheduler. A queue's states are keys of their own, each with
+//! the queue's name at its end; moments are in seconds.
+
+use super::library::{Job, Library, PLAIN, Role::*, Told, Workers, state};
+use super::view::View;
+
+const JOB: &[u8] = b"rq:job:";
+const QUEUE: &[u8] = b"rq:queue:";
+
+/// Where workers move a job's id through.
+const ON_THE_WAY: &[u8] = b":intermediate";
+
+/// Keys that name a queue behind them.
+const NAMING: &[&[u8]] = &[
+    b"rq:wip:",
+    b"rq:scheduled:",
+    b"rq:deferred:",
+    b"rq:finished:",
+    b"rq:failed:",
+    b"rq:workers:",
+];
+
+/// Jobs of rq-scheduler, by the second at which it puts them into their queues.
+const SCHEDULED_JOBS: &[u8] = b"rq:scheduler:scheduled_jobs";
+
+pub const LIBRARY: Library = Library {
+    name: "RQ",
+    kept: &["rq:worker:*", "rq:scheduler-lock:*"],
+    states: &[
+        state("started", Working, "rq:wip:", ""),
+        state("on its way", Working, "rq:queue:", ":intermediate"),
+        state("queued", Ready, "rq:queue:", ""),
+        state("scheduled", Later, "rq:scheduled:", ""),
+        state("deferred", Blocked, "rq:deferred:", ""),
+        state("finished", Completed, "rq:finished:", ""),
+        state("failed", Failed, "rq:failed:", ""),
+    ],
+    bases: |_, key, found| {
+        let of_queue = key.strip_prefix(QUEUE);
+        let of_queue = of_queue.map(|name| name.strip_suffix(ON_THE_WAY).unwrap_or(name));
+        let mut others = NAMING.iter().filter_map(|before| key.strip_prefix(*before));
+        if let Some(name) = of_queue.or_else(|| others.next()) {
+            found(name);
+        }
+    },
+    is_queue: |view, base| {
+        let is_listed = |set: &[u8], member: &[u8]| {
+            view.set(set).is_some_and(|members| members.contains(member))
+        };
+        is_listed(b"rq:queues", &[QUEUE, base].concat())
+            || view.exists(&[b"rq:workers:", base].concat())
+    },
+    due_ms: |score| (score * 1000.0).ceil() as i64,
+    is_paused: |view, _| view.exists(b"rq:suspended"),
+    other_due_ms: |view| view.lowest(SCHEDULED_JOBS).map(|score| (score * 1000.0).ceil() as i64),
+    workers,
+    job,
+    told,
+    ..PLAIN
+};
+
+/// What RQ calls the states of a job, and what has happened then.
+const STATUSES: &[(&str, &str)] = &[
+    ("queued", "waiting"),
+    ("started", "active"),
+    ("finished", "completed"),
+    ("failed", "failed"),
+    ("scheduled", "delayed"),
+    ("deferred", "waiting-children"),
+    ("canceled", "removed"),
+    ("stopped", "failed"),
+];
+
+/// A job says its state and its queue itself.
+fn told(view: View, key: &[u8]) -> Option<Told> {
+    let id = key.strip_prefix(JOB)?;
+    let (base, status) = (view.field(key, "origin")?, view.field(key, "status")?);
+    let (_, what) = STATUSES.iter().find(|(name, _)| name.as_bytes() == status)?;
+    Some(Told { base, id: id.into(), what, reason: Vec::new() })
+}
+
+/// RQ's workers say of themselves what they do.
+fn workers(view: View, base: &[u8]) -> Workers {
+    let Some(names) = view.set(&[b"rq:workers:", base].concat()) else {
+        return Workers::default();
+    };
+    let states = names.iter().filter_map(|worker| view.field(&worker, "state"));
+    let states: Vec<Vec<u8>> = states.collect();
+    let parked = states.iter().filter(|state| **state != b"busy").count();
+    Workers { count: states.len(), parked }
+}
+
+fn job(view: View, _: &[u8], member: &[u8]) -> Option<Job> {
+    // In `rq:wip:` a job's id stands before that of its execution.
+    let id = member.split(|&byte| byte == b':').next().unwrap_or(member);
+    let key = [JOB, id].concat();
+    let hash = view.hash(&key)?;
+    let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
+    let reason = text("exc_info").unwrap_or_default();
+    Some(Job {
+        id: id.to_vec(),
+        name: text("description").unwrap_or_default(),
+        attempts_max: 1,
+        attempts_made: 1,
+        failed_reason: reason,
+        worker: text("worker_name").unwrap_or_default(),
+        ..Job::default()
+    })
+}
