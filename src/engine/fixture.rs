@@ -187,4 +187,9 @@ impl Ctx<'_> {
         self.engine.put_fixture(fixture);
         result
     }
+
+    /// As `Engine::wake_fixture_at`.
+    pub fn wake_fixture_at(&mut self, at_us: u64) -> TimerId {
+        self.engine.wake_fixture_at(at_us)
+    }
 }

@@ -270,6 +270,9 @@ impl Engine {
             }
         }
         self.settle();
+        if self.fixture.is_due {
+            self.tell_fixture();
+        }
     }
 
     /// When `tick` is next wanted. Not while a script is suspended, which it would leave alone.

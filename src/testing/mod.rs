@@ -2,6 +2,10 @@
 //! subcommand of TORIL. Without a test none of this is made.
 
 mod clock;
+mod history;
+mod idle;
+mod lookout;
+mod report;
 
 use crate::engine::Ctx;
 use crate::engine::Engine;
@@ -11,33 +15,44 @@ use crate::engine::fixture::{Fixture, Heard, Heeds, Stage};
 use crate::engine::table::Found;
 use crate::proto::{Args, Error, Reply, Result};
 use clock::TestClock;
+use history::History;
+use idle::Idle;
 
 /// All that a test has asked for.
 struct Testing {
     clock: TestClock,
+    history: History,
+    idle: Idle,
 }
 
 /// Does what a subcommand of TORIL asks for; `args` begins behind its name.
 type Tool = fn(&mut Testing, &mut Ctx, Args, &mut Reply) -> Result;
 
 /// The subcommands, in alphabetical order.
-const TOOLS: &[(&str, Tool)] = &[("clock", clock::call)];
+const TOOLS: &[(&str, Tool)] = &[("clock", clock::call), ("wait", idle::call)];
 
 /// Makes the fixture of a server, for `Engine::offer_fixture`.
 pub fn make(engine: &Engine) -> Box<dyn Fixture> {
-    Box::new(Testing { clock: TestClock::new(engine) })
+    Box::new(Testing {
+        clock: TestClock::new(engine),
+        history: History::new(engine),
+        idle: Idle::default(),
+    })
 }
 
 impl Fixture for Testing {
     fn heeds(&self) -> Heeds {
-        Heeds { requests: false, changes: false }
+        Heeds { requests: false, changes: true }
     }
 
     fn before(&mut self, _: &mut Engine, _: ClientId, _: Found, _: &Args, _: Stage) -> Result {
         Ok(())
     }
 
-    fn settled(&mut self, _: &mut Engine, _: Vec<Heard>) {}
+    fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
+        self.history.hear(engine, &heard);
+        self.idle.look(&mut self.history, engine);
+    }
 
     fn clock_moved(&mut self, engine: &mut Engine, moved: std::result::Result<Reading, String>) {
         self.clock.moved(engine, moved);

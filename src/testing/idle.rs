@@ -1,0 +1,169 @@
+//! TORIL WAIT IDLE: an answer once nothing is left to do, or why it is not so.
+//!
+//! Queues are looked at whenever a key has changed or a client has begun to wait, never in between:
+//! nothing else can make them idle.
+
+use super::Testing;
+use super::history::History;
+use super::lookout::{Lookout, Outlook, Standing};
+use super::report::{self, Report};
+use crate::engine::client::ClientId;
+use crate::engine::{Ctx, Engine};
+use crate::proto::{Args, Error, Reply, Result};
+use crate::util::span;
+
+/// How long it is waited where nothing else is said.
+const TIMEOUT_MS: u64 = 5_000;
+
+/// What TORIL WAIT IDLE asks for.
+struct Wanted {
+    names: Vec<Vec<u8>>,
+    timeout_ms: u64,
+    horizon_ms: u64,
+}
+
+impl Wanted {
+    fn parse(args: &mut Args) -> Result<Self> {
+        let mut wanted = Self { names: Vec::new(), timeout_ms: TIMEOUT_MS, horizon_ms: 0 };
+        while args.left() > 0 {
+            if args.accept("timeout") {
+                wanted.timeout_ms = span_of(args, "TIMEOUT")?;
+            } else if args.accept("horizon") {
+                wanted.horizon_ms = span_of(args, "HORIZON")?;
+            } else {
+                wanted.names.push(args.given().to_vec());
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn span_of(args: &mut Args, option: &str) -> Result<u64> {
+    let word = args.next().unwrap_or_default();
+    let span = std::str::from_utf8(word).ok().and_then(span::parse_ms);
+    span.ok_or_else(|| {
+        let word = String::from_utf8_lossy(word);
+        Error::new(format!(
+            "ERR {option} wants a duration, not '{word}': 250ms, 90s, 15m, 2h, 7d, 1h30m, or \
+             milliseconds without a unit"
+        ))
+    })
+}
+
+/// Each name must be that of a queue which is known.
+fn check_names(history: &History, names: &[Vec<u8>]) -> Result {
+    let queues = history.queues();
+    let is_known = |name: &Vec<u8>| queues.iter().any(|queue| queue.is_called(name));
+    let Some(unknown) = names.iter().find(|name| !is_known(name)) else { return Ok(()) };
+    let mut there: Vec<String> =
+        queues.iter().map(|queue| format!("'{}'", report::text(queue.name()))).collect();
+    there.sort_unstable();
+    there.dedup();
+    let there = match &*there {
+        [] => "there is none yet".to_owned(),
+        _ => format!("there are {}", there.join(", ")),
+    };
+    Err(Error::new(format!("ERR no queue '{}': {there}", report::text(unknown))))
+}
+
+/// A client that waits for idleness.
+struct Waiting {
+    client: ClientId,
+    lookout: Lookout,
+    started_us: u64,
+    deadline_us: u64,
+}
+
+impl Waiting {
+    /// What there is to answer, or when to look again at the latest.
+    fn look(&mut self, history: &mut History, engine: &Engine) -> std::result::Result<Report, u64> {
+        let now_us = engine.keyspace.now.mono_us;
+        let (outlook, standings) = self.lookout.look(history, engine);
+        match outlook {
+            Outlook::Busy(next_us) if now_us < self.deadline_us => {
+                Err(next_us.unwrap_or(u64::MAX).min(self.deadline_us))
+            }
+            outlook => Ok(self.report(outlook == Outlook::Idle, standings, history, engine)),
+        }
+    }
+
+    fn report(
+        &self,
+        is_idle: bool,
+        standings: Vec<Standing>,
+        history: &mut History,
+        engine: &Engine,
+    ) -> Report {
+        let waited_ms = (engine.keyspace.now.mono_us - self.started_us) / 1_000;
+        let horizon_ms = self.lookout.horizon_ms;
+        Report::new(is_idle, waited_ms, horizon_ms, &standings, history, engine)
+    }
+}
+
+pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    if !args.accept("idle") {
+        return Err(Error::misused(args.all()[1], "TORIL"));
+    }
+    let wanted = Wanted::parse(&mut args)?;
+    check_names(&testing.history, &wanted.names)?;
+    let started_us = cx.now().mono_us;
+    let mut waiting = Waiting {
+        client: cx.client,
+        lookout: Lookout::new(wanted.names, wanted.horizon_ms),
+        started_us,
+        deadline_us: started_us.saturating_add(wanted.timeout_ms.saturating_mul(1_000)),
+    };
+    match waiting.look(&mut testing.history, cx.server()) {
+        Ok(report) => report.write(reply),
+        Err(next_us) => {
+            cx.await_fixture(args);
+            testing.idle.waitings.push(waiting);
+            if testing.idle.is_to_wake_at(next_us) {
+                cx.wake_fixture_at(next_us);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those who wait for idleness.
+#[derive(Default)]
+pub struct Idle {
+    waitings: Vec<Waiting>,
+    /// The earliest alarm that is set. Others may be, and do no harm.
+    alarm_us: Option<u64>,
+}
+
+impl Idle {
+    /// Something has happened, or a moment has come: answers those who need wait no longer.
+    pub fn look(&mut self, history: &mut History, engine: &mut Engine) {
+        let now_us = engine.keyspace.now.mono_us;
+        self.alarm_us = self.alarm_us.filter(|&at_us| at_us > now_us);
+        for mut waiting in std::mem::take(&mut self.waitings) {
+            if engine.clients.get(waiting.client).is_none() {
+                continue;
+            }
+            match waiting.look(history, engine) {
+                Err(next_us) => {
+                    self.waitings.push(waiting);
+                    if self.is_to_wake_at(next_us) {
+                        engine.wake_fixture_at(next_us);
+                    }
+                }
+                Ok(report) => engine.conclude(waiting.client, |reply| {
+                    report.write(reply);
+                    Ok(())
+                }),
+            }
+        }
+    }
+
+    /// Whether an alarm is to be set for this moment: no earlier one is.
+    fn is_to_wake_at(&mut self, at_us: u64) -> bool {
+        let is_earlier = self.alarm_us.is_none_or(|set_us| at_us < set_us);
+        if is_earlier {
+            self.alarm_us = Some(at_us);
+        }
+        is_earlier
+    }
+}

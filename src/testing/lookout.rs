@@ -1,0 +1,141 @@
+//! Whether queues are idle: nothing of them runs or could begin, and each worker waits for the next
+//! job. The queues of parents and children of a queue's jobs belong to it.
+//!
+//! Two things do not show at once. Whoever is only now connecting as a worker is not missing yet.
+//! And a limit may still allow the job that a worker is about to take: how many it allows, only the
+//! worker knows. Both are settled when nothing has changed for a while.
+
+use super::history::History;
+use crate::engine::Engine;
+use crate::queues::{Look, Queue};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long it is waited for the first worker of jobs that wait.
+const WORKER_GRACE_US: u64 = 250_000;
+
+/// How long a queue must stay as it is until its workers are known to heed its limit.
+const LIMIT_GRACE_US: u64 = 100_000;
+
+/// A queue, by database and base.
+type Place = (usize, Box<[u8]>);
+
+/// How a queue stands.
+pub struct Standing {
+    pub queue: Queue,
+    pub look: Look,
+    pub is_busy: bool,
+}
+
+impl Standing {
+    /// Jobs wait, and nobody will come for them.
+    fn is_forsaken(&self) -> bool {
+        let Look { active, waiting, workers, limited_until_ms, .. } = self.look;
+        let is_limited = limited_until_ms.is_some();
+        self.is_busy && active == 0 && waiting > 0 && workers.count == 0 && !is_limited
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    Idle,
+    /// Something goes on. Look again at this moment of the monotonic clock, even if nothing has
+    /// happened.
+    Busy(Option<u64>),
+    /// All that is left are jobs that nobody will take.
+    Forsaken,
+}
+
+/// The queues that somebody waits for, and what was seen of them.
+#[derive(Default)]
+pub struct Lookout {
+    /// None: all queues.
+    names: Vec<Vec<u8>>,
+    /// How far ahead a delayed job counts as due.
+    pub horizon_ms: u64,
+    related: BTreeSet<Place>,
+    forsaken_since_us: Option<u64>,
+    /// Limited queues as they were seen first, and when that was.
+    limited: BTreeMap<Place, (Look, u64)>,
+}
+
+impl Lookout {
+    pub fn new(names: Vec<Vec<u8>>, horizon_ms: u64) -> Self {
+        Self { names, horizon_ms, ..Self::default() }
+    }
+
+    pub fn look(&mut self, history: &History, engine: &Engine) -> (Outlook, Vec<Standing>) {
+        let now = engine.keyspace.now;
+        let queues = history.queues();
+        self.relate(&queues, engine);
+        let until_ms = now.wall_ms.saturating_add_unsigned(self.horizon_ms);
+        let mut next_us = None;
+        let mut standings = Vec::new();
+        for queue in queues {
+            if !self.concerns(&queue) {
+                continue;
+            }
+            let look = queue.look(engine);
+            let mut is_busy = look.is_busy(until_ms);
+            if !is_busy && look.waiting > 0 {
+                let settled_us = self.settled_us(&queue, &look, now.mono_us);
+                is_busy = settled_us > now.mono_us;
+                next_us = next_us.into_iter().chain(is_busy.then_some(settled_us)).min();
+            }
+            standings.push(Standing { queue, look, is_busy });
+        }
+        let busy: Vec<&Standing> = standings.iter().filter(|it| it.is_busy).collect();
+        if busy.is_empty() {
+            return (Outlook::Idle, standings);
+        }
+        if !busy.iter().all(|standing| standing.is_forsaken()) {
+            self.forsaken_since_us = None;
+            return (Outlook::Busy(next_us), standings);
+        }
+        let since_us = *self.forsaken_since_us.get_or_insert(now.mono_us);
+        let given_up_us = since_us + WORKER_GRACE_US;
+        let is_over = given_up_us <= now.mono_us;
+        (if is_over { Outlook::Forsaken } else { Outlook::Busy(Some(given_up_us)) }, standings)
+    }
+
+    /// From when on a limited queue that stays as it is counts as idle.
+    fn settled_us(&mut self, queue: &Queue, look: &Look, now_us: u64) -> u64 {
+        let seen = self.limited.entry((queue.db, queue.base.clone())).or_default();
+        if seen.0 != *look {
+            *seen = (look.clone(), now_us);
+        }
+        seen.1 + LIMIT_GRACE_US
+    }
+
+    fn concerns(&self, queue: &Queue) -> bool {
+        self.names.is_empty()
+            || self.names.iter().any(|name| queue.is_called(name))
+            || self.related.contains(&(queue.db, queue.base.clone()))
+    }
+
+    /// Adds the queues of parents and children, which stay while it is waited.
+    fn relate(&mut self, queues: &[Queue], engine: &Engine) {
+        if self.names.is_empty() {
+            return;
+        }
+        let place = |queue: &Queue| (queue.db, queue.base.clone());
+        let named: Vec<Place> =
+            queues.iter().filter(|queue| self.concerns(queue)).map(place).collect();
+        self.related.extend(named);
+        let of_queue = |queue: &Queue| {
+            let parent = place(queue);
+            let children = queue.children(engine).into_iter();
+            let edges = children.map(|child| [parent.clone(), (parent.0, child.into())]);
+            edges.collect::<Vec<_>>()
+        };
+        let edges: Vec<[Place; 2]> = queues.iter().flat_map(of_queue).collect();
+        let mut count = 0;
+        while self.related.len() > count {
+            count = self.related.len();
+            for pair in &edges {
+                if pair.iter().any(|place| self.related.contains(place)) {
+                    self.related.extend(pair.iter().cloned());
+                }
+            }
+        }
+    }
+}
