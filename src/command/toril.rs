@@ -7,7 +7,7 @@ use super::prelude::*;
 pub const FAMILY: Family = Family::new(Category::Server, &[
     container("toril", "0.1.0", &[
         row("clock",   "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "", "Tells the server's time, and how far it is ahead of the real one.").tips(&[VARIES]),
-        row("wait",    "0.1.0", AtLeast(3), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests, NeedsConnection], ask, "IDLE [queue ...] [TIMEOUT ms] [HORIZON duration]", "Answers once queues have nothing left to do, or tells why they have.").tips(&[VARIES]),
+        row("wait",    "0.1.0", AtLeast(3), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests, NeedsConnection], ask, "IDLE [queue [queue ...]] [TIMEOUT ms] [HORIZON duration]", "Answers once queues have nothing left to do, or tells why they have.").tips(&[VARIES]),
         help("0.1.0"),
     ], "For tests: moves the clock, and waits for queues."),
 ]);

@@ -1,21 +1,19 @@
-//! arq. A queue is one sorted set of ids by the millisecond at which they are due; a job stays in it
-//! until it has ended. Its workers look twice a second, so none is ever parked.
+//! arq. A queue is one sorted set of ids by the millisecond at which they are due; a job stays in
+//! it until it has ended. Its workers look twice a second, so none is ever parked.
 
-use super::library::{Library, PLAIN, Role::*, Workers, state};
+use super::library::{PLAIN, QueueLibrary, Role::*, Workers, state};
 
 const JOB: &[u8] = b"arq:job:";
 const HEALTH: &[u8] = b":health-check";
 
-pub const LIBRARY: Library = Library {
+pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "arq",
     kept: &["arq:*health-check"],
     states: &[state("queued", Later, "", "")],
-    bases: |view, key, found| {
-        if let Some(base) = key.strip_suffix(HEALTH) {
-            found(base);
-        } else if view.zset(key).is_some() {
-            found(key);
-        }
+    bases: |view, key| match key.strip_suffix(HEALTH) {
+        Some(base) => vec![base.to_vec()],
+        None if view.zset(key).is_some() => vec![key.to_vec()],
+        None => Vec::new(),
     },
     is_queue: |view, base| {
         let first = view.zset(base).map(|zset| [JOB, &zset.at(0).0].concat());
@@ -23,7 +21,7 @@ pub const LIBRARY: Library = Library {
     },
     workers: |view, base| {
         let count = usize::from(view.exists(&[base, HEALTH].concat()));
-        Workers { count, parked: count }
+        Workers { count, at_work: 0 }
     },
     ..PLAIN
 };

@@ -1,14 +1,16 @@
 //! bee-queue 2. A queue's jobs are texts of JSON in one hash, `jobs`.
 
 use super::bull_keys::key;
-use super::library::{Job, Library, PLAIN, Role::*, Workers, after_last_colon, base_before, state};
-use super::view::View;
+use super::glance::Glance;
+use super::library::{
+    Job, PLAIN, QueueLibrary, Role::*, Workers, after_last_colon, base_before, state,
+};
 use serde_json::Value as Json;
 
 const PARTS: &[&str] =
     &["id", "jobs", "waiting", "active", "delayed", "succeeded", "failed", "stallBlock"];
 
-pub const LIBRARY: Library = Library {
+pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "bee-queue",
     kept: &["*:stallBlock"],
     states: &[
@@ -18,25 +20,21 @@ pub const LIBRARY: Library = Library {
         state("succeeded", Completed, "", ":succeeded"),
         state("failed", Failed, "", ":failed"),
     ],
-    bases: |_, key, found| {
-        if let Some(base) = base_before(key, PARTS) {
-            found(base);
-        }
-    },
+    bases: |_, key| base_before(key, PARTS),
     is_queue: |view, base| {
         let has = |what| view.exists(&key(base, what));
         has("jobs") || has("stallBlock") || has("waiting")
     },
     display: after_last_colon,
     workers: |view, base| {
-        let parked = view.parked_on(&key(base, "waiting")).count();
-        Workers { count: parked, parked }
+        let count = view.parked_on(&key(base, "waiting")).count();
+        Workers { count, at_work: 0 }
     },
     job,
     ..PLAIN
 };
 
-fn job(view: View, base: &[u8], id: &[u8]) -> Option<Job> {
+fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
     let text = view.field(&key(base, "jobs"), std::str::from_utf8(id).ok()?)?;
     let job: Json = serde_json::from_slice(&text).ok()?;
     let options = &job["options"];

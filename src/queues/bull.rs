@@ -1,8 +1,8 @@
 //! Bull 4. It has no hash that tells its queues; they are known by the keys that all of them have.
 
 use super::bull_keys::{self, key};
-use super::library::{Library, PLAIN, Role::*, Told, after_last_colon, base_before, state};
-use super::view::View;
+use super::glance::Glance;
+use super::library::{PLAIN, QueueLibrary, Role::*, Told, after_last_colon, base_before, state};
 use super::{bee, bullmq};
 
 const PARTS: &[&str] = &[
@@ -24,7 +24,7 @@ const ASKS: &[&str] = &["brpoplpush", "blmove"];
 /// A queue has one of these beside whatever else it has.
 const TELLING: &[&str] = &["id", "stalled-check"];
 
-pub const LIBRARY: Library = Library {
+pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "Bull",
     kept: &["*:lock", "*:stalled-check"],
     states: &[
@@ -35,11 +35,7 @@ pub const LIBRARY: Library = Library {
         state("completed", Completed, "", ":completed"),
         state("failed", Failed, "", ":failed"),
     ],
-    bases: |_, key, found| {
-        if let Some(base) = base_before(key, PARTS) {
-            found(base);
-        }
-    },
+    bases: |_, key| base_before(key, PARTS),
     is_queue,
     display: after_last_colon,
     due_ms: bull_keys::due_ms,
@@ -53,7 +49,7 @@ pub const LIBRARY: Library = Library {
 };
 
 /// A job's hash is changed whenever it gets into another state.
-fn told(view: View, job: &[u8]) -> Option<Told> {
+fn told(view: Glance, job: &[u8]) -> Option<Told> {
     let end = job.iter().rposition(|&byte| byte == b':')?;
     let (base, id) = (&job[..end], &job[end + 1..]);
     if PARTS.contains(&std::str::from_utf8(id).ok()?) || !is_queue(view, base) {
@@ -73,7 +69,7 @@ fn told(view: View, job: &[u8]) -> Option<Told> {
     Some(Told { base: base.into(), id: id.into(), what, reason })
 }
 
-fn is_queue(view: View, base: &[u8]) -> bool {
+fn is_queue(view: Glance, base: &[u8]) -> bool {
     let is_anothers = (bullmq::LIBRARY.is_queue)(view, base) || (bee::LIBRARY.is_queue)(view, base);
     !is_anothers && TELLING.iter().any(|what| view.exists(&key(base, what)))
 }

@@ -1,9 +1,8 @@
 //! What BullMQ and Bull, its predecessor, have in common: the keys below `PREFIX:NAME:`, the names
 //! of their workers' connections, and a job's hash.
 
+use super::glance::Glance;
 use super::library::{Job, Workers, after_last_colon, has_asked, number};
-use super::view::View;
-use crate::engine::client::Client;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
@@ -18,7 +17,8 @@ pub fn due_ms(score: f64) -> i64 {
     (score / 4096.0).floor() as i64
 }
 
-pub fn limited_until_ms(view: View, base: &[u8]) -> Option<i64> {
+/// Until when jobs that a limiter counts are held back; None if it counts none.
+pub fn limited_until_ms(view: Glance, base: &[u8]) -> Option<i64> {
     view.expires_ms(&key(base, "limiter"))
 }
 
@@ -44,24 +44,20 @@ pub fn base_of_worker(name: &[u8]) -> Option<Vec<u8>> {
     (!prefix.is_empty() && !queue.is_empty()).then(|| [prefix, &queue].concat())
 }
 
-/// Whether a connection is that of a worker which has asked for a job.
-pub fn is_worker(client: &Client, asks: &[&str], base: &[u8]) -> bool {
-    has_asked(client, asks) && is_worker_name(&client.name, base)
-}
-
 /// The workers in the database of a queue.
-pub fn workers(view: View, asks: &[&str], base: &[u8]) -> Workers {
+pub fn workers(view: Glance, asks: &[&str], base: &[u8]) -> Workers {
     let mut workers = Workers::default();
     for client in view.engine.clients.iter().filter(|client| client.db == view.db) {
-        if is_worker(client, asks, base) {
+        if is_worker_name(&client.name, base) {
             workers.count += 1;
-            workers.parked += usize::from(client.is_blocked());
+            workers.at_work += usize::from(has_asked(client, asks) && !client.is_blocked());
         }
     }
     workers
 }
 
-pub fn job(view: View, base: &[u8], id: &[u8]) -> Option<Job> {
+/// None if its hash is gone.
+pub fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
     let hash = view.hash(&[base, b":", id].concat())?;
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
     let opts: Json = text("opts").and_then(|it| serde_json::from_slice(&it).ok())?;

@@ -2,9 +2,9 @@
 //! long the stream of events may become, and which Bull has as well, but only to pause.
 
 use super::bull_keys::{self, key};
+use super::glance::Glance;
 use super::library::after_last_colon;
-use super::library::{Library, PLAIN, Role::*, State, base_before, state};
-use super::view::View;
+use super::library::{JobState, PLAIN, QueueLibrary, Role::*, base_before, state};
 
 /// Parents that are looked at for children that are gone.
 const PARENTS_MAX: usize = 1_000;
@@ -35,7 +35,7 @@ const PARTS: &[&str] = &[
     "repeat",
 ];
 
-pub const LIBRARY: Library = Library {
+pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "BullMQ",
     kept: &["*:lock", "*:stalled-check"],
     states: &[
@@ -48,11 +48,7 @@ pub const LIBRARY: Library = Library {
         state("completed", Completed, "", ":completed"),
         state("failed", Failed, "", ":failed"),
     ],
-    bases: |_, key, found| {
-        if let Some(base) = base_before(key, PARTS) {
-            found(base);
-        }
-    },
+    bases: |_, key| base_before(key, PARTS),
     is_queue,
     display: after_last_colon,
     no_jobs,
@@ -68,7 +64,7 @@ pub const LIBRARY: Library = Library {
     ..PLAIN
 };
 
-fn is_queue(view: View, base: &[u8]) -> bool {
+fn is_queue(view: Glance, base: &[u8]) -> bool {
     let meta = key(base, "meta");
     view.field(&meta, "opts.maxLenEvents").is_some()
         || view.field(&meta, "version").is_some()
@@ -77,7 +73,7 @@ fn is_queue(view: View, base: &[u8]) -> bool {
 }
 
 /// They stand at either end of `wait`.
-fn no_jobs(view: View, state: &State, base: &[u8]) -> usize {
+fn no_jobs(view: Glance, state: &JobState, base: &[u8]) -> usize {
     if state.after != ":wait" {
         return 0;
     }
@@ -88,7 +84,7 @@ fn no_jobs(view: View, state: &State, base: &[u8]) -> usize {
 }
 
 /// Parents in `waiting-children` whose children have all gone without a word.
-fn stranded(view: View, base: &[u8]) -> Vec<Vec<u8>> {
+fn stranded(view: Glance, base: &[u8]) -> Vec<Vec<u8>> {
     let parents = view.members(&key(base, "waiting-children"), 0..PARENTS_MAX);
     let has_child = |parent: &Vec<u8>| {
         let dependencies = [base, b":", parent, b":dependencies"].concat();
@@ -99,7 +95,7 @@ fn stranded(view: View, base: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The bases of queues in which children of parents here are left.
-fn children(view: View, base: &[u8]) -> Vec<Vec<u8>> {
+fn children(view: Glance, base: &[u8]) -> Vec<Vec<u8>> {
     let mut bases = Vec::new();
     for parent in view.members(&key(base, "waiting-children"), 0..PARENTS_MAX) {
         let dependencies = [base, b":", &*parent, b":dependencies"].concat();

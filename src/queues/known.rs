@@ -2,14 +2,14 @@
 //! change.
 
 use super::library::has_asked;
-use super::{LIBRARIES, Library, Queue, View, bull, bull_keys, bullmq};
+use super::{Glance, LIBRARIES, Queue, QueueLibrary, bull, bull_keys, bullmq};
 use crate::engine::Engine;
 use crate::engine::client::Client;
 use std::collections::BTreeMap;
 
 /// The queues of all databases, by database and base.
 #[derive(Default)]
-pub struct Known(BTreeMap<(usize, Box<[u8]>), &'static Library>);
+pub struct Known(BTreeMap<(usize, Box<[u8]>), &'static QueueLibrary>);
 
 impl Known {
     /// Walks over all keys.
@@ -17,21 +17,21 @@ impl Known {
         let mut known = Self::default();
         for db in 0..engine.keyspace.databases() {
             for entry in engine.keyspace.db(db).iter() {
-                known.learn(View::new(engine, db), &entry.key.text());
+                known.learn(Glance::new(engine, db), &entry.key.text());
             }
         }
         known
     }
 
     /// A key is new, or has changed.
-    pub fn learn(&mut self, view: View, key: &[u8]) {
+    pub fn learn(&mut self, view: Glance, key: &[u8]) {
         for library in LIBRARIES {
-            (library.bases)(view, key, &mut |base| {
+            for base in (library.bases)(view, key) {
                 // A later look may know better: which library it is shows only by and by.
-                if (library.is_queue)(view, base) {
+                if (library.is_queue)(view, &base) {
                     self.0.insert((view.db, base.into()), library);
                 }
-            });
+            }
         }
     }
 

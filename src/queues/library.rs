@@ -1,6 +1,6 @@
 //! What a library is to this folder: a table of what its keys mean.
 
-use super::view::View;
+use super::glance::Glance;
 use crate::engine::client::Client;
 
 /// What becomes of a job in a state.
@@ -24,7 +24,7 @@ pub enum Role {
 
 /// A state of jobs, and the key that holds their ids: the base of the queue between two texts.
 #[derive(Clone, Copy, Debug)]
-pub struct State {
+pub struct JobState {
     pub name: &'static str,
     pub role: Role,
     pub before: &'static str,
@@ -37,11 +37,11 @@ pub const fn state(
     role: Role,
     before: &'static str,
     after: &'static str,
-) -> State {
-    State { name, role, before, after }
+) -> JobState {
+    JobState { name, role, before, after }
 }
 
-impl State {
+impl JobState {
     pub fn key(&self, base: &[u8]) -> Vec<u8> {
         [self.before.as_bytes(), base, self.after.as_bytes()].concat()
     }
@@ -52,8 +52,8 @@ impl State {
 pub struct Workers {
     /// Connections, or processes, that are known to take jobs of this queue.
     pub count: usize,
-    /// Those that could take one this moment.
-    pub parked: usize,
+    /// Those that have asked for a job and are not waiting for one now.
+    pub at_work: usize,
 }
 
 /// A job that a worker holds without its id standing in a state.
@@ -116,47 +116,47 @@ pub struct Job {
 }
 
 /// How one library keeps its queues.
-pub struct Library {
+pub struct QueueLibrary {
     pub name: &'static str,
     /// Keys that living processes renew in real time, as globs.
     pub kept: &'static [&'static str],
-    pub states: &'static [State],
+    pub states: &'static [JobState],
     /// The queues that a key's name, or what it holds, tells of: their bases.
-    pub bases: fn(View, &[u8], &mut dyn FnMut(&[u8])),
+    pub bases: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// Whether a base is a queue of this library.
-    pub is_queue: fn(View, &[u8]) -> bool,
+    pub is_queue: fn(Glance, &[u8]) -> bool,
     /// What people call the queue.
     pub display: fn(&[u8]) -> &[u8],
     /// How many of the ids in a state are none of jobs.
-    pub no_jobs: fn(View, &State, &[u8]) -> usize,
+    pub no_jobs: fn(Glance, &JobState, &[u8]) -> usize,
     /// The moment that a score of a state of `Role::Later` means, in milliseconds.
     pub due_ms: fn(f64) -> i64,
-    pub is_paused: fn(View, &[u8]) -> bool,
+    pub is_paused: fn(Glance, &[u8]) -> bool,
     /// Until when no job is given out, however many wait.
-    pub limited_until_ms: fn(View, &[u8]) -> Option<i64>,
+    pub limited_until_ms: fn(Glance, &[u8]) -> Option<i64>,
     /// Moments of the whole database at which a process will do something.
-    pub other_due_ms: fn(View) -> Option<i64>,
+    pub other_due_ms: fn(Glance) -> Option<i64>,
     /// The commands with which workers ask for jobs, where their connections are named.
     pub asks: &'static [&'static str],
-    pub workers: fn(View, &[u8]) -> Workers,
-    pub in_hand: fn(View, &[u8]) -> Vec<InHand>,
-    pub job: fn(View, &[u8], &[u8]) -> Option<Job>,
+    pub workers: fn(Glance, &[u8]) -> Workers,
+    pub in_hand: fn(Glance, &[u8]) -> Vec<InHand>,
+    pub job: fn(Glance, &[u8], &[u8]) -> Option<Job>,
     /// Jobs that wait for others, of which none is left.
-    pub stranded: fn(View, &[u8]) -> Vec<Vec<u8>>,
+    pub stranded: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The queues of jobs that jobs of this one wait for.
-    pub children: fn(View, &[u8]) -> Vec<Vec<u8>>,
+    pub children: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The end of the key of a stream in which the library itself writes what happens.
     pub events: Option<&'static str>,
     /// What a changed key tells of a job, where there is no such stream.
-    pub told: fn(View, &[u8]) -> Option<Told>,
+    pub told: fn(Glance, &[u8]) -> Option<Told>,
 }
 
 /// A library in which all is as it mostly is; each has its own for what differs.
-pub const PLAIN: Library = Library {
+pub const PLAIN: QueueLibrary = QueueLibrary {
     name: "",
     kept: &[],
     states: &[],
-    bases: |_, _, _| {},
+    bases: |_, _| Vec::new(),
     is_queue: |_, _| false,
     display: |base| base,
     no_jobs: |_, _, _| 0,
@@ -175,11 +175,11 @@ pub const PLAIN: Library = Library {
 };
 
 /// The base of a key `PREFIX:NAME:LAST`, if its last part is one of these.
-pub fn base_before<'k>(key: &'k [u8], lasts: &[&str]) -> Option<&'k [u8]> {
-    let at = key.iter().rposition(|&byte| byte == b':')?;
-    let last = &key[at + 1..];
-    let base = &key[..at];
-    (lasts.iter().any(|it| it.as_bytes() == last) && base.contains(&b':')).then_some(base)
+pub fn base_before(key: &[u8], lasts: &[&str]) -> Vec<Vec<u8>> {
+    let Some(at) = key.iter().rposition(|&byte| byte == b':') else { return Vec::new() };
+    let (base, last) = (&key[..at], &key[at + 1..]);
+    let is_base = lasts.iter().any(|it| it.as_bytes() == last) && base.contains(&b':');
+    if is_base { vec![base.to_vec()] } else { Vec::new() }
 }
 
 /// What stands behind the last colon of a base.

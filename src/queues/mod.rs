@@ -1,6 +1,6 @@
 //! What the keys of queue libraries mean: which queues there are, how many jobs of each are in
 //! which state, when the next is due, and what its workers do. A library is one file and one row of
-//! `LIBRARIES`. All of it only looks, and leaves no trace of that (view.rs).
+//! `LIBRARIES`. All of it only looks, and leaves no trace of that (glance.rs).
 
 mod arq;
 mod bee;
@@ -8,10 +8,10 @@ mod bull;
 mod bull_keys;
 mod bullmq;
 mod celery;
+mod glance;
 mod known;
 mod library;
 mod rq;
-mod view;
 
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;
@@ -19,12 +19,12 @@ use crate::engine::client::Client;
 use crate::util::glob::{Case, matches};
 use std::ops::Range;
 
+pub use glance::Glance;
 pub use known::Known;
-pub use library::{HAPPENINGS, InHand, Job, Library, Role, State, Told, Workers};
-pub use view::View;
+pub use library::{HAPPENINGS, InHand, Job, JobState, QueueLibrary, Role, Told, Workers};
 
 /// Bull comes last of those whose keys are alike: it is told by what it shares with them.
-const LIBRARIES: &[&Library] = &[
+const LIBRARIES: &[&QueueLibrary] = &[
     &bullmq::LIBRARY,
     &bee::LIBRARY,
     &bull::LIBRARY,
@@ -36,7 +36,7 @@ const LIBRARIES: &[&Library] = &[
 /// A queue of one of the libraries.
 #[derive(Clone)]
 pub struct Queue {
-    pub library: &'static Library,
+    pub library: &'static QueueLibrary,
     pub db: usize,
     /// What its keys have in common: `bull:mail`; where that is nothing but a name, the name.
     pub base: Box<[u8]>,
@@ -67,7 +67,7 @@ impl Look {
         let is_due = !self.is_paused && self.next_ms.is_some_and(|next| next <= until_ms);
         let is_limited = self.limited_until_ms.is_some();
         let waits = self.waiting > 0 && !is_limited;
-        let is_at_work = self.workers.parked < self.workers.count && !is_limited;
+        let is_at_work = self.workers.at_work > 0 && !is_limited;
         self.active > 0 || waits || is_due || is_at_work
     }
 }
@@ -81,13 +81,13 @@ impl Queue {
     /// Whether somebody may mean this queue by a name: its own, with its prefix, or the key that
     /// its jobs wait in.
     pub fn is_called(&self, name: &[u8]) -> bool {
-        let waits = |state: &State| state.role == Role::Ready && state.key(&self.base) == name;
+        let waits = |state: &JobState| state.role == Role::Ready && state.key(&self.base) == name;
         self.name() == name || *self.base == *name || self.library.states.iter().any(waits)
     }
 
     /// The oldest job in a state of this role, of that which is due first.
     pub fn first(&self, engine: &Engine, role: Role) -> Option<Vec<u8>> {
-        let view = View::new(engine, self.db);
+        let view = Glance::new(engine, self.db);
         let mut states = self.library.states.iter().filter(|state| state.role == role);
         states.find_map(|state| {
             let key = state.key(&self.base);
@@ -100,11 +100,11 @@ impl Queue {
     /// The connections of its workers, where the library names them.
     pub fn worker_clients<'e>(&self, engine: &'e Engine) -> Vec<&'e Client> {
         let of_db = engine.clients.iter().filter(|client| client.db == self.db);
-        of_db.filter(|client| bull_keys::is_worker(client, self.library.asks, &self.base)).collect()
+        of_db.filter(|client| bull_keys::is_worker_name(&client.name, &self.base)).collect()
     }
 
     pub fn look(&self, engine: &Engine) -> Look {
-        let view = View::new(engine, self.db);
+        let view = Glance::new(engine, self.db);
         let (library, base) = (self.library, &*self.base);
         let is_paused = (library.is_paused)(view, base);
         let limited_until_ms = (library.limited_until_ms)(view, base);
@@ -139,24 +139,25 @@ impl Queue {
     }
 
     /// How many jobs are in a state.
-    pub fn count(&self, engine: &Engine, state: &State) -> usize {
-        let view = View::new(engine, self.db);
+    pub fn count(&self, engine: &Engine, state: &JobState) -> usize {
+        let view = Glance::new(engine, self.db);
         view.len(&state.key(&self.base)) - (self.library.no_jobs)(view, state, &self.base)
     }
 
     /// Some ids of the jobs in a state, in the order of its key.
-    pub fn ids(&self, engine: &Engine, state: &State, range: Range<usize>) -> Vec<Vec<u8>> {
-        View::new(engine, self.db).members(&state.key(&self.base), range)
+    pub fn ids(&self, engine: &Engine, state: &JobState, range: Range<usize>) -> Vec<Vec<u8>> {
+        Glance::new(engine, self.db).members(&state.key(&self.base), range)
     }
 
+    /// A job by its id; None if nothing is known of it.
     pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
-        (self.library.job)(View::new(engine, self.db), &self.base, id)
+        (self.library.job)(Glance::new(engine, self.db), &self.base, id)
     }
 
     /// What has happened since an entry of the library's own stream of events, and where that has
     /// come to. Nothing where it has none.
     pub fn events_since(&self, engine: &Engine, last: StreamId) -> (Vec<Told>, StreamId) {
-        let view = View::new(engine, self.db);
+        let view = Glance::new(engine, self.db);
         let stream =
             self.library.events.and_then(|end| view.stream(&[&self.base, end.as_bytes()].concat()));
         let Some(stream) = stream else { return (Vec::new(), last) };
@@ -180,12 +181,12 @@ impl Queue {
 
     /// The queues of jobs that jobs of this one wait for.
     pub fn children(&self, engine: &Engine) -> Vec<Vec<u8>> {
-        (self.library.children)(View::new(engine, self.db), &self.base)
+        (self.library.children)(Glance::new(engine, self.db), &self.base)
     }
 
     /// Jobs that wait for others, of which none is left.
     pub fn stranded(&self, engine: &Engine) -> Vec<Vec<u8>> {
-        (self.library.stranded)(View::new(engine, self.db), &self.base)
+        (self.library.stranded)(Glance::new(engine, self.db), &self.base)
     }
 }
 
@@ -196,8 +197,8 @@ impl Look {
 }
 
 /// When something is due next in any of these queues, in milliseconds of the wall clock: a delayed
-/// job, the end of a limit, a job that a scheduler of its own puts into a queue. What is due already
-/// counts as well.
+/// job, the end of a limit, a job that a scheduler of its own puts into a queue. What is due
+/// already counts as well. None if nothing is.
 pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
     let of_queues = queues.iter().flat_map(|queue| {
         let look = queue.look(engine);
@@ -208,13 +209,13 @@ pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
     let dbs = 0..engine.keyspace.databases();
     let filled = dbs.filter(|&db| !engine.keyspace.db(db).is_empty());
     let others = filled.flat_map(|db| {
-        LIBRARIES.iter().map(move |library| (library.other_due_ms)(View::new(engine, db)))
+        LIBRARIES.iter().map(move |library| (library.other_due_ms)(Glance::new(engine, db)))
     });
     of_queues.chain(others).flatten().min()
 }
 
 /// What a changed key tells of a job, of whichever library.
-pub fn told(view: View, key: &[u8]) -> Option<Told> {
+pub fn told(view: Glance, key: &[u8]) -> Option<Told> {
     LIBRARIES.iter().find_map(|library| (library.told)(view, key))
 }
 

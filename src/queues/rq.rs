@@ -1,8 +1,8 @@
 //! RQ 3, with its own scheduler and rq-scheduler. A queue's states are keys of their own, each with
 //! the queue's name at its end; moments are in seconds.
 
-use super::library::{Job, Library, PLAIN, Role::*, Told, Workers, state};
-use super::view::View;
+use super::glance::Glance;
+use super::library::{Job, PLAIN, QueueLibrary, Role::*, Told, Workers, state};
 
 const JOB: &[u8] = b"rq:job:";
 const QUEUE: &[u8] = b"rq:queue:";
@@ -23,7 +23,7 @@ const NAMING: &[&[u8]] = &[
 /// Jobs of rq-scheduler, by the second at which it puts them into their queues.
 const SCHEDULED_JOBS: &[u8] = b"rq:scheduler:scheduled_jobs";
 
-pub const LIBRARY: Library = Library {
+pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "RQ",
     kept: &["rq:worker:*", "rq:scheduler-lock:*"],
     states: &[
@@ -35,13 +35,11 @@ pub const LIBRARY: Library = Library {
         state("finished", Completed, "rq:finished:", ""),
         state("failed", Failed, "rq:failed:", ""),
     ],
-    bases: |_, key, found| {
+    bases: |_, key| {
         let of_queue = key.strip_prefix(QUEUE);
         let of_queue = of_queue.map(|name| name.strip_suffix(ON_THE_WAY).unwrap_or(name));
         let mut others = NAMING.iter().filter_map(|before| key.strip_prefix(*before));
-        if let Some(name) = of_queue.or_else(|| others.next()) {
-            found(name);
-        }
+        of_queue.or_else(|| others.next()).map(<[u8]>::to_vec).into_iter().collect()
     },
     is_queue: |view, base| {
         let is_listed = |set: &[u8], member: &[u8]| {
@@ -72,7 +70,7 @@ const STATUSES: &[(&str, &str)] = &[
 ];
 
 /// A job says its state and its queue itself.
-fn told(view: View, key: &[u8]) -> Option<Told> {
+fn told(view: Glance, key: &[u8]) -> Option<Told> {
     let id = key.strip_prefix(JOB)?;
     let (base, status) = (view.field(key, "origin")?, view.field(key, "status")?);
     let (_, what) = STATUSES.iter().find(|(name, _)| name.as_bytes() == status)?;
@@ -80,17 +78,17 @@ fn told(view: View, key: &[u8]) -> Option<Told> {
 }
 
 /// RQ's workers say of themselves what they do.
-fn workers(view: View, base: &[u8]) -> Workers {
+fn workers(view: Glance, base: &[u8]) -> Workers {
     let Some(names) = view.set(&[b"rq:workers:", base].concat()) else {
         return Workers::default();
     };
     let states = names.iter().filter_map(|worker| view.field(&worker, "state"));
     let states: Vec<Vec<u8>> = states.collect();
-    let parked = states.iter().filter(|state| **state != b"busy").count();
-    Workers { count: states.len(), parked }
+    let at_work = states.iter().filter(|state| **state == b"busy").count();
+    Workers { count: states.len(), at_work }
 }
 
-fn job(view: View, _: &[u8], member: &[u8]) -> Option<Job> {
+fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
     // In `rq:wip:` a job's id stands before that of its execution.
     let id = member.split(|&byte| byte == b':').next().unwrap_or(member);
     let key = [JOB, id].concat();

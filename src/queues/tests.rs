@@ -83,9 +83,9 @@ fn a_later_key_tells_better() {
     let mut known = Known::find(&engine);
     assert_eq!(known.queues()[0].library.name, "Bull");
     ask(&mut engine, &[META]);
-    known.learn(View::new(&engine, 0), b"bull:mail:meta");
+    known.learn(Glance::new(&engine, 0), b"bull:mail:meta");
     assert_eq!(known.queues()[0].library.name, "BullMQ");
-    known.learn(View::new(&engine, 0), b"bull:mail:id");
+    known.learn(Glance::new(&engine, 0), b"bull:mail:id");
     assert_eq!(known.queues()[0].library.name, "BullMQ");
 }
 
@@ -130,7 +130,7 @@ fn how_a_queue_of_another_library_stands() {
     let scheduled = format!("ZADD rq:scheduled:default {} a", NOW_MS / 1000 + 60);
     assert_eq!(rq(&[&scheduled]), Look { delayed: 1, next_ms: due_in(60_000), ..base.clone() });
     let worker = ["SADD rq:workers:default rq:worker:w", "HSET rq:worker:w state busy"];
-    assert_eq!(rq(&worker).workers, Workers { count: 1, parked: 0 });
+    assert_eq!(rq(&worker).workers, Workers { count: 1, at_work: 1 });
 
     let arq = format!("ZADD arq:queue {} a", NOW_MS + 9);
     assert_eq!(

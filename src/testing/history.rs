@@ -6,7 +6,7 @@ use crate::data::stream::StreamId;
 use crate::engine::Engine;
 use crate::engine::client::Client;
 use crate::engine::fixture::Heard;
-use crate::queues::{self, Job, Known, Queue, Told, View};
+use crate::queues::{self, Glance, Job, Known, Queue, Told};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ const DATA_LEN_MAX: usize = 64 * 1024;
 
 /// Something that has happened to a job.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct Happening {
     /// The monotonic clock: people count real time.
     pub at_us: u64,
     pub what: &'static str,
@@ -33,7 +33,7 @@ pub struct Event {
 /// The past of one queue.
 #[derive(Default)]
 pub struct Past {
-    pub events: VecDeque<Event>,
+    pub events: VecDeque<Happening>,
     /// The jobs of these events as they were last seen.
     jobs: HashMap<Box<[u8]>, Rc<Job>>,
     /// What was last told of each of them.
@@ -72,6 +72,7 @@ impl History {
         self.known.queues()
     }
 
+    /// None if nothing has happened in it.
     pub fn past(&self, queue: &Queue) -> Option<&Past> {
         self.pasts.get(&(queue.db, queue.base.clone()))
     }
@@ -104,7 +105,7 @@ impl History {
                     }
                 }
                 Heard::Changed { db, key } => {
-                    let view = View::new(engine, *db);
+                    let view = Glance::new(engine, *db);
                     self.known.learn(view, key);
                     if let Some(told) = queues::told(view, key) {
                         self.note_told(engine, *db, told);
@@ -179,7 +180,7 @@ impl History {
             _ => told.reason,
         };
         let reason = reason.into();
-        past.events.push_back(Event {
+        past.events.push_back(Happening {
             at_us: now.mono_us,
             what: told.what,
             id,
@@ -206,7 +207,7 @@ impl Past {
     }
 
     /// The last failures, newest first.
-    pub fn failures(&self) -> impl Iterator<Item = &Event> {
+    pub fn failures(&self) -> impl Iterator<Item = &Happening> {
         self.events.iter().rev().filter(|event| event.what == "failed")
     }
 }

@@ -128,13 +128,13 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
 
 /// Those who wait for idleness.
 #[derive(Default)]
-pub struct Idle {
+pub struct IdleWaits {
     waitings: Vec<Waiting>,
     /// The earliest alarm that is set. Others may be, and do no harm.
     alarm_us: Option<u64>,
 }
 
-impl Idle {
+impl IdleWaits {
     /// Something has happened, or a moment has come: answers those who need wait no longer.
     pub fn look(&mut self, history: &mut History, engine: &mut Engine) {
         let now_us = engine.keyspace.now.mono_us;

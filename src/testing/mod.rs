@@ -16,13 +16,13 @@ use crate::engine::table::Found;
 use crate::proto::{Args, Error, Reply, Result};
 use clock::TestClock;
 use history::History;
-use idle::Idle;
+use idle::IdleWaits;
 
 /// All that a test has asked for.
 struct Testing {
     clock: TestClock,
     history: History,
-    idle: Idle,
+    idle: IdleWaits,
 }
 
 /// Does what a subcommand of TORIL asks for; `args` begins behind its name.
@@ -36,7 +36,7 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
     Box::new(Testing {
         clock: TestClock::new(engine),
         history: History::new(engine),
-        idle: Idle::default(),
+        idle: IdleWaits::default(),
     })
 }
 

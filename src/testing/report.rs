@@ -1,6 +1,6 @@
 //! What a person reads who waits for queues: why they are not idle, and what came of their jobs.
 
-use super::history::{Event, History};
+use super::history::{Happening, History};
 use super::lookout::Standing;
 use crate::engine::Engine;
 use crate::engine::client::Client;
@@ -211,9 +211,9 @@ impl Scene<'_> {
                 (format!("{} delayed", look.delayed), self.due(queue, *next_ms))
             }
             Look { workers, .. } => {
-                let at_work = workers.count - workers.parked;
                 let detail = format!(
-                    "{at_work} of {} does not wait for the next job",
+                    "{} of {} not waiting for the next job",
+                    workers.at_work,
                     counted(workers.count, "worker", "workers")
                 );
                 ("0 active".to_owned(), detail)
@@ -260,7 +260,7 @@ impl Scene<'_> {
     }
 
     fn waiting(&self, standing: &Standing) -> String {
-        let Workers { count, parked } = standing.look.workers;
+        let Workers { count, at_work } = standing.look.workers;
         if count == 0 {
             return self.no_worker(&standing.queue);
         }
@@ -268,7 +268,7 @@ impl Scene<'_> {
         let first = first.map(|(id, job)| describe(&id, job.as_ref())).unwrap_or_default();
         let workers = counted(count, "worker", "workers");
         let verb = if count == 1 { "is" } else { "are" };
-        format!("{first}; {workers} {verb} connected, {parked} of them waiting for a job")
+        format!("{first}; {workers} {verb} connected, {at_work} of them at work")
     }
 
     /// `no worker is connected: none has ever asked for this queue. Is its name spelled "invoice"?
@@ -373,7 +373,7 @@ impl Scene<'_> {
     /// `mail 5.1 s ago active 7`, newest first.
     fn last_events(&self, queues: &[&Queue]) -> Vec<String> {
         let now_us = self.engine.keyspace.now.mono_us;
-        let mut events: Vec<(&Queue, &Event)> = Vec::new();
+        let mut events: Vec<(&Queue, &Happening)> = Vec::new();
         for queue in queues {
             let past = self.history.past(queue).into_iter();
             events.extend(past.flat_map(|past| {
@@ -389,7 +389,7 @@ impl Scene<'_> {
     }
 }
 
-fn failure(label: &str, event: &Event) -> String {
+fn failure(label: &str, event: &Happening) -> String {
     let job = event.job.as_deref();
     let mut told = format!("{label}: {} failed", describe(&event.id, job));
     if let Some(job) = job {

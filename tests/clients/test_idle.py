@@ -1,26 +1,23 @@
 """TORIL WAIT IDLE beside real workers: RQ and Celery."""
 
 import os
+import time
 import uuid
 
+import celery
+import celery.contrib.testing.worker
 import pytest
 import redis
 import rq
-from support import URL, working
+from support import URL, until, working
 
 NAME = os.environ["RQ_NAME"] = f"rq-{uuid.uuid4()}"
-os.environ["CELERY_NAME"] = ""
 import rq_functions as functions
-
-
-def pairs(answer):
-    """RESP2 has no maps."""
-    return dict(zip(answer[::2], answer[1::2]))
 
 
 @pytest.fixture
 def client():
-    with redis.Redis.from_url(URL) as client:
+    with redis.Redis.from_url(URL, protocol=3) as client:
         try:
             client.execute_command("TORIL", "CLOCK")
         except redis.ResponseError:
@@ -29,14 +26,14 @@ def client():
 
 
 def idle(client, *words):
-    answer = pairs(client.execute_command("TORIL", "WAIT", "IDLE", *words))
-    queues = pairs(answer[b"queues"])
-    return answer[b"idle"], {name: pairs(it) for name, it in queues.items()}, answer.get(b"why")
+    answer = client.execute_command("TORIL", "WAIT", "IDLE", *words)
+    return answer[b"idle"], answer[b"queues"], answer.get(b"why")
 
 
 def test_rq_jobs_have_ended(client):
     queue = rq.Queue(NAME, connection=client)
     with working("-m", "rq.cli", "worker", "--quiet", "--url", URL, NAME):
+        until(lambda: client.exists(f"rq:workers:{NAME}"))
         jobs = [queue.enqueue(functions.add, n, n) for n in range(3)]
         is_idle, queues, why = idle(client, NAME, "TIMEOUT", "20s")
         assert is_idle == 1, why
@@ -52,6 +49,46 @@ def test_rq_jobs_have_ended(client):
 def test_rq_jobs_without_a_worker(client):
     name = f"alone-{uuid.uuid4()}"
     rq.Queue(name, connection=client).enqueue(functions.add, 1, 1)
+    is_idle, queues, why = idle(client, name)
+    assert is_idle == 0
+    assert b"1 waiting  no worker is connected" in why
+
+
+def test_celery_tasks_have_ended(client):
+    name = f"celery-{uuid.uuid4()}"
+    app = celery.Celery(broker=URL, backend=URL, set_as_current=False)
+    # Else a task is acknowledged when it begins, and nothing tells that it runs.
+    app.conf.update(task_default_queue=name, task_acks_late=True, worker_hijack_root_logger=False)
+    ended = []
+
+    @app.task(name="nap")
+    def nap(seconds):
+        time.sleep(seconds)
+        ended.append(seconds)
+
+    worker = celery.contrib.testing.worker.start_worker(
+        app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="CRITICAL"
+    )
+    with worker:
+        for count in range(1, 6):
+            for _ in range(count):
+                nap.delay(0.02)
+            is_idle, queues, why = idle(client, name)
+            assert is_idle == 1, why
+        assert len(ended) == 15
+        nap.apply_async((1,), countdown=3600)
+        is_idle, queues, why = idle(client, name)
+        assert is_idle == 1, why
+        assert queues[name.encode()][b"delayed"] == 1
+        assert queues[name.encode()][b"next"]
+        app.control.purge()
+
+
+def test_celery_tasks_without_a_worker(client):
+    name = f"alone-{uuid.uuid4()}"
+    app = celery.Celery(broker=URL, set_as_current=False)
+    app.conf.update(task_default_queue=name)
+    app.send_task("nobody", (1,))
     is_idle, queues, why = idle(client, name)
     assert is_idle == 0
     assert b"1 waiting  no worker is connected" in why

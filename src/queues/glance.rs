@@ -10,12 +10,12 @@ use std::ops::Range;
 
 /// One database of a server.
 #[derive(Clone, Copy)]
-pub struct View<'e> {
+pub struct Glance<'e> {
     pub engine: &'e Engine,
     pub db: usize,
 }
 
-impl<'e> View<'e> {
+impl<'e> Glance<'e> {
     pub fn new(engine: &'e Engine, db: usize) -> Self {
         Self { engine, db }
     }
@@ -37,18 +37,22 @@ impl<'e> View<'e> {
         self.value(key).is_some()
     }
 
+    /// None if there is no such key, or it holds something else; so with the others.
     pub fn list(self, key: &[u8]) -> Option<&'e List> {
         self.of(key)
     }
 
+    /// None as for `list`.
     pub fn set(self, key: &[u8]) -> Option<&'e Set> {
         self.of(key)
     }
 
+    /// None as for `list`.
     pub fn zset(self, key: &[u8]) -> Option<&'e Zset> {
         self.of(key)
     }
 
+    /// None as for `list`.
     pub fn stream(self, key: &[u8]) -> Option<&'e Stream> {
         self.of(key)
     }
@@ -69,10 +73,12 @@ impl<'e> View<'e> {
         Some(self.whole::<Str>(key)?.bytes().to_vec())
     }
 
+    /// None as for `list`.
     pub fn hash(self, key: &[u8]) -> Option<Cow<'e, Hash>> {
         self.whole(key)
     }
 
+    /// A field of a hash; None if there is none.
     pub fn field(self, key: &[u8], field: &str) -> Option<Vec<u8>> {
         Some(self.hash(key)?.get(field.as_bytes())?.to_vec())
     }
