@@ -12,6 +12,15 @@ use std::fmt;
 /// One command's words, or why there are none.
 pub type Command<'a> = Result<Vec<Cow<'a, [u8]>>, String>;
 
+/// The text in an answer `{"result":"..."}`; None if it is anything else, such as an error.
+pub fn result_text(answer: &[u8]) -> Option<String> {
+    let mut answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    match answer.get_mut("result")?.take() {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {

@@ -60,7 +60,8 @@ pub fn workers(view: Glance, asks: &[&str], base: &[u8]) -> Workers {
 pub fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
     let hash = view.hash(&[base, b":", id].concat())?;
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
-    let opts: Json = text("opts").and_then(|it| serde_json::from_slice(&it).ok())?;
+    let opts: Option<Json> = text("opts").and_then(|it| serde_json::from_slice(&it).ok());
+    let opts = opts.unwrap_or_default();
     let stacktrace = text("stacktrace").and_then(|it| serde_json::from_slice(&it).ok());
     Some(Job {
         id: id.to_vec(),

@@ -6,6 +6,7 @@
 use super::Testing;
 use super::history::History;
 use super::lookout::{Lookout, Outlook, Standing};
+use super::next_wake::NextWake;
 use super::report::{self, Report};
 use crate::engine::client::ClientId;
 use crate::engine::{Ctx, Engine};
@@ -55,15 +56,7 @@ fn check_names(history: &History, names: &[Vec<u8>]) -> Result {
     let queues = history.queues();
     let is_known = |name: &Vec<u8>| queues.iter().any(|queue| queue.is_called(name));
     let Some(unknown) = names.iter().find(|name| !is_known(name)) else { return Ok(()) };
-    let mut there: Vec<String> =
-        queues.iter().map(|queue| format!("'{}'", report::text(queue.name()))).collect();
-    there.sort_unstable();
-    there.dedup();
-    let there = match &*there {
-        [] => "there is none yet".to_owned(),
-        _ => format!("there are {}", there.join(", ")),
-    };
-    Err(Error::new(format!("ERR no queue '{}': {there}", report::text(unknown))))
+    Err(Error::new(format!("ERR {}", report::no_queue(&report::text(unknown), &queues))))
 }
 
 /// A client that waits for idleness.
@@ -118,7 +111,7 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         Err(next_us) => {
             cx.await_fixture(args);
             testing.idle.waitings.push(waiting);
-            if testing.idle.is_to_wake_at(next_us) {
+            if testing.idle.wake.is_to_set(next_us) {
                 cx.wake_fixture_at(next_us);
             }
         }
@@ -130,15 +123,13 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
 #[derive(Default)]
 pub struct IdleWaits {
     waitings: Vec<Waiting>,
-    /// The earliest alarm that is set. Others may be, and do no harm.
-    alarm_us: Option<u64>,
+    wake: NextWake,
 }
 
 impl IdleWaits {
     /// Something has happened, or a moment has come: answers those who need wait no longer.
     pub fn look(&mut self, history: &mut History, engine: &mut Engine) {
-        let now_us = engine.keyspace.now.mono_us;
-        self.alarm_us = self.alarm_us.filter(|&at_us| at_us > now_us);
+        self.wake.pass(engine.keyspace.now.mono_us);
         for mut waiting in std::mem::take(&mut self.waitings) {
             if engine.clients.get(waiting.client).is_none() {
                 continue;
@@ -146,7 +137,7 @@ impl IdleWaits {
             match waiting.look(history, engine) {
                 Err(next_us) => {
                     self.waitings.push(waiting);
-                    if self.is_to_wake_at(next_us) {
+                    if self.wake.is_to_set(next_us) {
                         engine.wake_fixture_at(next_us);
                     }
                 }
@@ -156,14 +147,5 @@ impl IdleWaits {
                 }),
             }
         }
-    }
-
-    /// Whether an alarm is to be set for this moment: no earlier one is.
-    fn is_to_wake_at(&mut self, at_us: u64) -> bool {
-        let is_earlier = self.alarm_us.is_none_or(|set_us| at_us < set_us);
-        if is_earlier {
-            self.alarm_us = Some(at_us);
-        }
-        is_earlier
     }
 }

@@ -2,9 +2,11 @@
 //! subcommand of TORIL. Without a test none of this is made.
 
 mod clock;
+mod expect;
 mod history;
 mod idle;
 mod lookout;
+mod next_wake;
 mod report;
 
 use crate::engine::Ctx;
@@ -15,6 +17,7 @@ use crate::engine::fixture::{Fixture, Heard, Heeds, Stage};
 use crate::engine::table::Found;
 use crate::proto::{Args, Error, Reply, Result};
 use clock::TestClock;
+use expect::Expectations;
 use history::History;
 use idle::IdleWaits;
 
@@ -23,13 +26,15 @@ struct Testing {
     clock: TestClock,
     history: History,
     idle: IdleWaits,
+    expectations: Expectations,
 }
 
 /// Does what a subcommand of TORIL asks for; `args` begins behind its name.
 type Tool = fn(&mut Testing, &mut Ctx, Args, &mut Reply) -> Result;
 
 /// The subcommands, in alphabetical order.
-const TOOLS: &[(&str, Tool)] = &[("clock", clock::call), ("wait", idle::call)];
+const TOOLS: &[(&str, Tool)] =
+    &[("clock", clock::call), ("expect", expect::call), ("wait", idle::call)];
 
 /// Makes the fixture of a server, for `Engine::offer_fixture`.
 pub fn make(engine: &Engine) -> Box<dyn Fixture> {
@@ -37,6 +42,7 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
         clock: TestClock::new(engine),
         history: History::new(engine),
         idle: IdleWaits::default(),
+        expectations: Expectations::default(),
     })
 }
 
@@ -51,11 +57,14 @@ impl Fixture for Testing {
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
         self.history.hear(engine, &heard);
+        self.expectations.look(&self.history, engine);
         self.idle.look(&mut self.history, engine);
     }
 
     fn clock_moved(&mut self, engine: &mut Engine, moved: std::result::Result<Reading, String>) {
         self.clock.moved(engine, moved);
+        self.expectations.look(&self.history, engine);
+        self.idle.look(&mut self.history, engine);
     }
 
     fn call(&mut self, cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {

@@ -136,6 +136,18 @@ pub fn label(queue: &Queue, queues: &[&Queue]) -> String {
     }
 }
 
+/// That there is no such queue, and which there are.
+pub fn no_queue(name: &str, queues: &[Queue]) -> String {
+    let mut there: Vec<String> =
+        queues.iter().map(|queue| format!("'{}'", text(queue.name()))).collect();
+    there.sort_unstable();
+    there.dedup();
+    match &*there {
+        [] => format!("no queue '{name}': there is none yet"),
+        _ => format!("no queue '{name}': there are {}", there.join(", ")),
+    }
+}
+
 /// `job 7 "welcome" {"to":"ada@example.com"}`.
 pub fn describe(id: &[u8], job: Option<&Job>) -> String {
     let mut told = format!("job {}", short_id(id));

@@ -1,4 +1,4 @@
-// TORIL WAIT IDLE beside real workers: BullMQ 6 and 5, Bull 4 and bee-queue.
+// TORIL WAIT IDLE and TORIL EXPECT beside real workers: BullMQ 6 and 5, Bull 4 and bee-queue.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -32,6 +32,9 @@ function object(pairs) {
   }
   return Object.fromEntries(entries);
 }
+
+const expects = async (expectation) =>
+  JSON.parse(await redis.call('TORIL', 'EXPECT', JSON.stringify(expectation)));
 
 const idle = async (...words) => object(await redis.call('TORIL', 'WAIT', 'IDLE', ...words));
 
@@ -190,6 +193,30 @@ for (const version of [6, 5]) {
       const { completed, waiting, limited_until: until } = queues[queue.name];
       assert.deepEqual([completed, waiting], [2, 1]);
       assert(Date.parse(until) - Date.now() > 3_500_000);
+    });
+
+    on('what becomes of a job is expected, also of one that is gone', async (t) => {
+      const { queue: openQueue, worker } = lab(t);
+      const queue = openQueue();
+      worker(queue.name, async (job) => {
+        await sleep(20);
+        if (job.data.to === 'nobody') throw new Error('no such address');
+      });
+      const to = (name) => ({ queue: queue.name, name: 'welcome', data: { to: name } });
+      const options = { removeOnComplete: true, removeOnFail: true };
+      await queue.add('welcome', { to: 'ada', n: 1 }, options);
+      assert((await expects({ ...to('ada'), state: 'completed' })).met);
+      assert((await expects({ ...to('ada'), state: 'failed', never: true })).met);
+      const { met, why } = await expects({ ...to('bob'), state: 'completed', within: 100 });
+      assert(!met);
+      const [, nearest, differs, line] = why.split('\n');
+      assert.equal(nearest, 'nearest: job 1 "welcome" {"to":"ada","n":1}');
+      assert.equal(differs, 'data.to: expected "bob", was "ada"');
+      assert.match(line, /^job 1: added .* ago; .*active .* ago; completed \d+ ms ago$/);
+      await queue.add('welcome', { to: 'nobody' }, options);
+      assert((await expects({ ...to('nobody'), state: 'failed' })).met);
+      const { why: whyNot } = await expects({ ...to('nobody'), state: 'failed', never: true });
+      assert.match(whyNot, /failed \d+ ms ago \(no such address\)$/);
     });
 
     on('a paused queue is idle', async (t) => {

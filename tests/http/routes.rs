@@ -61,3 +61,37 @@ fn a_second_host_is_refused_without_a_word_to_other_origins() {
     assert_eq!(answer.status, 400);
     assert_eq!(answer.header("access-control-allow-origin"), None);
 }
+
+#[test]
+fn a_test_asks_what_became_of_a_job() {
+    let server = Running::with_http(&["--fixture", "yes"]);
+    let mut http = server.http();
+    let body = br#"{"queue":"mail","state":"completed","within":0}"#;
+    let answer = http.ask("POST", "/_toril/expect", &[ORIGIN], body);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let text = answer.text();
+    assert!(text.starts_with(r#"{"count":0,"ids":[],"met":false,"why":"expected 1 "#), "{text}");
+
+    let answer = http.ask("POST", "/_toril/expect", &[], b"{}");
+    assert_eq!(answer.status, 400);
+    assert_eq!(error_in(answer.text()), "ERR an expectation names its queue");
+
+    http.send(&request("POST", "/_toril/expect", &[("authorization", "Bearer wrong")], body));
+    assert_eq!(http.receive().expect("it is told").status, 401);
+
+    // Waiting ends with what is waited for.
+    let add = r#"["xadd","bull:mail:events","*","event","completed","jobId","7"]"#;
+    let mut other = server.http();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let body = br#"{"queue":"mail","state":"completed"}"#;
+            http.ask("POST", "/_toril/expect", &[], body).text().to_owned()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(other.post("/", add).0, 200);
+        let told = asked.join().expect("it is answered");
+        assert_eq!(told, r#"{"count":1,"ids":["7"],"met":true}"#);
+    });
+}

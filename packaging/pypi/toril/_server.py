@@ -205,7 +205,10 @@ class Server:
         for word, value in told.items():
             if value is not None:
                 words += [word, value]
-        return self.command(*words, *(["NEVER"] if never else []))
+        answer = self.command(*words, *(["NEVER"] if never else []))
+        if answer["met"] != 1:
+            raise TorilError(answer["why"])
+        return answer
 
     def fault(self, rule: str = "", **words: Union[str, int, Iterable[str]]) -> str:
         """Adds a fault and returns its name: fault("oom", count=1), fault("reset evalsha")."""

@@ -38,6 +38,8 @@ enum Serve {
     /// That the token is good; nothing is run.
     Head,
     OtherMethod,
+    /// Whether a test's expectation is met: TORIL EXPECT.
+    Expect,
     /// A page, of which there are none yet.
     Page,
     Forbidden,
@@ -53,7 +55,7 @@ enum Origins {
 }
 
 struct Route {
-    /// The path's first segment as it is written, undecoded; None is any.
+    /// The path's first segment as it is written, undecoded, or the whole of it; None is any.
     first: Option<&'static str>,
     /// None listed: all.
     methods: &'static [Method],
@@ -63,12 +65,15 @@ struct Route {
 }
 
 const OWN: Option<&str> = Some("_toril");
+/// The whole path.
+const EXPECT: Option<&str> = Some("_toril/expect");
 const ALLOWED: &str = "GET, HEAD, POST, PUT, OPTIONS";
 
 /// The first that fits is taken.
 #[rustfmt::skip]
 const ROUTES: &[Route] = &[
     row(OWN,  &[Method::OPTIONS],                        Check::None,    Serve::Forbidden,   Origins::Own),
+    row(EXPECT, &[Method::POST],                         Check::Token,   Serve::Expect,      Origins::Own),
     row(OWN,  &[],                                       Check::Session, Serve::Page,        Origins::Own),
     row(None, &[Method::GET, Method::POST, Method::PUT], Check::Token,   Serve::Upstash,     Origins::All),
     row(None, &[Method::HEAD],                           Check::Token,   Serve::Head,        Origins::All),
@@ -88,9 +93,10 @@ const fn row(
 
 impl Route {
     fn of(method: &Method, path: &str) -> &'static Self {
-        let first = path.strip_prefix('/').and_then(|path| path.split('/').next());
+        let whole = path.strip_prefix('/');
+        let first = whole.and_then(|path| path.split('/').next());
         let fits = |route: &&Self| {
-            (route.first.is_none() || route.first == first)
+            (route.first.is_none() || route.first == first || route.first == whole)
                 && (route.methods.is_empty() || route.methods.contains(method))
         };
         ROUTES.iter().find(fits).expect("the last fits all")
@@ -130,6 +136,7 @@ impl Call {
         self.admit(route.check, &request)?;
         match route.serve {
             Serve::Upstash => self.upstash(request).await,
+            Serve::Expect => self.expect(request).await,
             Serve::Preflight => Ok(preflight(request.headers())),
             Serve::Head => Ok(Given::new(StatusCode::OK, Bytes::new())),
             Serve::OtherMethod => {
@@ -207,12 +214,16 @@ mod tests {
     fn check(method: &Method, path: &str, expect: (Check, Serve)) {
         let route = Route::of(method, path);
         assert_eq!((route.check, route.serve), expect, "{method} {path}");
-        let is_own = matches!(expect.1, Serve::Page | Serve::Forbidden);
+        let is_own = matches!(expect.1, Serve::Expect | Serve::Page | Serve::Forbidden);
         assert_eq!(route.origins == Origins::Own, is_own, "{method} {path}");
     }
 
     #[test]
     fn the_first_segment_decides_and_then_the_method() {
+        check(&Method::POST, "/_toril/expect", (Check::Token, Serve::Expect));
+        check(&Method::GET, "/_toril/expect", (Check::Session, Serve::Page));
+        check(&Method::POST, "/_toril/expect/", (Check::Session, Serve::Page));
+        check(&Method::OPTIONS, "/_toril/expect", (Check::None, Serve::Forbidden));
         for path in ["/_toril", "/_toril/", "/_toril/session", "/_toril//x"] {
             check(&Method::GET, path, (Check::Session, Serve::Page));
             check(&Method::HEAD, path, (Check::Session, Serve::Page));

@@ -116,6 +116,29 @@ impl Call {
         Ok(if has_failed { given } else { self.with_sync_token(given) })
     }
 
+    /// Runs TORIL EXPECT on a body, which it answers with JSON of its own.
+    pub(super) async fn expect(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Given, Refusal> {
+        let (_, body) = request.into_parts();
+        self.exchange.expect((!body.is_end_stream()).then_some(BODY_SILENCE_MAX));
+        let body = self.read(body).await;
+        self.exchange.expect(None);
+        let body = body?;
+        let form = Form::Json(JsonStyle { base64: false, transaction: false });
+        self.server.with_outbox(self.id, |outbox| *outbox = form.outbox());
+        let words = [&b"TORIL"[..], b"EXPECT", &body].map(Cow::Borrowed);
+        self.check_size(&words).map_err(too_large)?;
+        self.command(&words).await;
+        let output = self.server.take_output(self.id);
+        let (status, text) = match rest::result_text(&output) {
+            Some(text) => (StatusCode::OK, text.into_bytes().into()),
+            None => (StatusCode::BAD_REQUEST, output.into()),
+        };
+        Ok(Given::new(status, text).with(header::CONTENT_TYPE, JSON))
+    }
+
     /// Reads a body whole.
     async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
         let max = self.server.engine.borrow().config.client_query_buffer_limit;

@@ -31,7 +31,11 @@ function expectationsOf(run) {
     if (never) words.push('NEVER');
     const states = Object.entries(STATES).map(([method, state]) => [
       method,
-      () => run(...words, 'STATE', state),
+      async () => {
+        const answer = await run(...words, 'STATE', state);
+        if (answer.met !== 1) throw new Error(answer.why);
+        return answer;
+      },
     ]);
     const expectation = Object.fromEntries(states);
     if (!never) expectation.never = job(queue, what, true);
