@@ -53,9 +53,11 @@ wanted=$(awk -v name="$archive" '$2 == name { print $1 }' "$fetched/SHA256SUMS")
 found=$(sum "$fetched/$archive" | awk '{ print $1 }')
 [ -n "$wanted" ] || stop "SHA256SUMS of $version does not list $archive"
 [ "$wanted" = "$found" ] || stop "$archive has the sum $found, and SHA256SUMS says $wanted"
-tar -xzf "$fetched/$archive" -C "$fetched" toril
-mkdir -p "$folder"
-# Moved into place: one that runs meanwhile keeps its own.
-mv "$fetched/toril" "$folder/toril"
+mkdir -p "$folder" "$fetched/files"
+tar -xzf "$fetched/$archive" -C "$fetched/files"
+# Moved into place: one that runs meanwhile keeps its own. Beside the program lies what it preloads.
+for file in "$fetched/files"/*toril*; do
+    mv "$file" "$folder/"
+done
 echo "$folder/toril"
 "$folder/toril" --version

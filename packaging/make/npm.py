@@ -30,7 +30,7 @@ def library(into: Path) -> Path:
     return tarball(into / f"toril-{VERSION}.tgz", described, files)
 
 
-def platform_package(platform: Platform, binary: Path, into: Path) -> Path:
+def platform_package(platform: Platform, programs: dict[str, bytes], into: Path) -> Path:
     described = common() | {
         "name": f"@toril/{platform.name}",
         "description": f"The program toril for {platform.name}. Install toril, which chooses it.",
@@ -39,7 +39,7 @@ def platform_package(platform: Platform, binary: Path, into: Path) -> Path:
         # Yarn would leave it in an archive, out of which no program can be started.
         "preferUnplugged": True,
     }
-    files = {f"bin/toril": binary.read_bytes()}
+    files = {f"bin/{name}": content for name, content in programs.items()}
     return tarball(into / f"toril-{platform.name}-{VERSION}.tgz", described, files)
 
 

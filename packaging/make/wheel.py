@@ -20,7 +20,7 @@ from .project import DESCRIPTION, LICENSE, PACKAGING, REPOSITORY, ROOT, VERSION,
 SOURCE = PACKAGING / "pypi"
 
 
-def wheel(platform: Platform, binary: Path, into: Path) -> Path:
+def wheel(platform: Platform, binary: Path, programs: dict[str, bytes], into: Path) -> Path:
     tag = tag_of(platform, binary)
     info = f"toril-{VERSION}.dist-info"
     files = {
@@ -28,7 +28,8 @@ def wheel(platform: Platform, binary: Path, into: Path) -> Path:
         for path in sorted((SOURCE / "toril").rglob("*"))
         if path.suffix == ".py" or path.name == "py.typed"
     }
-    files[f"toril-{VERSION}.data/scripts/toril"] = binary.read_bytes()
+    for name, content in programs.items():
+        files[f"toril-{VERSION}.data/scripts/{name}"] = content
     files[f"{info}/METADATA"] = metadata()
     files[f"{info}/WHEEL"] = wheel_file(tag)
     files[f"{info}/entry_points.txt"] = b"[pytest11]\ntoril = toril.pytest_plugin\n"

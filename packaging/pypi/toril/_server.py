@@ -10,14 +10,15 @@ import subprocess
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterable, Optional, Union
 
 from ._binary import find_binary
 from ._clock import Clock, Duration, Moment, duration, moment
 from ._connection import Connections, TorilError
 
-#: What every server of a test is told: a port of its own, its parent, and to lose no first event.
-BASE = ["--port", "0", "--announce", "json", "--keep-dollar", "yes", "--exit-with-parent"]
+#: What every server of a test is told: to lose no first event, and to keep what is looked back on.
+BASE = ["--port", "0", "--announce", "json", "--keep-dollar", "yes", "--fixture", "yes"]
 
 #: How long a server may take to end after SIGTERM before it gets SIGKILL.
 STOP_SECONDS_MAX = 2.0
@@ -64,7 +65,7 @@ class Server:
         if self._process is not None:
             raise TorilError("toril: this server has been started already")
         self._process = subprocess.Popen(
-            [find_binary(), *BASE, str(os.getpid()), *self._args],
+            [find_binary(), *BASE, "--exit-with-parent", str(os.getpid()), *self._args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,9 +145,7 @@ class Server:
         if known["http"]:
             env["UPSTASH_REDIS_REST_URL"] = known["http"]["url"]
             env["UPSTASH_REDIS_REST_TOKEN"] = known["http"]["token"]
-        if known.get("clock"):
-            env["TORIL_CLOCK"] = known["clock"]
-        return env
+        return env | followers(known["clock"]) if known["clock"] else env
 
     @property
     def aio(self) -> Aio:
@@ -293,6 +292,21 @@ class Aio:
             return await asyncio.to_thread(method, *args, **named)
 
         return call
+
+
+def followers(clock: str) -> dict[str, str]:
+    """What has a child follow the clock: Node by an import, others on Linux by a library."""
+
+    def behind(name: str, between: str, value: str) -> str:
+        return between.join(filter(None, [os.environ.get(name), value]))
+
+    node = behind("NODE_OPTIONS", " ", "--import=toril/clock")
+    env = {"TORIL_CLOCK": clock, "NODE_OPTIONS": node}
+    beside = Path(find_binary()).with_name("libtoril_clock.so")
+    library = os.environ.get("TORIL_PRELOAD", str(beside))
+    if os.path.exists(library):
+        env["LD_PRELOAD"] = behind("LD_PRELOAD", ":", library)
+    return env
 
 
 def fault_words(rule: str, named: dict[str, Any]) -> list[str]:

@@ -1,6 +1,9 @@
 // A running server: where it is, how it ends, and what a test says to it.
 'use strict';
 
+const { existsSync } = require('node:fs');
+const { dirname, join } = require('node:path');
+const { findBinary } = require('./binary.cjs');
 const { Connection } = require('./connection.cjs');
 const { clockOf } = require('./clock-commands.cjs');
 const { expectationsOf } = require('./expect.cjs');
@@ -66,8 +69,7 @@ class Server {
       env.UPSTASH_REDIS_REST_URL = http.url;
       env.UPSTASH_REDIS_REST_TOKEN = http.token;
     }
-    if (clock) env.TORIL_CLOCK = clock;
-    return env;
+    return clock ? { ...env, ...followers(clock) } : env;
   }
 
   /** Runs any command and resolves to its reply. */
@@ -154,6 +156,18 @@ class Server {
     } while (cursor !== '0');
     return null;
   }
+}
+
+/** What has a child follow the clock: Node by an import, others on Linux by a library. */
+function followers(clock) {
+  const behind = (name, between, value) => [process.env[name], value].filter(Boolean).join(between);
+  const env = {
+    TORIL_CLOCK: clock,
+    NODE_OPTIONS: behind('NODE_OPTIONS', ' ', '--import=toril/clock'),
+  };
+  const library = process.env.TORIL_PRELOAD ?? join(dirname(findBinary()), 'libtoril_clock.so');
+  if (existsSync(library)) env.LD_PRELOAD = behind('LD_PRELOAD', ':', library);
+  return env;
 }
 
 // Older Nodes have no such symbol, and TypeScript's `await using` brings one along.

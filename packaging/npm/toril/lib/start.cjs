@@ -23,11 +23,11 @@ async function start(options = {}) {
   return new Server(child, await announced(child));
 }
 
-/** What every server of a test is told: a port of its own, its parent, and to lose no first event. */
-const BASE = ['--port', '0', '--announce', 'json', '--keep-dollar', 'yes', '--exit-with-parent'];
+/** What every server of a test is told: to lose no first event, and to keep what is looked back on. */
+const BASE = ['--port', '0', '--announce', 'json', '--keep-dollar', 'yes', '--fixture', 'yes'];
 
 function argumentsFor(options) {
-  const args = [...BASE, String(process.pid)];
+  const args = [...BASE, '--exit-with-parent', String(process.pid)];
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(OPTIONS, name)) {
       const names = Object.keys(OPTIONS).join(', ');
