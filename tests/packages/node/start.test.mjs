@@ -154,6 +154,33 @@ test('flush empties it, and names the job that is active', () =>
     await queue.close();
   }));
 
+test('idle waits, and says who failed and what is left', () =>
+  withServer({}, async (server) => {
+    const { connection } = server;
+    const queue = new Queue('mail', { connection });
+    const send = async (job) => {
+      if (job.data.to === undefined) throw new Error('no address');
+    };
+    const worker = new Worker('mail', send, { connection });
+    await queue.add('welcome', { to: 'ada@example.com' });
+    const { queues } = await server.idle('mail');
+    assert.deepEqual(queues, { mail: { completed: 1, failed: 0, delayed: 0 } });
+    await queue.add('welcome', {});
+    await assert.rejects(server.idle(), (error) => {
+      assert.match(error.message, /^jobs have failed: 1\nmail: job 2 "welcome" \{\} failed, .*no address/);
+      return true;
+    });
+    await queue.add('welcome', {});
+    await server.idle(['mail'], { allowFailed: true });
+    await worker.close();
+    await queue.add('welcome', {});
+    await assert.rejects(server.idle([], { timeout: 50 }), (error) => {
+      assert.match(error.message, /^not idle after .*mail  1 waiting  no worker is connected/s);
+      return true;
+    });
+    await queue.close();
+  }));
+
 test('what start does not know it names', async () => {
   await assert.rejects(start({ htpp: true }), {
     message: "toril: start() has no option 'htpp'. It has args, clock, http, strict",

@@ -76,6 +76,21 @@ def test_flush_names_the_job_that_is_active():
         assert server.command("DBSIZE") == 0
 
 
+def test_idle_says_who_failed_and_what_is_left():
+    with Server() as server:
+        server.command("HSET", "bull:mail:meta", "opts.maxLenEvents", "10000")
+        assert server.idle("mail")["queues"]["mail"] == {"completed": 0, "failed": 0, "delayed": 0}
+        failure = ("event", "failed", "jobId", "7", "failedReason", "no address")
+        server.command("XADD", "bull:mail:events", "*", *failure)
+        with pytest.raises(TorilError, match="^jobs have failed: 1\nmail: job 7 "):
+            server.idle()
+        server.command("XADD", "bull:mail:events", "*", *failure)
+        server.idle(allow_failed=True)
+        server.command("RPUSH", "bull:mail:active", "8")
+        with pytest.raises(TorilError, match="(?s)^not idle after .*mail  1 active  job 8"):
+            server.idle(timeout=50)
+
+
 def test_an_early_end_says_what_the_server_said():
     with pytest.raises(TorilError, match="(?s)^toril ended with status 1 before it was ready: .*maxmemory"):
         Server("--maxmemory", "plenty").start()
