@@ -181,6 +181,29 @@ test('idle waits, and says who failed and what is left', () =>
     await queue.close();
   }));
 
+test('expect looks back, waits, and says what came nearest', () =>
+  withServer({}, async (server) => {
+    const { connection } = server;
+    const queue = new Queue('mail', { connection });
+    await queue.add('welcome', { to: 'ada@example.com', tries: 1 });
+    const ada = server.expect.job('mail', { name: 'welcome', data: { to: 'ada@example.com' } });
+    await ada.toBeAdded();
+    const completed = ada.toComplete();
+    const worker = new Worker('mail', async () => {}, { connection });
+    await completed;
+    await server.expect.job('mail', { within: 50 }).never.toFail();
+    const bob = server.expect.job('mail', { data: { to: 'bob@example.com' }, within: 50 });
+    await assert.rejects(bob.toComplete(), (error) => {
+      assert.match(error.message, /data\.to: expected "bob@example\.com", was "ada@example\.com"/);
+      return true;
+    });
+    assert.throws(() => server.expect.job('mail', { nam: 'welcome' }), {
+      message: "toril: a job is not expected by 'nam'. There are name, data, count, within, by",
+    });
+    await worker.close();
+    await queue.close();
+  }));
+
 test('what start does not know it names', async () => {
   await assert.rejects(start({ htpp: true }), {
     message: "toril: start() has no option 'htpp'. It has args, clock, http, strict",

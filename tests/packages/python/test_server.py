@@ -91,6 +91,16 @@ def test_idle_says_who_failed_and_what_is_left():
             server.idle(timeout=50)
 
 
+def test_expect_looks_back_and_says_what_came_nearest():
+    with Server() as server:
+        server.command("HSET", "bull:mail:7", "name", "welcome", "data", '{"to":"ada@example.com"}')
+        server.command("XADD", "bull:mail:events", "*", "event", "completed", "jobId", "7", "returnvalue", "null")
+        server.expect("mail", state="completed", within=50)
+        with pytest.raises(TorilError):
+            server.expect("mail", state="failed", within=50)
+        server.expect("mail", state="failed", within=50, never=True)
+
+
 def test_an_early_end_says_what_the_server_said():
     with pytest.raises(TorilError, match="(?s)^toril ended with status 1 before it was ready: .*maxmemory"):
         Server("--maxmemory", "plenty").start()
