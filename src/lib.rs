@@ -1,5 +1,7 @@
 //! toril: a Redis-protocol-compatible in-memory queue server.
 //!
+//! Tests of programs in Rust start one with [`Server::start`].
+//!
 //! The modules stand in reading order; each imports only those above it (tests/tidy checks).
 
 // Unit tests share with the others what an engine is told of the world.
@@ -43,3 +45,5 @@ pub mod server;
 
 #[warn(missing_docs)]
 pub mod host;
+
+pub use host::{HostError as Error, Response, TestServer as Server};

@@ -219,7 +219,7 @@ fn malloc_stats(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 /// What INFO names as the allocator.
-pub(super) const ALLOCATOR: &str = "mimalloc";
+pub(super) use crate::util::alloc::NAME as ALLOCATOR;
 
 fn purge(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     reply.ok();

@@ -3,12 +3,14 @@
 use super::rows::ROWS;
 use super::table::Serving;
 use super::{Config, REDIS_VERSION, TORIL_VERSION};
+use crate::util::alloc;
 
 /// One line, made as redis-server makes it: tools take its first dotted number for Redis's version.
 pub fn version_line() -> String {
     format!(
-        "Redis server v={REDIS_VERSION} (toril {TORIL_VERSION}) sha=00000000:0 malloc=mimalloc \
+        "Redis server v={REDIS_VERSION} (toril {TORIL_VERSION}) sha=00000000:0 malloc={} \
          bits={} build=0",
+        alloc::NAME,
         usize::BITS
     )
 }

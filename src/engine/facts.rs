@@ -30,6 +30,10 @@ pub trait Facts {
     fn has_hung_up(&self, client: ClientId) -> bool;
     /// Microseconds that only measure (turn budget, SLOWLOG, commandstats), never decide.
     fn stopwatch_us(&self) -> u64;
+    /// Whether the process is another program's, in which nobody counts what the engine allocates.
+    fn is_guest(&self) -> bool {
+        false
+    }
     fn process_id(&self) -> u32;
     /// The absolute path of the executable, and of the configuration file if there is one.
     fn executable(&self) -> String;

@@ -6,6 +6,9 @@ use super::{Engine, context::Ctx};
 use crate::config::{Config, RESERVED_FILES, SetError, World};
 use crate::proto::{Args, Error, Reply, Result};
 
+/// As long as the process has another's allocator.
+const NEEDS_PROCESS: &str = "maxmemory needs toril's own process: Server::spawn()";
+
 impl Ctx<'_> {
     /// Changes all of these settings or none, and lets the changes take effect. Where to listen is
     /// for the server to try first.
@@ -48,6 +51,9 @@ impl Engine {
             directory: &|from, name| self.facts.directory(from, name),
         };
         let changed = config.set_many(settings, &world)?;
+        if config.maxmemory != 0 && self.facts.is_guest() {
+            return Err(SetError::failed(b"maxmemory", NEEDS_PROCESS));
+        }
         if changed.iter().any(|row| row.name == "maxclients") {
             let clients_max = self.facts.files_max().saturating_sub(RESERVED_FILES as u64);
             if config.maxclients as u64 > clients_max {

@@ -1,7 +1,10 @@
-//! Who starts a server, or asks one from outside: `toril exec` and `toril ping`.
+//! Who starts a server, or asks one from outside: `toril exec`, `toril ping`, and the tests of
+//! programs in Rust.
 
 pub mod exec;
+mod guard;
 pub mod ping;
 mod session;
 
+pub use guard::{HostError, RestAccess, ServerClock, TestServer};
 pub use session::{Response, Session};

@@ -2,7 +2,7 @@
 //! the program that started it, in one line.
 
 use super::listen::Listeners;
-use crate::config::{Announce, Config, REDIS_VERSION, Secret, TORIL_VERSION};
+use crate::config::{Announce, REDIS_VERSION, Secret, TORIL_VERSION};
 use crate::engine::Engine;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use std::borrow::Cow;
@@ -47,14 +47,15 @@ pub fn tell(listeners: &Listeners, engine: &Engine, made_token: &Secret) {
     }
     tracing::info!("Ready to accept connections");
     if config.announce == Announce::Json {
-        let own_token = if needs_password { None } else { Some(made_token) };
-        super::say(&line(listeners, config, own_token));
+        super::say(&line(listeners, engine, made_token));
     }
 }
 
 /// All that a program needs in order to use the server, among it what opens it: whoever reads this
-/// has started the server. `own_token` opens HTTP if no setting says what does.
-fn line(listeners: &Listeners, config: &Config, own_token: Option<&Secret>) -> String {
+/// has started the server. `made_token` opens HTTP if nothing else does.
+pub fn line(listeners: &Listeners, engine: &Engine, made_token: &Secret) -> String {
+    let config = &engine.config;
+    let own_token = Some(made_token).filter(|_| engine.acl.default_user().needs_no_password);
     let tcp = listeners.tcp_addresses().first().map(reachable);
     let path = listeners.unix_path().map(|path| path.display().to_string());
     let password = config.requirepass.as_ref().map_or(String::new(), |secret| {

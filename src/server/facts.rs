@@ -13,11 +13,17 @@ pub struct ProcessFacts {
     ports: Rc<Cell<Ports>>,
     connections: Connections,
     config_file: String,
+    is_guest: bool,
 }
 
 impl ProcessFacts {
     pub fn new(ports: Rc<Cell<Ports>>, connections: Connections, config_file: &str) -> Self {
-        Self { ports, connections, config_file: config_file.to_owned() }
+        Self { ports, connections, config_file: config_file.to_owned(), is_guest: false }
+    }
+
+    /// In a process that is another program's.
+    pub fn of_guest(self, is_guest: bool) -> Self {
+        Self { is_guest, ..self }
     }
 }
 
@@ -29,7 +35,12 @@ const HUNG_UP: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
 
 impl Facts for ProcessFacts {
     fn allocated_bytes(&self) -> u64 {
-        crate::util::alloc::allocated_bytes() as u64
+        // Other servers of the process may count as well.
+        if self.is_guest { 0 } else { crate::util::alloc::allocated_bytes() as u64 }
+    }
+
+    fn is_guest(&self) -> bool {
+        self.is_guest
     }
 
     fn memory(&self) -> Memory {

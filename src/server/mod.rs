@@ -12,6 +12,7 @@ mod facts;
 mod files;
 mod http;
 mod idle;
+mod inside;
 mod listen;
 mod logging;
 mod outbound;
@@ -35,6 +36,7 @@ use crate::testing;
 use crate::util::alloc;
 use clock::Clock;
 use connection::{Connection, Connections, Sending};
+pub use inside::{Inside, serve_inside};
 pub use signals::TERMINATED;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -56,7 +58,8 @@ pub struct Server {
     connections: Connections,
     /// Connections over HTTP that are over, but are still read for a moment.
     lingering: Cell<usize>,
-    log: logging::Log,
+    /// None in a process that is another program's, which logs as it likes.
+    log: Option<logging::Log>,
     /// Opens HTTP where neither http-token nor requirepass is given.
     made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
@@ -95,12 +98,7 @@ fn start(mut config: Config, config_file: &str, warnings: &[String]) -> Result<(
         daemon::leave_session();
     }
     alloc::give_back_when_asked();
-    let writers = config.http_token.as_ref().or(config.requirepass.as_ref());
-    if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
-        return Err("http-readonly-token is also the token that may write: choose two".into());
-    }
-    config.dir = files::directory(Path::new(""), &config.dir)
-        .map_err(|problem| format!("The directory {}: {problem}", config.dir))?;
+    prepare(&mut config)?;
     // A huge page counts as a whole although a tenth of it may be used. As in Redis, where the
     // system has no say in it the server runs on.
     #[cfg(target_os = "linux")]
@@ -110,23 +108,42 @@ fn start(mut config: Config, config_file: &str, warnings: &[String]) -> Result<(
     let log = logging::start(&config)?;
     let mut warnings = warnings.to_vec();
     warnings.extend(files::raise(&mut config));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(31)
-        .build_local(Default::default())
-        .map_err(|problem| format!("The event loop cannot be set up: {problem}"))?;
-    runtime.block_on(serve(config, config_file, log, warnings))
-}
-
-async fn serve(
-    config: Config,
-    config_file: &str,
-    log: logging::Log,
-    mut warnings: Vec<String>,
-) -> Result<(), String> {
     let stop = Arc::new(signals::Stop::default());
     signals::watch(stop.clone(), config.exit_with_parent)
         .map_err(|problem| format!("Signals: {problem}"))?;
+    let serve = serve(config, config_file, Some(log), warnings, stop, announce::tell);
+    event_loop()?.block_on(serve)
+}
+
+/// Says what is wrong with settings that are good each for itself.
+fn prepare(config: &mut Config) -> Result<(), String> {
+    let writers = config.http_token.as_ref().or(config.requirepass.as_ref());
+    if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
+        return Err("http-readonly-token is also the token that may write: choose two".into());
+    }
+    config.dir = files::directory(Path::new(""), &config.dir)
+        .map_err(|problem| format!("The directory {}: {problem}", config.dir))?;
+    Ok(())
+}
+
+fn event_loop() -> Result<tokio::runtime::LocalRuntime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(31)
+        .build_local(Default::default())
+        .map_err(|problem| format!("The event loop cannot be set up: {problem}"))
+}
+
+/// Serves until `stop` is wanted. Clients can connect when `ready` is called. Nothing here touches
+/// the process: it is another program's if there is no log.
+async fn serve(
+    config: Config,
+    config_file: &str,
+    log: Option<logging::Log>,
+    mut warnings: Vec<String>,
+    stop: Arc<signals::Stop>,
+    ready: impl FnOnce(&listen::Listeners, &Engine, &Secret),
+) -> Result<(), String> {
     let listeners = listen::open(&config)?;
     let pid_file = config.pidfile.as_deref().map(|name| PidFile::write(config.place(name)));
     if let Some(Err(problem)) = &pid_file {
@@ -134,7 +151,8 @@ async fn serve(
     }
     let clock = Clock::start();
     let connections = Connections::default();
-    let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone(), config_file);
+    let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone(), config_file)
+        .of_guest(log.is_none());
     crate::util::hash::seed_collections(facts.entropy());
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
@@ -142,7 +160,7 @@ async fn serve(
     if engine.config.enable_toril_command != Protected::No {
         engine.offer_fixture(testing::make);
     }
-    announce::tell(&listeners, &engine, &made_token);
+    ready(&listeners, &engine, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         listeners: RefCell::new(listeners),
@@ -340,8 +358,9 @@ impl Server {
                 self.engine.borrow_mut().clock_moved(moved, now);
             }
             Effect::Reconfigure => {
+                let Some(log) = &self.log else { return };
                 let mut engine = self.engine.borrow_mut();
-                self.log.set_level(engine.config.loglevel);
+                log.set_level(engine.config.loglevel);
                 // What the system allows was asked before the setting was changed.
                 files::raise(&mut engine.config);
             }

@@ -34,7 +34,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("std::net", &["server", "host", "main.rs"]),
     ("std::fs", &["server", "host"]),
     ("std::env", &["server", "host", "main.rs"]),
-    ("thread::spawn", &["server", "main.rs"]),
+    ("thread::spawn", &["server", "host"]),
     ("thread::sleep", &["server", "main.rs"]),
     ("tokio", &["server", "host"]),
     ("SystemTime", &["server", "main.rs"]),
