@@ -48,6 +48,22 @@ fn the_few_keys_that_have_a_ttl_are_found() {
 }
 
 #[test]
+fn who_tracks_a_key_is_told_when_it_is_evicted() {
+    let server = Running::start(&[]);
+    fill(&server, "key:", 200, 1_000, "");
+    let mut reader = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    reader.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    let mget: String = (1..=200).map(|at| format!(" key:{at}")).collect();
+    let requests = format!("HELLO 3\r\nCLIENT TRACKING ON\r\nMGET{mget}\r\n");
+    reader.write_all(requests.as_bytes()).expect("it is read");
+    shorten(&server, "allkeys-random", 20_000);
+    until("eviction", || info(&server, "evicted_keys") > 0);
+    let mut lines = BufReader::new(reader).lines().map(|line| line.expect("it goes on"));
+    let key = lines.find(|line| line.starts_with("key:")).expect("it is told");
+    assert_eq!(ask(server.port, &format!("EXISTS {}", key.trim())), ":0");
+}
+
+#[test]
 fn a_command_that_cannot_make_all_the_room_goes_on_all_the_same() {
     let server = Running::start(&[]);
     fill(&server, "key:", 2_000, 1_000, "");

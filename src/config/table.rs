@@ -275,7 +275,7 @@ mod tests {
 
     /// How the names of settings begin that Redis has not: it does not serve HTTP, leaves values as
     /// they came, takes each `$` anew, knows nobody who starts it, and is not made for tests.
-    const OWN: [&str; 8] = [
+    const OWN: &[&str] = &[
         "announce",
         "clock",
         "compact-idle-after",

@@ -45,8 +45,8 @@ pub enum Effect {
 pub enum ClockMove {
     /// It jumps ahead, by so many milliseconds.
     Ahead(u64),
-    /// It stands still.
-    Freeze,
+    /// It stands still, at this moment, in milliseconds since 1970, or where it is.
+    Freeze(Option<i64>),
     /// It goes on from where it stands, at the pace of the real one.
     Resume,
     /// It is the real one again.

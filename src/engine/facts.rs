@@ -38,6 +38,8 @@ pub trait Facts {
     /// The absolute path of the executable, and of the configuration file if there is one.
     fn executable(&self) -> String;
     fn config_file(&self) -> String;
+    /// The file through which clients follow the clock, if tests may move it.
+    fn clock_file(&self) -> Option<String>;
     /// What the C library calls this machine: `Linux 6.1.0 x86_64`.
     fn os(&self) -> String;
     /// The TCP port that is listened on, which `port 0` leaves to the system.

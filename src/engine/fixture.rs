@@ -23,7 +23,7 @@ pub enum Heard {
     Changed { db: usize, key: Box<[u8]> },
     /// All keys have gone, of one database or of all of them.
     Flushed,
-    /// A client waits for keys.
+    /// A client waits: for keys, or for an effect or the fixture itself.
     Parked(ClientId),
 }
 
@@ -87,6 +87,8 @@ pub(super) struct Place {
     pub heeds_requests: bool,
     /// Its alarm has gone off.
     pub is_due: bool,
+    /// The wall clock stands still: no key's time comes.
+    pub stops_clock: bool,
 }
 
 impl Engine {
@@ -172,12 +174,20 @@ impl Engine {
     /// now on, or why it does not.
     pub fn clock_moved(&mut self, moved: std::result::Result<Reading, String>, now: Now) {
         self.set_now(now);
+        if let Ok(reading) = &moved {
+            self.fixture.stops_clock = reading.frozen_ms.is_some();
+        }
         self.with_fixture(|fixture, engine| fixture.clock_moved(engine, moved));
         self.settle();
     }
 }
 
 impl Ctx<'_> {
+    /// The whole server, for the fixture alone: a handler has no business with it.
+    pub fn engine_of_fixture(&mut self) -> &mut Engine {
+        self.engine
+    }
+
     /// Has the fixture do what a TORIL command asks for.
     pub fn ask_fixture(&mut self, args: Args, reply: &mut Reply) -> Result {
         let Some(mut fixture) = self.engine.take_fixture() else {
@@ -186,10 +196,5 @@ impl Ctx<'_> {
         let result = fixture.call(self, args, reply);
         self.engine.put_fixture(fixture);
         result
-    }
-
-    /// As `Engine::wake_fixture_at`.
-    pub fn wake_fixture_at(&mut self, at_us: u64) -> TimerId {
-        self.engine.wake_fixture_at(at_us)
     }
 }

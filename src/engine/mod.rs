@@ -280,8 +280,10 @@ impl Engine {
         if self.scripts.is_running() {
             return Deadline::default();
         }
+        let stands_still = self.fixture.stops_clock;
+        let comes = |at_ms: &i64| !stands_still || *at_ms <= self.keyspace.now.wall_ms;
         Deadline {
-            wall_ms: self.keyspace.next_expiry_ms(),
+            wall_ms: self.keyspace.next_expiry_ms().filter(comes),
             mono_us: self.alarms.next_deadline_us(),
         }
     }

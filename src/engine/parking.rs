@@ -92,11 +92,11 @@ impl Ctx<'_> {
 
 impl Engine {
     pub(super) fn park(&mut self, id: ClientId, parked: Parked) {
+        self.keyspace.aftermath.hear(Heard::Parked(id));
         if let Parked::Keys(park) = &parked {
             let (db, words) = (self.clients[id].db, park.request.words.words());
             let keys = &words[park.attempt.keys()];
             self.keyspace.aftermath.waiters.join(id, park.on, db, keys);
-            self.keyspace.aftermath.hear(Heard::Parked(id));
             if let Some(deadline_us) = park.deadline_us {
                 let timer = self.alarms.set(deadline_us, Alarm::Client(id));
                 self.clients[id].timer = Some(timer);

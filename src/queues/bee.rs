@@ -31,6 +31,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
         Workers { count, at_work: 0 }
     },
     job,
+    wake_call: Some((":earlierDelayed", "0")),
     ..PLAIN
 };
 

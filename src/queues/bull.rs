@@ -45,6 +45,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     workers: |view, base| bull_keys::workers(view, ASKS, base),
     job: bull_keys::job,
     told,
+    wake_call: Some((":delayed", "1")),
     ..PLAIN
 };
 

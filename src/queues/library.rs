@@ -147,6 +147,8 @@ pub struct QueueLibrary {
     pub children: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The end of the key of a stream in which the library itself writes what happens.
     pub events: Option<&'static str>,
+    /// The end of the channel, and the message, at which workers look for what is due by then.
+    pub wake_call: Option<(&'static str, &'static str)>,
     /// What a changed key tells of a job, where there is no such stream.
     pub told: fn(Glance, &[u8]) -> Option<Told>,
 }
@@ -171,6 +173,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     stranded: |_, _| Vec::new(),
     children: |_, _| Vec::new(),
     events: None,
+    wake_call: None,
     told: |_, _| None,
 };
 

@@ -70,6 +70,11 @@ impl Look {
         let is_at_work = self.workers.at_work > 0 && !is_limited;
         self.active > 0 || waits || is_due || is_at_work
     }
+
+    /// Whether a worker may be about to do something, as far as its connection tells.
+    pub fn may_go_on(&self) -> bool {
+        self.waiting > 0 || self.workers.at_work > 0
+    }
 }
 
 impl Queue {
@@ -212,6 +217,15 @@ pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
         LIBRARIES.iter().map(move |library| (library.other_due_ms)(Glance::new(engine, db)))
     });
     of_queues.chain(others).flatten().min()
+}
+
+/// The messages at which workers of these queues look for what is due, each with its channel.
+pub fn wake_calls(queues: &[Queue]) -> Vec<(Vec<u8>, &'static str)> {
+    let calls = queues.iter().filter_map(|queue| {
+        let (end, message) = queue.library.wake_call?;
+        Some(([&queue.base, end.as_bytes()].concat(), message))
+    });
+    calls.collect()
 }
 
 /// What a changed key tells of a job, of whichever library.

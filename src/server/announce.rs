@@ -77,7 +77,7 @@ pub fn line(listeners: &Listeners, engine: &Engine, made_token: &Secret) -> Stri
     format!(
         concat!(
             r#"{{"toril":{},"pid":{},"host":{},"port":{},"url":{},"http":{},"#,
-            r#""clock":null,"unixsocket":{}}}"#
+            r#""clock":{},"unixsocket":{}}}"#
         ),
         json(Some(TORIL_VERSION)),
         std::process::id(),
@@ -85,6 +85,7 @@ pub fn line(listeners: &Listeners, engine: &Engine, made_token: &Secret) -> Stri
         tcp.map_or_else(|| "null".into(), |address| address.port().to_string()),
         json(Some(&url)),
         http.as_deref().unwrap_or("null"),
+        json(engine.facts.clock_file().as_deref()),
         json(path.as_deref())
     )
 }

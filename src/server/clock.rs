@@ -1,21 +1,34 @@
-//! The only reader of clocks.
+//! The only reader of clocks, and the clock file.
 
+use super::files;
 use crate::engine::effect::{ClockMove, Reading};
 use crate::engine::time::Now;
 use crate::util::calendar::Civil;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Clock {
     start_us: u64,
     /// Tests may move the wall clock.
     reading: Cell<Reading>,
+    file: Option<ClockFile>,
 }
 
 impl Clock {
-    pub fn start() -> Self {
-        Self { start_us: mono_us(), reading: Cell::default() }
+    /// With a file through which clients can follow, if tests may move it.
+    pub fn start(may_move: bool) -> io::Result<Self> {
+        let file = may_move.then(ClockFile::create).transpose()?;
+        Ok(Self { start_us: mono_us(), reading: Cell::default(), file })
+    }
+
+    /// Where clients follow it; None if tests may not move it.
+    pub fn file_path(&self) -> Option<String> {
+        self.file.as_ref().map(|file| file.path.to_string_lossy().into_owned())
     }
 
     pub fn now(&self) -> Now {
@@ -28,24 +41,75 @@ impl Clock {
         Now { wall_ms: wall_ms + ahead_ms, rest_us, mono_us }
     }
 
-    /// Moves the wall clock for a test, and tells how it goes from then on.
-    pub fn shift(&self, to: ClockMove) -> Reading {
+    /// Moves the wall clock for a test, and tells how it goes from then on. Those who follow are
+    /// told first: no message can be earlier than the time that it speaks of.
+    pub fn shift(&self, to: ClockMove) -> Result<Reading, String> {
         let reading = self.reading.get();
         let ahead_ms = match (to, reading.frozen_ms) {
             (ClockMove::Ahead(by_ms), _) => reading.ahead_ms + by_ms as i64,
-            (ClockMove::Freeze, _) => reading.ahead_ms,
-            // It may not go back by what is left of a millisecond.
+            // It goes on from where it stands.
             (ClockMove::Resume, Some(frozen_ms)) => frozen_ms - real_time().0,
-            (ClockMove::Resume, None) => reading.ahead_ms,
+            (ClockMove::Freeze(_) | ClockMove::Resume, _) => reading.ahead_ms,
             (ClockMove::Reset, _) => 0,
         };
         let frozen_ms = match to {
             ClockMove::Ahead(by_ms) => reading.frozen_ms.map(|at_ms| at_ms + by_ms as i64),
-            ClockMove::Freeze => Some(self.now().wall_ms),
+            ClockMove::Freeze(at_ms) => Some(at_ms.unwrap_or(self.now().wall_ms)),
             ClockMove::Resume | ClockMove::Reset => None,
         };
-        self.reading.set(Reading { ahead_ms, frozen_ms });
-        self.reading.get()
+        let reading = Reading { ahead_ms, frozen_ms };
+        if let Some(file) = &self.file {
+            file.write(reading).map_err(|problem| {
+                let why = files::text_of(&problem);
+                format!("the clock file {} cannot be written: {why}", file.path.display())
+            })?;
+        }
+        self.reading.set(reading);
+        Ok(reading)
+    }
+}
+
+/// What clients read at each look at their own clock: 32 bytes, little endian, replaced in one
+/// write.
+///
+/// | bytes | are |
+/// |---|---|
+/// | 8 | `TORILCLK` |
+/// | 4 | 1, the version |
+/// | 4 | 0 while the clock goes, 1 while it stands still |
+/// | 8 | milliseconds that it is ahead of the real one |
+/// | 8 | milliseconds since 1970 at which it stands still, or 0 |
+struct ClockFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ClockFile {
+    /// In the folder for what is temporary; it goes with the server.
+    fn create() -> io::Result<Self> {
+        let unlike = getrandom::u64().unwrap_or_default();
+        let name = format!("toril-{}-{unlike:016x}.clock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path)?;
+        let file = Self { path, file };
+        file.write(Reading::default())?;
+        Ok(file)
+    }
+
+    fn write(&self, reading: Reading) -> io::Result<()> {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(b"TORILCLK");
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        bytes[12..16].copy_from_slice(&u32::from(reading.frozen_ms.is_some()).to_le_bytes());
+        bytes[16..24].copy_from_slice(&reading.ahead_ms.to_le_bytes());
+        bytes[24..].copy_from_slice(&reading.frozen_ms.unwrap_or(0).to_le_bytes());
+        self.file.write_all_at(&bytes, 0)
+    }
+}
+
+impl Drop for ClockFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -13,17 +13,24 @@ pub struct ProcessFacts {
     ports: Rc<Cell<Ports>>,
     connections: Connections,
     config_file: String,
+    clock_file: Option<String>,
     is_guest: bool,
 }
 
 impl ProcessFacts {
     pub fn new(ports: Rc<Cell<Ports>>, connections: Connections, config_file: &str) -> Self {
-        Self { ports, connections, config_file: config_file.to_owned(), is_guest: false }
+        let config_file = config_file.to_owned();
+        Self { ports, connections, config_file, clock_file: None, is_guest: false }
     }
 
     /// In a process that is another program's.
     pub fn of_guest(self, is_guest: bool) -> Self {
         Self { is_guest, ..self }
+    }
+
+    /// With a file through which clients follow the clock.
+    pub fn with_clock_file(self, clock_file: Option<String>) -> Self {
+        Self { clock_file, ..self }
     }
 }
 
@@ -84,6 +91,10 @@ impl Facts for ProcessFacts {
 
     fn config_file(&self) -> String {
         self.config_file.clone()
+    }
+
+    fn clock_file(&self) -> Option<String> {
+        self.clock_file.clone()
     }
 
     fn os(&self) -> String {

@@ -149,10 +149,12 @@ async fn serve(
     if let Some(Err(problem)) = &pid_file {
         warnings.push(problem.clone());
     }
-    let clock = Clock::start();
+    let clock =
+        Clock::start(config.clock).map_err(|problem| format!("The clock file: {problem}"))?;
     let connections = Connections::default();
     let facts = facts::ProcessFacts::new(listeners.ports(), connections.clone(), config_file)
-        .of_guest(log.is_none());
+        .of_guest(log.is_none())
+        .with_clock_file(clock.file_path());
     crate::util::hash::seed_collections(facts.entropy());
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
@@ -353,7 +355,7 @@ impl Server {
                 }
             }
             Effect::MoveClock(to) => {
-                let moved = Ok(self.clock.shift(to));
+                let moved = self.clock.shift(to);
                 let now = self.now();
                 self.engine.borrow_mut().clock_moved(moved, now);
             }

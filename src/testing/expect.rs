@@ -406,9 +406,7 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         Err(next_us) => {
             cx.await_fixture(args);
             testing.expectations.waitings.push(waiting);
-            if testing.expectations.wake.is_to_set(next_us) {
-                cx.wake_fixture_at(next_us);
-            }
+            testing.expectations.wake.set(cx.engine_of_fixture(), next_us);
         }
     }
     Ok(())
@@ -424,7 +422,6 @@ pub struct Expectations {
 impl Expectations {
     /// Something has happened, or a moment has come: answers those who need wait no longer.
     pub fn look(&mut self, history: &History, engine: &mut Engine) {
-        self.wake.pass(engine.keyspace.now.mono_us);
         for waiting in std::mem::take(&mut self.waitings) {
             if engine.clients.get(waiting.client).is_none() {
                 continue;
@@ -432,9 +429,7 @@ impl Expectations {
             match waiting.look(history, engine) {
                 Err(next_us) => {
                     self.waitings.push(waiting);
-                    if self.wake.is_to_set(next_us) {
-                        engine.wake_fixture_at(next_us);
-                    }
+                    self.wake.set(engine, next_us);
                 }
                 Ok(outcome) => engine.conclude(waiting.client, |reply| {
                     outcome.write(waiting.is_json, reply);

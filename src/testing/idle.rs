@@ -3,15 +3,14 @@
 //! Queues are looked at whenever a key has changed or a client has begun to wait, never in between:
 //! nothing else can make them idle.
 
-use super::Testing;
 use super::history::History;
 use super::lookout::{Lookout, Outlook, Standing};
 use super::next_wake::NextWake;
 use super::report::{self, Report};
+use super::{Testing, span_of};
 use crate::engine::client::ClientId;
 use crate::engine::{Ctx, Engine};
 use crate::proto::{Args, Error, Reply, Result};
-use crate::util::span;
 
 /// How long it is waited where nothing else is said.
 const TIMEOUT_MS: u64 = 5_000;
@@ -37,18 +36,6 @@ impl Wanted {
         }
         Ok(wanted)
     }
-}
-
-fn span_of(args: &mut Args, option: &str) -> Result<u64> {
-    let word = args.next().unwrap_or_default();
-    let span = std::str::from_utf8(word).ok().and_then(span::parse_ms);
-    span.ok_or_else(|| {
-        let word = String::from_utf8_lossy(word);
-        Error::new(format!(
-            "ERR {option} wants a duration, not '{word}': 250ms, 90s, 15m, 2h, 7d, 1h30m, or \
-             milliseconds without a unit"
-        ))
-    })
 }
 
 /// Each name must be that of a queue which is known.
@@ -111,9 +98,7 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         Err(next_us) => {
             cx.await_fixture(args);
             testing.idle.waitings.push(waiting);
-            if testing.idle.wake.is_to_set(next_us) {
-                cx.wake_fixture_at(next_us);
-            }
+            testing.idle.wake.set(cx.engine_of_fixture(), next_us);
         }
     }
     Ok(())
@@ -129,7 +114,6 @@ pub struct IdleWaits {
 impl IdleWaits {
     /// Something has happened, or a moment has come: answers those who need wait no longer.
     pub fn look(&mut self, history: &mut History, engine: &mut Engine) {
-        self.wake.pass(engine.keyspace.now.mono_us);
         for mut waiting in std::mem::take(&mut self.waitings) {
             if engine.clients.get(waiting.client).is_none() {
                 continue;
@@ -137,9 +121,7 @@ impl IdleWaits {
             match waiting.look(history, engine) {
                 Err(next_us) => {
                     self.waitings.push(waiting);
-                    if self.wake.is_to_set(next_us) {
-                        engine.wake_fixture_at(next_us);
-                    }
+                    self.wake.set(engine, next_us);
                 }
                 Ok(report) => engine.conclude(waiting.client, |reply| {
                     report.write(reply);

@@ -3,7 +3,9 @@
 //!
 //! Two things do not show at once. Whoever is only now connecting as a worker is not missing yet.
 //! And a limit may still allow the job that a worker is about to take: how many it allows, only the
-//! worker knows. Both are settled when nothing has changed for a while.
+//! worker knows; or the worker has yet to read that it is to sleep until the limit ends, which it
+//! would do too late if the clock moved before. Both are settled when nothing has changed for a
+//! while.
 
 use super::history::History;
 use crate::engine::Engine;
@@ -27,11 +29,10 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Jobs wait, and nobody will come for them.
+    /// Jobs wait or are due, and nobody will come for them.
     fn is_forsaken(&self) -> bool {
-        let Look { active, waiting, workers, limited_until_ms, .. } = self.look;
-        let is_limited = limited_until_ms.is_some();
-        self.is_busy && active == 0 && waiting > 0 && workers.count == 0 && !is_limited
+        let Look { active, workers, limited_until_ms, .. } = self.look;
+        self.is_busy && active == 0 && workers.count == 0 && limited_until_ms.is_none()
     }
 }
 
@@ -76,7 +77,7 @@ impl Lookout {
             }
             let look = queue.look(engine);
             let mut is_busy = look.is_busy(until_ms);
-            if !is_busy && look.waiting > 0 {
+            if !is_busy && look.limited_until_ms.is_some() && look.may_go_on() {
                 let settled_us = self.settled_us(&queue, &look, now.mono_us);
                 is_busy = settled_us > now.mono_us;
                 next_us = next_us.into_iter().chain(is_busy.then_some(settled_us)).min();

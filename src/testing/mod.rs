@@ -2,9 +2,11 @@
 //! subcommand of TORIL. Without a test none of this is made.
 
 mod clock;
+mod course;
 mod expect;
 mod history;
 mod idle;
+mod laggards;
 mod lookout;
 mod next_wake;
 mod report;
@@ -16,6 +18,7 @@ use crate::engine::effect::Reading;
 use crate::engine::fixture::{Fixture, Heard, Heeds, Stage};
 use crate::engine::table::Found;
 use crate::proto::{Args, Error, Reply, Result};
+use crate::util::span;
 use clock::TestClock;
 use expect::Expectations;
 use history::History;
@@ -39,7 +42,7 @@ const TOOLS: &[(&str, Tool)] =
 /// Makes the fixture of a server, for `Engine::offer_fixture`.
 pub fn make(engine: &Engine) -> Box<dyn Fixture> {
     Box::new(Testing {
-        clock: TestClock::new(engine),
+        clock: TestClock::default(),
         history: History::new(engine),
         idle: IdleWaits::default(),
         expectations: Expectations::default(),
@@ -48,10 +51,21 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
 
 impl Fixture for Testing {
     fn heeds(&self) -> Heeds {
-        Heeds { requests: false, changes: true }
+        Heeds { requests: self.clock.is_moved(), changes: true }
     }
 
-    fn before(&mut self, _: &mut Engine, _: ClientId, _: Found, _: &Args, _: Stage) -> Result {
+    fn before(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        stage: Stage,
+    ) -> Result {
+        if stage == Stage::Admitted && self.clock.is_moved() {
+            let ahead_ms = self.clock.ahead_ms(engine);
+            self.clock.laggards.note(engine, id, found.row.name, args.all(), ahead_ms);
+        }
         Ok(())
     }
 
@@ -59,12 +73,14 @@ impl Fixture for Testing {
         self.history.hear(engine, &heard);
         self.expectations.look(&self.history, engine);
         self.idle.look(&mut self.history, engine);
+        self.clock.look(&self.history, engine, !heard.is_empty());
     }
 
     fn clock_moved(&mut self, engine: &mut Engine, moved: std::result::Result<Reading, String>) {
-        self.clock.moved(engine, moved);
+        self.clock.moved(&self.history, engine, moved);
         self.expectations.look(&self.history, engine);
         self.idle.look(&mut self.history, engine);
+        self.clock.look(&self.history, engine, false);
     }
 
     fn call(&mut self, cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -73,4 +89,17 @@ impl Fixture for Testing {
         let (_, tool) = tool.ok_or(Error::Syntax)?;
         tool(self, cx, args, reply)
     }
+}
+
+/// The span of time behind an option.
+fn span_of(args: &mut Args, option: &str) -> Result<u64> {
+    let word = args.next().unwrap_or_default();
+    let span = std::str::from_utf8(word).ok().and_then(span::parse_ms);
+    span.ok_or_else(|| {
+        let word = String::from_utf8_lossy(word);
+        Error::new(format!(
+            "ERR {option} wants a duration, not '{word}': 250ms, 90s, 15m, 2h, 7d, 1h30m, or \
+             milliseconds without a unit"
+        ))
+    })
 }

@@ -174,6 +174,50 @@ fn short_id(id: &[u8]) -> String {
     }
 }
 
+/// What the first queue that is not idle is doing, in one line: `mail: job 7 (welcome) active for
+/// 5.0 s in worker 127.0.0.1:50412`.
+pub fn first_busy(standings: &[Standing], engine: &Engine) -> String {
+    let queues: Vec<&Queue> = standings.iter().map(|standing| &standing.queue).collect();
+    let Some(Standing { queue, look, .. }) = standings.iter().find(|it| it.is_busy) else {
+        return String::new();
+    };
+    let label = label(queue, &queues);
+    let (role, what) = match look {
+        Look { active: 1.., .. } => (Role::Working, "active"),
+        Look { waiting: 1.., .. } => (Role::Ready, "waiting"),
+        _ => (Role::Later, "due"),
+    };
+    let Some(id) = queue.first(engine, role) else {
+        let Workers { count, at_work } = look.workers;
+        return format!("{label}: {at_work} of {count} workers at work");
+    };
+    let mut told = format!("{label}: job {}", short_id(&id));
+    let job = queue.job(engine, &id).unwrap_or_default();
+    if !job.name.is_empty() {
+        let _ = write!(told, " ({})", text(&job.name));
+    }
+    let _ = write!(told, " {what}");
+    if let Some(started_ms) = job.started_ms.filter(|_| role == Role::Working) {
+        let span_ms = engine.keyspace.now.wall_ms.saturating_sub(started_ms).max(0);
+        let _ = write!(told, " for {}", span::text(span_ms as u64));
+    }
+    if let Some(address) = address(queue, engine).filter(|_| role == Role::Working) {
+        let _ = write!(told, " in worker {address}");
+    }
+    told
+}
+
+/// Where the worker is that is at work, if there is no doubt which one it is.
+fn address<'e>(queue: &Queue, engine: &'e Engine) -> Option<&'e str> {
+    let clients = queue.worker_clients(engine);
+    let at_work: Vec<&Client> =
+        clients.iter().copied().filter(|client| !client.is_blocked()).collect();
+    match (&*clients, &*at_work) {
+        ([client], _) | (_, [client]) => Some(&client.peer.addr),
+        _ => None,
+    }
+}
+
 /// All that a report is made from.
 struct Scene<'a> {
     engine: &'a Engine,
@@ -252,23 +296,15 @@ impl Scene<'_> {
             let attempt = job.attempts_made + 1;
             let _ = write!(told, ", attempt {attempt} of {}", job.attempts_max.max(attempt));
             let name = if job.worker.is_empty() { "pid?".into() } else { text(&job.worker) };
-            let _ = write!(told, ", worker {name}{}", self.address(standing));
+            let _ = write!(told, ", worker {name}");
+            if let Some(address) = address(&standing.queue, self.engine) {
+                let _ = write!(told, " {address}");
+            }
         }
         if standing.look.active > 1 {
             let _ = write!(told, "; and {} more", standing.look.active - 1);
         }
         told
-    }
-
-    /// Where the worker is, if there is no doubt which one it is.
-    fn address(&self, standing: &Standing) -> String {
-        let clients = standing.queue.worker_clients(self.engine);
-        let at_work: Vec<&Client> =
-            clients.iter().copied().filter(|client| !client.is_blocked()).collect();
-        match (&*clients, &*at_work) {
-            ([client], _) | (_, [client]) => format!(" {}", client.peer.addr),
-            _ => String::new(),
-        }
     }
 
     fn waiting(&self, standing: &Standing) -> String {

@@ -60,6 +60,9 @@ impl Facts for FixedFacts {
     fn config_file(&self) -> String {
         String::new()
     }
+    fn clock_file(&self) -> Option<String> {
+        Some("/clock".into())
+    }
     fn os(&self) -> String {
         "Linux".into()
     }

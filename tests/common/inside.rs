@@ -14,7 +14,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
-use toril::engine::effect::{Effect, Outcome, Problem};
+use toril::engine::effect::{ClockMove, Effect, Outcome, Problem, Reading};
 use toril::engine::time::{Deadline, Now};
 use toril::testing;
 
@@ -29,6 +29,7 @@ pub struct InsideServer {
     dialect: Dialect,
     engine: Engine,
     now: Now,
+    reading: Reading,
     stopwatch_us: Rc<Cell<u64>>,
     clients: BTreeMap<usize, Client>,
 }
@@ -46,7 +47,14 @@ impl InsideServer {
     pub fn new(dialect: Dialect) -> InsideServer {
         let stopwatch_us = Rc::default();
         let engine = start(&stopwatch_us);
-        InsideServer { dialect, engine, now: START, stopwatch_us, clients: BTreeMap::new() }
+        InsideServer {
+            dialect,
+            engine,
+            now: START,
+            reading: Reading::default(),
+            stopwatch_us,
+            clients: BTreeMap::new(),
+        }
     }
 
     fn client(&mut self, number: usize) -> &mut Client {
@@ -109,10 +117,35 @@ impl InsideServer {
         }
     }
 
+    /// The moment so much later, as the clock goes that a test may have moved.
+    fn later(&self, micros: u64) -> Now {
+        let mono_us = self.now.mono_us + micros;
+        let wall_ms = self.reading.frozen_ms.unwrap_or(real_ms(mono_us) + self.reading.ahead_ms);
+        Now::new(wall_ms, mono_us)
+    }
+
+    fn move_clock(&mut self, to: ClockMove) {
+        let Reading { ahead_ms, frozen_ms } = self.reading;
+        let at_ms = self.now.wall_ms;
+        self.reading = match to {
+            ClockMove::Ahead(by_ms) => Reading {
+                ahead_ms: ahead_ms + by_ms as i64,
+                frozen_ms: frozen_ms.map(|at_ms| at_ms + by_ms as i64),
+            },
+            ClockMove::Freeze(there) => {
+                Reading { ahead_ms, frozen_ms: Some(there.unwrap_or(at_ms)) }
+            }
+            ClockMove::Resume => {
+                Reading { ahead_ms: at_ms - real_ms(self.now.mono_us), frozen_ms: None }
+            }
+            ClockMove::Reset => Reading::default(),
+        };
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Sleep { client, micros } => {
-                self.now = later(self.now, micros);
+                self.now = self.later(micros);
                 self.stopwatch_us.update(|shown| shown + micros);
                 self.engine.answer(client, Outcome::Done, self.now);
             }
@@ -141,7 +174,11 @@ impl InsideServer {
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
-            Effect::MoveClock(_) => unreachable!("the clock is the transcript's"),
+            Effect::MoveClock(to) => {
+                self.move_clock(to);
+                self.now = self.later(0);
+                self.engine.clock_moved(Ok(self.reading), self.now);
+            }
             Effect::Reconfigure => {}
         }
     }
@@ -157,9 +194,9 @@ fn start(stopwatch_us: &Rc<Cell<u64>>) -> Engine {
     engine
 }
 
-fn later(now: Now, micros: u64) -> Now {
-    let mono_us = now.mono_us + micros;
-    Now::new(START.wall_ms + ((mono_us - START.mono_us) / 1000) as i64, mono_us)
+/// The wall clock that no test has moved.
+fn real_ms(mono_us: u64) -> i64 {
+    START.wall_ms + ((mono_us - START.mono_us) / 1000) as i64
 }
 
 /// How long until the deadline; a deadline that is past is due at once.
@@ -214,12 +251,13 @@ impl Server for InsideServer {
 
     /// From deadline to deadline, as the server's timer would wake it; never past one.
     fn advance(&mut self, span: Duration) -> bool {
-        let end = later(self.now, span.as_micros() as u64);
-        while self.now != end {
-            let left = end.mono_us - self.now.mono_us;
+        // A test may move the wall clock meanwhile.
+        let end_us = self.now.mono_us + span.as_micros() as u64;
+        while self.now.mono_us < end_us {
+            let left = end_us - self.now.mono_us;
             let step = micros_until(self.engine.next_deadline(), self.now).unwrap_or(left);
             // A deadline that stays due although it has been served waits for a script to end.
-            self.now = later(self.now, step.clamp(125, left.max(125)).min(left));
+            self.now = self.later(step.clamp(125, left.max(125)).min(left));
             self.engine.tick(self.now);
             self.work();
         }

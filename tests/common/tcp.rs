@@ -54,6 +54,9 @@ impl Process {
             command
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
                 .args(["--appendonly", "no", "--enable-debug-command", "yes"]);
+            if program.file_name().is_some_and(|name| name == "toril") {
+                command.args(["--clock", "yes"]);
+            }
             if matches!(dialect, Dialect::Json | Dialect::Base64) {
                 command.args(["--http-port", &http_port.to_string(), "--http-token", TOKEN]);
             } else {
@@ -319,8 +322,10 @@ impl TcpServer {
 }
 
 /// Commands whose effects outlive FLUSHALL and the client.
-const SPOILERS: &[&str] =
-    &["acl", "client", "config", "debug", "monitor", "reset", "script", "shutdown", "slowlog"];
+const SPOILERS: &[&str] = &[
+    "acl", "client", "config", "debug", "monitor", "reset", "script", "shutdown", "slowlog",
+    "toril",
+];
 
 fn is_spoiling(case: &Case) -> bool {
     case.steps.iter().any(|step| match &step.action {

@@ -85,6 +85,28 @@ fn who_needs_no_password_has_no_token() {
 
 /// The answer comes, and the connection is good for another token.
 #[test]
+fn a_wrong_token_stands_in_acl_log() {
+    let server = Running::with_http(&[]);
+    // The token of a user that there is, with another password: `ada`, a zero, `secret`.
+    for token in ["wrong", "YWRhAHNlY3JldA"] {
+        let mut http = server.http();
+        let bearer = format!("Bearer {token}");
+        http.send(&request("POST", "/", &[("authorization", &bearer)], br#"["ping"]"#));
+        assert_eq!(http.receive().expect("it is told").status, 401);
+    }
+    let log = ask_all(server.port, "ACL LOG");
+    let noted = |name: &str| {
+        format!(
+            "$6\r\nreason\r\n$4\r\nauth\r\n$7\r\ncontext\r\n$8\r\ntoplevel\r\n$6\r\nobject\r\n\
+                 $4\r\nHTTP\r\n$8\r\nusername\r\n${}\r\n{name}\r\n",
+            name.len()
+        )
+    };
+    assert!(log.contains(&noted("")) && log.contains(&noted("ada")), "{log}");
+    assert!(!log.contains("secret") && !log.contains("wrong"), "{log}");
+}
+
+#[test]
 fn a_user_may_remove_itself() {
     let server = Running::with_http(&[]);
     for (target, body, expect) in [

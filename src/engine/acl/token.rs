@@ -6,6 +6,8 @@
 //! password does, also in a server that was started anew. A user that needs no password has no
 //! token, since everybody could make it.
 
+use super::log::Context;
+use super::selector::Reason;
 use super::user::User;
 use crate::config::Secret;
 use crate::engine::Engine;
@@ -17,6 +19,15 @@ use std::rc::Rc;
 /// The token of a user: its name, a zero, which no name has, and a password.
 pub fn make_token(name: &[u8], password: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode([name, b"\0", password].concat())
+}
+
+/// The name and the password in a token, if it is one that `make_token` could have made.
+fn parts(token: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut name = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let zero = name.iter().position(|&byte| byte == 0)?;
+    let password = name.split_off(zero + 1);
+    name.truncate(zero);
+    Some((name, password))
 }
 
 impl Engine {
@@ -38,13 +49,24 @@ impl Engine {
         if config.http_readonly_token.as_ref().is_some_and(|it| it.admits(token)) {
             return Some(&self.acl.reader);
         }
-        let decoded = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let zero = decoded.iter().position(|&byte| byte == 0)?;
-        self.acl.owner(&decoded[..zero], &decoded[zero + 1..])
+        let (name, password) = &parts(token)?;
+        self.acl.owner(name, password)
+    }
+
+    /// Makes a client the user whose token it shows; false, with an entry in ACL LOG, if it is
+    /// nobody's.
+    pub fn log_in_by_token(&mut self, id: ClientId, token: &[u8], made: &Secret) -> bool {
+        let Some(user) = self.user_of_token(token, made).cloned() else {
+            let (name, _) = parts(token).unwrap_or_default();
+            self.note_denial(id, Reason::Login, Context::TopLevel, b"HTTP", &name);
+            return false;
+        };
+        self.trust(id, &user);
+        true
     }
 
     /// A client has shown a user's token.
-    pub fn trust(&mut self, id: ClientId, user: &Rc<User>) {
+    fn trust(&mut self, id: ClientId, user: &Rc<User>) {
         if let Some(client) = self.clients.get_mut(id) {
             client.is_authenticated = true;
             client.become_user(user);

@@ -186,6 +186,13 @@ impl Keyspace {
         true
     }
 
+    /// Lets a key that has a TTL live until another moment. Nobody is told: what moves is the time.
+    pub fn postpone(&mut self, db: usize, key: &[u8], at_ms: i64) {
+        if let Some(slot) = self.find(db, key) {
+            self.slots.set_expiry(slot, Some(at_ms), self.now);
+        }
+    }
+
     /// A key picked at random. Where very many are over, none may be found although there is one.
     pub fn random(&mut self, db: usize) -> Option<&KeyValue> {
         for _ in 0..OVER_SEEN_MAX {

@@ -155,10 +155,9 @@ impl Call {
             Check::Token => {
                 let token = token(request.headers(), request.uri().query());
                 let mut engine = self.server.engine.borrow_mut();
-                let user = token.and_then(|it| engine.user_of_token(&it, &self.server.made_token));
-                let user = user.cloned().ok_or_else(unauthorized)?;
-                engine.trust(self.id, &user);
-                Ok(())
+                let token = token.ok_or_else(unauthorized)?;
+                let is_good = engine.log_in_by_token(self.id, &token, &self.server.made_token);
+                if is_good { Ok(()) } else { Err(unauthorized()) }
             }
             Check::Session => Err(absent()),
         }

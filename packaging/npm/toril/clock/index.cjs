@@ -1,0 +1,4 @@
+// node --require toril/clock
+'use strict';
+
+require('./follow.cjs').follow('libraries');

@@ -1,0 +1,197 @@
+// The clock of a server for any program: preloaded, it lets the wall clock show what the server
+// shows, as the clock file says that $TORIL_CLOCK names (src/server/clock.rs has its layout).
+//
+//     LD_PRELOAD=libtoril_clock.so TORIL_CLOCK=/tmp/toril-1-2.clock celery worker
+//
+// The monotonic clock goes ahead by as much, so that timers of the program become due, and never
+// goes back. What waits until a moment of one of these clocks waits in real time: the moment is
+// turned back before the kernel sees it.
+//
+// Built with: cc -shared -fPIC -O2 -o libtoril_clock.so clock.c -ldl -lpthread
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MILLION 1000000LL
+#define BILLION 1000000000LL
+
+struct clock_file {
+  char magic[8];
+  uint32_t version;
+  uint32_t is_frozen;
+  int64_t ahead_ms;
+  int64_t frozen_ms;
+};
+
+static const volatile struct clock_file *file;
+// The furthest that the monotonic clock has been ahead, in nanoseconds.
+static _Atomic int64_t ahead_max;
+
+static int (*real_gettime)(clockid_t, struct timespec *);
+static int (*real_nanosleep)(clockid_t, int, const struct timespec *, struct timespec *);
+static int (*real_cond_timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+static int (*real_cond_clockwait)(pthread_cond_t *, pthread_mutex_t *, clockid_t,
+                                  const struct timespec *);
+static int (*real_sem_timedwait)(sem_t *, const struct timespec *);
+static int (*real_sem_clockwait)(sem_t *, clockid_t, const struct timespec *);
+static int (*real_mutex_timedlock)(pthread_mutex_t *, const struct timespec *);
+
+static void find(void *place, const char *name) {
+  void *found = dlsym(RTLD_NEXT, name);
+  memcpy(place, &found, sizeof found);
+}
+
+// The first caller may come before the constructor of this library.
+static void find_all(void) {
+  if (real_gettime) return;
+  find(&real_nanosleep, "clock_nanosleep");
+  find(&real_cond_timedwait, "pthread_cond_timedwait");
+  find(&real_cond_clockwait, "pthread_cond_clockwait");
+  find(&real_sem_timedwait, "sem_timedwait");
+  find(&real_sem_clockwait, "sem_clockwait");
+  find(&real_mutex_timedlock, "pthread_mutex_timedlock");
+  find(&real_gettime, "clock_gettime");
+}
+
+__attribute__((constructor)) static void follow(void) {
+  find_all();
+  const char *path = getenv("TORIL_CLOCK");
+  if (!path) return;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  struct stat found;
+  void *map = MAP_FAILED;
+  if (!fstat(fd, &found) && found.st_size >= (off_t)sizeof(struct clock_file))
+    map = mmap(0, sizeof(struct clock_file), PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  if (map == MAP_FAILED) return;
+  const struct clock_file *clock = map;
+  if (!memcmp(clock->magic, "TORILCLK", 8) && clock->version == 1) file = clock;
+}
+
+static int64_t nanoseconds(const struct timespec *time) {
+  return time->tv_sec * BILLION + time->tv_nsec;
+}
+
+static struct timespec timespec_of(int64_t ns) {
+  struct timespec time = {.tv_sec = ns / BILLION, .tv_nsec = ns % BILLION};
+  if (time.tv_nsec < 0) {
+    time.tv_sec--;
+    time.tv_nsec += BILLION;
+  }
+  return time;
+}
+
+static int64_t monotonic_ahead(void) {
+  int64_t ahead = file->ahead_ms * MILLION, before = atomic_load(&ahead_max);
+  while (ahead > before && !atomic_compare_exchange_weak(&ahead_max, &before, ahead)) {
+  }
+  return ahead > before ? ahead : before;
+}
+
+static int is_wall(clockid_t id) { return id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE; }
+
+static int is_monotonic(clockid_t id) {
+  return id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME;
+}
+
+int clock_gettime(clockid_t id, struct timespec *time) {
+  find_all();
+  int result = real_gettime(id, time);
+  if (result || !file) return result;
+  if (is_wall(id) && file->is_frozen)
+    *time = timespec_of(file->frozen_ms * MILLION);
+  else if (is_wall(id))
+    *time = timespec_of(nanoseconds(time) + file->ahead_ms * MILLION);
+  else if (is_monotonic(id))
+    *time = timespec_of(nanoseconds(time) + monotonic_ahead());
+  return 0;
+}
+
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+  (void)zone;
+  struct timespec now;
+  int result = clock_gettime(CLOCK_REALTIME, &now);
+  if (!result) *time = (struct timeval){.tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000};
+  return result;
+}
+
+time_t time(time_t *place) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (place) *place = now.tv_sec;
+  return now.tv_sec;
+}
+
+// A moment as the kernel's own clock will show it.
+static struct timespec turned_back(clockid_t id, const struct timespec *until) {
+  if (!file || !(is_wall(id) || is_monotonic(id))) return *until;
+  struct timespec shown, real;
+  clock_gettime(id, &shown);
+  real_gettime(id, &real);
+  return timespec_of(nanoseconds(until) - nanoseconds(&shown) + nanoseconds(&real));
+}
+
+int clock_nanosleep(clockid_t id, int flags, const struct timespec *span, struct timespec *left) {
+  find_all();
+  if (!(flags & TIMER_ABSTIME)) return real_nanosleep(id, flags, span, left);
+  struct timespec until = turned_back(id, span);
+  return real_nanosleep(id, flags, &until, left);
+}
+
+// Of a condition variable its attributes alone know which clock it goes by. A moment of the wall
+// clock and one of the monotonic clock are decades apart.
+static clockid_t clock_of(const struct timespec *until) {
+  struct timespec wall;
+  clock_gettime(CLOCK_REALTIME, &wall);
+  return until->tv_sec > wall.tv_sec / 2 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until) {
+  find_all();
+  struct timespec real = turned_back(clock_of(until), until);
+  return real_cond_timedwait(cond, mutex, &real);
+}
+
+int pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           clockid_t id, const struct timespec *restrict until) {
+  find_all();
+  if (!real_cond_clockwait) return ENOSYS;
+  struct timespec real = turned_back(id, until);
+  return real_cond_clockwait(cond, mutex, id, &real);
+}
+
+int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict until) {
+  find_all();
+  struct timespec real = turned_back(CLOCK_REALTIME, until);
+  return real_sem_timedwait(semaphore, &real);
+}
+
+int sem_clockwait(sem_t *restrict semaphore, clockid_t id, const struct timespec *restrict until) {
+  find_all();
+  if (!real_sem_clockwait) {
+    errno = ENOSYS;
+    return -1;
+  }
+  struct timespec real = turned_back(id, until);
+  return real_sem_clockwait(semaphore, id, &real);
+}
+
+int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict until) {
+  find_all();
+  struct timespec real = turned_back(CLOCK_REALTIME, until);
+  return real_mutex_timedlock(mutex, &real);
+}

@@ -1,0 +1,88 @@
+//! How a long way is gone: from one due moment to the next, and at each until all is idle. One jump
+//! over three hours would run an hourly scheduler once, since queues do not make up for what they
+//! have missed.
+
+use super::history::History;
+use super::lookout::{Lookout, Outlook, Standing};
+use super::report;
+use crate::engine::Engine;
+use crate::queues::{self, Queue};
+use crate::util::{calendar, span};
+
+/// The way of TORIL CLOCK ADVANCE, or of AUTO.
+#[derive(Default)]
+pub struct Course {
+    pub target_ms: i64,
+    begun_ms: i64,
+    /// How long is waited for idleness at each moment.
+    timeout_ms: u64,
+    lookout: Lookout,
+    deadline_us: u64,
+}
+
+/// What comes next on a course.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Work is being done: look again at this moment of the monotonic clock at the latest.
+    Wait(u64),
+    /// Nothing is left to do before so many milliseconds have passed.
+    Ahead(u64),
+    /// The target is reached, and nothing is left to do there.
+    Arrived,
+    /// Work is still being done after all this time.
+    Stuck(String),
+}
+
+impl Course {
+    pub fn new(engine: &Engine, target_ms: i64, timeout_ms: u64) -> Self {
+        let begun_ms = engine.keyspace.now.wall_ms;
+        let mut course = Self { target_ms, begun_ms, timeout_ms, ..Self::default() };
+        course.rest(engine);
+        course
+    }
+
+    /// A moment is reached: what is due now is done first.
+    pub fn rest(&mut self, engine: &Engine) {
+        let now_us = engine.keyspace.now.mono_us;
+        self.deadline_us = now_us.saturating_add(self.timeout_ms.saturating_mul(1000));
+        self.lookout = Lookout::default();
+    }
+
+    /// Until when is waited for idleness here.
+    pub fn deadline_us(&self) -> u64 {
+        self.deadline_us
+    }
+
+    pub fn next(&mut self, history: &History, engine: &Engine) -> Next {
+        let now = engine.keyspace.now;
+        let (outlook, standings) = self.lookout.look(history, engine);
+        match outlook {
+            Outlook::Busy(next_us) if now.mono_us < self.deadline_us => {
+                Next::Wait(next_us.unwrap_or(u64::MAX).min(self.deadline_us))
+            }
+            Outlook::Busy(_) => Next::Stuck(self.complaint(&standings, engine)),
+            // Who has no workers yet may have some at the target.
+            Outlook::Idle | Outlook::Forsaken if now.wall_ms >= self.target_ms => Next::Arrived,
+            Outlook::Idle | Outlook::Forsaken => {
+                let served = standings.into_iter().filter(|standing| !standing.is_busy);
+                let queues: Vec<Queue> = served.map(|standing| standing.queue).collect();
+                let due_ms = queues::next_due_ms(engine, &queues).filter(|&at| at > now.wall_ms);
+                let until_ms = due_ms.unwrap_or(self.target_ms).min(self.target_ms);
+                Next::Ahead((until_ms - now.wall_ms) as u64)
+            }
+        }
+    }
+
+    fn complaint(&self, standings: &[Standing], engine: &Engine) -> String {
+        let now_ms = engine.keyspace.now.wall_ms;
+        let told = |from_ms: i64, to_ms: i64| span::text((to_ms - from_ms).max(0) as u64);
+        format!(
+            "not idle after {} ms, at {}, {} of {} gone: {}. End the handler, or ADVANCE ... JUMP",
+            self.timeout_ms,
+            calendar::iso(now_ms),
+            told(self.begun_ms, now_ms),
+            told(self.begun_ms, self.target_ms),
+            report::first_busy(standings, engine)
+        )
+    }
+}

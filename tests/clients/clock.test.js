@@ -1,0 +1,129 @@
+// TORIL CLOCK beside real queue libraries, whose processes follow through the clock file: what
+// waits for a time runs as if it had passed, and no job runs twice. TORIL_SERVER names the program.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const program = process.env.TORIL_SERVER ?? 'redis-server';
+const path = (name) => fileURLToPath(new URL(name, import.meta.url));
+const PRELOAD = new URL('../../packaging/npm/toril/clock/index.mjs', import.meta.url).href;
+
+/** What is due at once takes some milliseconds; these machines have other things to do. */
+const SOON_MS = 2_000;
+
+const all = async (stream) => {
+  let text = '';
+  for await (const chunk of stream) text += chunk;
+  return text;
+};
+
+/** Starts a server, or answers undefined if the program is another one, without TORIL. */
+async function startServer(t) {
+  const args = ['--port', '0', '--clock', 'yes', '--announce', 'json'];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill());
+  let text = '';
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    text += chunk;
+    const line = text.split('\n').slice(0, -1).find((it) => it.startsWith('{"toril":'));
+    if (line) {
+      child.stdout.resume();
+      return JSON.parse(line);
+    }
+  }
+}
+
+/** Runs the scenarios of a file; each answers what came of it. */
+async function scenarios(t, file, library) {
+  const server = await startServer(t);
+  if (!server) return t.skip('this server has no TORIL');
+  const child = spawn(process.execPath, ['--import', PRELOAD, path(`clock/${file}.js`)], {
+    env: { ...process.env, TORIL_PORT: server.port, TORIL_CLOCK: server.clock, LIBRARY: library },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [output] = await Promise.all([all(child.stdout), once(child, 'exit')]);
+  const results = JSON.parse(output.trim().split('\n').at(-1));
+  for (const [name, { took }] of Object.entries(results)) t.diagnostic(`${name}: ${took} ms`);
+  return results;
+}
+
+/** Takes a result apart; whatever a test does not name must be as usual. */
+const soon = (ms) => typeof ms === 'number' && ms < SOON_MS;
+
+for (const library of ['bullmq-6', 'bullmq-5']) {
+  test(`${library} follows the clock`, { timeout: 150_000 }, async (t) => {
+    const results = await scenarios(t, 'bullmq', library);
+    if (!results) return;
+    const check = (name, question) => t.test(name, () => {
+      const { took, ...result } = results[name];
+      assert(result.threw === undefined, result.threw);
+      assert.deepEqual(result.errors, []);
+      delete result.errors;
+      question(result);
+    });
+    await check('a delayed job', ({ early, ms }) => assert(early === 0 && soon(ms), `${ms}`));
+    await check('a worker that is started later', ({ ms }) => assert(soon(ms), `${ms}`));
+    await check('exponential backoff', ({ ages, ms, failed }) => {
+      assert.deepEqual(ages, [0, 60, 180, 420]);
+      assert(ms.every(soon), `${ms}`);
+      assert.equal(failed, 1);
+    });
+    await check('a scheduler every hour', ({ minutes }) => {
+      assert.deepEqual(minutes, [0, 60, 120, 180, 240].map((it) => it - 0));
+    });
+    await check('a pattern of cron', ({ runs }) => assert.equal(runs, 4));
+    await check('a limit of one an hour', ({ held, ms }) => assert(held === 1 && soon(ms), `${ms}`));
+    await check('deduplication for an hour', (it) => assert.deepEqual(it, { isSame: true, isNew: true }));
+    await check('removal after an hour', ({ left }) => assert.deepEqual(left, ['y']));
+    await check('a job that is active across the jump', ({ runs, counts }) => {
+      assert.equal(runs, 1);
+      assert.deepEqual(counts, { completed: 1, active: 0, failed: 0 });
+    });
+    await check('step by step, a scheduler every hour for a day', ({ runs, gaps }) => {
+      assert.equal(runs, 24);
+      assert.deepEqual(gaps, [3600]);
+    });
+    await check('step by step, a pattern of cron for a week', ({ at }) => {
+      assert.deepEqual(at, Array(7).fill('09:00:00'));
+    });
+    await check('step by step, retries', (it) => {
+      assert.deepEqual(it, { ages: [0, 60, 180, 420, 900], failed: 1 });
+    });
+    await check('step by step, a flow whose child is delayed', ({ ran }) => {
+      assert.deepEqual(ran, ['child', 'parent']);
+    });
+    await check('step by step, a limit of one an hour', ({ minutes }) => {
+      assert.deepEqual(minutes, [0, 60, 120, 180, 240]);
+    });
+    await check('a job that does not end in time is named', ({ refusal }) => {
+      const wanted =
+        /^ERR not idle after 300 ms, at 20..-..-..T..:..:..(\.\d+)?Z, \d+ ms of 7 d gone: mail: job 1 \(welcome\) active for [\d.]+ m?s in worker 127\.0\.0\.1:\d+\. End the handler, or ADVANCE \.\.\. JUMP$/;
+      assert.match(refusal, wanted);
+    });
+    await check('by itself', ({ ages, ms }) => {
+      assert.deepEqual(ages, [72, 73, 75]);
+      assert(soon(ms), `${ms}`);
+    });
+  });
+}
+
+test('Bull follows the clock', { timeout: 120_000 }, async (t) => {
+  const results = await scenarios(t, 'bull');
+  if (!results) return;
+  assert(results['a delayed job'].early === 0 && soon(results['a delayed job'].ms));
+  assert.deepEqual(results['exponential backoff'].ages, [0, 60, 120]);
+  assert.equal(results['every hour'].runs, 4);
+  assert(results['a limit of one an hour'].held === 1 && soon(results['a limit of one an hour'].ms));
+  assert.equal(results['a job that is active across the jump'].runs, 1);
+});
+
+test('bee-queue follows the clock', { timeout: 120_000 }, async (t) => {
+  const results = await scenarios(t, 'bee-queue');
+  if (!results) return;
+  assert(results['a delayed job'].early === 0 && soon(results['a delayed job'].ms));
+  assert.equal(results.backoff.runs, 3);
+  assert.equal(results['a job that is active across the jump'].runs, 1);
+});
