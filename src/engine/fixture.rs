@@ -36,6 +36,8 @@ pub enum Stage {
     Allowed,
     /// What follows is the handler.
     Admitted,
+    /// A script calls it.
+    Called,
 }
 
 /// What a fixture wants to hear of.

@@ -10,6 +10,7 @@ use super::acl::user::User;
 use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::{Called, not_alone};
+use super::fixture::Stage;
 use super::row::{Flag, Flags};
 use super::stats::HeldCall;
 use super::table::Found;
@@ -463,7 +464,9 @@ impl Host<'_> {
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);
         }
-        script.has_written |= is_write;
+        let id = script.client;
+        self.engine.consult(id, found, args, Stage::Called)?;
+        self.script().has_written |= is_write;
         Ok(())
     }
 }

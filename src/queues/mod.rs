@@ -219,6 +219,15 @@ pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
     of_queues.chain(others).flatten().min()
 }
 
+/// What a connection's name says of its queue, where a library has made it: `mail`, and of a worker
+/// that has a name of its own `mail:w:NAME`. None for other names.
+pub fn name_in(client: &[u8]) -> Option<Vec<u8>> {
+    let base = bull_keys::base_of_worker(client)?;
+    let worker =
+        client.windows(3).position(|three| three == b":w:").map_or(&[][..], |at| &client[at..]);
+    Some([library::after_last_colon(&base), worker].concat())
+}
+
 /// The messages at which workers of these queues look for what is due, each with its channel.
 pub fn wake_calls(queues: &[Queue]) -> Vec<(Vec<u8>, &'static str)> {
     let calls = queues.iter().filter_map(|queue| {

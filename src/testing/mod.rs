@@ -4,6 +4,7 @@
 mod clock;
 mod course;
 mod expect;
+mod fault;
 mod history;
 mod idle;
 mod laggards;
@@ -21,12 +22,14 @@ use crate::proto::{Args, Error, Reply, Result};
 use crate::util::span;
 use clock::TestClock;
 use expect::Expectations;
+use fault::Faults;
 use history::History;
 use idle::IdleWaits;
 
 /// All that a test has asked for.
 struct Testing {
     clock: TestClock,
+    faults: Faults,
     history: History,
     idle: IdleWaits,
     expectations: Expectations,
@@ -36,13 +39,18 @@ struct Testing {
 type Tool = fn(&mut Testing, &mut Ctx, Args, &mut Reply) -> Result;
 
 /// The subcommands, in alphabetical order.
-const TOOLS: &[(&str, Tool)] =
-    &[("clock", clock::call), ("expect", expect::call), ("wait", idle::call)];
+const TOOLS: &[(&str, Tool)] = &[
+    ("clock", clock::call),
+    ("expect", expect::call),
+    ("fault", fault::call),
+    ("wait", idle::call),
+];
 
 /// Makes the fixture of a server, for `Engine::offer_fixture`.
 pub fn make(engine: &Engine) -> Box<dyn Fixture> {
     Box::new(Testing {
         clock: TestClock::default(),
+        faults: Faults::default(),
         history: History::new(engine),
         idle: IdleWaits::default(),
         expectations: Expectations::default(),
@@ -51,7 +59,8 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
 
 impl Fixture for Testing {
     fn heeds(&self) -> Heeds {
-        Heeds { requests: self.clock.is_moved(), changes: true }
+        let requests = self.clock.is_moved() || !self.faults.is_empty();
+        Heeds { requests, changes: true }
     }
 
     fn before(
@@ -66,7 +75,7 @@ impl Fixture for Testing {
             let ahead_ms = self.clock.ahead_ms(engine);
             self.clock.laggards.note(engine, id, found.row.name, args.all(), ahead_ms);
         }
-        Ok(())
+        self.faults.before(engine, id, found, args, stage)
     }
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
