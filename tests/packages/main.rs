@@ -68,6 +68,7 @@ const CASES: &[Case] = &[
     brief("action-starts-a-server",   scripts::action_starts_a_server),
     whole("binary-is-static",         contents::binary_is_static),
     brief("node-start",               |made| node::test_files(made, &["start.test.mjs"])),
+    brief("node-clock",               |made| node::test_files(made, &["clock.test.mjs"])),
     brief("node-orphans",             |made| node::test_files(made, &["orphans.test.mjs"])),
     brief("node-types",               node::types),
     brief("vitest-forks",             |made| node::vitest(made, "vitest", &["--pool=forks"])),
