@@ -36,6 +36,7 @@ fn journaled(requests: &[&str]) -> Vec<String> {
     let now = Now::new(NOW_MS, 0);
     let mut engine = Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
     let client = engine.connect(Peer::inside(), now);
+    engine.offer_fixture(toril::testing::make);
     engine.keyspace.aftermath.journal.listen();
     for request in ["SET k v", "DEL k"].iter().chain(requests) {
         engine.keyspace.aftermath.journal.forget_whole_units();
@@ -87,6 +88,17 @@ fn bits_and_counts_are_told_of_when_they_change() {
     let stored = "GEORADIUS k 1 1 1 km STORE d";
     check(&["GEOADD k 1 1 a", stored], &[stored]);
     check(&[stored], &[]);
+}
+
+/// At any time and anywhere: no snapshot has to be there.
+#[test]
+fn a_snapshot_that_is_brought_back_is_written_out() {
+    check(&["SET k v", "TORIL SNAPSHOT"], &[]);
+    check(
+        &["SET k v PX 500", "TORIL SNAPSHOT", "DEL k", "TORIL RESTORE"],
+        &["MULTI", "FLUSHALL", "RESTORE k 1000500 PAYLOAD ABSTTL REPLACE", "EXEC"],
+    );
+    check(&["TORIL SNAPSHOT", "SET k v", "TORIL RESTORE"], &["FLUSHALL"]);
 }
 
 #[test]

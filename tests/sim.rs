@@ -110,6 +110,7 @@ impl Sim {
         config.busy_reply_threshold_ms = BUSY_AFTER_MS;
         let mut engine = Engine::new(table(), config.clone(), Box::new(world.clone()), now);
         engine.fault = fault;
+        engine.offer_fixture(toril::testing::make);
         engine.compaction.bounds = Bounds { text_len_min: 16, learn_len: 150 };
         engine.keyspace.aftermath.journal.listen();
         let mut replica = Engine::new(table(), config, Box::new(FixedFacts::default()), now);
@@ -160,6 +161,7 @@ impl Sim {
             4 => self.leave(),
             5 if self.running.is_none() && self.rng.below(3) == 0 => self.rest(),
             5 if self.running.is_some() => self.go_on_with_script(),
+            6 if self.running.is_none() && self.rng.below(8) == 0 => self.keep_and_bring_back(),
             _ => self.send(),
         }
         // A script that is not yet busy keeps everybody else out.
@@ -222,6 +224,19 @@ impl Sim {
         self.rested += cold;
         let _ = writeln!(self.trail, "{cold} values rest");
         self.send();
+    }
+
+    /// Keeps all data, and brings it back at once: nobody can tell, whatever rests, waits or is over.
+    fn keep_and_bring_back(&mut self) {
+        let _ = writeln!(self.trail, "all data is kept and brought back");
+        let id = self.engine.connect(Peer::inside(), self.now);
+        for word in ["SNAPSHOT", "RESTORE"] {
+            self.engine.run(id, Args::new(&[b"TORIL", word.as_bytes()]), self.now);
+        }
+        let outbox = self.engine.outbox(id).expect("it is connected");
+        assert_eq!(outbox.pending(), b"+OK\r\n+OK\r\n");
+        self.engine.disconnect(id, self.now);
+        self.feed_runnable();
     }
 
     fn set_time(&mut self, mono_us: u64) {

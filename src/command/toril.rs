@@ -11,7 +11,9 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         row("fault",   "0.1.0", AtLeast(3), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "<ADD word [word ...] | CLEAR | LIST | REMOVE name>", "Has requests answered with errors, by rules.").tips(&[VARIES]),
         row("wait",    "0.1.0", AtLeast(3), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests, NeedsConnection], ask, "IDLE [queue [queue ...]] [TIMEOUT ms] [HORIZON duration]", "Answers once queues have nothing left to do, or tells why they have.").tips(&[VARIES]),
         help("0.1.0"),
-    ], "For tests: moves the clock, waits for queues, looks at their jobs, and makes faults."),
+        row("restore", "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, RunsOthers, ForTests], ask, "[name]", "Has all data as it was when a snapshot was taken."),
+        row("snapshot", "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "[name | LIST | DROP name]", "Keeps all data as it is under a name; lists or forgets what was kept."),
+    ], "For tests: moves the clock, waits for queues, looks at their jobs, makes faults, keeps data and brings it back."),
 ]);
 
 fn ask(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {

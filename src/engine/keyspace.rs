@@ -10,6 +10,7 @@ mod expiry;
 mod fields;
 mod key;
 mod slots;
+mod snapshot;
 mod usage;
 
 use super::aftermath::Aftermath;
@@ -34,6 +35,7 @@ pub(super) use edit::UNANNOUNCED;
 pub use expiry::{Authority, Presence};
 pub use key::Key;
 pub use slots::{Db, KeyValue};
+pub use snapshot::Snapshot;
 
 /// What becomes of a key's TTL when its value is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

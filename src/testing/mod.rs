@@ -11,6 +11,7 @@ mod laggards;
 mod lookout;
 mod next_wake;
 mod report;
+mod snapshots;
 
 use crate::engine::Ctx;
 use crate::engine::Engine;
@@ -25,6 +26,7 @@ use expect::Expectations;
 use fault::Faults;
 use history::History;
 use idle::IdleWaits;
+use snapshots::Snapshots;
 
 /// All that a test has asked for.
 struct Testing {
@@ -33,6 +35,7 @@ struct Testing {
     history: History,
     idle: IdleWaits,
     expectations: Expectations,
+    snapshots: Snapshots,
 }
 
 /// Does what a subcommand of TORIL asks for; `args` begins behind its name.
@@ -43,6 +46,8 @@ const TOOLS: &[(&str, Tool)] = &[
     ("clock", clock::call),
     ("expect", expect::call),
     ("fault", fault::call),
+    ("restore", snapshots::restore),
+    ("snapshot", snapshots::snapshot),
     ("wait", idle::call),
 ];
 
@@ -54,6 +59,7 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
         history: History::new(engine),
         idle: IdleWaits::default(),
         expectations: Expectations::default(),
+        snapshots: Snapshots::default(),
     })
 }
 

@@ -68,6 +68,15 @@ impl Deadlines {
         }
     }
 
+    /// Moves all deadlines that there are.
+    pub fn postpone(&mut self, by_ms: i64) {
+        let later = |at_ms: &mut i64| *at_ms += if *at_ms == NEVER { 0 } else { by_ms };
+        for level in self.upper.iter_mut().chain([&mut self.lowest]) {
+            (0..level.len()).for_each(|at| later(&mut level[at]));
+        }
+        later(&mut self.earliest_ms);
+    }
+
     /// A further place, without a deadline.
     pub fn push(&mut self) {
         self.lowest.push(NEVER);
@@ -162,6 +171,11 @@ mod tests {
                         } else {
                             model.remove(at)
                         };
+                    }
+                    3 if !model.is_empty() && rng.below(10) == 0 => {
+                        let by_ms = rng.below(3) as i64 - 1;
+                        deadlines.postpone(by_ms);
+                        model.iter_mut().flatten().for_each(|at_ms| *at_ms += by_ms);
                     }
                     _ if !model.is_empty() => {
                         let at = rng.below(model.len());

@@ -107,6 +107,13 @@ impl Hash {
         true
     }
 
+    /// Moves the deadlines of all fields that have one.
+    pub fn postpone(&mut self, by_ms: i64) {
+        if let Some(timed) = self.timed_mut() {
+            timed.deadlines.postpone(by_ms);
+        }
+    }
+
     /// Redis has another encoding from the first command on that may set a TTL, if it sets one or
     /// not.
     pub fn expect_ttls(&mut self) {
