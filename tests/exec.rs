@@ -60,6 +60,7 @@ fn what_is_wrong_is_said_before_anything_runs() {
     refused(&["--maxmemory", "zz"], "argument must be a memory value");
     refused(&["/no/such.conf"], "can't open config file '/no/such.conf'");
     refused(&["--env", "X={what}"], "{what} is none of {url} {host} {port} {http} {token}");
+    refused(&["--wait-idle", "soon"], "500ms or 5s");
     // What only the server can know.
     refused(&["--bind", "192.0.2.1"], "before it was ready");
     let (_, err, status) = told(&mut toril(&["exec", "npm", "test"]));
@@ -127,6 +128,24 @@ fn what_led_elsewhere_is_named() {
     assert!(!out.contains("REDIS_HOST"), "{out}");
     assert_eq!(err, "toril exec: REDIS_HOST was prod and is not set for env\n");
     assert_eq!(status, 0);
+}
+
+/// A job that waits for a worker that never comes, as BullMQ keeps it.
+#[test]
+fn jobs_that_are_not_done_are_told_of() {
+    let python = "import os, socket; s = socket.create_connection((os.environ['REDIS_HOST'], \
+                  int(os.environ['REDIS_PORT']))); s.sendall(b'HSET bull:mail:meta opts.maxLenEvents \
+                  10000\\r\\nLPUSH bull:mail:wait 1\\r\\nHSET bull:mail:1 name welcome data {}\\r\\n'); \
+                  s.recv(99)";
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    check(&["--wait-idle", "100ms"], "exit 0", "", 0);
+    let args = ["exec", "--wait-idle", "100ms", "--", "python3", "-c", python];
+    let (_, err, status) = told(&mut toril(&args));
+    assert!(err.starts_with("toril exec: ") && err.contains("mail"), "{err}");
+    assert_eq!(status, 1, "{err}");
 }
 
 /// The server's own words are for who has to find out what went wrong.

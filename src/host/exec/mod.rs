@@ -8,6 +8,7 @@ mod command;
 mod environment;
 mod plan;
 
+use super::session::{Response, Session};
 use crate::server::TERMINATED;
 use environment::Variable;
 use plan::Plan;
@@ -30,7 +31,7 @@ use tokio::time::timeout;
 
 /// Whatever keeps the command from being run.
 const REFUSED: u8 = 2;
-/// The server ended.
+/// The server ended, or the jobs did not.
 const FAILED: u8 = 1;
 /// The status of what a signal ended, less its number.
 const SIGNALLED: i32 = 128;
@@ -88,7 +89,11 @@ async fn execute(plan: &Plan) -> Result<u8, String> {
         }
     }
     let command = spawn(plan, &variables).map_err(|problem| format!("{title}: {problem}"))?;
-    let status = attend(command, &mut server, &mut signals, &title).await;
+    let mut status = attend(command, &mut server, &mut signals, &title).await;
+    if let Some(reason) = server.wait_idle(plan) {
+        say(&reason);
+        status = status.max(FAILED);
+    }
     let said = server.stop().await;
     if status != 0 {
         let is_ours = |line: &&String| line.ends_with(TERMINATED);
@@ -235,6 +240,22 @@ impl Server {
             kept
         });
         Ok(Self { child, told, log })
+    }
+
+    /// Why the jobs are not done, if that was to be waited for and the server is there.
+    fn wait_idle(&self, plan: &Plan) -> Option<String> {
+        let (ms, _) = (plan.wait_idle_ms?, self.child.id()?);
+        let host = self.told["host"].as_str()?;
+        let port = self.told["port"].as_u64()? as u16;
+        let answer = Session::open(host, port, PATIENCE).and_then(|mut session| {
+            session.be_patient(Duration::from_millis(ms) + PATIENCE)?;
+            session.ask(&["TORIL", "WAIT", "IDLE", "TIMEOUT", &ms.to_string()])
+        });
+        match answer {
+            Ok(Response::Error(text)) => Some(text),
+            Ok(_) => None,
+            Err(problem) => Some(problem.to_string()),
+        }
     }
 
     /// Ends it; returns what it logged.

@@ -2,11 +2,12 @@
 
 use crate::config::{Invocation, argv_to_lines};
 use crate::server::sources;
+use crate::util::span;
 use std::ffi::OsString;
 
 /// What `toril exec --help` prints.
 pub const USAGE: &str = "\
-Usage: toril exec [settings] [--clock] [--env NAME=TEMPLATE]... -- command [arguments]
+Usage: toril exec [settings] [--clock] [--wait-idle 5s] [--env NAME=TEMPLATE]... -- command [arguments]
 
 Runs a command beside a server of its own, which ends with it, and ends with the command's status.
 The command finds it by REDIS_URL, REDIS_HOST, REDIS_PORT, UPSTASH_REDIS_REST_URL,
@@ -16,7 +17,8 @@ UPSTASH_REDIS_REST_TOKEN and TORIL_URL.
   toril exec --maxmemory 50mb -- pytest       settings of the server, as toril takes them
   toril exec --env CELERY_BROKER_URL={url}/1 -- pytest
                                               one variable more: {url} {host} {port} {http} {token}
-  toril exec --clock -- npm test              TORIL CLOCK moves the time of both";
+  toril exec --clock -- npm test              TORIL CLOCK moves the time of both
+  toril exec --wait-idle 5s -- ./enqueue      afterwards waits so long until all jobs are done";
 
 /// What is to be done.
 #[derive(Debug, Default, PartialEq)]
@@ -24,6 +26,7 @@ pub struct Plan {
     /// The server's command line, as it was given.
     pub settings: Vec<String>,
     pub clock: bool,
+    pub wait_idle_ms: Option<u64>,
     /// Names and templates.
     pub variables: Vec<(String, String)>,
     /// Never empty.
@@ -48,6 +51,11 @@ impl Plan {
         while let Some(word) = words.next() {
             match word {
                 "--clock" => plan.clock = true,
+                "--wait-idle" => {
+                    let span = words.next().and_then(span::parse_ms);
+                    plan.wait_idle_ms =
+                        Some(span.ok_or("--wait-idle takes a time such as 500ms or 5s")?);
+                }
                 "--env" => {
                     let variable = words.next().and_then(|text| text.split_once('='));
                     let (name, template) = variable
@@ -118,10 +126,12 @@ mod tests {
 
     #[test]
     fn settings_and_command_are_told_apart() {
-        let plan = read("--maxclients 7 --clock --env A={url}=b -- x --clock -- y");
+        let plan =
+            read("--maxclients 7 --clock --env A={url}=b --wait-idle 1s500ms -- x --clock -- y");
         let expect = Plan {
             settings: vec!["--maxclients".into(), "7".into()],
             clock: true,
+            wait_idle_ms: Some(1500),
             variables: vec![("A".into(), "{url}=b".into())],
             command: ["x", "--clock", "--", "y"].map(Into::into).into(),
         };
@@ -137,6 +147,8 @@ mod tests {
         };
         check("npm test", "behind --");
         check("--hz 10 --", "behind --");
+        check("--wait-idle -- x", "such as 500ms or 5s");
+        check("--wait-idle soon -- x", "such as 500ms or 5s");
         check("--env A -- x", "NAME=TEMPLATE");
         check("--env =b -- x", "NAME=TEMPLATE");
         check("--nope 1 -- x", "at line 2\n>>> 'nope \"1\"'\nBad directive");
