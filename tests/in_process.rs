@@ -160,6 +160,45 @@ fn what_is_refused_is_an_error_with_the_servers_words() {
     assert_eq!(error.to_string(), "action=': unbalanced quotes");
 }
 
+/// A job of BullMQ's that no worker takes; one that failed while nobody looked; none.
+#[test]
+fn idleness_is_waited_for_and_what_is_not_done_is_told() {
+    let _alone = alone();
+    let server = Server::start().expect("it starts");
+    let ask = |request: &str| {
+        server.command(&request.split(' ').collect::<Vec<_>>()).expect("it is a good request")
+    };
+    let idle = || {
+        let idle = server.idle(&["mail"], Duration::from_millis(50));
+        idle.map_err(|error| error.to_string())
+    };
+    ask("HSET bull:mail:meta opts.maxLenEvents 10000");
+    assert_eq!(idle(), Ok(()));
+    ask("LPUSH bull:mail:wait 1");
+    let why = idle().expect_err("a job waits");
+    assert!(why.starts_with("not idle after 50 ms: 1 of 1 queue\n  mail  1 waiting"), "{why}");
+    ask("DEL bull:mail:wait");
+    ask("HSET bull:mail:1 name welcome data {} attemptsMade 1");
+    ask("ZADD bull:mail:failed 1 1");
+    ask("XADD bull:mail:events * event failed jobId 1 failedReason no");
+    let why = idle().expect_err("a job has failed");
+    assert!(why.contains("job 1") && why.contains("no"), "{why}");
+    assert_eq!(idle(), Ok(()));
+}
+
+#[test]
+fn data_is_kept_and_brought_back() {
+    let _alone = alone();
+    let server = Server::start().expect("it starts");
+    server.command(&["SET", "a", "1"]).expect("it answers");
+    server.snapshot("seed").expect("it can be kept");
+    server.flush().expect("it can be emptied");
+    server.restore("seed").expect("it can be brought back");
+    assert_eq!(server.command(&["GET", "a"]), Ok(text("1")));
+    let error = server.restore("other").expect_err("there is none");
+    assert_eq!(error.to_string(), "ERR no snapshot 'other': there is 'seed'");
+}
+
 /// Runs `spawned`, below, in a process whose environment names the program.
 #[test]
 fn a_process_of_its_own_can_be_had() {

@@ -226,7 +226,7 @@ impl Sim {
         self.send();
     }
 
-    /// Keeps all data, and brings it back at once: nobody can tell, whatever rests, waits or is over.
+    /// Keeps all data, and brings it back at once: nobody can tell, whatever rests or is over.
     fn keep_and_bring_back(&mut self) {
         let _ = writeln!(self.trail, "all data is kept and brought back");
         let id = self.engine.connect(Peer::inside(), self.now);

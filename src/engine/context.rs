@@ -6,7 +6,7 @@ use super::acl::selector::right;
 use super::acl::user::{User, WrongRule};
 use super::client::{Client, ClientId, Clients, Parked, State};
 use super::effect::{Answered, Effect, Outcome};
-use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime, Used};
+use super::keyspace::{Change, Edit, KeyValue, Keyspace, Lifetime, Snapshot, Used};
 use super::parking::{Attempt, Park};
 use super::table::{Request, Table};
 use super::time::Now;
@@ -237,6 +237,11 @@ impl Ctx<'_> {
         event: &'static str,
     ) {
         self.engine.keyspace.restore((self.db, key), value, lifetime, used, event);
+    }
+
+    /// Puts a snapshot in the place of all data.
+    pub fn bring_back(&mut self, snapshot: &Snapshot) {
+        self.engine.keyspace.bring_back(snapshot);
     }
 
     /// Removes every key of some databases; returns how many there were.

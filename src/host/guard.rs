@@ -199,11 +199,16 @@ impl TestServer {
     }
 
     /// Waits until these queues, or all, have no job that runs, waits or is due; or says which is
-    /// not done within this time.
+    /// not done within this time, or which have failed since the last such wait. Who expects
+    /// failures asks with `command(&["TORIL", "WAIT", "IDLE"])`.
     pub fn idle(&self, queues: &[&str], timeout: Duration) -> Result<(), HostError> {
         let timeout_ms = timeout.as_millis().to_string();
         let words = [&["TORIL", "WAIT", "IDLE"], queues, &["TIMEOUT", &timeout_ms]].concat();
-        self.ask(&words, timeout + PATIENCE).map(drop)
+        let told = self.ask(&words, timeout + PATIENCE)?;
+        match told.get("why").or(told.get("failures")) {
+            Some(complaint) => Err(complaint.text().into()),
+            None => Ok(()),
+        }
     }
 
     /// Lets something fail, as a rule says it: `cmd=evalsha count=3 action=reset`. Answers the

@@ -19,6 +19,24 @@ pub enum Response {
     List(Vec<Response>),
 }
 
+impl Response {
+    /// What stands under a key, if this is a map.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::List(items) = self else { return None };
+        let (pairs, _) = items.as_chunks::<2>();
+        pairs.iter().find(|[name, _]| name.text() == key).map(|[_, value]| value)
+    }
+
+    /// The text that it is, or the texts of a list line by line. What is neither has none.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::List(items) => items.iter().map(Self::text).collect::<Vec<_>>().join("\n"),
+            _ => String::new(),
+        }
+    }
+}
+
 /// An open connection.
 pub struct Session {
     stream: BufReader<TcpStream>,
@@ -113,6 +131,18 @@ mod tests {
             "*2\r\n*1\r\n:1\r\n$0\r\n\r\n",
             Ok(Response::List(vec![Response::List(vec![Response::Integer(1)]), text("")])),
         );
+    }
+
+    #[test]
+    fn maps_are_read_by_their_keys() {
+        let text = |text: &str| Response::Text(text.into());
+        let lines = Response::List(vec![text("x"), text("y")]);
+        let map = vec![text("a"), Response::Integer(1), text("b"), lines];
+        let map = Response::List(map);
+        assert_eq!(map.get("a"), Some(&Response::Integer(1)));
+        assert_eq!(map.get("b").map(Response::text).as_deref(), Some("x\ny"));
+        assert_eq!(map.get("x"), None);
+        assert_eq!(Response::Null.get("a"), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn restore(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut 
     args.end()?;
     let found = testing.snapshots.get(name);
     let snapshot = found.ok_or_else(|| unknown(&testing.snapshots, name))?;
-    cx.engine_of_fixture().keyspace.bring_back(snapshot);
+    cx.bring_back(snapshot);
     reply.ok();
     Ok(())
 }

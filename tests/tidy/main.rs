@@ -187,6 +187,11 @@ fn what_is_absent_stays_absent() {
 /// Words of the engine that are also a command's name, and what they are there. The commands that
 /// it runs or journals itself stand in journal.rs alone.
 const NAMES: &[(&str, &[&str], &str)] = &[
+    (
+        "engine/keyspace/snapshot.rs",
+        &["flushall", "restore"],
+        "the journal's words for data that comes back",
+    ),
     ("engine/journal.rs", &["del", "hdel", "multi", "exec", "select"], "what it writes"),
     ("engine/row.rs", &["readonly", "pubsub", "asking", "set", "cluster"], "flags and categories"),
     ("engine/table.rs", &["pubsub"], "a category"),

@@ -253,7 +253,7 @@ impl Server {
         });
         match answer {
             Ok(Response::Error(text)) => Some(text),
-            Ok(_) => None,
+            Ok(told) => told.get("why").map(Response::text),
             Err(problem) => Some(problem.to_string()),
         }
     }

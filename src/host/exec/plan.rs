@@ -7,7 +7,8 @@ use std::ffi::OsString;
 
 /// What `toril exec --help` prints.
 pub const USAGE: &str = "\
-Usage: toril exec [settings] [--clock] [--wait-idle 5s] [--env NAME=TEMPLATE]... -- command [arguments]
+Usage: toril exec [settings] [--clock] [--wait-idle 5s] [--env NAME=TEMPLATE]... \
+-- command [arguments]
 
 Runs a command beside a server of its own, which ends with it, and ends with the command's status.
 The command finds it by REDIS_URL, REDIS_HOST, REDIS_PORT, UPSTASH_REDIS_REST_URL,
