@@ -46,7 +46,12 @@ impl Engine {
             Ok(found) => found,
             Err(error) => return self.refuse(id, &error),
         };
-        match self.admit(id, found, &args) {
+        let admission = if self.heeds_requests() {
+            self.admit::<true>(id, found, &args)
+        } else {
+            self.admit::<false>(id, found, &args)
+        };
+        match admission {
             Ok(Admission::Run) => self.run_request(id, found, args),
             Ok(Admission::Queue) => self.enqueue(id, found, args),
             Ok(Admission::Postpone) => self.hold(id),
@@ -61,14 +66,22 @@ impl Engine {
         }
     }
 
-    /// The order decides which error a client sees: it is Redis 7.4's.
-    fn admit(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
+    /// The order decides which error a client sees: it is Redis 7.4's. The fixture is asked in
+    /// between if it heeds requests; who has none pays one branch for all its questions.
+    fn admit<const HEEDS: bool>(
+        &mut self,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+    ) -> Result<Admission> {
         let mut client = &self.clients[id];
         let flags = found.row.flags;
         let is_queued = client.transaction.is_open() && !flags.has(Flag::PassesQueue);
 
-        self.consult(id, found, args, Stage::Named)?;
-        client = &self.clients[id];
+        if HEEDS {
+            self.consult(id, found, args, Stage::Named)?;
+            client = &self.clients[id];
+        }
         if !found.row.arity.allows(args.len()) {
             return Err(Error::wrong_arity(&found.full_name()));
         }
@@ -83,9 +96,12 @@ impl Engine {
         }
         if !client.is_unrestricted {
             self.check_client(id, found, args.all(), Origin::Client)?;
+            client = &self.clients[id];
         }
-        self.consult(id, found, args, Stage::Allowed)?;
-        client = &self.clients[id];
+        if HEEDS {
+            self.consult(id, found, args, Stage::Allowed)?;
+            client = &self.clients[id];
+        }
         // What is found here holds for all that the request runs: nothing is evicted between the
         // commands of an EXEC or a script, which would lose what the ones before have written.
         if !self.scripts.is_running() {
@@ -115,7 +131,9 @@ impl Engine {
         if self.pauses.all.is_some_and(|pause| pause.holds(self.flags_of(id, found, args))) {
             return Ok(Admission::Postpone);
         }
-        self.consult(id, found, args, Stage::Admitted)?;
+        if HEEDS {
+            self.consult(id, found, args, Stage::Admitted)?;
+        }
         Ok(if is_queued { Admission::Queue } else { Admission::Run })
     }
 

@@ -130,8 +130,15 @@ impl Engine {
         Some(result)
     }
 
+    /// Whether the fixture is to be asked about requests: the one branch that it costs at each stage.
+    #[inline(always)]
+    pub(super) fn heeds_requests(&self) -> bool {
+        self.fixture.heeds_requests
+    }
+
     /// What the fixture says of a request at this stage.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn consult(
         &mut self,
         id: ClientId,
@@ -139,12 +146,6 @@ impl Engine {
         args: &Args,
         stage: Stage,
     ) -> Result {
-        if self.fixture.heeds_requests { self.ask_leave(id, found, args, stage) } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn ask_leave(&mut self, id: ClientId, found: Found, args: &Args, stage: Stage) -> Result {
         let verdict =
             self.with_fixture(|fixture, engine| fixture.before(engine, id, found, args, stage));
         verdict.unwrap_or(Ok(()))

@@ -464,9 +464,11 @@ impl Host<'_> {
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);
         }
+        script.has_written |= is_write;
         let id = script.client;
-        self.engine.consult(id, found, args, Stage::Called)?;
-        self.script().has_written |= is_write;
+        if self.engine.heeds_requests() {
+            self.engine.consult(id, found, args, Stage::Called)?;
+        }
         Ok(())
     }
 }

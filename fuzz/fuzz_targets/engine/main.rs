@@ -216,6 +216,7 @@ impl World {
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
+            Effect::MoveClock(_) => unreachable!("there is no fixture"),
             Effect::Shutdown { client: None } | Effect::Reconfigure => {}
         }
     }
