@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// A client has shown a user's token.
-    fn trust(&mut self, id: ClientId, user: &Rc<User>) {
+    pub fn trust(&mut self, id: ClientId, user: &Rc<User>) {
         if let Some(client) = self.clients.get_mut(id) {
             client.is_authenticated = true;
             client.become_user(user);
