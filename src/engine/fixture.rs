@@ -130,7 +130,7 @@ impl Engine {
         Some(result)
     }
 
-    /// Whether the fixture is to be asked about requests: the one branch that it costs at each stage.
+    /// Whether the fixture is to be asked about requests.
     #[inline(always)]
     pub(super) fn heeds_requests(&self) -> bool {
         self.fixture.heeds_requests
