@@ -14,7 +14,6 @@ use super::effect::Reading;
 use super::table::Found;
 use super::time::Now;
 use crate::proto::{Args, Error, Reply, Result};
-use crate::util::wheel::TimerId;
 
 /// What has happened since the fixture was last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,13 +163,8 @@ impl Engine {
     }
 
     /// Has the fixture told that nothing has happened, at a moment of the monotonic clock.
-    pub fn wake_fixture_at(&mut self, at_us: u64) -> TimerId {
-        self.alarms.set(at_us, Alarm::Fixture)
-    }
-
-    /// It has not gone off yet.
-    pub fn let_fixture_sleep(&mut self, alarm: TimerId) {
-        self.alarms.cancel(alarm);
+    pub fn wake_fixture_at(&mut self, at_us: u64) {
+        self.alarms.set(at_us, Alarm::Fixture);
     }
 
     /// The server's answer to `Effect::MoveClock`: how the clock shows the time from
