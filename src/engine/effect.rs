@@ -62,6 +62,26 @@ pub struct Reading {
     pub frozen_ms: Option<i64>,
 }
 
+impl Reading {
+    /// How the clock goes after a move, which showed `now_ms` when it really was `real_ms`.
+    pub fn after(self, to: ClockMove, now_ms: i64, real_ms: i64) -> Self {
+        let Self { ahead_ms, frozen_ms } = self;
+        match to {
+            ClockMove::Ahead(by_ms) => Self {
+                ahead_ms: ahead_ms + by_ms as i64,
+                frozen_ms: frozen_ms.map(|at_ms| at_ms + by_ms as i64),
+            },
+            ClockMove::Freeze(there) => Self { ahead_ms, frozen_ms: there.or(Some(now_ms)) },
+            // It goes on from where it stands.
+            ClockMove::Resume => {
+                let from_ms = frozen_ms.map(|at_ms| at_ms - real_ms);
+                Self { ahead_ms: from_ms.unwrap_or(ahead_ms), frozen_ms: None }
+            }
+            ClockMove::Reset => Self::default(),
+        }
+    }
+}
+
 /// What is said to another server, and how much it should answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -198,8 +218,7 @@ impl Engine {
     /// The server's answer to an effect: the client that asked goes on. In an EXEC the time has
     /// stood still, however long the effect took.
     pub fn answer(&mut self, id: ClientId, outcome: Outcome, now: Now) {
-        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
-        if !matches!(parked, Some(Parked::Effect(_))) {
+        if !self.awaits_effect(id) {
             return;
         }
         let in_exec = self.errands.halts_for(id);
@@ -240,10 +259,14 @@ impl Engine {
         self.end_part(id, now);
     }
 
+    fn awaits_effect(&self, id: ClientId) -> bool {
+        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
+        matches!(parked, Some(Parked::Effect(_)))
+    }
+
     /// Answers a client that waits for the fixture, which may have gone since.
     pub fn conclude(&mut self, id: ClientId, write: impl FnOnce(&mut Reply) -> Result) {
-        let parked = self.clients.get(id).and_then(|client| client.parked.as_ref());
-        if !matches!(parked, Some(Parked::Effect(_))) {
+        if !self.awaits_effect(id) {
             return;
         }
         let Some(Parked::Effect(errand)) = self.unpark(id) else { return };

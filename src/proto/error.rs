@@ -60,6 +60,9 @@ errors! {
     ScriptNotAllowed => "ERR This Redis command is not allowed from script";
     ScriptReadOnly => "ERR Write commands are not allowed from read-only scripts.";
     NoScript => "NOSCRIPT No matching script. Please use EVAL.";
+    Loading => "LOADING Redis is loading the dataset in memory";
+    MisConf => "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
+    ReadOnly => "READONLY You can't write against a read only replica.";
     NotBusy => "NOTBUSY No scripts in execution right now.";
     Busy => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
     FunctionNotFound => "ERR Function not found";

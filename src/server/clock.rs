@@ -44,20 +44,7 @@ impl Clock {
     /// Moves the wall clock for a test, and tells how it goes from then on. Those who follow are
     /// told first: no message can be earlier than the time that it speaks of.
     pub fn shift(&self, to: ClockMove) -> Result<Reading, String> {
-        let reading = self.reading.get();
-        let ahead_ms = match (to, reading.frozen_ms) {
-            (ClockMove::Ahead(by_ms), _) => reading.ahead_ms + by_ms as i64,
-            // It goes on from where it stands.
-            (ClockMove::Resume, Some(frozen_ms)) => frozen_ms - real_time().0,
-            (ClockMove::Freeze(_) | ClockMove::Resume, _) => reading.ahead_ms,
-            (ClockMove::Reset, _) => 0,
-        };
-        let frozen_ms = match to {
-            ClockMove::Ahead(by_ms) => reading.frozen_ms.map(|at_ms| at_ms + by_ms as i64),
-            ClockMove::Freeze(at_ms) => Some(at_ms.unwrap_or(self.now().wall_ms)),
-            ClockMove::Resume | ClockMove::Reset => None,
-        };
-        let reading = Reading { ahead_ms, frozen_ms };
+        let reading = self.reading.get().after(to, self.now().wall_ms, real_time().0);
         if let Some(file) = &self.file {
             file.write(reading).map_err(|problem| {
                 let why = files::text_of(&problem);
@@ -127,14 +114,13 @@ pub fn mono_us() -> u64 {
 
 /// A moment as `24 Nov 2026 15:04:05.678`, in UTC.
 pub fn utc_text(time: SystemTime) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let Civil { year, month, day, rest_ms } = Civil::of_ms(since.as_millis() as i64);
+    let civil = Civil::of_ms(since.as_millis() as i64);
+    let Civil { year, day, rest_ms, .. } = civil;
     let second_of_day = rest_ms / 1000;
     format!(
         "{day:02} {} {year} {:02}:{:02}:{:02}.{:03}",
-        MONTHS[month as usize - 1],
+        civil.month_name(),
         second_of_day / 3600,
         second_of_day / 60 % 60,
         second_of_day % 60,

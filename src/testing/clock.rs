@@ -11,11 +11,11 @@
 //! moment to the next. There is one at a time. AUTO is a course without end
 //! that nobody waits for.
 
-use super::Testing;
 use super::course::{Course, Next};
 use super::history::History;
 use super::laggards::Laggards;
 use super::next_wake::NextWake;
+use super::{TIMEOUT_MS, Testing, span_of};
 use crate::engine::client::{ClientId, Parked};
 use crate::engine::effect::{ClockMove, Effect, Reading};
 use crate::engine::time::Now;
@@ -27,9 +27,6 @@ use crate::util::{calendar, number, span};
 
 /// From here on BullMQ's scores, milliseconds times 4096, are no longer exact in a double.
 const EXACT_UNTIL_MS: i64 = (1 << 53) / 4096;
-
-/// How long ADVANCE waits at each moment until all is idle, in real time.
-const TIMEOUT_MS: u64 = 5_000;
 
 /// AUTO goes so far unless it is told.
 const AUTO_MS: i64 = 30 * calendar::DAY_MS;
@@ -109,18 +106,14 @@ impl TestClock {
         self.auto = None;
         let client = Some(cx.client);
         cx.await_fixture(args);
-        let engine = cx.engine_of_fixture();
-        match way {
-            Way::At(to) => {
-                self.journey = Some(Journey { client, leap_ms: None, course: None, ageing });
-                self.make(to, engine);
-            }
-            Way::Along(course) => {
-                self.journey =
-                    Some(Journey { client, leap_ms: None, course: Some(course), ageing });
-                // It is looked at once its client waits.
-                self.wake.set(engine, engine.keyspace.now.mono_us);
-            }
+        let (to, course) = match way {
+            Way::At(to) => (Some(to), None),
+            // It is looked at once its client waits.
+            Way::Along(course) => (None, Some(course)),
+        };
+        self.journey = Some(Journey { client, leap_ms: None, course, ageing });
+        if let Some(to) = to {
+            self.make(to, cx.engine_of_fixture());
         }
         Ok(())
     }
@@ -164,7 +157,9 @@ impl TestClock {
             course.rest(engine);
         }
         self.reading = reading;
-        self.laggards.clear_if(!self.is_moved());
+        if !self.is_moved() {
+            self.laggards.clear();
+        }
         if leap_ms > 0 {
             wake_sleepers(engine, &history.queues(), leap_ms);
         }
@@ -388,7 +383,7 @@ fn advance(clock: &mut TestClock, cx: &mut Ctx, mut args: Args, _: &mut Reply) -
             () if args.accept("jump") => is_jump = true,
             () if args.accept("anyway") => is_anyway = true,
             () if args.accept("locks") => ageing = Ageing::Locks,
-            () if args.accept("timeout") => timeout_ms = super::span_of(&mut args, "TIMEOUT")?,
+            () if args.accept("timeout") => timeout_ms = span_of(&mut args, "TIMEOUT")?,
             () => return Err(misplaced(args.given())),
         }
     }
@@ -409,8 +404,7 @@ fn auto(clock: &mut TestClock, cx: &mut Ctx, mut args: Args, reply: &mut Reply) 
     let now_ms = cx.now_ms();
     let target_ms = if args.accept("until") {
         let word = args.word()?;
-        let by_ms = span::parse_ms(&text(word)).and_then(|by_ms| i64::try_from(by_ms).ok());
-        by_ms.map_or_else(|| moment(word), |by_ms| Ok(now_ms.saturating_add(by_ms)))?
+        duration(word).map_or_else(|| moment(word), |by_ms| Ok(now_ms.saturating_add(by_ms)))?
     } else {
         now_ms + AUTO_MS
     };
@@ -434,8 +428,7 @@ fn target(args: &mut Args, now_ms: i64) -> Result<(i64, String)> {
         (moment(word)?, text(word))
     } else {
         let word = args.word().map_err(|_| not_forward())?;
-        let by_ms = span::parse_ms(&text(word)).and_then(|by_ms| i64::try_from(by_ms).ok());
-        let by_ms = by_ms.ok_or_else(not_forward)?;
+        let by_ms = duration(word).ok_or_else(not_forward)?;
         (now_ms.saturating_add(by_ms), format!("now + {}", text(word)))
     };
     if target_ms <= now_ms { Err(not_forward()) } else { Ok((target_ms, told)) }
@@ -453,6 +446,11 @@ fn check_exact(target_ms: i64, told: &str, is_anyway: bool) -> Result {
 
 fn text(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
+}
+
+/// Milliseconds; None for what is no duration.
+fn duration(word: &[u8]) -> Option<i64> {
+    i64::try_from(span::parse_ms(&text(word))?).ok()
 }
 
 /// A moment in ISO 8601 with a zone, or in milliseconds since 1970.

@@ -2,10 +2,10 @@
 //! also at jobs that are gone, as far as a queue's history goes (history.rs). It is asked in words
 //! and answers a map, or is given the same words as JSON, and answers JSON.
 
-use super::Testing;
 use super::history::{Happening, History, Past};
-use super::next_wake::NextWake;
 use super::report;
+use super::waits::Awaiting;
+use super::{TIMEOUT_MS, Testing};
 use crate::engine::client::ClientId;
 use crate::engine::{Ctx, Engine};
 use crate::proto::{Args, Error, Reply, Result};
@@ -14,9 +14,6 @@ use crate::util::{calendar, number, span};
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-
-/// How long it is waited for what shall be, where nothing else is said.
-const WITHIN_MS: u64 = 5_000;
 
 /// What may be expected of a job.
 const STATES: &[&str] = &["added", "active", "completed", "failed", "delayed"];
@@ -99,7 +96,7 @@ impl Expectation {
             data: words.get("data").cloned(),
             state,
             count: count_of(words)?,
-            within_ms: within_ms.unwrap_or(if never { 0 } else { WITHIN_MS }),
+            within_ms: within_ms.unwrap_or(if never { 0 } else { TIMEOUT_MS }),
             by_ms,
             never,
         })
@@ -215,7 +212,7 @@ fn distance(wanted: &Json, found: &Json) -> usize {
 }
 
 /// A client that waits for what it expects.
-struct Waiting {
+pub struct Expecting {
     client: ClientId,
     expectation: Expectation,
     /// It asked in JSON, and is answered so.
@@ -224,14 +221,14 @@ struct Waiting {
 }
 
 /// What came of an expectation.
-struct Outcome {
+pub struct Judgement {
     is_met: bool,
     ids: Vec<String>,
     /// What a person reads if it is not met.
     why: Option<String>,
 }
 
-impl Outcome {
+impl Judgement {
     fn write(&self, is_json: bool, reply: &mut Reply) {
         let Self { is_met, ids, why } = self;
         if is_json {
@@ -255,9 +252,18 @@ impl Outcome {
     }
 }
 
-impl Waiting {
-    /// The answer, or the moment at which to look again at the latest.
-    fn look(&self, history: &History, engine: &Engine) -> std::result::Result<Outcome, u64> {
+impl Awaiting for Expecting {
+    type Answer = Judgement;
+
+    fn client(&self) -> ClientId {
+        self.client
+    }
+
+    fn look(
+        &mut self,
+        history: &mut History,
+        engine: &Engine,
+    ) -> std::result::Result<Judgement, u64> {
         let now = engine.keyspace.now;
         let Expectation { count, never, .. } = self.expectation;
         let deadline_us = self.deadline_us(engine);
@@ -282,13 +288,19 @@ impl Waiting {
         }
         let ids: Vec<String> = found.iter().map(|id| report::text(id)).collect();
         if is_reached && !is_exceeded {
-            return Ok(Outcome { is_met: true, ids, why: None });
+            return Ok(Judgement { is_met: true, ids, why: None });
         }
         let waited_ms = (now.mono_us - self.started_us) / 1_000;
         let why = Some(self.why(&ids, waited_ms, &pasts, history, now.mono_us));
-        Ok(Outcome { is_met: false, ids, why })
+        Ok(Judgement { is_met: false, ids, why })
     }
 
+    fn write(&self, outcome: Judgement, reply: &mut Reply) {
+        outcome.write(self.is_json, reply);
+    }
+}
+
+impl Expecting {
     fn deadline_us(&self, engine: &Engine) -> u64 {
         let now = engine.keyspace.now;
         match self.expectation.by_ms {
@@ -400,44 +412,9 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         false => Expectation::of_args(&mut args)?,
     };
     let started_us = cx.now().mono_us;
-    let waiting = Waiting { client: cx.client, expectation, is_json, started_us };
-    match waiting.look(&testing.history, cx.server()) {
-        Ok(outcome) => outcome.write(is_json, reply),
-        Err(next_us) => {
-            cx.await_fixture(args);
-            testing.expectations.waitings.push(waiting);
-            testing.expectations.wake.set(cx.engine_of_fixture(), next_us);
-        }
-    }
+    let waiting = Expecting { client: cx.client, expectation, is_json, started_us };
+    testing.expectations.begin(waiting, &mut testing.history, cx, args, reply);
     Ok(())
-}
-
-/// Those who wait for what they expect.
-#[derive(Default)]
-pub struct Expectations {
-    waitings: Vec<Waiting>,
-    wake: NextWake,
-}
-
-impl Expectations {
-    /// Something has happened, or a moment has come: answers those who need wait no longer.
-    pub fn look(&mut self, history: &History, engine: &mut Engine) {
-        for waiting in std::mem::take(&mut self.waitings) {
-            if engine.clients.get(waiting.client).is_none() {
-                continue;
-            }
-            match waiting.look(history, engine) {
-                Err(next_us) => {
-                    self.waitings.push(waiting);
-                    self.wake.set(engine, next_us);
-                }
-                Ok(outcome) => engine.conclude(waiting.client, |reply| {
-                    outcome.write(waiting.is_json, reply);
-                    Ok(())
-                }),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

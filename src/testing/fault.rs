@@ -18,10 +18,10 @@ use crate::util::rng::Rng;
 use crate::util::span;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An error that has a cause in Redis: its text, and whom the cause would hit.
+/// An error that has a cause in Redis, and whom the cause would hit.
 struct Kind {
     name: &'static str,
-    text: &'static str,
+    error: fn() -> Error,
     hits: fn(Found) -> bool,
     /// A script runs, and only its calls are hit.
     spares_scripts: bool,
@@ -30,48 +30,43 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind {
         name: "busy",
-        text: "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
-               NOSAVE.",
+        error: || Error::Busy,
         hits: |found| !has(found, Flag::AllowBusy),
         spares_scripts: false,
     },
     Kind {
         name: "loading",
-        text: "LOADING Redis is loading the dataset in memory",
+        error: || Error::Loading,
         hits: |found| !has(found, Flag::Loading),
         spares_scripts: false,
     },
     Kind {
         name: "misconf",
-        text: "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
-               persist to disk. Commands that may modify the data set are disabled, because this \
-               instance is configured to report errors during writes if RDB snapshotting fails \
-               (stop-writes-on-bgsave-error option). Please check the Redis logs for details \
-               about the RDB error.",
+        error: || Error::MisConf,
         hits: |found| has(found, Flag::Write) || found.row.name == "ping",
         spares_scripts: true,
     },
     Kind {
         name: "noauth",
-        text: "NOAUTH Authentication required.",
+        error: || Error::NoAuth,
         hits: |found| !has(found, Flag::NoAuth),
         spares_scripts: false,
     },
     Kind {
         name: "noscript",
-        text: "NOSCRIPT No matching script. Please use EVAL.",
+        error: || Error::NoScript,
         hits: |found| has(found, Flag::ScriptBySha),
         spares_scripts: false,
     },
     Kind {
         name: "oom",
-        text: "OOM command not allowed when used memory > 'maxmemory'.",
+        error: || Error::OutOfMemory,
         hits: |found| has(found, Flag::DenyOom),
         spares_scripts: true,
     },
     Kind {
         name: "readonly",
-        text: "READONLY You can't write against a read only replica.",
+        error: || Error::ReadOnly,
         hits: |found| has(found, Flag::Write),
         spares_scripts: true,
     },
@@ -209,7 +204,7 @@ impl Rule {
                 Err(Error::new("ERR action=error wants its text, such as text=ERR boom"))
             }
             Action::Kind(kind) if self.text.is_empty() => {
-                self.text = kind.text.to_owned();
+                self.text = (kind.error)().to_string();
                 Ok(())
             }
             _ => Ok(()),
@@ -351,7 +346,7 @@ impl Faults {
     /// What a call of a script is refused with.
     fn before_call(&self, id: ClientId, found: Found) -> Result {
         match self.armed.get(&id) {
-            Some(kind) if (kind.hits)(found) => Err(Error::new(kind.text)),
+            Some(kind) if (kind.hits)(found) => Err((kind.error)()),
             _ => Ok(()),
         }
     }

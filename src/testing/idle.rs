@@ -5,15 +5,12 @@
 
 use super::history::History;
 use super::lookout::{Lookout, Outlook, Standing};
-use super::next_wake::NextWake;
 use super::report::{self, Report};
-use super::{Testing, span_of};
+use super::waits::Awaiting;
+use super::{TIMEOUT_MS, Testing, span_of};
 use crate::engine::client::ClientId;
 use crate::engine::{Ctx, Engine};
 use crate::proto::{Args, Error, Reply, Result};
-
-/// How long it is waited where nothing else is said.
-const TIMEOUT_MS: u64 = 5_000;
 
 /// What TORIL WAIT IDLE asks for.
 struct Wanted {
@@ -47,15 +44,20 @@ fn check_names(history: &History, names: &[Vec<u8>]) -> Result {
 }
 
 /// A client that waits for idleness.
-struct Waiting {
+pub struct Idleness {
     client: ClientId,
     lookout: Lookout,
     started_us: u64,
     deadline_us: u64,
 }
 
-impl Waiting {
-    /// What there is to answer, or when to look again at the latest.
+impl Awaiting for Idleness {
+    type Answer = Report;
+
+    fn client(&self) -> ClientId {
+        self.client
+    }
+
     fn look(&mut self, history: &mut History, engine: &Engine) -> std::result::Result<Report, u64> {
         let now_us = engine.keyspace.now.mono_us;
         let (outlook, standings) = self.lookout.look(history, engine);
@@ -67,6 +69,12 @@ impl Waiting {
         }
     }
 
+    fn write(&self, report: Report, reply: &mut Reply) {
+        report.write(reply);
+    }
+}
+
+impl Idleness {
     fn report(
         &self,
         is_idle: bool,
@@ -87,47 +95,12 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
     let wanted = Wanted::parse(&mut args)?;
     check_names(&testing.history, &wanted.names)?;
     let started_us = cx.now().mono_us;
-    let mut waiting = Waiting {
+    let waiting = Idleness {
         client: cx.client,
         lookout: Lookout::new(wanted.names, wanted.horizon_ms),
         started_us,
         deadline_us: started_us.saturating_add(wanted.timeout_ms.saturating_mul(1_000)),
     };
-    match waiting.look(&mut testing.history, cx.server()) {
-        Ok(report) => report.write(reply),
-        Err(next_us) => {
-            cx.await_fixture(args);
-            testing.idle.waitings.push(waiting);
-            testing.idle.wake.set(cx.engine_of_fixture(), next_us);
-        }
-    }
+    testing.idle.begin(waiting, &mut testing.history, cx, args, reply);
     Ok(())
-}
-
-/// Those who wait for idleness.
-#[derive(Default)]
-pub struct IdleWaits {
-    waitings: Vec<Waiting>,
-    wake: NextWake,
-}
-
-impl IdleWaits {
-    /// Something has happened, or a moment has come: answers those who need wait no longer.
-    pub fn look(&mut self, history: &mut History, engine: &mut Engine) {
-        for mut waiting in std::mem::take(&mut self.waitings) {
-            if engine.clients.get(waiting.client).is_none() {
-                continue;
-            }
-            match waiting.look(history, engine) {
-                Err(next_us) => {
-                    self.waitings.push(waiting);
-                    self.wake.set(engine, next_us);
-                }
-                Ok(report) => engine.conclude(waiting.client, |reply| {
-                    report.write(reply);
-                    Ok(())
-                }),
-            }
-        }
-    }
 }

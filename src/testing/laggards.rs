@@ -5,7 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId};
 use crate::proto::Reply;
-use crate::util::calendar::{self, DAY_MS};
+use crate::util::calendar::{Civil, DAY_MS};
 use crate::util::number;
 use std::collections::BTreeMap;
 
@@ -47,11 +47,9 @@ impl Laggards {
         }
     }
 
-    /// Forgets all, if the clock is the real one again.
-    pub fn clear_if(&mut self, is_real: bool) {
-        if is_real {
-            self.told.clear();
-        }
+    /// Forgets all: the clock is the real one again.
+    pub fn clear(&mut self) {
+        self.told.clear();
     }
 
     /// What to say of the first who does not follow and is still there.
@@ -104,13 +102,10 @@ fn describe(client: &Client) -> String {
     format!("{who} (id={} addr={})", client.id.0, client.peer.addr)
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
 /// `Nov 28`
 fn day(ms: i64) -> String {
-    let calendar::Civil { month, day, .. } = calendar::Civil::of_ms(ms);
-    format!("{} {day}", MONTHS[month as usize - 1])
+    let civil = Civil::of_ms(ms);
+    format!("{} {}", civil.month_name(), civil.day)
 }
 
 /// `20:44:01 on Nov 28`

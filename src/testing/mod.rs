@@ -12,6 +12,7 @@ mod lookout;
 mod next_wake;
 mod report;
 mod snapshots;
+mod waits;
 
 use crate::engine::Ctx;
 use crate::engine::Engine;
@@ -22,19 +23,23 @@ use crate::engine::table::Found;
 use crate::proto::{Args, Error, Reply, Result};
 use crate::util::span;
 use clock::TestClock;
-use expect::Expectations;
+use expect::Expecting;
 use fault::Faults;
 use history::History;
-use idle::IdleWaits;
+use idle::Idleness;
 use snapshots::Snapshots;
+use waits::Waits;
+
+/// How long is waited, in real time, where nothing else is said.
+const TIMEOUT_MS: u64 = 5_000;
 
 /// All that a test has asked for.
 struct Testing {
     clock: TestClock,
     faults: Faults,
     history: History,
-    idle: IdleWaits,
-    expectations: Expectations,
+    idle: Waits<Idleness>,
+    expectations: Waits<Expecting>,
     snapshots: Snapshots,
 }
 
@@ -57,8 +62,8 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
         clock: TestClock::default(),
         faults: Faults::default(),
         history: History::new(engine),
-        idle: IdleWaits::default(),
-        expectations: Expectations::default(),
+        idle: Waits::default(),
+        expectations: Waits::default(),
         snapshots: Snapshots::default(),
     })
 }
@@ -86,14 +91,14 @@ impl Fixture for Testing {
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
         self.history.hear(engine, &heard);
-        self.expectations.look(&self.history, engine);
+        self.expectations.look(&mut self.history, engine);
         self.idle.look(&mut self.history, engine);
         self.clock.look(&self.history, engine, !heard.is_empty());
     }
 
     fn clock_moved(&mut self, engine: &mut Engine, moved: std::result::Result<Reading, String>) {
         self.clock.moved(&self.history, engine, moved);
-        self.expectations.look(&self.history, engine);
+        self.expectations.look(&mut self.history, engine);
         self.idle.look(&mut self.history, engine);
         self.clock.look(&self.history, engine, false);
     }

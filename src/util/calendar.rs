@@ -15,7 +15,15 @@ pub struct Civil {
     pub rest_ms: u32,
 }
 
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 impl Civil {
+    /// `Jan` to `Dec`.
+    pub fn month_name(self) -> &'static str {
+        MONTHS[self.month as usize - 1]
+    }
+
     /// Of milliseconds since 1970.
     pub fn of_ms(ms: i64) -> Self {
         // Days are counted from 1 March of year 0, so that a leap day ends its year.

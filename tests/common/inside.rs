@@ -14,7 +14,7 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
-use toril::engine::effect::{ClockMove, Effect, Outcome, Problem, Reading};
+use toril::engine::effect::{Effect, Outcome, Problem, Reading};
 use toril::engine::time::{Deadline, Now};
 use toril::testing;
 
@@ -124,24 +124,6 @@ impl InsideServer {
         Now::new(wall_ms, mono_us)
     }
 
-    fn move_clock(&mut self, to: ClockMove) {
-        let Reading { ahead_ms, frozen_ms } = self.reading;
-        let at_ms = self.now.wall_ms;
-        self.reading = match to {
-            ClockMove::Ahead(by_ms) => Reading {
-                ahead_ms: ahead_ms + by_ms as i64,
-                frozen_ms: frozen_ms.map(|at_ms| at_ms + by_ms as i64),
-            },
-            ClockMove::Freeze(there) => {
-                Reading { ahead_ms, frozen_ms: Some(there.unwrap_or(at_ms)) }
-            }
-            ClockMove::Resume => {
-                Reading { ahead_ms: at_ms - real_ms(self.now.mono_us), frozen_ms: None }
-            }
-            ClockMove::Reset => Reading::default(),
-        };
-    }
-
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Sleep { client, micros } => {
@@ -175,7 +157,8 @@ impl InsideServer {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
             Effect::MoveClock(to) => {
-                self.move_clock(to);
+                let real_ms = real_ms(self.now.mono_us);
+                self.reading = self.reading.after(to, self.now.wall_ms, real_ms);
                 self.now = self.later(0);
                 self.engine.clock_moved(Ok(self.reading), self.now);
             }
