@@ -50,4 +50,4 @@ pub use answer::OnError;
 pub use commands::Commands;
 pub use library::{Library, LibraryFunction};
 pub use run::{Callable, Lua, Progress, Verdict};
-pub use script::{Script, ScriptFlags, Sha};
+pub use script::{Script, ScriptFlags, Sha, title_of};

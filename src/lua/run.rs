@@ -111,6 +111,11 @@ impl Lua {
         self.cache.peek(sha).is_some()
     }
 
+    /// A cached script. It does not count as used.
+    pub fn script(&self, sha: &Sha) -> Option<&Script> {
+        self.cache.peek(sha)
+    }
+
     /// What a cached script declares; None if it declares nothing, or is not cached.
     pub fn flags(&self, sha: &Sha) -> Option<ScriptFlags> {
         self.cache.flags(sha)

@@ -242,6 +242,11 @@ fn shebang(source: &[u8]) -> Result<(ScriptFlags, &[u8])> {
     Ok((flags, body))
 }
 
+/// As `Script::title`, of a source that is not compiled.
+pub fn title_of(source: &[u8]) -> Option<String> {
+    shebang(source).ok().and_then(|(_, body)| title(body))
+}
+
 /// The first line with words of the comment that `body` opens with, at most `TITLE_CHARS_MAX`
 /// characters of it. None if there is none.
 fn title(body: &[u8]) -> Option<String> {

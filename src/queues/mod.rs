@@ -12,6 +12,7 @@ mod glance;
 mod known;
 mod library;
 mod rq;
+mod scripts;
 
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;
@@ -22,6 +23,7 @@ use std::ops::Range;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{HAPPENINGS, InHand, Job, JobState, QueueLibrary, Role, Told, Workers};
+pub use scripts::{known_script, name_of, script_name};
 
 /// Bull comes last of those whose keys are alike: it is told by what it shares with them.
 const LIBRARIES: &[&QueueLibrary] = &[
