@@ -6,8 +6,10 @@ mod digest;
 use super::info::LRU_CLOCK_MAX;
 use super::object;
 use super::prelude::*;
-use crate::data::Value;
+use crate::config::parse_memory;
+use crate::data::item::Item;
 use crate::data::string::Str;
+use crate::data::{self, Value};
 use crate::engine::effect::Effect;
 use crate::util::number;
 use digest::Digest;
@@ -25,16 +27,24 @@ const HELP: &[&str] = &[
     "    Answers such digits for each value.",
     "ERROR <message>",
     "    Answers the message as an error.",
+    "HTSTATS-KEY <key>",
+    "    Tells the size that the hash table of a large value would have in Redis.",
+    "LISTPACK <key>",
+    "    Writes the elements of a small value to the server's log.",
     "LOG <message>",
     "    Writes the message to the server's log.",
     "OBJECT <key>",
     "    Tells how a value is kept.",
+    "PAUSE-CRON <0|1>",
+    "    With 1, keys whose time has come stay in memory until somebody looks for them.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Makes strings prefix:0, prefix:1, ... where there are none, of so many bytes.",
     "    The server stops meanwhile.",
     "PROTOCOL <type>",
     "    Answers a value of this type of the protocol: string, integer, double, bignum,",
     "    null, array, set, map, attrib, push, verbatim, true or false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Has elements of so many bytes count as nodes of their own. 0: as the settings say.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    With 0, keys whose time has come stay in memory until somebody looks for them.",
     "SLEEP <seconds>",
@@ -59,6 +69,9 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
                 reply.status(digest.text());
             }
         }
+        (b"listpack", [key]) => return listpack(cx, key, reply),
+        (b"htstats-key", [key]) => return table_stats(cx, key, reply),
+        (b"quicklist-packed-threshold", [size]) => packed_threshold(cx, size, reply)?,
         (b"log", [message]) => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(message));
             reply.ok();
@@ -68,7 +81,11 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         (b"populate", [count, prefix, size]) => populate(cx, count, prefix, size, reply)?,
         (b"protocol", [kind]) => return protocol(kind, reply),
         (b"set-active-expire", [flag]) => {
-            cx.expire_unasked(number::parse_u64_loosely(flag).is_some_and(|it| it != 0));
+            cx.expire_unasked(is_set(flag));
+            reply.ok();
+        }
+        (b"pause-cron", [flag]) => {
+            cx.run_cron(!is_set(flag));
             reply.ok();
         }
         (b"help", []) => {
@@ -77,6 +94,86 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
         _ => return Err(Error::misused(subcommand, "DEBUG")),
     }
+    Ok(())
+}
+
+/// What is no number is 0.
+fn is_set(flag: &[u8]) -> bool {
+    number::parse_u64_loosely(flag).is_some_and(|it| it != 0)
+}
+
+/// Up to 4 GB; 0 is none.
+fn packed_threshold(cx: &mut Ctx, size: &[u8], reply: &mut Reply) -> Result {
+    let size = std::str::from_utf8(size).ok().and_then(parse_memory);
+    let size = size.filter(|size| *size < 4 << 30).ok_or(Error::new(
+        "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+    ))?;
+    cx.pack_elements_below(Some(size as usize).filter(|size| *size > 0));
+    reply.ok();
+    Ok(())
+}
+
+/// The elements go to the log, as Redis's go to its standard output; its answer says that.
+fn listpack(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
+    let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
+    if entry.value.encoding() != "listpack" {
+        return Err(Error::new("ERR Not a listpack encoded object."));
+    }
+    let db = cx.db;
+    let elements = cx.digested(|keyspace| {
+        let mut elements = Vec::new();
+        keyspace.look_at(db, key, |value, _| elements = elements_of(value));
+        elements
+    });
+    let bytes = elements.iter().map(|element| data::listpack::entry_bytes(element));
+    let bytes = data::listpack::EMPTY_BYTES + bytes.sum::<usize>();
+    let mut lines = format!("{{total bytes {bytes}}} {{num entries {}}}", elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        lines += &format!("\n{{{index}}} [{}]", String::from_utf8_lossy(element));
+    }
+    tracing::warn!("DEBUG LISTPACK: {lines}");
+    reply.status("Listpack structure printed on stdout");
+    Ok(())
+}
+
+/// In the order in which a listpack has them: pairs lie flat.
+fn elements_of(value: &Value) -> Vec<Vec<u8>> {
+    match value {
+        Value::List(it) => it.iter().map(|it| it.to_vec()).collect(),
+        Value::Set(it) => it.iter().map(|it| it.to_vec()).collect(),
+        Value::Hash(it) => it.iter().flat_map(|(name, it)| [name.to_vec(), it.to_vec()]).collect(),
+        Value::Zset(it) => {
+            let flat = |(member, score): (Item, f64)| {
+                [member.to_vec(), number::format_double(score).to_vec()]
+            };
+            it.iter().flat_map(flat).collect()
+        }
+        Value::Str(_) | Value::Stream(_) | Value::Cold(_) => Vec::new(),
+    }
+}
+
+/// A table of Redis has the smallest power of two from 4 on that its elements fit in, if they came
+/// one by one and it is not about to grow.
+fn table_stats(cx: &mut Ctx, key: &[u8], reply: &mut Reply) -> Result {
+    let entry = cx.peek(key).ok_or(Error::NoSuchKey)?;
+    let len = match &entry.value {
+        value if !matches!(value.encoding(), "hashtable" | "hashtableex" | "skiplist") => None,
+        Value::Set(it) => Some(it.len()),
+        Value::Hash(it) => Some(it.len()),
+        Value::Zset(it) => Some(it.len()),
+        _ => None,
+    };
+    let len = len.ok_or(Error::new(
+        "ERR The value stored at the specified key is not represented using an hash table",
+    ))?;
+    let size = len.next_power_of_two().max(4);
+    reply.verbatim(
+        "txt",
+        format!(
+            "Hash table 0 stats (main hash table):\n table size: {size}\n number of elements: {len}\n"
+        )
+        .as_bytes(),
+    );
     Ok(())
 }
 

@@ -28,6 +28,7 @@ pub use lines::ConfigError;
 pub use secret::Secret;
 pub use table::{SetError, Setting, World};
 use value::SettingValue;
+pub use value::parse_memory;
 
 /// The version of Redis that clients are told, and choose their commands by.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -291,6 +292,9 @@ pub struct Limits {
     pub hash_value_bytes_max: usize,
     /// Positive: elements per node; -1 to -5: 4, 8, 16, 32, 64 KB per node.
     pub list_node_size: i64,
+    /// Bytes of an element that is a node of its own, whatever a node holds: no setting, but DEBUG
+    /// QUICKLIST-PACKED-THRESHOLD.
+    pub list_packed_bytes_max: Option<usize>,
     /// Members of an intset.
     pub set_intset_entries_max: usize,
     /// Members of a listpack.
@@ -315,6 +319,7 @@ impl Limits {
         hash_entries_max: 512,
         hash_value_bytes_max: 64,
         list_node_size: -2,
+        list_packed_bytes_max: None,
         set_intset_entries_max: 512,
         set_entries_max: 128,
         set_value_bytes_max: 64,

@@ -185,7 +185,7 @@ fn parse_natural(word: &str) -> Option<i64> {
 
 /// Bytes: digits, then a unit in any case. `k m g` count in thousands, `kb mb gb` in 1024. As in
 /// Redis no digits at all are 0; unlike there, what does not fit into 64 bits is refused.
-fn parse_memory(word: &str) -> Option<u64> {
+pub fn parse_memory(word: &str) -> Option<u64> {
     let unit_at = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
     let (digits, unit) = word.split_at(unit_at);
     let count: u64 = if digits.is_empty() { 0 } else { digits.parse().ok()? };

@@ -372,6 +372,10 @@ pub enum NodePlace {
 impl NodeFill {
     /// Where the next element goes.
     pub fn place(&mut self, element: &[u8], limits: &Limits) -> NodePlace {
+        if limits.list_packed_bytes_max.is_some_and(|bytes_max| element.len() >= bytes_max) {
+            *self = Self::default();
+            return NodePlace::Alone;
+        }
         let bytes = listpack::entry_bytes(element);
         let begins = self.len == 0 || exceeds_node(self.len + 1, self.packed_bytes + bytes, limits);
         if begins {

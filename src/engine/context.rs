@@ -315,6 +315,17 @@ impl Ctx<'_> {
         self.engine.keyspace.expires_unasked = is_on;
     }
 
+    /// From how many bytes on a list's element counts as a node of its own; None: none for that.
+    pub fn pack_elements_below(&mut self, bytes: Option<usize>) {
+        self.engine.config.limits.list_packed_bytes_max = bytes;
+        self.engine.keyspace.limits.list_packed_bytes_max = bytes;
+    }
+
+    /// Whether that is done which Redis does ten times a second: here, to expire keys unasked.
+    pub fn run_cron(&mut self, is_on: bool) {
+        self.engine.keyspace.runs_cron = is_on;
+    }
+
     /// Whether the reply should come in an order that follows from the data alone: for scripts,
     /// whose effects it may decide.
     pub fn wants_fixed_order(&self) -> bool {

@@ -104,6 +104,8 @@ pub struct Keyspace {
     pub authority: Authority,
     /// Whether keys go when their time has come, although nobody looks for them.
     pub expires_unasked: bool,
+    /// As `expires_unasked`, for DEBUG PAUSE-CRON.
+    pub runs_cron: bool,
     /// Freezes and thaws; made when it is first needed.
     zstd: Option<Box<Zstd>>,
     /// Values frozen and thawed since start.
@@ -129,6 +131,7 @@ impl Keyspace {
             counting: false,
             authority: Authority::default(),
             expires_unasked: true,
+            runs_cron: true,
             zstd: None,
             frozen_count: 0,
             thawed_count: 0,

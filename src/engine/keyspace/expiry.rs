@@ -140,7 +140,7 @@ impl Keyspace {
 
     /// Whether keys go as soon as their time has come.
     fn expires_on_time(&self) -> bool {
-        self.authority == Authority::Own && self.expires_unasked
+        self.authority == Authority::Own && self.expires_unasked && self.runs_cron
     }
 
     /// When the next key or field is to expire, in milliseconds of the wall clock.
