@@ -20,8 +20,25 @@ pub const FAMILY: Family = Family::new(Category::Introspection, &[
     ]),
 ]);
 
+/// Whether there is such a command for clients: the provider may not know it.
+fn is_there(cx: &Ctx, found: &Found) -> bool {
+    let profile = cx.config().profile();
+    found.row.flags.has(Flag::ForTests) || !profile.lacks(&found.full_name(), found.row.since)
+}
+
+/// The commands that are there.
+fn commands(cx: &Ctx) -> Vec<Found> {
+    cx.table().commands().filter(|found| is_there(cx, found)).collect()
+}
+
+/// The subcommands that are there.
+fn subcommands(cx: &Ctx, found: Found) -> Vec<Found> {
+    cx.table().subcommands(found).filter(|sub| is_there(cx, sub)).collect()
+}
+
 fn command(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    let commands: Vec<Found> = cx.table().commands().collect();
+    let hides_all = cx.config().profile().hides_commands;
+    let commands = if hides_all { Vec::new() } else { commands(cx) };
     reply.array(commands.len());
     for found in commands {
         describe(cx, found, reply);
@@ -30,7 +47,7 @@ fn command(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn count(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.count(cx.table().commands().count());
+    reply.count(commands(cx).len());
     Ok(())
 }
 
@@ -51,10 +68,11 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 /// By `get` or `client|list`.
 pub(super) fn find(cx: &Ctx, name: &[u8]) -> Option<Found> {
     let table = cx.table();
-    match name.iter().position(|&byte| byte == b'|') {
+    let found = match name.iter().position(|&byte| byte == b'|') {
         Some(bar) => table.find_subcommand(table.find(&name[..bar])?, &name[bar + 1..]),
         None => table.find(name),
-    }
+    };
+    found.filter(|found| is_there(cx, found))
 }
 
 fn describe(cx: &Ctx, found: Found, reply: &mut Reply) {
@@ -82,8 +100,9 @@ fn describe(cx: &Ctx, found: Found, reply: &mut Reply) {
         describe_keys(spec, reply);
     }
 
-    reply.set(row.subcommands.len());
-    for sub in cx.table().subcommands(found) {
+    let subcommands = subcommands(cx, found);
+    reply.set(subcommands.len());
+    for sub in subcommands {
         describe(cx, sub, reply);
     }
 }
@@ -154,7 +173,7 @@ fn access_names(access: u16) -> Vec<&'static str> {
 
 fn docs(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let found: Vec<Found> = match args.left() {
-        0 => cx.table().commands().collect(),
+        0 => commands(cx),
         _ => args.filter_map(|name| find(cx, name)).collect(),
     };
     reply.map(found.len());
@@ -206,8 +225,9 @@ fn document(cx: &Ctx, found: Found, reply: &mut Reply) {
     }
     if !row.subcommands.is_empty() {
         reply.bulk(b"subcommands");
-        reply.map(row.subcommands.len());
-        for sub in cx.table().subcommands(found) {
+        let subcommands = subcommands(cx, found);
+        reply.map(subcommands.len());
+        for sub in subcommands {
             document(cx, sub, reply);
         }
     }
@@ -266,7 +286,8 @@ fn keys_of<'a>(cx: &Ctx, words: &[&'a [u8]]) -> Result<Vec<(&'a [u8], u16)>> {
 fn list(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let mut names: Vec<String> = Vec::new();
     let mut collect = |wanted: &dyn Fn(&Found) -> bool| {
-        names.extend(cx.table().all().filter(wanted).map(|found| found.full_name()));
+        let there = cx.table().all().filter(|found| is_there(cx, found));
+        names.extend(there.filter(wanted).map(|found| found.full_name()));
     };
     match args.left() {
         0 => collect(&|_| true),

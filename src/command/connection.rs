@@ -110,7 +110,7 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     reply.bulk(b"server");
     reply.bulk(b"redis");
     reply.bulk(b"version");
-    reply.bulk(crate::config::REDIS_VERSION.as_bytes());
+    reply.bulk(cx.config().profile().version.as_bytes());
     reply.bulk(b"proto");
     reply.int(if protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.bulk(b"id");

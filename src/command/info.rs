@@ -7,7 +7,7 @@ mod keysizes;
 
 use super::memory::{ALLOCATOR, MemoryUsage};
 use super::prelude::*;
-use crate::config::{REDIS_VERSION, TORIL_VERSION};
+use crate::config::TORIL_VERSION;
 use crate::engine::Engine;
 use crate::engine::acl::selector::Reason;
 use crate::engine::script::Realm;
@@ -110,7 +110,9 @@ fn info(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
 fn server(engine: &Engine, text: &mut Text) {
     let (now, facts) = (engine.keyspace.now, &engine.facts);
     let uptime_s = (now.mono_us - engine.started.mono_us) / 1_000_000;
-    text.field("redis_version", REDIS_VERSION);
+    let profile = engine.config.profile();
+    text.field("redis_version", profile.version);
+    profile.info.iter().for_each(|(name, value)| text.field(name, value));
     text.field("toril_version", TORIL_VERSION);
     // It is built from no repository of Redis's, and by no gcc: Redis's words for that.
     text.field("redis_git_sha1", "00000000");

@@ -45,8 +45,8 @@ fn compile(cx: &mut Ctx, source: &[u8]) -> Result<Rc<Script>> {
 }
 
 fn find(cx: &mut Ctx, sha: &[u8]) -> Result<Rc<Script>> {
-    let sha = Sha::parse(sha).ok_or(Error::NoScript)?;
-    cx.lua(Realm::Scripts).find(&sha).ok_or(Error::NoScript)
+    let script = Sha::parse(sha).and_then(|sha| cx.lua(Realm::Scripts).find(&sha));
+    script.ok_or_else(|| cx.config().profile().no_script.map_or(Error::NoScript, Error::new))
 }
 
 fn run(

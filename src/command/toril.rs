@@ -13,6 +13,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         help("0.1.0"),
         row("restore", "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, RunsOthers, ForTests], ask, "[name]", "Has all data as it was when a snapshot was taken."),
         row("snapshot", "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "[name | LIST | DROP name]", "Keeps all data as it is under a name; lists or forgets what was kept."),
+        row("strict", "0.1.0", AtLeast(2), Keys::none(), &[Admin, NoScript, NoMulti, Protected, ForTests], ask, "[PROVIDER name] [check[=level] ...] | REPORT [RESET]", "Tells, or chooses, which habits of clients are looked for that do harm elsewhere; reports what was found.").tips(&[VARIES]),
     ], "For tests: moves the clock, waits for queues, looks at their jobs, makes faults, keeps data and brings it back."),
 ]);
 

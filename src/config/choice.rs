@@ -101,6 +101,59 @@ choice! {
     }
 }
 
+choice! {
+    /// A habit of clients that does harm elsewhere.
+    Check {
+        /// Keys of one command, script or transaction in several hash slots.
+        CrossSlot = "crossslot",
+        /// A script touches a key that it does not declare, in another slot than its declared ones.
+        Foreign = "foreign",
+        /// A script touches a key that it does not declare.
+        Undeclared = "undeclared",
+        /// `maxmemory-policy` lets jobs be evicted.
+        Policy = "policy",
+        /// A command for another type than the key's.
+        WrongType = "wrongtype",
+        /// What the provider does not know.
+        Commands = "commands",
+        /// KEYS, FLUSHALL and CONFIG SET.
+        Keys = "keys",
+        /// Two libraries whose keys begin alike in one database.
+        Prefixless = "prefixless",
+    }
+}
+
+choice! {
+    /// What is done about a habit.
+    Level {
+        Off = "off",
+        /// It is told in the log.
+        Log = "log",
+        /// It is told as a warning.
+        Warn = "warn",
+        /// The request is refused.
+        Error = "error",
+    }
+}
+
+choice! {
+    /// Whose Redis it is that programs will run on.
+    Provider {
+        None = "none",
+        ElastiCache = "elasticache",
+        ElastiCacheServerless = "elasticache-serverless",
+        MemoryDb = "memorydb",
+        Memorystore = "memorystore",
+        Upstash = "upstash",
+        Azure = "azure",
+        Oci = "oci",
+        OciSharded = "oci-sharded",
+        Redis62 = "redis-6.2",
+        Valkey8 = "valkey-8",
+        Dragonfly = "dragonfly",
+    }
+}
+
 /// The classes of keyspace events that are published, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventClasses(u32);

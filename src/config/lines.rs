@@ -9,7 +9,7 @@ use std::io;
 use super::rows::ROWS;
 use super::table::{Directive, Serving, Setting};
 use super::value::SettingKind;
-use super::{Config, INCLUDE_DEPTH_MAX, REDIS_VERSION};
+use super::{Config, INCLUDE_DEPTH_MAX, Policy, REDIS_VERSION};
 use crate::util::words;
 
 /// What to tell whoever started the server, in several lines.
@@ -42,6 +42,7 @@ impl Config {
             include,
             save: None,
             refused: Vec::new(),
+            has_policy: false,
             ignored: Vec::new(),
         };
         reader.read(text, 0)?;
@@ -57,6 +58,8 @@ struct Reader<'a> {
     /// Settings that must not be what they are. A later line may still put them right, so that
     /// `toril redis.conf --appendonly no` starts whatever the file says.
     refused: Vec<(&'static str, ConfigError)>,
+    /// A line has said what `maxmemory-policy` is.
+    has_policy: bool,
     /// The names of what has no effect, by reason.
     ignored: Vec<(&'static str, Vec<&'static str>)>,
 }
@@ -120,6 +123,7 @@ impl Reader<'_> {
             return Ok(());
         }
         row.set(&mut self.config, values)?;
+        self.has_policy |= row.name == "maxmemory-policy";
         if row.serving == Serving::Known {
             self.ignore(row.name, row.about);
         }
@@ -168,6 +172,17 @@ impl Reader<'_> {
     fn finish(mut self) -> Result<(Config, Vec<String>), ConfigError> {
         if let Some((_, error)) = self.refused.pop() {
             return Err(error);
+        }
+        let profile = self.config.profile();
+        if let Some(policy) = profile.policy.filter(|_| !self.has_policy) {
+            self.config.maxmemory_policy = policy;
+        }
+        if profile.has_no_noeviction && self.config.maxmemory_policy == Policy::NoEviction {
+            return Err(ConfigError(format!(
+                "maxmemory-policy noeviction cannot be had at {}: leave it out, and see what your \
+                 queue says",
+                self.config.provider.word()
+            )));
         }
         // `save ""` asks for what happens anyway.
         if let Some(row) = self.save.filter(|_| !self.config.save.is_empty()) {

@@ -10,10 +10,12 @@ mod bounds;
 mod choice;
 mod help;
 mod lines;
+mod provider;
 mod rewrite;
 mod rows;
 mod secret;
 mod stored;
+mod strict;
 mod table;
 mod value;
 
@@ -22,10 +24,14 @@ use std::path::{Path, PathBuf};
 
 pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
-pub use choice::{Announce, EventClasses, LogLevel, NewUserChannels, Policy, Protected};
+pub use choice::{
+    Announce, Check, EventClasses, Level, LogLevel, NewUserChannels, Policy, Protected, Provider,
+};
 pub use help::{help, version_line};
 pub use lines::ConfigError;
+pub use provider::Profile;
 pub use secret::Secret;
+pub use strict::Strict;
 pub use table::{SetError, Setting, World};
 use value::SettingValue;
 pub use value::parse_memory;
@@ -122,6 +128,10 @@ pub struct Config {
     pub enable_toril_command: Protected,
     /// Whether what tests ask for is kept from the start, not from the first TORIL command on.
     pub fixture: bool,
+    /// Which habits of clients are looked for that do harm elsewhere.
+    pub strict: Strict,
+    /// Whose commands there are, and no others.
+    pub provider: Provider,
     /// Whether TORIL CLOCK may move the clock: the server makes a file that clients follow.
     pub clock: bool,
     /// Who may change `dir` and `dbfilename`.
@@ -173,6 +183,15 @@ pub struct OutputLimit {
     pub soft_s: u64,
 }
 
+impl OutputLimit {
+    /// Those of Redis 7.4, by `ClientClass`.
+    pub const DEFAULT: [Self; 3] = [
+        Self { hard_bytes: 0, soft_bytes: 0, soft_s: 0 },
+        Self { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_s: 60 },
+        Self { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
+    ];
+}
+
 /// Bytes, or so many hundredths of `maxmemory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryShare {
@@ -202,6 +221,21 @@ pub struct SavePoint {
 }
 
 impl Config {
+    /// What the provider lacks.
+    pub fn profile(&self) -> &'static Profile {
+        self.provider.profile()
+    }
+
+    /// What is done about a habit of clients.
+    pub fn level(&self, check: Check) -> Level {
+        self.strict.level(check, self.provider)
+    }
+
+    /// Whether any is looked for.
+    pub fn is_strict(&self) -> bool {
+        self.strict.is_on(self.provider)
+    }
+
     /// Where a file of this name is: in `dir`, unless the name says otherwise. The process stays in
     /// the directory that it was started in, which may be somebody else's to choose.
     pub fn place(&self, name: &str) -> PathBuf {
@@ -246,11 +280,7 @@ impl Default for Config {
             latency_tracking: true,
             latency_percentiles: ["50", "99", "99.9"].map(String::from).into(),
             latency_monitor_threshold_ms: 0,
-            client_output_buffer_limits: [
-                OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 },
-                OutputLimit { hard_bytes: 256 * MB, soft_bytes: 64 * MB, soft_s: 60 },
-                OutputLimit { hard_bytes: 32 * MB, soft_bytes: 8 * MB, soft_s: 60 },
-            ],
+            client_output_buffer_limits: OutputLimit::DEFAULT,
             client_query_buffer_limit: 1024 * 1024 * 1024,
             proto_max_bulk_len: 512 * 1024 * 1024,
             aclfile: None,
@@ -261,6 +291,8 @@ impl Default for Config {
             enable_module_command: Protected::No,
             enable_toril_command: Protected::Local,
             fixture: false,
+            strict: Strict::default(),
+            provider: Provider::None,
             clock: false,
             enable_protected_configs: Protected::No,
             disable_thp: true,

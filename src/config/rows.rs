@@ -9,7 +9,7 @@ use super::table::{
     Changeable::*, Directive, Holder, Holder::Kept, Serving::*, Setting, directive, row,
 };
 use super::value::SettingKind::*;
-use super::{Announce, DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected};
+use super::{Announce, DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected, Provider};
 
 const PORT: i128 = u16::MAX as i128;
 const INT_MIN: i128 = i32::MIN as i128;
@@ -117,6 +117,8 @@ pub static ROWS: &[Setting] = &[
     row("enable-toril-command",               Choice(Protected::WORDS),   field!(enable_toril_command),            AtStart, Served, "who may run TORIL: no, yes or local"),
     row("fixture",                            YesNo,                      field!(fixture),                         AtStart, Served, "keeps what TORIL EXPECT looks back on from the start, not from the first TORIL command on"),
     row("clock",                              YesNo,                      field!(clock),                           AtStart, Served, "lets TORIL CLOCK move the clock, and makes a file that clients follow"),
+    row("strict",                             Strict,                     field!(strict),                          Live,    Served, "habits to look for that do harm elsewhere: yes, error, or checks such as crossslot,keys=error"),
+    row("provider",                           Choice(Provider::WORDS),    field!(provider),                        AtStart, Served, "whose commands there are, and no others: elasticache, redis-6.2 and others"),
     row("client-output-buffer-limit",         OutputLimits,               field!(client_output_buffer_limits),     Live,    Served, "class, hard and soft limit, seconds past the soft one"),
     row("client-query-buffer-limit",          Memory(MB, MAX),            field!(client_query_buffer_limit),       Live,    Served, "unread input that a client may have, with what MULTI has queued"),
     row("proto-max-bulk-len",                 Memory(MB, MAX),            field!(proto_max_bulk_len),              Live,    Served, "length of one argument, or of one string"),

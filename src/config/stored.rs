@@ -3,7 +3,7 @@
 use super::value::SettingValue;
 use super::{
     Announce, EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit, Policy, Protected,
-    SavePoint, Secret,
+    Provider, SavePoint, Secret, Strict,
 };
 
 /// A field that a setting is kept in. `assign` trusts that the kind of the field's row made the
@@ -46,6 +46,9 @@ stored! {
         SettingValue::Number(number) => number as usize;
     EventClasses: classes => SettingValue::Events(*classes),
         SettingValue::Events(classes) => classes;
+    Strict: strict => SettingValue::Strict(*strict), SettingValue::Strict(strict) => strict;
+    Provider: provider => SettingValue::Word(provider.word()),
+        SettingValue::Word(word) => one_of(Provider::from_word(word));
     Vec<String>: words => SettingValue::Words(words.clone()), SettingValue::Words(words) => words;
     Vec<SavePoint>: points => SettingValue::Save(points.clone()),
         SettingValue::Save(points) => points;

@@ -284,6 +284,8 @@ mod tests {
         "fixture",
         "http-",
         "keep-dollar",
+        "provider",
+        "strict",
     ];
 
     #[test]

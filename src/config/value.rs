@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{ClientClass, EventClasses, OutputLimit, SavePoint, Secret};
+use super::{ClientClass, EventClasses, OutputLimit, SavePoint, Secret, Strict};
 use crate::util::number;
 
 /// What a setting may be. Bounds are inclusive.
@@ -37,6 +37,8 @@ pub enum SettingKind {
     SavePoints,
     OutputLimits,
     Percentiles,
+    /// Checks, with their levels.
+    Strict,
     OomScores,
     /// `host port`, or `no one`.
     Master,
@@ -54,6 +56,7 @@ pub enum SettingValue {
     Words(Vec<String>),
     Events(EventClasses),
     Save(Vec<SavePoint>),
+    Strict(Strict),
     /// By class; None leaves a class as it is.
     Output([Option<OutputLimit>; 3]),
 }
@@ -148,6 +151,7 @@ impl SettingKind {
                 Some(classes) => Ok(SettingValue::Events(classes)),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             },
+            Self::Strict => Strict::default().read(word).map(SettingValue::Strict),
             Self::FileName if word.contains('/') => {
                 Err("dbfilename can't be a path, just a filename".into())
             }
@@ -325,6 +329,7 @@ impl fmt::Display for SettingValue {
             Self::Secret(secret) => write!(f, "{secret:?}"),
             Self::Words(words) => f.write_str(&words.join(" ")),
             Self::Events(classes) => f.write_str(&classes.letters()),
+            Self::Strict(strict) => write!(f, "{strict}"),
             Self::Save(points) => {
                 let points: Vec<String> =
                     points.iter().map(|it| format!("{} {}", it.seconds, it.changes)).collect();

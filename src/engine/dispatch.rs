@@ -190,6 +190,10 @@ impl Engine {
     fn abort_exec(&mut self, id: ClientId, error: &Error) {
         self.clients[id].transaction.close();
         self.unwatch(id);
+        // A node of a cluster has looked at all keys before there was a transaction to abort.
+        if *error == Error::CrossSlot {
+            return self.refuse(id, error);
+        }
         let reason = error.text();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
         let abort = Error::quoting("EXECABORT Transaction discarded because of: ", reason, "");
@@ -351,6 +355,9 @@ impl Engine {
         {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
+            if self.heeds_requests() {
+                self.tell_failure(id, found, &args, error);
+            }
         }
         if matches!(origin, Origin::Script) {
             self.stats.commands += 1;

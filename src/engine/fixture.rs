@@ -13,6 +13,8 @@ use super::context::Ctx;
 use super::effect::Reading;
 use super::table::Found;
 use super::time::Now;
+use crate::config::{Config, Policy, Provider};
+use crate::lua::Callable;
 use crate::proto::{Args, Error, Reply, Result};
 
 /// What has happened since the fixture was last told.
@@ -49,8 +51,9 @@ pub struct Heeds {
 }
 
 pub trait Fixture {
-    /// Asked again after whatever it did: what is not wanted costs nothing.
-    fn heeds(&self) -> Heeds;
+    /// Asked again after whatever it did, and when settings have changed: what is not wanted costs
+    /// nothing.
+    fn heeds(&self, config: &Config) -> Heeds;
 
     /// A request is at this stage.
     ///
@@ -64,6 +67,20 @@ pub trait Fixture {
         args: &Args,
         stage: Stage,
     ) -> Result;
+
+    /// A script begins, or a function, with these keys. Heard by who heeds requests.
+    fn script_begins(&mut self, engine: &mut Engine, callable: &Callable, keys: &[&[u8]]);
+
+    /// A command has ended in an error: a request's, a transaction's or a script's. Heard by who
+    /// heeds requests.
+    fn failed(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        error: &Error,
+    );
 
     /// A request, script or transaction has ended, with all that it set off; or an alarm of the
     /// fixture's own has gone off (`Engine::wake_fixture_at`), and nothing was heard.
@@ -93,13 +110,32 @@ pub(super) struct Place {
 }
 
 impl Engine {
-    /// Lets tests make use of this server. With the setting `fixture` they do so from now on.
+    /// Lets tests make use of this server. If a setting wants them to, they do so from now on.
     pub fn offer_fixture(&mut self, make: MakeFixture) {
         self.fixture.make = Some(make);
         if self.config.fixture {
             let made = make(self);
             self.put_fixture(made);
         }
+        self.heed_settings();
+    }
+
+    /// Settings have changed: what the fixture heeds, or that there is to be one.
+    pub(super) fn heed_settings(&mut self) {
+        let is_wanted = self.config.is_strict() || self.fixture.fixture.is_some();
+        if let Some(fixture) = is_wanted.then(|| self.take_fixture()).flatten() {
+            self.put_fixture(fixture);
+        }
+    }
+
+    /// From now on this is the provider, with the policy that is usual there.
+    pub fn choose_provider(&mut self, provider: Provider) {
+        let config = &mut self.config;
+        if config.profile().policy == Some(config.maxmemory_policy) {
+            config.maxmemory_policy = Policy::NoEviction;
+        }
+        config.provider = provider;
+        config.maxmemory_policy = config.profile().policy.unwrap_or(config.maxmemory_policy);
     }
 
     /// Takes the fixture out of its place, or makes it.
@@ -111,7 +147,7 @@ impl Engine {
     }
 
     fn put_fixture(&mut self, fixture: Box<dyn Fixture>) {
-        let Heeds { requests, changes } = fixture.heeds();
+        let Heeds { requests, changes } = fixture.heeds(&self.config);
         self.fixture.heeds_requests = requests;
         self.keyspace.aftermath.listen(changes);
         self.fixture.fixture = Some(fixture);
@@ -148,6 +184,18 @@ impl Engine {
         let verdict =
             self.with_fixture(|fixture, engine| fixture.before(engine, id, found, args, stage));
         verdict.unwrap_or(Ok(()))
+    }
+
+    /// Tells the fixture that a script begins.
+    #[cold]
+    pub(super) fn tell_script(&mut self, callable: &Callable, keys: &[&[u8]]) {
+        self.with_fixture(|fixture, engine| fixture.script_begins(engine, callable, keys));
+    }
+
+    /// Tells the fixture that a command has ended in an error.
+    #[cold]
+    pub(super) fn tell_failure(&mut self, id: ClientId, found: Found, args: &Args, error: &Error) {
+        self.with_fixture(|fixture, engine| fixture.failed(engine, id, found, args, error));
     }
 
     /// Tells the fixture what has happened, until it has heard all that its own work set off.

@@ -23,6 +23,7 @@ pub mod eviction;
 pub mod facts;
 mod feed;
 pub mod fixture;
+pub mod hash_slot;
 pub mod journal;
 pub mod keys;
 pub mod keyspace;

@@ -171,6 +171,9 @@ impl Ctx<'_> {
             is_out_of_memory,
             callable: callable.clone(),
         });
+        if engine.heeds_requests() {
+            engine.tell_script(&callable, keys);
+        }
         let realm = realm_of(&callable);
         let outcome = engine.with_lua(realm, |lua, host| lua.start(callable, keys, argv, host));
         match outcome {

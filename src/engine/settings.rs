@@ -96,6 +96,7 @@ impl Engine {
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }
+        self.heed_settings();
         if memory(&self.config) != memory_before {
             self.weigh_all();
             self.evict_later();

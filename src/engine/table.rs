@@ -146,12 +146,12 @@ impl Table {
     /// The command or subcommand that a request names.
     pub fn resolve(&self, args: &Args) -> Result<Found> {
         let words = args.all();
-        let found = self.look_up(words[0]).ok_or_else(|| unknown_command(words))?;
+        let found = self.look_up(words[0]).ok_or_else(|| Self::unknown_command(words))?;
         if found.row.subcommands.is_empty() {
             return Ok(*found);
         }
         let Some(name) = words.get(1) else { return Ok(*found) };
-        self.find_subcommand(*found, name).ok_or_else(|| unknown_subcommand(found.row, name))
+        self.find_subcommand(*found, name).ok_or_else(|| Self::unknown_subcommand(found.row, name))
     }
 
     /// The command whose `Found::index` this is.
@@ -253,32 +253,36 @@ fn lower(word: u64) -> u64 {
 /// How much of a request an error quotes.
 pub(super) const QUOTED_BYTES_MAX: usize = 128;
 
-#[cold]
-fn unknown_command(words: &[&[u8]]) -> Error {
-    let mut quoted = Vec::new();
-    for word in &words[1..] {
-        if quoted.len() >= QUOTED_BYTES_MAX {
-            break;
+impl Table {
+    /// Refuses a command that there is not.
+    #[cold]
+    pub fn unknown_command(words: &[&[u8]]) -> Error {
+        let mut quoted = Vec::new();
+        for word in &words[1..] {
+            if quoted.len() >= QUOTED_BYTES_MAX {
+                break;
+            }
+            let word = abridged(word, QUOTED_BYTES_MAX - quoted.len());
+            quoted.extend_from_slice(&[b"'", word, b"' "].concat());
         }
-        let word = abridged(word, QUOTED_BYTES_MAX - quoted.len());
-        quoted.extend_from_slice(&[b"'", word, b"' "].concat());
+        let name = abridged(words[0], QUOTED_BYTES_MAX);
+        let middle = "', with args beginning with: ";
+        Error::new([b"ERR unknown command '", name, middle.as_bytes(), &quoted].concat())
     }
-    let name = abridged(words[0], QUOTED_BYTES_MAX);
-    let middle = "', with args beginning with: ";
-    Error::new([b"ERR unknown command '", name, middle.as_bytes(), &quoted].concat())
+
+    /// Refuses a subcommand that there is not.
+    #[cold]
+    pub fn unknown_subcommand(container: &Row, name: &[u8]) -> Error {
+        let container = container.name.to_ascii_uppercase();
+        let name = abridged(name, QUOTED_BYTES_MAX);
+        Error::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
+    }
 }
 
 /// As Redis formats a word: like a C string, which ends at the first zero.
 fn abridged(word: &[u8], len_max: usize) -> &[u8] {
     let word = &word[..word.len().min(len_max)];
     word.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-#[cold]
-fn unknown_subcommand(container: &Row, name: &[u8]) -> Error {
-    let container = container.name.to_ascii_uppercase();
-    let name = abridged(name, QUOTED_BYTES_MAX);
-    Error::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ errors! {
     DbIndexOutOfRange => "ERR DB index is out of range";
     NoAuth => "NOAUTH Authentication required.";
     WrongPass => "WRONGPASS invalid username-password pair or user is disabled.";
+    CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot";
     ExecAbort => "EXECABORT Transaction discarded because of previous errors.";
     OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.";
     ScriptUnknownCommand => "ERR Unknown Redis command called from script";

@@ -17,6 +17,8 @@ mod scripts;
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;
 use crate::engine::client::Client;
+use crate::engine::table::Found;
+use crate::proto::Args;
 use crate::util::glob::{Case, matches};
 use std::ops::Range;
 
@@ -83,6 +85,19 @@ impl Queue {
     /// What people call it.
     pub fn name(&self) -> &[u8] {
         (self.library.display)(&self.base)
+    }
+
+    /// What its keys have in common with those of the library's other queues: `bull`. None if
+    /// nothing.
+    pub fn prefix(&self) -> Option<&[u8]> {
+        let end = self.base.iter().rposition(|&byte| byte == b':')?;
+        Some(&self.base[..end])
+    }
+
+    /// Whether jobs were added to it, where they are numbered. It is known by then whose it is:
+    /// before, keys of BullMQ and Bull look alike.
+    pub fn has_had_jobs(&self, engine: &Engine) -> bool {
+        Glance::new(engine, self.db).exists(&bull_keys::key(&self.base, "id"))
     }
 
     /// Whether somebody may mean this queue by a name: its own, with its prefix, or the key that
@@ -228,6 +243,20 @@ pub fn name_in(client: &[u8]) -> Option<Vec<u8>> {
     let worker =
         client.windows(3).position(|three| three == b":w:").map_or(&[][..], |at| &client[at..]);
     Some([library::after_last_colon(&base), worker].concat())
+}
+
+/// Whether a request is about a queue: it runs a library's script, or touches a key of a queue that
+/// is there.
+pub fn is_of_queue(engine: &Engine, db: usize, found: Found, args: &Args) -> bool {
+    let view = Glance::new(engine, db);
+    let is_of = |library: &&QueueLibrary, key: &[u8]| {
+        (library.bases)(view, key).iter().any(|base| (library.is_queue)(view, base))
+    };
+    let mut is_one = scripts::runs_known(engine, found, args);
+    let _ = found.row.keys.visit(args.all(), |at, _| {
+        is_one = is_one || LIBRARIES.iter().any(|library| is_of(library, args.all()[at]));
+    });
+    is_one
 }
 
 /// The messages at which workers of these queues look for what is due, each with its channel.

@@ -116,6 +116,12 @@ pub fn script_name(engine: &Engine, found: Found, args: &Args) -> Option<String>
     Some(cached.unwrap_or_else(|| String::from_utf8_lossy(given).into_owned()))
 }
 
+/// Whether a request runs a script that a library is known to have.
+pub fn runs_known(engine: &Engine, found: Found, args: &Args) -> bool {
+    let name = script_name(engine, found, args);
+    name.is_some_and(|name| KNOWN.iter().any(|(_, _, known)| *known == name))
+}
+
 fn named(title: Option<&str>, sha: &Sha, keys: usize) -> String {
     match title {
         Some(title) => known_script(title, keys).unwrap_or(title).to_owned(),

@@ -159,7 +159,8 @@ async fn serve(
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
     load_users(&mut engine)?;
-    if engine.config.enable_toril_command != Protected::No {
+    let is_for_tests = engine.config.enable_toril_command != Protected::No;
+    if is_for_tests || engine.config.is_strict() {
         engine.offer_fixture(testing::make);
     }
     ready(&listeners, &engine, &made_token);

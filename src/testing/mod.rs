@@ -5,21 +5,26 @@ mod clock;
 mod course;
 mod expect;
 mod fault;
+mod findings;
 mod history;
 mod idle;
+mod lacking;
 mod laggards;
 mod lookout;
 mod next_wake;
 mod report;
 mod snapshots;
+mod strict;
 mod waits;
 
+use crate::config::Config;
 use crate::engine::Ctx;
 use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::effect::Reading;
 use crate::engine::fixture::{Fixture, Heard, Heeds, Stage};
 use crate::engine::table::Found;
+use crate::lua::Callable;
 use crate::proto::{Args, Error, Reply, Result};
 use crate::util::span;
 use clock::TestClock;
@@ -28,6 +33,7 @@ use fault::Faults;
 use history::History;
 use idle::Idleness;
 use snapshots::Snapshots;
+use strict::StrictMode;
 use waits::Waits;
 
 /// How long is waited, in real time, where nothing else is said.
@@ -41,6 +47,7 @@ struct Testing {
     idle: Waits<Idleness>,
     expectations: Waits<Expecting>,
     snapshots: Snapshots,
+    strict: StrictMode,
 }
 
 /// Does what a subcommand of TORIL asks for; `args` begins behind its name.
@@ -53,6 +60,7 @@ const TOOLS: &[(&str, Tool)] = &[
     ("fault", fault::call),
     ("restore", snapshots::restore),
     ("snapshot", snapshots::snapshot),
+    ("strict", strict::call),
     ("wait", idle::call),
 ];
 
@@ -65,12 +73,13 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
         idle: Waits::default(),
         expectations: Waits::default(),
         snapshots: Snapshots::default(),
+        strict: StrictMode::default(),
     })
 }
 
 impl Fixture for Testing {
-    fn heeds(&self) -> Heeds {
-        let requests = self.clock.is_moved() || !self.faults.is_empty();
+    fn heeds(&self, config: &Config) -> Heeds {
+        let requests = self.clock.is_moved() || !self.faults.is_empty() || config.is_strict();
         Heeds { requests, changes: true }
     }
 
@@ -86,11 +95,32 @@ impl Fixture for Testing {
             let ahead_ms = self.clock.ahead_ms(engine);
             self.clock.laggards.note(engine, id, found.row.name, args.all(), ahead_ms);
         }
+        if engine.config.is_strict() {
+            self.strict.before(engine, id, found, args, stage)?;
+        }
         self.faults.before(engine, id, found, args, stage)
+    }
+
+    fn script_begins(&mut self, engine: &mut Engine, callable: &Callable, keys: &[&[u8]]) {
+        if engine.config.is_strict() {
+            self.strict.script_begins(callable, keys);
+        }
+    }
+
+    fn failed(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        error: &Error,
+    ) {
+        self.strict.failed(engine, id, found, args, error);
     }
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
         self.history.hear(engine, &heard);
+        self.strict.look(engine, &self.history);
         self.expectations.look(&mut self.history, engine);
         self.idle.look(&mut self.history, engine);
         self.clock.look(&self.history, engine, !heard.is_empty());

@@ -174,6 +174,7 @@ pub(super) fn xautoclaim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Res
     }
     let now_ms = cx.now_ms();
     look_for_either(cx, key, name)?;
+    let tells_lost = !cx.config().profile().is_newer("7.0.0");
 
     let mut effects = Effects::default();
     let mut stream = cx.edit_existing::<Stream>(key);
@@ -203,11 +204,13 @@ pub(super) fn xautoclaim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Res
         }
         next = id.next();
     };
-    reply.array(3);
+    reply.array(if tells_lost { 3 } else { 2 });
     reply.bulk(&cursor.text());
     claim.answer(log, &effects.claimed, reply);
-    reply.array(effects.lost.len());
-    effects.lost.iter().for_each(|id| reply.bulk(&id.text()));
+    if tells_lost {
+        reply.array(effects.lost.len());
+        effects.lost.iter().for_each(|id| reply.bulk(&id.text()));
+    }
     stream.commit_aside(effects.changes);
     effects.tell(cx, key, [name, consumer]);
     Ok(())
