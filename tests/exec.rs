@@ -164,6 +164,23 @@ fn the_log_is_shown_if_the_command_fails() {
     }
 }
 
+/// What would fail elsewhere is told although nothing fails here.
+#[test]
+fn what_strict_mode_finds_is_shown_in_any_case() {
+    let python = "import os, socket\n\
+        s = socket.create_connection((os.environ['REDIS_HOST'], int(os.environ['REDIS_PORT'])))\n\
+        s.sendall(b'MGET a b\\r\\n')\n\
+        s.makefile().readline()\n";
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    let args = ["exec", "--strict", "yes", "--", "python3", "-c", python];
+    let (_, err, status) = told(&mut toril(&args));
+    assert!(err.starts_with("toril exec: ") && err.contains("strict crossslot: MGET"), "{err}");
+    assert_eq!((err.lines().count(), status), (1, 0), "{err}");
+}
+
 /// `toril exec` with a script that says its server's port first, and goes on until it is ended.
 struct Started {
     exec: Guarded,

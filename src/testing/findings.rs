@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// than these nothing is told but how often.
 const FINDINGS_MAX: usize = 1_000;
 
+/// How each begins in the log.
+pub const LOG_MARK: &str = "strict ";
+
 /// The keys that show it: the one that is wrong, and one that it does not go with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
@@ -127,7 +130,7 @@ fn line((check, script, client): &Place, text: &str, example: &Example) -> Strin
         0 => String::new(),
         _ => format!(": {}", keys.join(" beside ")),
     };
-    format!("strict {}: {script}{client}{keys}: {text}", check.word())
+    format!("{LOG_MARK}{}: {script}{client}{keys}: {text}", check.word())
 }
 
 fn quote(text: &[u8]) -> String {

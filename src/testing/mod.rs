@@ -30,6 +30,7 @@ use crate::util::span;
 use clock::TestClock;
 use expect::Expecting;
 use fault::Faults;
+pub use findings::LOG_MARK;
 use history::History;
 use idle::Idleness;
 use snapshots::Snapshots;

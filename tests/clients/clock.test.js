@@ -6,8 +6,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { startServer } from './own-server.js';
 
-const program = process.env.TORIL_SERVER ?? 'redis-server';
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 const PRELOAD = new URL('../../packaging/npm/toril/clock/index.mjs', import.meta.url).href;
 
@@ -20,25 +20,9 @@ const all = async (stream) => {
   return text;
 };
 
-/** Starts a server, or answers undefined if the program is another one, without TORIL. */
-async function startServer(t) {
-  const args = ['--port', '0', '--clock', 'yes', '--announce', 'json'];
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => child.kill());
-  let text = '';
-  for await (const chunk of child.stdout.setEncoding('utf8')) {
-    text += chunk;
-    const line = text.split('\n').slice(0, -1).find((it) => it.startsWith('{"toril":'));
-    if (line) {
-      child.stdout.resume();
-      return JSON.parse(line);
-    }
-  }
-}
-
 /** Runs the scenarios of a file; each answers what came of it. */
 async function scenarios(t, file, library) {
-  const server = await startServer(t);
+  const server = await startServer(t, '--clock', 'yes');
   if (!server) return t.skip('this server has no TORIL');
   const child = spawn(process.execPath, ['--import', PRELOAD, path(`clock/${file}.js`)], {
     env: { ...process.env, TORIL_PORT: server.port, TORIL_CLOCK: server.clock, LIBRARY: library },

@@ -10,6 +10,7 @@ mod plan;
 
 use super::session::{Response, Session};
 use crate::server::TERMINATED;
+use crate::testing::LOG_MARK;
 use environment::Variable;
 use plan::Plan;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
@@ -95,11 +96,18 @@ async fn execute(plan: &Plan) -> Result<u8, String> {
         status = status.max(FAILED);
     }
     let said = server.stop().await;
-    if status != 0 {
-        let is_ours = |line: &&String| line.ends_with(TERMINATED);
-        said.iter().take_while(|line| !is_ours(line)).for_each(|line| say(line));
-    }
+    let is_ours = |line: &&String| line.ends_with(TERMINATED);
+    let wanted = |line: &&String| status != 0 || is_finding(line);
+    said.iter().take_while(|line| !is_ours(line)).filter(wanted).for_each(|line| say(line));
     Ok(status)
+}
+
+/// Whether strict mode has found something, which is told however the command ends.
+fn is_finding(line: &str) -> bool {
+    let marks = [" # ", " * "];
+    marks
+        .iter()
+        .any(|mark| line.split_once(mark).is_some_and(|(_, text)| text.starts_with(LOG_MARK)))
 }
 
 fn spawn(plan: &Plan, variables: &[Variable]) -> io::Result<Child> {
