@@ -118,9 +118,11 @@ impl Suite {
         suites
     }
 
-    /// The list of what a suite in Python needs: its own, or the one of all others.
+    /// The list of what a suite in Python needs: that of its library, the first word of its name,
+    /// or the one of all others.
     fn requirements(&self) -> PathBuf {
-        let own = folder().join(format!("requirements-{}.txt", self.name));
+        let library = self.name.split('_').next().expect("it has a name");
+        let own = folder().join(format!("requirements-{library}.txt"));
         if own.exists() { own } else { folder().join("requirements.txt") }
     }
 

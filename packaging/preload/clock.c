@@ -4,7 +4,8 @@
 //     LD_PRELOAD=libtoril_clock.so TORIL_CLOCK=/tmp/toril-1-2.clock celery worker
 //
 // The monotonic clock goes ahead by as much, so that timers of the program become due, and never
-// goes back. What waits until a moment of one of these clocks waits in real time: the moment is
+// goes back; not so with TORIL_CLOCK_TIMERS=none, for programs that give up a job by a timer and
+// find what is due by the wall clock. What waits until a moment of one of these clocks waits in real time: the moment is
 // turned back before the kernel sees it.
 //
 // Built with: cc -shared -fPIC -O2 -o libtoril_clock.so clock.c -ldl -lpthread
@@ -36,6 +37,7 @@ struct clock_file {
 };
 
 static const volatile struct clock_file *file;
+static int timers_are_real;
 // The furthest that the monotonic clock has been ahead, in nanoseconds.
 static _Atomic int64_t ahead_max;
 
@@ -74,7 +76,8 @@ static int follows_by_itself(void) {
 
 __attribute__((constructor)) static void follow(void) {
   find_all();
-  const char *path = getenv("TORIL_CLOCK");
+  const char *path = getenv("TORIL_CLOCK"), *timers = getenv("TORIL_CLOCK_TIMERS");
+  timers_are_real = timers && !strcmp(timers, "none");
   if (!path || follows_by_itself()) return;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
@@ -102,6 +105,7 @@ static struct timespec timespec_of(int64_t ns) {
 }
 
 static int64_t monotonic_ahead(void) {
+  if (timers_are_real) return 0;
   int64_t ahead = file->ahead_ms * MILLION, before = atomic_load(&ahead_max);
   while (ahead > before && !atomic_compare_exchange_weak(&ahead_max, &before, ahead)) {
   }
@@ -142,13 +146,15 @@ time_t time(time_t *place) {
   return now.tv_sec;
 }
 
-// A moment as the kernel's own clock will show it.
+// A moment as the kernel's own clock will show it. What a jump has left behind by more than the
+// kernel's clock has counted is over, and the kernel takes no time before its zero.
 static struct timespec turned_back(clockid_t id, const struct timespec *until) {
   if (!file || !(is_wall(id) || is_monotonic(id))) return *until;
   struct timespec shown, real;
   clock_gettime(id, &shown);
   real_gettime(id, &real);
-  return timespec_of(nanoseconds(until) - nanoseconds(&shown) + nanoseconds(&real));
+  int64_t ns = nanoseconds(until) - nanoseconds(&shown) + nanoseconds(&real);
+  return timespec_of(ns > 0 ? ns : 0);
 }
 
 int clock_nanosleep(clockid_t id, int flags, const struct timespec *span, struct timespec *left) {

@@ -8,7 +8,7 @@ const HEALTH: &[u8] = b":health-check";
 
 pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "arq",
-    kept: &["arq:*health-check"],
+    kept: &["arq:*health-check", "arq:in-progress:*"],
     states: &[state("queued", Later, "", "")],
     bases: |view, key| match key.strip_suffix(HEALTH) {
         Some(base) => vec![base.to_vec()],

@@ -56,7 +56,7 @@ pub struct Workers {
     pub at_work: usize,
 }
 
-/// A job that a worker holds without its id standing in a state.
+/// A job that a worker or a scheduler holds without its id standing in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InHand {
     pub id: Vec<u8>,
@@ -134,8 +134,6 @@ pub struct QueueLibrary {
     pub is_paused: fn(Glance, &[u8]) -> bool,
     /// Until when no job is given out, however many wait.
     pub limited_until_ms: fn(Glance, &[u8]) -> Option<i64>,
-    /// Moments of the whole database at which a process will do something.
-    pub other_due_ms: fn(Glance) -> Option<i64>,
     /// The commands with which workers ask for jobs, where their connections are named.
     pub asks: &'static [&'static str],
     pub workers: fn(Glance, &[u8]) -> Workers,
@@ -165,7 +163,6 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     due_ms: |score| score as i64,
     is_paused: |_, _| false,
     limited_until_ms: |_, _| None,
-    other_due_ms: |_| None,
     asks: &[],
     workers: |_, _| Workers::default(),
     in_hand: |_, _| Vec::new(),

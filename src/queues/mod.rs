@@ -111,11 +111,16 @@ impl Queue {
     pub fn first(&self, engine: &Engine, role: Role) -> Option<Vec<u8>> {
         let view = Glance::new(engine, self.db);
         let mut states = self.library.states.iter().filter(|state| state.role == role);
-        states.find_map(|state| {
+        let standing = states.find_map(|state| {
             let key = state.key(&self.base);
             // Jobs enter a list on the left, and leave it on the right.
             let at = view.list(&key).map_or(0, |list| list.len() - 1);
             view.members(&key, at..at + 1).pop()
+        });
+        standing.or_else(|| {
+            let mut held = (self.library.in_hand)(view, &self.base);
+            held.retain(|job| role == job.due_ms.map_or(Role::Working, |_| Role::Later));
+            held.into_iter().min_by_key(|job| job.due_ms).map(|job| job.id)
         })
     }
 
@@ -219,8 +224,7 @@ impl Look {
 }
 
 /// When something is due next in any of these queues, in milliseconds of the wall clock: a delayed
-/// job, the end of a limit, a job that a scheduler of its own puts into a queue. What is due
-/// already counts as well. None if nothing is.
+/// job or the end of a limit. What is due already counts as well. None if nothing is.
 pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
     let of_queues = queues.iter().flat_map(|queue| {
         let look = queue.look(engine);
@@ -228,12 +232,7 @@ pub fn next_due_ms(engine: &Engine, queues: &[Queue]) -> Option<i64> {
         let limit_ms = look.limited_until_ms.filter(|_| look.waiting > 0).map(|last| last + 1);
         [look.next_ms.filter(|_| !look.is_paused), limit_ms]
     });
-    let dbs = 0..engine.keyspace.databases();
-    let filled = dbs.filter(|&db| !engine.keyspace.db(db).is_empty());
-    let others = filled.flat_map(|db| {
-        LIBRARIES.iter().map(move |library| (library.other_due_ms)(Glance::new(engine, db)))
-    });
-    of_queues.chain(others).flatten().min()
+    of_queues.flatten().min()
 }
 
 /// What a connection's name says of its queue, where a library has made it: `mail`, and of a worker

@@ -2,7 +2,8 @@
 //! the queue's name at its end; moments are in seconds.
 
 use super::glance::Glance;
-use super::library::{Job, PLAIN, QueueLibrary, Role::*, Told, Workers, state};
+use super::library::{InHand, Job, PLAIN, QueueLibrary, Role::*, Told, Workers, state};
+use crate::util::calendar;
 
 const JOB: &[u8] = b"rq:job:";
 const QUEUE: &[u8] = b"rq:queue:";
@@ -20,12 +21,12 @@ const NAMING: &[&[u8]] = &[
     b"rq:workers:",
 ];
 
-/// Jobs of rq-scheduler, by the second at which it puts them into their queues.
+/// Jobs of rq-scheduler, of all queues, by the second at which it puts them into theirs.
 const SCHEDULED_JOBS: &[u8] = b"rq:scheduler:scheduled_jobs";
 
 pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "RQ",
-    kept: &["rq:worker:*", "rq:scheduler-lock:*"],
+    kept: &["rq:worker:*", "rq:scheduler-lock:*", "rq:scheduler_instance:*", "rq:scheduler_lock"],
     states: &[
         state("started", Working, "rq:wip:", ""),
         state("on its way", Working, "rq:queue:", ":intermediate"),
@@ -48,14 +49,28 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
         is_listed(b"rq:queues", &[QUEUE, base].concat())
             || view.exists(&[b"rq:workers:", base].concat())
     },
-    due_ms: |score| (score * 1000.0).ceil() as i64,
+    due_ms,
     is_paused: |view, _| view.exists(b"rq:suspended"),
-    other_due_ms: |view| view.lowest(SCHEDULED_JOBS).map(|score| (score * 1000.0).ceil() as i64),
     workers,
+    in_hand,
     job,
     told,
     ..PLAIN
 };
+
+fn due_ms(score: f64) -> i64 {
+    (score * 1000.0).ceil() as i64
+}
+
+/// The jobs of a queue that rq-scheduler holds.
+fn in_hand(view: Glance, base: &[u8]) -> Vec<InHand> {
+    let Some(zset) = view.zset(SCHEDULED_JOBS) else { return Vec::new() };
+    let all = (0..zset.len()).map(|rank| zset.at(rank));
+    let of_queue = all.filter(|(id, _)| {
+        view.field(&[JOB, id].concat(), "origin").is_some_and(|origin| origin == base)
+    });
+    of_queue.map(|(id, score)| InHand { id: id.to_vec(), due_ms: Some(due_ms(score)) }).collect()
+}
 
 /// What RQ calls the states of a job, and what has happened then.
 const STATUSES: &[(&str, &str)] = &[
@@ -94,12 +109,16 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
     let key = [JOB, id].concat();
     let hash = view.hash(&key)?;
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
+    let moment = |field: &str| calendar::parse_iso(std::str::from_utf8(&text(field)?).ok()?);
     let reason = text("exc_info").unwrap_or_default();
     Some(Job {
         id: id.to_vec(),
         name: text("description").unwrap_or_default(),
         attempts_max: 1,
         attempts_made: 1,
+        added_ms: moment("created_at"),
+        started_ms: moment("started_at"),
+        ended_ms: moment("ended_at"),
         failed_reason: reason,
         worker: text("worker_name").unwrap_or_default(),
         ..Job::default()

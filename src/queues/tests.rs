@@ -129,6 +129,13 @@ fn how_a_queue_of_another_library_stands() {
     assert_eq!(rq(&["RPUSH rq:queue:default:intermediate a"]), Look { active: 1, ..base.clone() });
     let scheduled = format!("ZADD rq:scheduled:default {} a", NOW_MS / 1000 + 60);
     assert_eq!(rq(&[&scheduled]), Look { delayed: 1, next_ms: due_in(60_000), ..base.clone() });
+    // rq-scheduler holds jobs of all queues in one place.
+    let held =
+        format!("ZADD rq:scheduler:scheduled_jobs {} b {} a", NOW_MS / 1000 + 1, NOW_MS / 1000 + 3);
+    let origins = ["HSET rq:job:a origin default", "HSET rq:job:b origin other"];
+    let ended = "ZADD rq:finished:default 1 x";
+    let both = [&[&*held, ended], &origins[..]].concat();
+    assert_eq!(rq(&both), Look { delayed: 1, next_ms: due_in(3_000), ..base.clone() });
     let worker = ["SADD rq:workers:default rq:worker:w", "HSET rq:worker:w state busy"];
     assert_eq!(rq(&worker).workers, Workers { count: 1, at_work: 1 });
 
@@ -168,9 +175,10 @@ fn the_next_moment_is_the_earliest_of_all() {
     assert_eq!(next(&[META]), None);
     let mail = format!("ZADD bull:mail:delayed {} 1", (NOW_MS + 5_000) * 4096);
     let bee = format!("ZADD bq:mail:delayed {} 1", NOW_MS + 4_000);
-    let scheduler = format!("ZADD rq:scheduler:scheduled_jobs {} a", NOW_MS / 1000 + 3);
+    let rq = format!("ZADD rq:scheduled:default {} a", NOW_MS / 1000 + 3);
+    let known = "SADD rq:queues rq:queue:default";
     let all =
-        [META, &mail, "SET bq:mail:id 1", "HSET bq:mail:jobs 1 {}", &bee, "SELECT 3", &scheduler];
+        [META, &mail, "SET bq:mail:id 1", "HSET bq:mail:jobs 1 {}", &bee, "SELECT 3", known, &rq];
     assert_eq!(next(&all[..2]), due_in(5_000));
     assert_eq!(next(&all[..5]), due_in(4_000));
     assert_eq!(next(&all), due_in(3_000));
@@ -203,12 +211,15 @@ fn what_processes_renew_is_kept() {
         "bq:mail:stallBlock",
         "rq:worker:one",
         "rq:scheduler-lock:default",
+        "rq:scheduler_instance:one",
+        "rq:scheduler_lock",
         "arq:queue:health-check",
+        "arq:in-progress:one",
         "unacked_mutex",
     ] {
         check(key, true);
     }
-    for key in ["bull:mail:limiter", "bull:mail:de:x", "rq:job:a", "session:1"] {
+    for key in ["bull:mail:limiter", "bull:mail:de:x", "rq:job:a", "arq:job:a", "session:1"] {
         check(key, false);
     }
 }

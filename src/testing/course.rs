@@ -45,7 +45,7 @@ impl Course {
     pub fn rest(&mut self, engine: &Engine) {
         let now_us = engine.keyspace.now.mono_us;
         self.deadline_us = now_us.saturating_add(self.timeout_ms.saturating_mul(1000));
-        self.lookout = Lookout::default();
+        self.lookout.rest();
     }
 
     /// Until when is waited for idleness here.

@@ -21,6 +21,10 @@ const LIMIT_GRACE_US: u64 = 100_000;
 /// A queue, by database and base.
 type Place = (usize, Box<[u8]>);
 
+fn place(queue: &Queue) -> Place {
+    (queue.db, queue.base.clone())
+}
+
 /// How a queue stands.
 pub struct Standing {
     pub queue: Queue,
@@ -54,7 +58,8 @@ pub struct Lookout {
     /// How far ahead a delayed job counts as due.
     pub horizon_ms: u64,
     related: BTreeSet<Place>,
-    forsaken_since_us: Option<u64>,
+    /// Since when queues have had jobs and nobody to take them.
+    forsaken: BTreeMap<Place, u64>,
     /// Limited queues as they were seen first, and when that was.
     limited: BTreeMap<Place, (Look, u64)>,
 }
@@ -84,23 +89,37 @@ impl Lookout {
             }
             standings.push(Standing { queue, look, is_busy });
         }
+        self.note_forsaken(&standings, now.mono_us);
         let busy: Vec<&Standing> = standings.iter().filter(|it| it.is_busy).collect();
         if busy.is_empty() {
             return (Outlook::Idle, standings);
         }
         if !busy.iter().all(|standing| standing.is_forsaken()) {
-            self.forsaken_since_us = None;
             return (Outlook::Busy(next_us), standings);
         }
-        let since_us = *self.forsaken_since_us.get_or_insert(now.mono_us);
+        let since_us = self.forsaken.values().max().copied().unwrap_or(now.mono_us);
         let given_up_us = since_us + WORKER_GRACE_US;
         let is_over = given_up_us <= now.mono_us;
         (if is_over { Outlook::Forsaken } else { Outlook::Busy(Some(given_up_us)) }, standings)
     }
 
+    /// The clock was moved: limits are others now. A queue that nobody works for is still that.
+    pub fn rest(&mut self) {
+        self.limited.clear();
+    }
+
+    fn note_forsaken(&mut self, standings: &[Standing], now_us: u64) {
+        let now: BTreeSet<Place> =
+            standings.iter().filter(|it| it.is_forsaken()).map(|it| place(&it.queue)).collect();
+        self.forsaken.retain(|place, _| now.contains(place));
+        for place in now {
+            self.forsaken.entry(place).or_insert(now_us);
+        }
+    }
+
     /// From when on a limited queue that stays as it is counts as idle.
     fn settled_us(&mut self, queue: &Queue, look: &Look, now_us: u64) -> u64 {
-        let seen = self.limited.entry((queue.db, queue.base.clone())).or_default();
+        let seen = self.limited.entry(place(queue)).or_default();
         if seen.0 != *look {
             *seen = (look.clone(), now_us);
         }
@@ -110,7 +129,7 @@ impl Lookout {
     fn concerns(&self, queue: &Queue) -> bool {
         self.names.is_empty()
             || self.names.iter().any(|name| queue.is_called(name))
-            || self.related.contains(&(queue.db, queue.base.clone()))
+            || self.related.contains(&place(queue))
     }
 
     /// Adds the queues of parents and children, which stay while it is waited.
@@ -118,7 +137,6 @@ impl Lookout {
         if self.names.is_empty() {
             return;
         }
-        let place = |queue: &Queue| (queue.db, queue.base.clone());
         let named: Vec<Place> =
             queues.iter().filter(|queue| self.concerns(queue)).map(place).collect();
         self.related.extend(named);

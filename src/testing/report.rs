@@ -150,7 +150,7 @@ pub fn no_queue(name: &str, queues: &[Queue]) -> String {
 
 /// `job 7 "welcome" {"to":"ada@example.com"}`.
 pub fn describe(id: &[u8], job: Option<&Job>) -> String {
-    let mut told = format!("job {}", short_id(id));
+    let mut told = format!("job {}", short_id(own_id(id, job)));
     let Some(job) = job else { return told };
     if !job.name.is_empty() {
         let _ = write!(told, " \"{}\"", text(&job.name));
@@ -163,6 +163,11 @@ pub fn describe(id: &[u8], job: Option<&Job>) -> String {
         let _ = write!(told, " {data}");
     }
     told
+}
+
+/// What a job itself says that it is called: a state may hold the id of one of its runs.
+fn own_id<'a>(id: &'a [u8], job: Option<&'a Job>) -> &'a [u8] {
+    job.map(|job| &*job.id).filter(|own| !own.is_empty()).unwrap_or(id)
 }
 
 /// The id of a scheduler's job without the moment at its end.
@@ -191,8 +196,9 @@ pub fn first_busy(standings: &[Standing], engine: &Engine) -> String {
         let Workers { count, at_work } = look.workers;
         return format!("{label}: {at_work} of {count} workers at work");
     };
-    let mut told = format!("{label}: job {}", short_id(&id));
-    let job = queue.job(engine, &id).unwrap_or_default();
+    let job = queue.job(engine, &id);
+    let mut told = format!("{label}: job {}", short_id(own_id(&id, job.as_ref())));
+    let job = job.unwrap_or_default();
     if !job.name.is_empty() {
         let _ = write!(told, " ({})", text(&job.name));
     }

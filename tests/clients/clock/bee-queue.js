@@ -1,7 +1,8 @@
 // bee-queue's features that wait for a time.
 
 import Queue from 'bee-queue';
-import { DAY_MS, HOUR_MS, connection, jump, run, sleep, taken, uniqueName } from './lab.js';
+import { DAY_MS, HOUR_MS, acrossTheJump, advance, connection, jump, minutes, run } from './lab.js';
+import { sleep, taken, uniqueName } from './lab.js';
 
 const address = { host: connection.host, port: connection.port };
 const open = (opened, options = {}) =>
@@ -40,21 +41,25 @@ await run({
   },
 
   async 'a job that is active across the jump'(opened) {
-    const queue = open(opened, { stallInterval: 300 });
-    let release;
-    const gate = new Promise((resolve) => (release = resolve));
-    let runs = 0;
-    queue.process(async () => {
-      runs += 1;
-      await gate;
+    return acrossTheJump(async (processor) => {
+      const queue = open(opened, { stallInterval: 300 });
+      queue.process(processor);
+      queue.checkStalledJobs(300);
+      await queue.createJob({ n: 1 }).save();
+      return async () => (await queue.checkHealth()).succeeded === 1;
     });
-    queue.checkStalledJobs(300);
-    await queue.createJob({ n: 1 }).save();
-    await taken(() => runs === 1);
-    await jump(HOUR_MS);
-    await sleep(900);
-    release();
-    await sleep(200);
-    return { runs };
+  },
+
+  async 'step by step, retries'(opened) {
+    const queue = open(opened);
+    const at = [];
+    queue.process(async () => {
+      at.push(Date.now());
+      throw new Error('no');
+    });
+    await queue.ready();
+    await queue.createJob({ n: 1 }).retries(4).backoff('exponential', HOUR_MS).save();
+    await advance('1d');
+    return { minutes: minutes(at), failed: (await queue.checkHealth()).failed };
   },
 });

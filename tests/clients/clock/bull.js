@@ -1,7 +1,8 @@
 // Bull 4's features that wait for a time.
 
 import Queue from 'bull';
-import { DAY_MS, HOUR_MS, connection, jump, run, sleep, taken, uniqueName } from './lab.js';
+import { DAY_MS, HOUR_MS, acrossTheJump, advance, connection, jump, minutes, run } from './lab.js';
+import { sleep, taken, uniqueName } from './lab.js';
 
 const { maxRetriesPerRequest, ...address } = connection;
 const open = (opened, options = {}) =>
@@ -66,20 +67,57 @@ await run({
   },
 
   async 'a job that is active across the jump'(opened) {
-    const queue = open(opened, { settings: { stalledInterval: 300 } });
-    let release;
-    const gate = new Promise((resolve) => (release = resolve));
-    let runs = 0;
-    queue.process(async () => {
-      runs += 1;
-      await gate;
+    return acrossTheJump(async (processor) => {
+      const queue = open(opened, { settings: { stalledInterval: 300 } });
+      queue.process(processor);
+      await queue.add(1);
+      return async () => (await queue.getCompletedCount()) === 1;
     });
-    await queue.add(1);
-    await taken(() => runs === 1);
-    await jump(HOUR_MS);
-    await sleep(900);
-    release();
-    await taken(async () => (await queue.getCompletedCount()) === 1);
-    return { runs };
+  },
+
+  async 'step by step, every hour for a day'(opened) {
+    const queue = open(opened);
+    const at = [];
+    queue.process(async () => at.push(Date.now()));
+    await queue.isReady();
+    await queue.add(1, { repeat: { every: HOUR_MS } });
+    await advance('24h');
+    await queue.removeRepeatable({ every: HOUR_MS });
+    const gaps = at.slice(1).map((moment, index) => Math.round((moment - at[index]) / 1_000));
+    return { runs: at.length, gaps: [...new Set(gaps)] };
+  },
+
+  async 'step by step, a pattern of cron for a week'(opened) {
+    const queue = open(opened);
+    const at = [];
+    queue.process(async () => at.push(new Date().toISOString().slice(11, 19)));
+    await queue.isReady();
+    await queue.add(1, { repeat: { cron: '0 9 * * *', tz: 'UTC' } });
+    await advance('7d');
+    await queue.removeRepeatable({ cron: '0 9 * * *', tz: 'UTC' });
+    return { at };
+  },
+
+  async 'step by step, retries'(opened) {
+    const queue = open(opened);
+    const ages = [];
+    queue.process(async (job) => {
+      ages.push(Math.round((Date.now() - job.timestamp) / 60_000));
+      throw new Error('no');
+    });
+    await queue.isReady();
+    await queue.add(1, { attempts: 4, backoff: { type: 'exponential', delay: HOUR_MS } });
+    await advance('1d');
+    return { ages, failed: await queue.getFailedCount() };
+  },
+
+  async 'step by step, a limit of one an hour'(opened) {
+    const queue = open(opened, { limiter: { max: 1, duration: HOUR_MS } });
+    const at = [];
+    queue.process(async () => at.push(Date.now()));
+    await queue.isReady();
+    await queue.addBulk([1, 2, 3, 4, 5].map((data) => ({ data })));
+    await advance('1d');
+    return { minutes: minutes(at) };
   },
 });

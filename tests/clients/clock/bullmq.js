@@ -1,7 +1,8 @@
 // BullMQ's features that wait for a time: each runs as if the time had passed.
 
 import { createRequire } from 'node:module';
-import { DAY_MS, HOUR_MS, advance, connection, jump, redis, run, sleep, taken, uniqueName } from './lab.js';
+import { DAY_MS, HOUR_MS, acrossTheJump, advance, connection, jump, minutes, redis } from './lab.js';
+import { run, sleep, taken, uniqueName } from './lab.js';
 
 const { FlowProducer, Queue, Worker } = createRequire(import.meta.url)(process.env.LIBRARY);
 
@@ -13,8 +14,6 @@ async function lab(opened, processor, options = {}) {
   await worker.waitUntilReady();
   return { name, queue, worker };
 }
-
-const minutes = (moments) => moments.map((moment) => Math.round((moment - moments[0]) / 60_000));
 
 await run({
   async 'a delayed job'(opened) {
@@ -120,23 +119,15 @@ await run({
   },
 
   async 'a job that is active across the jump'(opened) {
-    let release;
-    const gate = new Promise((resolve) => (release = resolve));
-    let runs = 0;
-    const processor = async () => {
-      runs += 1;
-      await gate;
-    };
-    const { name, queue } = await lab(opened, processor);
-    opened(new Worker(name, processor, { connection, stalledInterval: 300 }));
-    await queue.add('x');
-    await taken(() => runs === 1);
-    await sleep(400);
-    await jump(HOUR_MS);
-    await sleep(900);
-    release();
-    await taken(async () => (await queue.getCompletedCount()) === 1);
-    return { runs, counts: await queue.getJobCounts('completed', 'active', 'failed') };
+    let queue;
+    const outcome = await acrossTheJump(async (processor) => {
+      const { name, ...made } = await lab(opened, processor);
+      queue = made.queue;
+      opened(new Worker(name, processor, { connection, stalledInterval: 300 }));
+      await queue.add('x');
+      return async () => (await queue.getCompletedCount()) === 1;
+    });
+    return { ...outcome, counts: await queue.getJobCounts('completed', 'active', 'failed') };
   },
 
   async 'step by step, a scheduler every hour for a day'(opened) {

@@ -37,6 +37,29 @@ export async function taken(question, patience = PATIENCE_MS) {
   return null;
 }
 
+/**
+ * A job is active while the clock jumps by an hour, and for as long after it as it takes to find
+ * jobs stalled: how often it runs. `begin` has a processor work, adds one job for it, and answers
+ * the question whether that is completed.
+ */
+export async function acrossTheJump(begin) {
+  let release;
+  const gate = new Promise((resolve) => (release = resolve));
+  let runs = 0;
+  const isCompleted = await begin(async () => {
+    runs += 1;
+    await gate;
+  });
+  await taken(() => runs === 1);
+  await sleep(400);
+  await jump(HOUR_MS);
+  await sleep(900);
+  release();
+  return { runs, ms: await taken(isCompleted) };
+}
+
+export const minutes = (moments) => moments.map((it) => Math.round((it - moments[0]) / 60_000));
+
 let count = 0;
 export const uniqueName = () => `q${(count += 1)}`;
 
