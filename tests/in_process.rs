@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use toril::{Response, Server};
 
 /// What the process has is counted while nobody else starts a server.
@@ -198,6 +198,90 @@ fn data_is_kept_and_brought_back() {
     assert_eq!(server.command(&["GET", "a"]), Ok(text("1")));
     let error = server.restore("other").expect_err("there is none");
     assert_eq!(error.to_string(), "ERR no snapshot 'other': there is 'seed'");
+}
+
+#[test]
+fn what_is_to_fail_fails_for_others_until_it_is_flushed() {
+    let _alone = alone();
+    let server = Server::start().expect("it starts");
+    let mut other = TcpStream::connect((server.host(), server.port())).expect("it listens");
+    let mut ask = |request: &str| {
+        other.write_all(format!("{request}\r\n").as_bytes()).expect("it reads");
+        let mut answer = [0; 200];
+        let len = other.read(&mut answer).expect("it answers");
+        String::from_utf8_lossy(&answer[..len]).into_owned()
+    };
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    assert_eq!(server.fault("action=oom cmd=set count=1 name=full"), Ok("full".into()));
+    assert_eq!(server.command(&["SET", "a", "1"]), Ok(text("OK")));
+    assert_eq!(ask("SET a 1"), oom);
+    assert_eq!(ask("SET a 1"), "+OK\r\n");
+    server.fault("action=error text='ERR not now' cmd=get").expect("it is a rule");
+    assert_eq!(ask("GET a"), "-ERR not now\r\n");
+    server.flush().expect("no job is active");
+    assert_eq!(ask("GET a"), "$-1\r\n");
+
+    assert_eq!(ask("RPUSH bull:mail:active 7"), ":1\r\n");
+    let error = server.flush().expect_err("a job is active");
+    let told = "job 7 of mail is active for 1.0 s: close the worker, or await it, before flush()";
+    assert_eq!(error.to_string(), told);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            ask("DEL bull:mail:active");
+        });
+        server.flush().expect("the job has ended");
+    });
+}
+
+#[test]
+fn what_was_expected_and_did_not_come_is_an_error() {
+    let _alone = alone();
+    let server = Server::start().expect("it starts");
+    let ask = |request: &str| {
+        let words: Vec<&str> = request.split(' ').collect();
+        server.command(&words).expect("it answers")
+    };
+    ask("HSET bull:mail:meta opts.maxLenEvents 10000");
+    let expect = |what: &str| {
+        let words: Vec<&str> = what.split(' ').collect();
+        server.expect(&words, Duration::from_secs(1)).map(drop)
+    };
+    let error = expect("QUEUE mail STATE completed WITHIN 50").expect_err("nothing has happened");
+    assert!(error.to_string().contains("mail"), "{error}");
+    ask("HSET bull:mail:7 name welcome data {}");
+    ask("XADD bull:mail:events * event completed jobId 7 returnvalue null");
+    assert_eq!(expect("QUEUE mail STATE completed WITHIN 50"), Ok(()));
+}
+
+#[test]
+fn the_clock_goes_by_itself() {
+    let _alone = alone();
+    let server = Server::with(&["--clock", "yes"]).expect("it starts");
+    let ask = |request: &str| {
+        let words: Vec<&str> = request.split(' ').collect();
+        server.command(&words).expect("it answers")
+    };
+    ask("HSET bull:mail:meta opts.maxLenEvents 10000");
+    let day_ms = 86_400_000;
+    let wall = || {
+        let told = ask("TORIL CLOCK");
+        let Some(&Response::Integer(ahead_ms)) = told.get("offset_ms") else { panic!("{told:?}") };
+        ahead_ms
+    };
+    let Response::List(time) = ask("TIME") else { panic!("it is a list") };
+    let now_ms: i64 = time[0].text().parse::<i64>().expect("it is a number") * 1_000;
+    ask(&format!("ZADD bull:mail:delayed {} 1", (now_ms + day_ms) * 4096));
+    server.clock().auto().expect("it moves");
+    let begun = Instant::now();
+    while wall() < day_ms - 10_000 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never came there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    server.clock().resume().expect("it moves");
+    assert_eq!(ask("TORIL CLOCK").get("mode"), Some(&text("running")));
+    server.clock().freeze().expect("it moves");
+    assert_eq!(ask("TORIL CLOCK").get("mode"), Some(&text("frozen")));
 }
 
 /// Runs `spawned`, below, in a process whose environment names the program.

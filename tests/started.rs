@@ -209,3 +209,35 @@ fn what_holds_for_one_start_is_written_into_no_file() {
     assert!(!written().contains("parent") && !written().contains("announce"), "{}", written());
     server.stop();
 }
+
+#[test]
+fn the_clock_file_of_a_server_that_was_killed_goes_with_the_next() {
+    let folder = format!("{}/clock-files", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("the folder for tests can be written");
+    let start = || {
+        let mut command = toril(&["--port", "0", "--clock", "yes", "--announce", "json"]);
+        let child = command.env("TMPDIR", &folder).stdout(Stdio::piped()).spawn();
+        let mut child = Guarded(child.expect("the program starts"));
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let told = announced(output.lines().map(|line| line.expect("it is UTF-8")));
+        (child, told["clock"].as_str().expect("it has one").to_owned())
+    };
+    let files = || {
+        let entries = std::fs::read_dir(&folder).expect("it can be read");
+        let paths = entries.map(|entry| entry.expect("it can be read").path());
+        paths.map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    let (mut killed, orphan) = start();
+    let (_living, kept) = start();
+    assert_eq!(files().len(), 2);
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    assert!(files().contains(&orphan));
+    let (_next, own) = start();
+    let mut expect = [kept, own];
+    let mut found = files();
+    expect.sort();
+    found.sort();
+    assert_eq!(found, expect);
+}

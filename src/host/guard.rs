@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
 
 /// Nothing that is asked takes longer, unless its caller says so.
@@ -16,6 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an advance may take, over however many steps.
 const ADVANCE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long `flush` waits for jobs that are active.
+const ACTIVE_MAX: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Keys that hold the jobs that workers are at: the pattern, the type, and how to see the first.
+const ACTIVE: [(&str, &str, [&str; 3]); 2] = [
+    // BullMQ, Bull, bee-queue.
+    ("*:active", "list", ["LRANGE", "-1", "-1"]),
+    // RQ.
+    ("rq:wip:*", "zset", ["ZRANGE", "0", "0"]),
+];
 
 /// Where it listens if it is not told: where nobody else does.
 const PLACE: [&str; 4] = ["--port", "0", "--bind", "127.0.0.1"];
@@ -187,9 +199,43 @@ impl TestServer {
         self.ask(words, PATIENCE)
     }
 
-    /// Empties all databases.
+    /// Ends all faults, and empties all databases once no job is active any more; or says, after a
+    /// second, which one still is.
     pub fn flush(&self) -> Result<(), HostError> {
+        self.command(&["TORIL", "FAULT", "CLEAR"])?;
+        let begun = Instant::now();
+        while let Some((job, queue)) = self.active_job()? {
+            if begun.elapsed() > ACTIVE_MAX {
+                let complaint = format!(
+                    "job {job} of {queue} is active for {:.1} s: close the worker, or await it, \
+                     before flush()",
+                    ACTIVE_MAX.as_secs_f32()
+                );
+                return Err(complaint.into());
+            }
+            thread::sleep(LOOK_EVERY);
+        }
         self.command(&["FLUSHALL"]).map(drop)
+    }
+
+    /// Some job that a worker is at, and its queue.
+    fn active_job(&self) -> Result<Option<(String, String)>, HostError> {
+        for (pattern, kind, [verb, first, last]) in ACTIVE {
+            let found = self.command(&["KEYS", pattern])?;
+            let Response::List(keys) = found else { continue };
+            for key in keys.iter().map(Response::text) {
+                if self.command(&["TYPE", &key])?.text() != kind {
+                    continue;
+                }
+                let job = self.command(&[verb, &key, first, last])?.text();
+                if !job.is_empty() {
+                    let name = key.strip_suffix(":active").unwrap_or(&key);
+                    let queue = name.rsplit(':').next().unwrap_or(name);
+                    return Ok(Some((job, queue.to_owned())));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The time of the server, and of the clients that follow it. It moves if the server was
@@ -224,8 +270,8 @@ impl TestServer {
         }
     }
 
-    /// Waits for what a queue is expected to do, in the words of TORIL EXPECT; or says what it did
-    /// instead.
+    /// Waits for what a queue is expected to do, in the words of TORIL EXPECT; the error says what
+    /// it did instead.
     pub fn expect<W: AsRef<[u8]>>(
         &self,
         words: &[W],
@@ -233,7 +279,11 @@ impl TestServer {
     ) -> Result<Response, HostError> {
         let words = words.iter().map(AsRef::as_ref);
         let words: Vec<&[u8]> = [&b"TORIL"[..], b"EXPECT"].into_iter().chain(words).collect();
-        self.ask(&words, patience + PATIENCE)
+        let told = self.ask(&words, patience + PATIENCE)?;
+        match told.get("why") {
+            Some(complaint) => Err(complaint.text().into()),
+            None => Ok(told),
+        }
     }
 
     /// Keeps all data as it is now under this name.
@@ -250,7 +300,12 @@ impl TestServer {
         let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => Session::open(&self.host, self.port, PATIENCE)?,
+            None => {
+                let mut opened = Session::open(&self.host, self.port, PATIENCE)?;
+                // No fault hits a connection of this name, so that a test can end each.
+                opened.ask(&["CLIENT", "SETNAME", "toril"])?;
+                opened
+            }
         };
         connection.be_patient(patience)?;
         // One that has failed is not asked again: its answers may come late.
@@ -275,6 +330,12 @@ impl ServerClock<'_> {
     /// Stands still.
     pub fn freeze(&self) -> Result<(), HostError> {
         self.run(&["FREEZE"])
+    }
+
+    /// Goes to what is due next whenever nothing is left to do, for up to 30 days; `resume` ends
+    /// that.
+    pub fn auto(&self) -> Result<(), HostError> {
+        self.run(&["AUTO"])
     }
 
     /// Goes on at the pace of real time.

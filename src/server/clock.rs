@@ -6,10 +6,10 @@ use crate::engine::time::Now;
 use crate::util::calendar::Civil;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::cell::Cell;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Clock {
@@ -71,15 +71,26 @@ struct ClockFile {
     file: File,
 }
 
+/// How the name of a clock file begins and ends.
+const NAME: (&str, &str) = ("toril-", ".clock");
+
 impl ClockFile {
-    /// In the folder for what is temporary; it goes with the server.
+    /// In the folder for what is temporary; it goes with the server, or with the next one that
+    /// makes one there if this is killed. Its lock tells that the server lives, also to servers in
+    /// other containers, to which its process id means nothing.
     fn create() -> io::Result<Self> {
+        let folder = std::env::temp_dir();
+        remove_orphans(&folder);
         let unlike = getrandom::u64().unwrap_or_default();
-        let name = format!("toril-{}-{unlike:016x}.clock", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path)?;
+        let name = format!("{}{}-{unlike:016x}{}", NAME.0, std::process::id(), NAME.1);
+        let path = folder.join(&name);
+        // Nobody may take it for an orphan before it is locked.
+        let unready = folder.join(name + ".new");
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unready)?;
         let file = Self { path, file };
+        file.file.lock()?;
         file.write(Reading::default())?;
+        fs::rename(unready, &file.path)?;
         Ok(file)
     }
 
@@ -96,7 +107,23 @@ impl ClockFile {
 
 impl Drop for ClockFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the clock files of servers that were killed.
+fn remove_orphans(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(NAME.0) || !name.ends_with(NAME.1) {
+            continue;
+        }
+        let is_orphan = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_orphan {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -31,6 +31,9 @@ const EXACT_UNTIL_MS: i64 = (1 << 53) / 4096;
 /// AUTO goes so far unless it is told.
 const AUTO_MS: i64 = 30 * calendar::DAY_MS;
 
+/// As long as workers of BullMQ sleep at most; who sleeps for longer waits for something else.
+const NUDGE_MS: u64 = 10_000;
+
 /// AUTO lets all be idle for so long before it jumps: whoever is still to add a job has begun by
 /// then.
 const AUTO_REST_US: u64 = 20_000;
@@ -186,6 +189,10 @@ impl TestClock {
                 let complaint = self.laggards.complaint(engine);
                 match complaint.map_or_else(|| course.next(history, engine), Next::Stuck) {
                     Next::Wait(until_us) => self.wake.set(engine, until_us),
+                    Next::Nudge(until_us) => {
+                        wake_sleepers(engine, &history.queues(), NUDGE_MS);
+                        self.wake.set(engine, until_us);
+                    }
                     Next::Stuck(why) => self.end(engine, Err(Error::new(format!("ERR {why}")))),
                     Next::Arrived => self.end(engine, Ok(())),
                     Next::Ahead(by_ms) => self.make(ClockMove::Ahead(by_ms), engine),
@@ -205,8 +212,11 @@ impl TestClock {
             course.rest(engine);
         }
         match course.next(history, engine) {
-            Next::Wait(until_us) => {
+            next @ (Next::Wait(until_us) | Next::Nudge(until_us)) => {
                 *idle_since_us = None;
+                if matches!(next, Next::Nudge(_)) {
+                    wake_sleepers(engine, &history.queues(), NUDGE_MS);
+                }
                 if until_us < course.deadline_us() {
                     self.wake.set(engine, until_us);
                 }

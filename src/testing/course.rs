@@ -18,13 +18,21 @@ pub struct Course {
     timeout_ms: u64,
     lookout: Lookout,
     deadline_us: u64,
+    /// When sleepers are woken if they leave what is due.
+    nudge_us: u64,
 }
+
+/// How long workers may leave a job that is due. One that has read its clock before a jump and has
+/// begun to wait after it sleeps for as long as it would have slept before.
+const NUDGE_AFTER_US: u64 = 100_000;
 
 /// What comes next on a course.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Work is being done: look again at this moment of the monotonic clock at the latest.
     Wait(u64),
+    /// The same, after workers have been told to look.
+    Nudge(u64),
     /// Nothing is left to do before so many milliseconds have passed.
     Ahead(u64),
     /// The target is reached, and nothing is left to do there.
@@ -45,6 +53,7 @@ impl Course {
     pub fn rest(&mut self, engine: &Engine) {
         let now_us = engine.keyspace.now.mono_us;
         self.deadline_us = now_us.saturating_add(self.timeout_ms.saturating_mul(1000));
+        self.nudge_us = now_us + NUDGE_AFTER_US;
         self.lookout.rest();
     }
 
@@ -58,7 +67,14 @@ impl Course {
         let (outlook, standings) = self.lookout.look(history, engine);
         match outlook {
             Outlook::Busy(next_us) if now.mono_us < self.deadline_us => {
-                Next::Wait(next_us.unwrap_or(u64::MAX).min(self.deadline_us))
+                let is_left = |it: &Standing| it.look.next_ms.is_some_and(|at| at <= now.wall_ms);
+                let left = standings.iter().any(|it| it.is_busy && is_left(it));
+                if left && now.mono_us >= self.nudge_us {
+                    self.nudge_us = now.mono_us + NUDGE_AFTER_US;
+                    return Next::Nudge(self.nudge_us.min(self.deadline_us));
+                }
+                let next_us = next_us.into_iter().chain(left.then_some(self.nudge_us));
+                Next::Wait(next_us.fold(self.deadline_us, u64::min))
             }
             Outlook::Busy(_) => Next::Stuck(self.complaint(&standings, engine)),
             // Who has no workers yet may have some at the target.

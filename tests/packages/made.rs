@@ -149,6 +149,11 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What a program says, if it ends well and in time; else all of it is the failure.
 pub fn said(command: &mut Command) -> Result<String, Trouble> {
+    said_within(PATIENCE, command)
+}
+
+/// The same for one that has as much to do as a compiler.
+pub fn said_within(patience: Duration, command: &mut Command) -> Result<String, Trouble> {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command
         .stdin(Stdio::null())
@@ -159,7 +164,7 @@ pub fn said(command: &mut Command) -> Result<String, Trouble> {
     let pid = Pid::from_child(&child);
     let (has_ended, watch) = mpsc::channel::<()>();
     let watchman = std::thread::spawn(move || {
-        if watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });

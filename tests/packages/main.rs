@@ -19,6 +19,7 @@ mod managers;
 mod node;
 mod processes;
 mod python;
+mod rust;
 mod scripts;
 
 use made::Made;
@@ -69,6 +70,7 @@ const CASES: &[Case] = &[
     whole("binary-is-static",         contents::binary_is_static),
     brief("node-start",               |made| node::test_files(made, &["start.test.mjs"])),
     brief("node-clock",               |made| node::test_files(made, &["clock.test.mjs"])),
+    brief("node-exec",                |made| node::test_files(made, &["exec.test.mjs"])),
     brief("node-orphans",             |made| node::test_files(made, &["orphans.test.mjs"])),
     brief("node-types",               node::types),
     brief("vitest-forks",             |made| node::vitest(made, "vitest", &["--pool=forks"])),
@@ -84,6 +86,8 @@ const CASES: &[Case] = &[
     brief("example-playwright-exec",  node::example_with_exec),
     brief("example-rq-pytest",        |made| python::example(made, "rq-pytest")),
     brief("example-celery-pytest",    |made| python::example(made, "celery-pytest")),
+    brief("crate-has-no-allocator",   rust::has_no_allocator),
+    brief("example-apalis-cargo",     rust::example),
     brief("pip",                      |made| python::pytest(made, &[])),
     brief("pip-xdist",                |made| python::pytest(made, &["-n", "4"])),
     whole("pip-session",              python::session_scope),

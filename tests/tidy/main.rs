@@ -35,7 +35,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("std::fs", &["server", "host"]),
     ("std::env", &["server", "host", "main.rs"]),
     ("thread::spawn", &["server", "host"]),
-    ("thread::sleep", &["server", "main.rs"]),
+    ("thread::sleep", &["server", "host", "main.rs"]),
     ("tokio", &["server", "host"]),
     ("SystemTime", &["server", "main.rs"]),
     ("Instant", &["server", "host", "main.rs"]),

@@ -114,7 +114,7 @@ export interface Server extends AsyncDisposable {
   idle(queues?: string | readonly string[], options?: IdleOptions): Promise<Reply>;
   /** Adds a fault and resolves to its name. */
   fault(rule: string | FaultRule): Promise<Reply>;
-  /** Empties the server, once no job is active any more. */
+  /** Ends all faults, and empties the server once no job is active any more. */
   flush(): Promise<void>;
   snapshot(name?: string): Promise<Reply>;
   restore(name?: string): Promise<Reply>;

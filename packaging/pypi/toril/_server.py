@@ -214,7 +214,8 @@ class Server:
         return str(self.command("TORIL", "FAULT", "ADD", *fault_words(rule, words)))
 
     def flush(self) -> None:
-        """Empties all databases, once no job is active any more."""
+        """Ends all faults, and empties all databases once no job is active any more."""
+        self.command("TORIL", "FAULT", "CLEAR")
         deadline = time.monotonic() + ACTIVE_SECONDS_MAX
         while (active := self._active_job()) is not None:
             if time.monotonic() > deadline:

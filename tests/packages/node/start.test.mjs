@@ -154,6 +154,46 @@ test('flush empties it, and names the job that is active', () =>
     await queue.close();
   }));
 
+test('a fault fails others as it says, until flush ends it', () =>
+  withServer({}, async (server) => {
+    const queue = new Queue('mail', { connection: server.connection });
+    await queue.waitUntilReady();
+    const oom = /OOM command not allowed when used memory > 'maxmemory'\./;
+    assert.equal(await server.fault('oom evalsha,eval count=1 name=full'), 'full');
+    await assert.rejects(queue.add('welcome', {}), oom);
+    await queue.add('welcome', {});
+    await server.fault({ action: 'error', text: 'ERR not now', cmd: ['evalsha', 'eval'] });
+    await assert.rejects(queue.add('welcome', {}), /ERR not now/);
+    // The connection that makes faults suffers none.
+    assert.equal(await server.command('EVAL', 'return 1', 0), 1);
+    await server.flush();
+    await queue.add('welcome', {});
+    assert.throws(() => server.fault('oom set get'), {
+      message: "toril: 'get' in the fault 'oom set get' has no key, such as cmd=get",
+    });
+    await assert.rejects(server.fault('nonsense'), /nonsense/);
+    await queue.close();
+  }));
+
+test('data is kept under a name and brought back', () =>
+  withServer({}, async (server) => {
+    const queue = new Queue('mail', { connection: server.connection });
+    await queue.add('welcome', { to: 'ada@example.com' });
+    await server.snapshot('seed');
+    await server.snapshot();
+    await queue.add('welcome', { to: 'bob@example.com' });
+    await server.restore('seed');
+    const jobs = await queue.getWaiting();
+    assert.deepEqual(jobs.map(({ data }) => data.to), ['ada@example.com']);
+    await server.flush();
+    await server.restore();
+    assert.equal(await queue.getWaitingCount(), 1);
+    await assert.rejects(server.restore('sed'), {
+      message: "ERR no snapshot 'sed': there are 'default', 'seed'",
+    });
+    await queue.close();
+  }));
+
 test('idle waits, and says who failed and what is left', () =>
   withServer({}, async (server) => {
     const { connection } = server;

@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+import redis.exceptions
+from redis import Redis
 from toril import Server, TorilError
 
 
@@ -74,6 +76,59 @@ def test_flush_names_the_job_that_is_active():
         server.command("SET", "key", "value")
         server.flush()
         assert server.command("DBSIZE") == 0
+
+
+def test_a_fault_fails_others_as_it_says_until_flush_ends_it():
+    with Server() as server:
+        client = Redis.from_url(server.url)
+        assert server.fault("oom set count=1 name=full") == "full"
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("key", "value")
+        assert client.set("key", "value")
+        server.fault(action="error", text="ERR not now", cmd=["get", "mget"])
+        with pytest.raises(redis.exceptions.ResponseError, match="not now"):
+            client.get("key")
+        # The connection that makes faults suffers none.
+        assert server.command("GET", "key") == "value"
+        server.flush()
+        assert client.get("key") is None
+        with pytest.raises(TorilError, match="'get' in the fault 'oom set get' has no key"):
+            server.fault("oom set get")
+        with pytest.raises(TorilError, match="nonsense"):
+            server.fault("nonsense")
+
+
+def test_data_is_kept_under_a_name_and_brought_back():
+    with Server() as server:
+        server.command("SET", "key", "seed")
+        server.snapshot("seed")
+        server.snapshot()
+        server.command("SET", "key", "other")
+        server.restore("seed")
+        assert server.command("GET", "key") == "seed"
+        server.flush()
+        server.restore()
+        assert server.command("GET", "key") == "seed"
+        with pytest.raises(TorilError, match="^ERR no snapshot 'sed': there are 'default', 'seed'$"):
+            server.restore("sed")
+
+
+def test_the_clock_goes_by_itself():
+    with Server(clock=True) as server:
+        now_ms = int(server.command("TIME")[0]) * 1000
+        server.command("HSET", "bull:mail:meta", "opts.maxLenEvents", "10000")
+        server.command("ZADD", "bull:mail:delayed", (now_ms + 86_400_000) * 4096, "1")
+        server.clock.auto()
+        deadline = time.monotonic() + 10
+        while server.clock.read()["offset_ms"] < 86_390_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        server.clock.resume()
+        assert server.clock.read()["mode"] == "running"
+        server.clock.keep("lease:*")
+        assert "lease:*" in server.clock.read()["kept"]
+        server.clock.freeze()
+        assert server.clock.read()["mode"] == "frozen"
 
 
 def test_idle_says_who_failed_and_what_is_left():

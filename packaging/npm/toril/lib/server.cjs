@@ -20,6 +20,12 @@ const STOP_MS_MAX = 2_000;
 const ACTIVE_MS_MAX = 1_000;
 const LOOK_EVERY_MS = 10;
 
+/** Keys that hold the jobs that workers are at: the pattern, the type, and how to see the first one. */
+const ACTIVE = [
+  ['*:active', 'list', ['LRANGE', '-1', '-1']], // BullMQ, Bull, bee-queue
+  ['rq:wip:*', 'zset', ['ZRANGE', '0', '0']], // RQ
+];
+
 class Server {
   #child;
   #announced;
@@ -96,8 +102,9 @@ class Server {
     return this.command('TORIL', 'FAULT', 'ADD', ...faultWords(rule));
   }
 
-  /** Empties all databases, once no job is active any more. */
+  /** Ends all faults, and empties all databases once no job is active any more. */
   async flush() {
+    await this.command('TORIL', 'FAULT', 'CLEAR');
     const deadline = now() + ACTIVE_MS_MAX;
     for (;;) {
       const active = await this.#activeJob();
@@ -142,18 +149,21 @@ class Server {
     clearTimeout(timer);
   }
 
-  /** Some job that a worker of BullMQ, Bull or bee-queue is at, or null. */
+  /** Some job that a worker is at, or null. */
   async #activeJob() {
-    let cursor = '0';
-    do {
-      const words = ['SCAN', cursor, 'MATCH', '*:active', 'COUNT', '1000', 'TYPE', 'list'];
-      const [next, keys] = await this.command(words);
-      for (const key of keys) {
-        const id = await this.command('LINDEX', key, '-1');
-        if (id !== null) return { id, queue: key.split(':').at(-2) };
-      }
-      cursor = next;
-    } while (cursor !== '0');
+    for (const [pattern, type, look] of ACTIVE) {
+      let cursor = '0';
+      do {
+        const words = ['SCAN', cursor, 'MATCH', pattern, 'COUNT', '1000', 'TYPE', type];
+        const [next, keys] = await this.command(words);
+        for (const key of keys) {
+          const [id] = await this.command(look[0], key, ...look.slice(1));
+          const parts = key.split(':');
+          if (id !== undefined) return { id, queue: parts.at(parts.at(-1) === 'active' ? -2 : -1) };
+        }
+        cursor = next;
+      } while (cursor !== '0');
+    }
     return null;
   }
 }

@@ -1,0 +1,42 @@
+"""`toril exec --clock`: a command and its worker, neither of which knows toril's package."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TORIL = os.path.join(os.path.dirname(sys.executable), "toril")
+
+SCRIPT = """
+import datetime, os, subprocess, sys, time
+from redis import Redis
+from rq import Queue
+from jobs import double
+
+redis = Redis.from_url(os.environ["REDIS_URL"])
+queue = Queue("mail", connection=redis)
+worker = [sys.executable, "-m", "rq.cli", "worker", "--with-scheduler", "--quiet", "mail"]
+worker = subprocess.Popen([*worker, "--url", os.environ["REDIS_URL"]])
+while not redis.exists("rq:scheduler-lock:mail"):
+    time.sleep(0.01)
+begun = time.time()
+job = queue.enqueue_in(datetime.timedelta(days=1), double, 21)
+redis.execute_command("TORIL", "CLOCK", "ADVANCE", "2d")
+print(job.return_value(refresh=True), round((job.ended_at.timestamp() - begun) / 3600))
+print(round((time.time() - begun) / 3600))
+worker.terminate()
+worker.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers follow by a library for Linux")
+def test_a_job_that_is_delayed_by_a_day_runs_when_the_command_moves_the_time():
+    told = subprocess.run(
+        [TORIL, "exec", "--clock", "--", sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.split() == ["42", "24", "48"]
