@@ -284,6 +284,30 @@ fn the_clock_goes_by_itself() {
     assert_eq!(ask("TORIL CLOCK").get("mode"), Some(&text("frozen")));
 }
 
+#[test]
+fn who_moves_the_clock_over_a_workers_connection_is_told() {
+    let _alone = alone();
+    let server = Server::with(&["--clock", "yes"]).expect("it starts");
+    let ask = |request: &str| {
+        let words: Vec<&str> = request.split(' ').collect();
+        server.command(&words).expect("it answers")
+    };
+    ask("HSET bull:mail:meta opts.maxLenEvents 10000");
+    ask("RPUSH bull:mail:active 7");
+    let mut stream = TcpStream::connect((server.host(), server.port())).expect("it listens");
+    let mut refusal = |requests: &str| {
+        stream.write_all(requests.as_bytes()).expect("it reads");
+        let mut answer = [0; 1000];
+        let len = stream.read(&mut answer).expect("it answers");
+        String::from_utf8_lossy(&answer[..len]).into_owned()
+    };
+    let hint = "move the clock over a connection that no worker uses\r\n";
+    let told = refusal("TORIL CLOCK ADVANCE 2d TIMEOUT 50\r\n");
+    assert!(told.starts_with("-ERR not idle after 50 ms") && !told.contains(hint), "{told}");
+    let told = refusal("TORIL CLOCK ADVANCE 2d TIMEOUT 50\r\nPING\r\n");
+    assert!(told.starts_with("-ERR not idle after 50 ms") && told.contains(hint), "{told}");
+}
+
 /// Runs `spawned`, below, in a process whose environment names the program.
 #[test]
 fn a_process_of_its_own_can_be_had() {

@@ -182,6 +182,18 @@ impl TestClock {
         });
     }
 
+    /// What is to be said of a client that holds up requests of its own, which may be a worker's.
+    fn hint(&self, engine: &Engine) -> &'static str {
+        let client = self.journey.as_ref().and_then(|journey| journey.client);
+        match client.and_then(|id| engine.clients.get(id)) {
+            Some(client) if client.query_len > 0 => {
+                ". More requests wait behind this one on its connection: move the clock over a \
+                 connection that no worker uses"
+            }
+            _ => "",
+        }
+    }
+
     /// Something has happened, or a moment has come that was waited for.
     pub fn look(&mut self, history: &History, engine: &mut Engine, has_heard: bool) {
         match &mut self.journey {
@@ -193,7 +205,10 @@ impl TestClock {
                         wake_sleepers(engine, &history.queues(), NUDGE_MS);
                         self.wake.set(engine, until_us);
                     }
-                    Next::Stuck(why) => self.end(engine, Err(Error::new(format!("ERR {why}")))),
+                    Next::Stuck(why) => {
+                        let hint = self.hint(engine);
+                        self.end(engine, Err(Error::new(format!("ERR {why}{hint}"))));
+                    }
                     Next::Arrived => self.end(engine, Ok(())),
                     Next::Ahead(by_ms) => self.make(ClockMove::Ahead(by_ms), engine),
                 }

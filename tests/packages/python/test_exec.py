@@ -14,19 +14,23 @@ from redis import Redis
 from rq import Queue
 from jobs import double
 
-redis = Redis.from_url(os.environ["REDIS_URL"])
+url = os.environ["REDIS_URL"]
+redis = Redis.from_url(url)
 queue = Queue("mail", connection=redis)
-worker = [sys.executable, "-m", "rq.cli", "worker", "--with-scheduler", "--quiet", "mail"]
-worker = subprocess.Popen([*worker, "--url", os.environ["REDIS_URL"]])
-while not redis.exists("rq:scheduler-lock:mail"):
-    time.sleep(0.01)
-begun = time.time()
-job = queue.enqueue_in(datetime.timedelta(days=1), double, 21)
-redis.execute_command("TORIL", "CLOCK", "ADVANCE", "2d")
-print(job.return_value(refresh=True), round((job.ended_at.timestamp() - begun) / 3600))
-print(round((time.time() - begun) / 3600))
-worker.terminate()
-worker.wait()
+arguments = ["worker", "--with-scheduler", "--quiet", "--url", url, "mail"]
+worker = subprocess.Popen([sys.executable, "-m", "rq.cli", *arguments])
+try:
+    while not redis.exists("rq:scheduler-lock:mail"):
+        time.sleep(0.01)
+    begun = time.time()
+    job = queue.enqueue_in(datetime.timedelta(days=1), double, 21, result_ttl=-1)
+    redis.execute_command("TORIL", "CLOCK", "ADVANCE", "2d")
+    job.refresh()
+    print(job.return_value(), round((job.ended_at.timestamp() - begun) / 3600))
+    print(round((time.time() - begun) / 3600))
+finally:
+    worker.terminate()
+    worker.wait()
 """
 
 
