@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use toril::command::table::table;
+use toril::config::Provider;
 use toril::engine::table::Found;
 
 /// By name, the rest of the command's line.
@@ -407,4 +408,31 @@ fn the_page_of_commands_is_fresh() {
     }
     let groups = table().all().map(|found| found.category.group()).collect::<Vec<_>>();
     assert!(groups.iter().all(|group| GROUPS.iter().any(|(name, _)| name == group)));
+}
+
+/// What COMMAND DOCS of Redis 7.0.15 calls new in 7.0, of that which toril serves.
+const NEW_IN_7_0: &str = "acl|dryrun blmpop bzmpop client|no-evict cluster|addslotsrange \
+    cluster|delslotsrange cluster|links cluster|shards command|docs command|getkeysandflags \
+    command|list eval_ro evalsha_ro expiretime fcall fcall_ro function latency|histogram lcs lmpop \
+    pexpiretime pubsub|shardchannels pubsub|shardnumsub sintercard sort_ro spublish ssubscribe \
+    sunsubscribe zintercard zmpop";
+
+#[test]
+fn redis_6_2_lacks_what_came_later() {
+    let profile = Provider::Redis62.profile();
+    let lacks = |found: &Found| profile.lacks(&found.full_name(), found.row.since);
+    let table = table();
+    let is_whole = |found: &Found| {
+        let container = found.container.and_then(|row| table.find(row.name.as_bytes()));
+        !container.is_some_and(|found| lacks(&found))
+    };
+    let new: Vec<Found> = table.all().filter(|found| lacks(found) && is_whole(found)).collect();
+    assert!(new.iter().all(|found| found.row.since >= "7.0.0"));
+    let mut names: Vec<String> = new
+        .iter()
+        .filter(|found| found.row.since.starts_with("7.0."))
+        .map(Found::full_name)
+        .collect();
+    names.sort();
+    assert_eq!(names.join(" "), NEW_IN_7_0);
 }

@@ -309,6 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_has_a_policy_where_nobody_says() {
+        check("provider elasticache", "maxmemory-policy = volatile-lru");
+        let policy = "maxmemory-policy noeviction\n";
+        check(&format!("{policy}provider elasticache"), "maxmemory-policy = noeviction");
+        check(&format!("provider elasticache\n{policy}"), "maxmemory-policy = noeviction");
+        check("provider elasticache-serverless", "maxmemory-policy = volatile-lru");
+        let reason = "maxmemory-policy noeviction cannot be had at elasticache-serverless: leave \
+                      it out, and see what your queue says";
+        check(&format!("{policy}provider elasticache-serverless"), reason);
+        check(
+            "strict yes,keys=error",
+            "strict = crossslot,foreign,policy,wrongtype,commands,keys=error",
+        );
+    }
+
+    #[test]
     fn save_lines_add_up() {
         let ignored = "Accepted without effect (nothing is written to disk yet): save";
         check("save \"\"", "save = ");

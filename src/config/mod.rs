@@ -231,9 +231,9 @@ impl Config {
         self.strict.level(check, self.provider)
     }
 
-    /// Whether any is looked for.
+    /// Whether any is looked for, or requests are counted.
     pub fn is_strict(&self) -> bool {
-        self.strict.is_on(self.provider)
+        self.profile().counts_requests || self.strict.is_on(self.provider)
     }
 
     /// Where a file of this name is: in `dir`, unless the name says otherwise. The process stays in

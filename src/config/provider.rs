@@ -33,6 +33,8 @@ pub struct Profile {
     pub has_old_texts: bool,
     /// Keys that have the tag in braces of a declared one count as declared.
     pub declares_by_tag: bool,
+    /// One pays for each request, so that they are counted.
+    pub counts_requests: bool,
     /// What it says of a script that it does not have.
     pub no_script: Option<&'static str>,
 }
@@ -51,6 +53,7 @@ const PLAIN: Profile = Profile {
     hides_commands: false,
     has_old_texts: false,
     declares_by_tag: false,
+    counts_requests: false,
     no_script: None,
 };
 
@@ -203,7 +206,13 @@ const PROFILES: &[Profile] = &[
         checks: &[FORBIDS],
         ..PLAIN
     },
-    Profile { provider: Provider::Upstash, version: "8.2.0", hides_commands: true, ..PLAIN },
+    Profile {
+        provider: Provider::Upstash,
+        version: "8.2.0",
+        hides_commands: true,
+        counts_requests: true,
+        ..PLAIN
+    },
     Profile { provider: Provider::Azure, lacks: AZURE, checks: &[FORBIDS, IS_CLUSTER], ..PLAIN },
     Profile { provider: Provider::Oci, lacks: oci!(), checks: &[FORBIDS], ..PLAIN },
     Profile {

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
-use super::fixture::Stage;
+use super::fixture::{Failure, Stage};
 use super::journal::Class;
 use super::latency::LatencyEvent;
 use super::row::{Flag, Flags};
@@ -356,7 +356,7 @@ impl Engine {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
             if self.heeds_requests() {
-                self.tell_failure(id, found, &args, error);
+                self.tell_failure(id, &Failure { found, args: &args, db: called_db, error });
             }
         }
         if matches!(origin, Origin::Script) {

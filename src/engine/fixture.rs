@@ -41,6 +41,15 @@ pub enum Stage {
     Called,
 }
 
+/// A command that has ended in an error.
+pub struct Failure<'a> {
+    pub found: Found,
+    pub args: &'a Args<'a>,
+    /// That in which it ran.
+    pub db: usize,
+    pub error: &'a Error,
+}
+
 /// What a fixture wants to hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heeds {
@@ -73,14 +82,7 @@ pub trait Fixture {
 
     /// A command has ended in an error: a request's, a transaction's or a script's. Heard by who
     /// heeds requests.
-    fn failed(
-        &mut self,
-        engine: &mut Engine,
-        id: ClientId,
-        found: Found,
-        args: &Args,
-        error: &Error,
-    );
+    fn failed(&mut self, engine: &mut Engine, id: ClientId, failure: &Failure);
 
     /// A request, script or transaction has ended, with all that it set off; or an alarm of the
     /// fixture's own has gone off (`Engine::wake_fixture_at`), and nothing was heard.
@@ -194,8 +196,8 @@ impl Engine {
 
     /// Tells the fixture that a command has ended in an error.
     #[cold]
-    pub(super) fn tell_failure(&mut self, id: ClientId, found: Found, args: &Args, error: &Error) {
-        self.with_fixture(|fixture, engine| fixture.failed(engine, id, found, args, error));
+    pub(super) fn tell_failure(&mut self, id: ClientId, failure: &Failure) {
+        self.with_fixture(|fixture, engine| fixture.failed(engine, id, failure));
     }
 
     /// Tells the fixture what has happened, until it has heard all that its own work set off.

@@ -138,3 +138,32 @@ fn quote(text: &[u8]) -> String {
     quoted(text, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_many_but_bounded() {
+        let mut findings = Findings::default();
+        let mut note = |client: usize| {
+            let place = (Check::CrossSlot, "MGET".to_owned(), client.to_string().into_bytes());
+            findings.note(place, Level::Warn, &Error::CrossSlot, Example::default());
+        };
+        (0..FINDINGS_MAX + 5).for_each(&mut note);
+        note(0);
+        assert_eq!((findings.found.len(), findings.untold()), (FINDINGS_MAX, 5));
+        assert_eq!(findings.found.values().map(|it| it.count).sum::<u64>(), 1_001);
+    }
+
+    #[test]
+    fn a_line_of_the_log() {
+        let place = (Check::Foreign, "moveToFinished".to_owned(), b"bull:bWFpbA==:w:a".to_vec());
+        let example = Example { key: Some(b"foo".to_vec()), other: Some(b"a\n".to_vec()) };
+        let expect = "strict foreign: moveToFinished by \"mail:w:a\": \"foo\" of slot 12182 beside \
+                      \"a\\n\" of slot 6481: ERR no";
+        assert_eq!(line(&place, "ERR no", &example), expect);
+        let place = (Check::Keys, "KEYS".to_owned(), Vec::new());
+        assert_eq!(line(&place, "ERR no", &Example::default()), "strict keys: KEYS: ERR no");
+    }
+}

@@ -22,7 +22,7 @@ use crate::engine::Ctx;
 use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::effect::Reading;
-use crate::engine::fixture::{Fixture, Heard, Heeds, Stage};
+use crate::engine::fixture::{Failure, Fixture, Heard, Heeds, Stage};
 use crate::engine::table::Found;
 use crate::lua::Callable;
 use crate::proto::{Args, Error, Reply, Result};
@@ -108,15 +108,8 @@ impl Fixture for Testing {
         }
     }
 
-    fn failed(
-        &mut self,
-        engine: &mut Engine,
-        id: ClientId,
-        found: Found,
-        args: &Args,
-        error: &Error,
-    ) {
-        self.strict.failed(engine, id, found, args, error);
+    fn failed(&mut self, engine: &mut Engine, id: ClientId, failure: &Failure) {
+        self.strict.failed(engine, id, failure);
     }
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {

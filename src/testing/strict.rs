@@ -11,7 +11,7 @@ use super::history::History;
 use super::lacking;
 use crate::config::{Check, Level, Provider, Strict};
 use crate::engine::client::{Client, ClientId};
-use crate::engine::fixture::Stage;
+use crate::engine::fixture::{Failure, Stage};
 use crate::engine::hash_slot::{hash_slot, hash_tag};
 use crate::engine::row::Flag;
 use crate::engine::table::Found;
@@ -298,14 +298,8 @@ impl StrictMode {
     }
 
     /// `wrongtype`: a command has found a value of another type. It is refused in any case.
-    pub fn failed(
-        &mut self,
-        engine: &Engine,
-        id: ClientId,
-        found: Found,
-        args: &Args,
-        error: &Error,
-    ) {
+    pub fn failed(&mut self, engine: &Engine, id: ClientId, failure: &Failure) {
+        let Failure { found, args, db, error } = *failure;
         let Some(client) = engine.clients.get(id) else { return };
         let request = Request { engine, client, found, args };
         if *error != Error::WrongType
@@ -316,7 +310,7 @@ impl StrictMode {
         }
         let wanted = found.category.group();
         let held = request.keys().into_iter().filter_map(|key| {
-            let entry = engine.keyspace.glance(client.db, key)?;
+            let entry = engine.keyspace.glance(db, key)?;
             Some((key, entry.value.type_name()))
         });
         let held: Vec<(&[u8], &str)> = held.collect();
