@@ -9,11 +9,11 @@ use super::Testing;
 use super::findings::{Example, Findings};
 use super::history::History;
 use super::lacking;
-use crate::config::{Check, Level, Provider, Strict};
+use crate::config::{Check, Level, Policy, Provider, Strict};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::fixture::{Failure, Stage};
 use crate::engine::hash_slot::{hash_slot, hash_tag};
-use crate::engine::row::Flag;
+use crate::engine::row::{Category, Flag};
 use crate::engine::table::Found;
 use crate::engine::{Ctx, Engine};
 use crate::lua::Callable;
@@ -213,7 +213,7 @@ impl StrictMode {
         let policy = request.engine.config.maxmemory_policy;
         let level = request.level(Check::Policy);
         let is_told = level < Level::Error && self.findings.has(Check::Policy);
-        if policy == crate::config::Policy::NoEviction || level == Level::Off || is_told {
+        if policy == Policy::NoEviction || level == Level::Off || is_told {
             return Ok(());
         }
         let Request { engine, client, found, args } = request;
@@ -308,13 +308,13 @@ impl StrictMode {
         {
             return;
         }
-        let wanted = found.category.group();
+        let wanted = type_of(found.category);
         let held = request.keys().into_iter().filter_map(|key| {
             let entry = engine.keyspace.glance(db, key)?;
             Some((key, entry.value.type_name()))
         });
         let held: Vec<(&[u8], &str)> = held.collect();
-        let is_other = |(_, name): &&(&[u8], &str)| !wanted.replace('-', "").contains(*name);
+        let is_other = |(_, name): &&(&[u8], &str)| wanted.is_none_or(|wanted| wanted != *name);
         let Some((key, name)) = held.iter().find(is_other).or(held.first()) else { return };
         let command = request.command();
         let place = match engine.scripts.running() {
@@ -351,6 +351,20 @@ impl StrictMode {
             self.findings.note(finding, level, &error, example);
             self.shared.insert((db, prefix), error);
         }
+    }
+}
+
+/// The type that a family's commands want, by the name that TYPE gives it; None of those for
+/// several types.
+fn type_of(category: Category) -> Option<&'static str> {
+    match category {
+        Category::String | Category::Bitmap | Category::HyperLogLog => Some("string"),
+        Category::List => Some("list"),
+        Category::Set => Some("set"),
+        Category::Zset | Category::Geo => Some("zset"),
+        Category::Hash => Some("hash"),
+        Category::Stream => Some("stream"),
+        _ => None,
     }
 }
 
