@@ -41,10 +41,12 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     due_ms: bull_keys::due_ms,
     is_paused: |view, base| view.exists(&key(base, "meta-paused")),
     limited_until_ms: bull_keys::limited_until_ms,
+    lock: Some(bull_keys::LOCK),
+    stall_check: Some(bull_keys::STALL_CHECK),
     asks: ASKS,
     workers: |view, base| bull_keys::workers(view, ASKS, base),
     job: bull_keys::job,
-    told,
+    told: |view, key, _| told(view, key).into_iter().collect(),
     wake_call: Some((":delayed", "1")),
     ..PLAIN
 };

@@ -7,6 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
+/// How the key of a job's lock ends, and that of the mark that jobs were looked for.
+pub const LOCK: &str = ":lock";
+pub const STALL_CHECK: &str = ":stalled-check";
+
 /// `PREFIX:NAME:WHAT`.
 pub fn key(base: &[u8], what: &str) -> Vec<u8> {
     [base, b":", what.as_bytes()].concat()

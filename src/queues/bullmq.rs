@@ -55,6 +55,8 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     due_ms: bull_keys::due_ms,
     is_paused: |view, base| view.field(&key(base, "meta"), "paused").is_some(),
     limited_until_ms: bull_keys::limited_until_ms,
+    lock: Some(bull_keys::LOCK),
+    stall_check: Some(bull_keys::STALL_CHECK),
     asks: ASKS,
     workers: |view, base| bull_keys::workers(view, ASKS, base),
     job: bull_keys::job,

@@ -4,8 +4,13 @@
 //! at its end with `acks_late`, else at its beginning, after which no key tells that it runs.
 
 use super::glance::Glance;
-use super::library::{InHand, PLAIN, QueueLibrary, Role::*, Workers, has_asked, state};
+use super::library::{
+    InHand, Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers, has_asked,
+    state,
+};
 use crate::util::calendar;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
 const BINDING: &[u8] = b"_kombu.binding.";
@@ -16,6 +21,18 @@ const CONTROL: &[&str] = &["celeryev", "reply.celery.pidbox"];
 const CONTROL_END: &[u8] = b".pidbox";
 
 const UNACKED: &[u8] = b"unacked";
+
+/// Where the backend for results keeps what became of a task.
+const RESULT: &[u8] = b"celery-task-meta-";
+
+/// What it calls that.
+const STATUSES: &[(&str, &str)] = &[
+    ("STARTED", "active"),
+    ("RETRY", "delayed"),
+    ("SUCCESS", "completed"),
+    ("FAILURE", "failed"),
+    ("REVOKED", "failed"),
+];
 
 /// How workers ask for tasks.
 const ASKS: &[&str] = &["brpop"];
@@ -34,6 +51,8 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     is_queue: |_, _| true,
     workers,
     in_hand,
+    job,
+    told,
     ..PLAIN
 };
 
@@ -60,15 +79,107 @@ fn workers(view: Glance, base: &[u8]) -> Workers {
 }
 
 /// The messages of a queue that workers hold.
-fn in_hand(view: Glance, base: &[u8]) -> Vec<InHand> {
+fn held(view: Glance, base: &[u8]) -> Vec<Json> {
     let Some(unacked) = view.hash(UNACKED) else { return Vec::new() };
     let messages = unacked.iter().filter_map(|(_, text)| {
         let [message, _, routing_key]: [Json; 3] = serde_json::from_slice(&text).ok()?;
         let is_of_queue = routing_key.as_str().is_some_and(|key| key.as_bytes() == base);
-        is_of_queue.then(|| InHand {
-            id: message["headers"]["id"].as_str().unwrap_or_default().into(),
-            due_ms: message["headers"]["eta"].as_str().and_then(calendar::parse_iso),
-        })
+        is_of_queue.then_some(message)
     });
     messages.collect()
+}
+
+fn in_hand(view: Glance, base: &[u8]) -> Vec<InHand> {
+    let held = held(view, base).into_iter();
+    held.map(|message| InHand { id: id_of(&message), due_ms: due_ms(&message) }).collect()
+}
+
+fn id_of(message: &Json) -> Vec<u8> {
+    message["headers"]["id"].as_str().unwrap_or_default().into()
+}
+
+fn due_ms(message: &Json) -> Option<i64> {
+    message["headers"]["eta"].as_str().and_then(calendar::parse_iso)
+}
+
+/// The messages of a queue that wait in its lists, the newest of each list first.
+fn waiting(view: Glance, base: &[u8]) -> impl Iterator<Item = Json> {
+    let keys = LIBRARY.states.iter().map(move |state| state.key(base));
+    let texts = keys.flat_map(move |key| view.members(&key, 0..LOOKED_AT_MAX));
+    texts.filter_map(|text| serde_json::from_slice(&text).ok())
+}
+
+fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
+    let mut messages = held(view, base).into_iter().chain(waiting(view, base));
+    let message = messages.find(|message| id_of(message) == id)?;
+    let headers = &message["headers"];
+    let body = message["body"].as_str().and_then(|text| BASE64.decode(text).ok());
+    let body: Option<Json> = body.and_then(|text| serde_json::from_slice(&text).ok());
+    // Arguments by position, arguments by name, and what is none of the task's business.
+    let data = body.map(|body| serde_json::json!({ "args": body[0], "kwargs": body[1] }));
+    Some(Job {
+        id: id.to_vec(),
+        name: headers["task"].as_str().unwrap_or_default().into(),
+        data: data.map(|data| data.to_string().into_bytes()).unwrap_or_default(),
+        attempts_made: headers["retries"].as_u64().unwrap_or(0) + 1,
+        ..Job::default()
+    })
+}
+
+/// What ended tells the backend for results alone: without one, a task stays active.
+fn told(view: Glance, changed: &[u8], remembered: &dyn Remembered) -> Vec<Told> {
+    if let Some(id) = changed.strip_prefix(RESULT) {
+        return result(view, changed, id, remembered).into_iter().collect();
+    }
+    let told = |base: &[u8], message: &Json, what| Told {
+        base: base.into(),
+        id: id_of(message),
+        what,
+        reason: Vec::new(),
+    };
+    if changed == UNACKED {
+        let Some(unacked) = view.hash(UNACKED) else { return Vec::new() };
+        let messages = unacked.iter().filter_map(|(_, text)| {
+            let [message, _, routing_key]: [Json; 3] = serde_json::from_slice(&text).ok()?;
+            // Acknowledged late: its result is there before.
+            if has_ended(view, &id_of(&message)) {
+                return None;
+            }
+            let is_later = due_ms(&message).is_some_and(|at| at > view.now_ms());
+            let what = if is_later { "delayed" } else { "active" };
+            Some(told(routing_key.as_str()?.as_bytes(), &message, what))
+        });
+        return messages.collect();
+    }
+    // A list: a message that is added is its first.
+    let Some(text) = view.list(changed).and_then(|list| list.iter().next().map(|it| it.to_vec()))
+    else {
+        return Vec::new();
+    };
+    let Ok(message) = serde_json::from_slice::<Json>(&text) else { return Vec::new() };
+    let key = message["properties"]["delivery_info"]["routing_key"].as_str();
+    let is_new =
+        key.is_some_and(|base| !remembered.unended(base.as_bytes()).contains(&id_of(&message)));
+    match key {
+        Some(base) if is_new && !is_control(base.as_bytes()) => {
+            vec![told(base.as_bytes(), &message, "waiting")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn has_ended(view: Glance, id: &[u8]) -> bool {
+    let text = view.text(&[RESULT, id].concat()).unwrap_or_default();
+    let result: Json = serde_json::from_slice(&text).unwrap_or_default();
+    let what = STATUSES.iter().find(|(name, _)| result["status"] == *name).map(|(_, what)| *what);
+    matches!(what, Some("completed" | "failed"))
+}
+
+fn result(view: Glance, key: &[u8], id: &[u8], remembered: &dyn Remembered) -> Option<Told> {
+    let result: Json = serde_json::from_slice(&view.text(key)?).ok()?;
+    let status = result["status"].as_str()?;
+    let (_, what) = STATUSES.iter().find(|(name, _)| *name == status)?;
+    let reason = result["result"]["exc_message"].to_string();
+    let reason = if *what == "failed" { reason.into_bytes() } else { Vec::new() };
+    Some(Told { base: remembered.base_of(id)?, id: id.into(), what, reason })
 }

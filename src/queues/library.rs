@@ -76,6 +76,18 @@ pub struct Told {
     pub reason: Vec<u8>,
 }
 
+/// As many jobs in one state are looked at when a key has changed.
+pub const LOOKED_AT_MAX: usize = 1_000;
+
+/// What is remembered of the jobs of a database, for libraries whose keys tell of a job only while
+/// it is there.
+pub trait Remembered {
+    /// Jobs of a queue that have not ended, as far as was told.
+    fn unended(&self, base: &[u8]) -> Vec<Vec<u8>>;
+    /// The queue of a job.
+    fn base_of(&self, id: &[u8]) -> Option<Vec<u8>>;
+}
+
 /// What may become of a job, in BullMQ's words.
 pub const HAPPENINGS: &[&str] = &[
     "added",
@@ -134,6 +146,10 @@ pub struct QueueLibrary {
     pub is_paused: fn(Glance, &[u8]) -> bool,
     /// Until when no job is given out, however many wait.
     pub limited_until_ms: fn(Glance, &[u8]) -> Option<i64>,
+    /// The end of the key of a job's lock, `BASE:ID` before it, which its worker renews.
+    pub lock: Option<&'static str>,
+    /// The end of the key that keeps workers from looking too often for jobs that were left behind.
+    pub stall_check: Option<&'static str>,
     /// The commands with which workers ask for jobs, where their connections are named.
     pub asks: &'static [&'static str],
     pub workers: fn(Glance, &[u8]) -> Workers,
@@ -147,8 +163,8 @@ pub struct QueueLibrary {
     pub events: Option<&'static str>,
     /// The end of the channel, and the message, at which workers look for what is due by then.
     pub wake_call: Option<(&'static str, &'static str)>,
-    /// What a changed key tells of a job, where there is no such stream.
-    pub told: fn(Glance, &[u8]) -> Option<Told>,
+    /// What a changed key tells of jobs, where there is no such stream.
+    pub told: fn(Glance, &[u8], &dyn Remembered) -> Vec<Told>,
 }
 
 /// A library in which all is as it mostly is; each has its own for what differs.
@@ -163,6 +179,8 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     due_ms: |score| score as i64,
     is_paused: |_, _| false,
     limited_until_ms: |_, _| None,
+    lock: None,
+    stall_check: None,
     asks: &[],
     workers: |_, _| Workers::default(),
     in_hand: |_, _| Vec::new(),
@@ -171,7 +189,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     children: |_, _| Vec::new(),
     events: None,
     wake_call: None,
-    told: |_, _| None,
+    told: |_, _, _| Vec::new(),
 };
 
 /// The base of a key `PREFIX:NAME:LAST`, if its last part is one of these.

@@ -24,7 +24,9 @@ use std::ops::Range;
 
 pub use glance::Glance;
 pub use known::Known;
-pub use library::{HAPPENINGS, InHand, Job, JobState, QueueLibrary, Role, Told, Workers};
+pub use library::{
+    HAPPENINGS, InHand, Job, JobState, QueueLibrary, Remembered, Role, Told, Workers,
+};
 pub use scripts::{known_script, name_of, script_name};
 
 /// Bull comes last of those whose keys are alike: it is told by what it shares with them.
@@ -36,6 +38,9 @@ const LIBRARIES: &[&QueueLibrary] = &[
     &celery::LIBRARY,
     &arq::LIBRARY,
 ];
+
+/// Of so many jobs that workers are at, locks are looked for.
+const ACTIVE_MAX: usize = 1_000;
 
 /// A queue of one of the libraries.
 #[derive(Clone)]
@@ -122,6 +127,19 @@ impl Queue {
             held.retain(|job| role == job.due_ms.map_or(Role::Working, |_| Role::Later));
             held.into_iter().min_by_key(|job| job.due_ms).map(|job| job.id)
         })
+    }
+
+    /// The locks of the jobs that workers are at, where the library has some.
+    pub fn locks(&self, engine: &Engine) -> Vec<Vec<u8>> {
+        let Some(end) = self.library.lock else { return Vec::new() };
+        let states = self.library.states.iter().filter(|state| state.role == Role::Working);
+        let ids = states.flat_map(|state| self.ids(engine, state, 0..ACTIVE_MAX));
+        ids.map(|id| [&self.base, &b":"[..], &id, end.as_bytes()].concat()).collect()
+    }
+
+    /// The mark that jobs which were left behind have been looked for.
+    pub fn stall_check(&self) -> Option<Vec<u8>> {
+        self.library.stall_check.map(|end| [&self.base, end.as_bytes()].concat())
     }
 
     /// The connections of its workers, where the library names them.
@@ -258,6 +276,26 @@ pub fn is_of_queue(engine: &Engine, db: usize, found: Found, args: &Args) -> boo
     is_one
 }
 
+/// The queue's base and the id of the job that a key is the lock of.
+pub fn job_of_lock(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut ends = LIBRARIES.iter().filter_map(|library| library.lock);
+    let job = ends.find_map(|end| key.strip_suffix(end.as_bytes()))?;
+    let at = job.iter().rposition(|&byte| byte == b':')?;
+    Some((&job[..at], &job[at + 1..]))
+}
+
+/// The base of the queue that a key is the stall check of.
+pub fn base_of_stall_check(key: &[u8]) -> Option<&[u8]> {
+    let mut ends = LIBRARIES.iter().filter_map(|library| library.stall_check);
+    ends.find_map(|end| key.strip_suffix(end.as_bytes()))
+}
+
+/// Whether each connection that is named as a worker's of this queue waits for a job.
+pub fn all_workers_wait(engine: &Engine, db: usize, base: &[u8]) -> bool {
+    let mut of_db = engine.clients.iter().filter(|client| client.db == db);
+    of_db.all(|client| client.is_blocked() || !bull_keys::is_worker_name(&client.name, base))
+}
+
 /// The messages at which workers of these queues look for what is due, each with its channel.
 pub fn wake_calls(queues: &[Queue]) -> Vec<(Vec<u8>, &'static str)> {
     let calls = queues.iter().filter_map(|queue| {
@@ -267,9 +305,10 @@ pub fn wake_calls(queues: &[Queue]) -> Vec<(Vec<u8>, &'static str)> {
     calls.collect()
 }
 
-/// What a changed key tells of a job, of whichever library.
-pub fn told(view: Glance, key: &[u8]) -> Option<Told> {
-    LIBRARIES.iter().find_map(|library| (library.told)(view, key))
+/// What a changed key tells of jobs, of whichever library.
+pub fn told(view: Glance, key: &[u8], remembered: &dyn Remembered) -> Vec<Told> {
+    let all = LIBRARIES.iter().map(|library| (library.told)(view, key, remembered));
+    all.into_iter().find(|told| !told.is_empty()).unwrap_or_default()
 }
 
 /// Keys that living processes renew in real time, as globs: locks, and marks that somebody lives.

@@ -54,7 +54,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     workers,
     in_hand,
     job,
-    told,
+    told: |view, key, _| told(view, key).into_iter().collect(),
     ..PLAIN
 };
 

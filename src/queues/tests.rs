@@ -8,6 +8,8 @@ use crate::engine::client::Peer;
 use crate::engine::time::Now;
 use crate::facts::FixedFacts;
 use crate::proto::Args;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 const NOW: Now = Now { wall_ms: NOW_MS, rest_us: 0, mono_us: 1_000_000 };
@@ -242,4 +244,105 @@ fn a_job_is_read_and_not_touched() {
     assert_eq!(job.stacktrace, ["Error:no"]);
     assert_eq!(queue.job(&engine, b"8"), None);
     assert_eq!((engine.keyspace.hits, engine.keyspace.misses), (0, 0));
+}
+
+/// A memory of jobs of one queue.
+struct Remembers<'a>(&'a str, &'a [&'a str]);
+
+impl Remembered for Remembers<'_> {
+    fn unended(&self, base: &[u8]) -> Vec<Vec<u8>> {
+        let is_known = self.0.as_bytes() == base;
+        self.1.iter().filter(|_| is_known).map(|id| id.as_bytes().to_vec()).collect()
+    }
+
+    fn base_of(&self, id: &[u8]) -> Option<Vec<u8>> {
+        self.1.iter().any(|it| it.as_bytes() == id).then(|| self.0.as_bytes().to_vec())
+    }
+}
+
+/// What a changed key tells, as `id what`.
+fn tells(engine: &Engine, key: &str, remembers: &Remembers) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let told = told(Glance::new(engine, 0), key.as_bytes(), remembers);
+    told.iter().map(|it| format!("{} {} {}", text(&it.base), text(&it.id), it.what)).collect()
+}
+
+#[test]
+fn keys_of_bee_queue_tell_of_its_jobs() {
+    let mut engine = server(&["SET bq:mail:id 4", "HSET bq:mail:jobs 1 {} 2 {} 3 {} 4 {}"]);
+    ask(&mut engine, &["RPUSH bq:mail:waiting 2", "RPUSH bq:mail:active 1"]);
+    ask(&mut engine, &["ZADD bq:mail:delayed 9 3"]);
+    let remembers = Remembers("bq:mail", &["1"]);
+    let all = ["bq:mail 1 active", "bq:mail 2 waiting", "bq:mail 3 delayed"];
+    assert_eq!(tells(&engine, "bq:mail:waiting", &remembers), all);
+    ask(&mut engine, &["DEL bq:mail:active bq:mail:waiting bq:mail:delayed"]);
+    ask(&mut engine, &["SADD bq:mail:succeeded 1", "SADD bq:mail:failed 2", "HDEL bq:mail:jobs 3"]);
+    let remembers = Remembers("bq:mail", &["1", "2", "3", "4"]);
+    let ended = ["bq:mail 1 completed", "bq:mail 2 failed", "bq:mail 3 removed"];
+    assert_eq!(tells(&engine, "bq:mail:active", &remembers), ended);
+    assert!(tells(&engine, "bull:mail:active", &remembers).is_empty());
+}
+
+#[test]
+fn keys_of_arq_tell_of_its_jobs() {
+    let pickled = |letter: char, rest: &str| format!("\u{8c}\u{1}{letter}\u{94}{rest}");
+    // What Python writes is bytes, not text.
+    let bytes = |text: String| text.chars().map(|it| it as u32 as u8).collect::<Vec<u8>>();
+    let mut engine = server(&[]);
+    let client = engine.connect(Peer::inside(), NOW);
+    let mut set = |key: &str, value: String| {
+        let value = bytes(value);
+        engine.run(client, Args::new(&[b"SET", key.as_bytes(), &value]), NOW);
+    };
+    for id in ["a", "b", "c"] {
+        set(&format!("arq:job:{id}"), pickled('f', "\u{8c}\u{7}welcome"));
+    }
+    set("arq:result:d", pickled('s', "\u{88}"));
+    set("arq:result:e", pickled('s', "\u{89}"));
+    let queue = format!("ZADD arq:queue {} a {} b {} c", NOW_MS - 1, NOW_MS + 9, NOW_MS - 1);
+    ask(&mut engine, &[&queue, "SET arq:in-progress:c 1"]);
+    let remembers = Remembers("arq:queue", &["c", "d", "e", "f"]);
+    let all = ["a waiting", "b delayed", "c active", "d completed", "e failed", "f removed"];
+    let all = all.map(|it| format!("arq:queue {it}"));
+    assert_eq!(tells(&engine, "arq:queue", &remembers), all);
+    assert_eq!(tells(&engine, "arq:result:d", &remembers), all);
+    assert!(tells(&engine, "arq:result:other", &remembers).is_empty());
+    let queue = &Known::find(&engine).queues()[0];
+    assert_eq!(queue.job(&engine, b"a").expect("it is there").name, b"welcome");
+}
+
+#[test]
+fn keys_of_celery_tell_of_its_tasks() {
+    let binding = "SADD _kombu.binding.celery celery\u{6}\u{16}\u{6}\u{16}celery";
+    let message = |id: &str, eta: &str| {
+        let body = BASE64.encode(r#"[[1],{"to":"ada"},{}]"#);
+        let headers = format!(r#"{{"id":"{id}","task":"welcome","eta":{eta}}}"#);
+        let properties = r#"{"delivery_info":{"routing_key":"celery"}}"#;
+        format!(r#"{{"headers":{headers},"body":"{body}","properties":{properties}}}"#)
+    };
+    let none = Remembers("celery", &[]);
+    let knows = Remembers("celery", &["a", "b"]);
+    let mut engine = server(&[binding, &format!("LPUSH celery {}", message("a", "null"))]);
+    assert_eq!(tells(&engine, "celery", &none), ["celery a waiting"]);
+    assert!(tells(&engine, "celery", &knows).is_empty());
+    let queue = &Known::find(&engine).queues()[0];
+    let job = queue.job(&engine, b"a").expect("it is there");
+    assert_eq!(job.name, b"welcome");
+    assert_eq!(job.data, br#"{"args":[1],"kwargs":{"to":"ada"}}"#);
+
+    let eta = format!("{:?}", crate::util::calendar::iso(NOW_MS + 1000));
+    let held =
+        |tag: &str, message: String| format!(r#"HSET unacked {tag} [{message},"celery","celery"]"#);
+    ask(&mut engine, &[&held("1", message("a", "null"))]);
+    assert_eq!(tells(&engine, "unacked", &none), ["celery a active"]);
+    ask(&mut engine, &["DEL unacked", &held("2", message("b", &eta))]);
+    assert_eq!(tells(&engine, "unacked", &none), ["celery b delayed"]);
+    ask(&mut engine, &[r#"SET celery-task-meta-b {"status":"SUCCESS","result":3}"#]);
+    assert_eq!(tells(&engine, "celery-task-meta-b", &knows), ["celery b completed"]);
+    assert!(tells(&engine, "celery-task-meta-b", &none).is_empty());
+    // Acknowledged late, it is still held when its result is there.
+    assert!(tells(&engine, "unacked", &knows).is_empty());
+    let failure = r#"{"status":"FAILURE","result":{"exc_message":["no"]}}"#;
+    ask(&mut engine, &[&format!("SET celery-task-meta-a {failure}")]);
+    assert_eq!(tells(&engine, "celery-task-meta-a", &knows), ["celery a failed"]);
 }

@@ -13,6 +13,7 @@
 
 use super::course::{Course, Next};
 use super::history::History;
+use super::holders::Holders;
 use super::laggards::Laggards;
 use super::next_wake::NextWake;
 use super::{TIMEOUT_MS, Testing, span_of};
@@ -47,6 +48,7 @@ pub struct TestClock {
     journey: Option<Journey>,
     auto: Option<Auto>,
     pub laggards: Laggards,
+    pub holders: Holders,
     wake: NextWake,
 }
 
@@ -199,7 +201,9 @@ impl TestClock {
         match &mut self.journey {
             Some(Journey { leap_ms: None, course: Some(course), .. }) => {
                 let complaint = self.laggards.complaint(engine);
-                match complaint.map_or_else(|| course.next(history, engine), Next::Stuck) {
+                match complaint
+                    .map_or_else(|| course.next(history, &self.holders, engine), Next::Stuck)
+                {
                     Next::Wait(until_us) => self.wake.set(engine, until_us),
                     Next::Nudge(until_us) => {
                         wake_sleepers(engine, &history.queues(), NUDGE_MS);
@@ -226,7 +230,7 @@ impl TestClock {
             // Work may take as long as it likes.
             course.rest(engine);
         }
-        match course.next(history, engine) {
+        match course.next(history, &self.holders, engine) {
             next @ (Next::Wait(until_us) | Next::Nudge(until_us)) => {
                 *idle_since_us = None;
                 if matches!(next, Next::Nudge(_)) {
@@ -263,7 +267,8 @@ impl TestClock {
             let kept = here.iter().filter_map(|entry| {
                 let at_ms = here.expires_ms(entry)?;
                 let key = entry.key.text();
-                self.is_kept(&key).then(|| (key.to_vec(), at_ms + by_ms))
+                let is_kept = self.is_kept(&key) && !self.holders.lets_age(engine, db, &key);
+                is_kept.then(|| (key.to_vec(), at_ms + by_ms))
             });
             for (key, at_ms) in kept.collect::<Vec<_>>() {
                 engine.keyspace.postpone(db, &key, at_ms);

@@ -3,6 +3,7 @@
 //! have missed.
 
 use super::history::History;
+use super::holders::Holders;
 use super::lookout::{Lookout, Outlook, Standing};
 use super::report;
 use crate::engine::Engine;
@@ -20,7 +21,14 @@ pub struct Course {
     deadline_us: u64,
     /// When sleepers are woken if they leave what is due.
     nudge_us: u64,
+    /// How often it was waited until workers look for jobs whose workers have gone.
+    searches: u32,
 }
+
+/// Workers look for such jobs every so often, and take at the second look what they have met at the
+/// first.
+const SEARCH_EVERY_MS: i64 = 30_000;
+const SEARCHES_MAX: u32 = 10;
 
 /// How long workers may leave a job that is due. One that has read its clock before a jump and has
 /// begun to wait after it sleeps for as long as it would have slept before.
@@ -62,9 +70,9 @@ impl Course {
         self.deadline_us
     }
 
-    pub fn next(&mut self, history: &History, engine: &Engine) -> Next {
+    pub fn next(&mut self, history: &History, holders: &Holders, engine: &Engine) -> Next {
         let now = engine.keyspace.now;
-        let (outlook, standings) = self.lookout.look(history, engine);
+        let (outlook, standings) = self.lookout.look(history, Some(holders), engine);
         match outlook {
             Outlook::Busy(next_us) if now.mono_us < self.deadline_us => {
                 let is_left = |it: &Standing| it.look.next_ms.is_some_and(|at| at <= now.wall_ms);
@@ -81,12 +89,30 @@ impl Course {
             Outlook::Idle | Outlook::Forsaken if now.wall_ms >= self.target_ms => Next::Arrived,
             Outlook::Idle | Outlook::Forsaken => {
                 let served = standings.into_iter().filter(|standing| !standing.is_busy);
-                let queues: Vec<Queue> = served.map(|standing| standing.queue).collect();
-                let due_ms = queues::next_due_ms(engine, &queues).filter(|&at| at > now.wall_ms);
-                let until_ms = due_ms.unwrap_or(self.target_ms).min(self.target_ms);
+                let served: Vec<Standing> = served.collect();
+                let left_ms = self.search_ms(&served, holders, engine);
+                let queues: Vec<Queue> = served.into_iter().map(|it| it.queue).collect();
+                let due_ms = queues::next_due_ms(engine, &queues).into_iter().chain(left_ms);
+                let due_ms = due_ms.filter(|&at| at > now.wall_ms);
+                let until_ms = due_ms.fold(self.target_ms, i64::min);
                 Next::Ahead((until_ms - now.wall_ms) as u64)
             }
         }
+    }
+
+    /// When jobs may be found whose workers have gone: those that an idle queue is at. None if
+    /// there are none, or nobody has found them.
+    fn search_ms(&mut self, idle: &[Standing], holders: &Holders, engine: &Engine) -> Option<i64> {
+        let now_ms = engine.keyspace.now.wall_ms;
+        let left = || idle.iter().filter(|standing| standing.look.active > 0);
+        let ends_ms = left().filter_map(|standing| holders.due_ms(engine, standing));
+        let is_searched = left().any(|standing| standing.look.workers.count > 0);
+        let end_ms = ends_ms.filter(|&at| at > now_ms).min();
+        if end_ms.is_some() || !is_searched || self.searches == SEARCHES_MAX {
+            return end_ms;
+        }
+        self.searches += 1;
+        Some(now_ms + SEARCH_EVERY_MS)
     }
 
     fn complaint(&self, standings: &[Standing], engine: &Engine) -> String {

@@ -16,6 +16,9 @@ pub const EVENTS_MAX: usize = 1_000;
 /// Bytes of a job's data that are kept.
 const DATA_LEN_MAX: usize = 64 * 1024;
 
+/// What becomes of a job at last.
+const ENDS: [&str; 3] = ["completed", "failed", "removed"];
+
 /// Something that has happened to a job.
 #[derive(Clone, Debug)]
 pub struct Happening {
@@ -51,6 +54,25 @@ pub struct History {
     known: Known,
     pasts: BTreeMap<(usize, Box<[u8]>), Past>,
     count: u64,
+}
+
+/// The pasts of one database, as libraries ask for them.
+struct Memory<'h> {
+    pasts: &'h BTreeMap<(usize, Box<[u8]>), Past>,
+    db: usize,
+}
+
+impl queues::Remembered for Memory<'_> {
+    fn unended(&self, base: &[u8]) -> Vec<Vec<u8>> {
+        let Some(past) = self.pasts.get(&(self.db, base.into())) else { return Vec::new() };
+        let jobs = past.last.iter().filter(|(_, what)| !ENDS.contains(what));
+        jobs.map(|(id, _)| id.to_vec()).collect()
+    }
+
+    fn base_of(&self, id: &[u8]) -> Option<Vec<u8>> {
+        let mut pasts = self.pasts.iter().filter(|((db, _), _)| *db == self.db);
+        pasts.find(|(_, past)| past.last.contains_key(id)).map(|((_, base), _)| base.to_vec())
+    }
 }
 
 impl History {
@@ -107,7 +129,8 @@ impl History {
                 Heard::Changed { db, key } => {
                     let view = Glance::new(engine, *db);
                     self.known.learn(view, key);
-                    if let Some(told) = queues::told(view, key) {
+                    let remembered = Memory { pasts: &self.pasts, db: *db };
+                    for told in queues::told(view, key, &remembered) {
                         self.note_told(engine, *db, told);
                     }
                 }
@@ -145,7 +168,8 @@ impl History {
             // A job that goes while a worker has it was to be removed once it is done.
             told.what = match before {
                 Some("active") => "completed",
-                None | Some("removed" | "completed" | "failed") => return,
+                None => return,
+                Some(what) if ENDS.contains(&what) => return,
                 Some(_) => "removed",
             };
         }

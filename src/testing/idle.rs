@@ -60,7 +60,7 @@ impl Awaiting for Idleness {
 
     fn look(&mut self, history: &mut History, engine: &Engine) -> std::result::Result<Report, u64> {
         let now_us = engine.keyspace.now.mono_us;
-        let (outlook, standings) = self.lookout.look(history, engine);
+        let (outlook, standings) = self.lookout.look(history, None, engine);
         match outlook {
             Outlook::Busy(next_us) if now_us < self.deadline_us => {
                 Err(next_us.unwrap_or(u64::MAX).min(self.deadline_us))

@@ -8,6 +8,7 @@
 //! while.
 
 use super::history::History;
+use super::holders::Holders;
 use crate::engine::Engine;
 use crate::queues::{Look, Queue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How long it is waited for the first worker of jobs that wait.
 const WORKER_GRACE_US: u64 = 250_000;
 
-/// How long a queue must stay as it is until its workers are known to heed its limit.
+/// How long a queue must stay as it is until its workers are known to heed its limit, or to have
+/// looked for jobs that were left behind.
 const LIMIT_GRACE_US: u64 = 100_000;
 
 /// A queue, by database and base.
@@ -60,8 +62,8 @@ pub struct Lookout {
     related: BTreeSet<Place>,
     /// Since when queues have had jobs and nobody to take them.
     forsaken: BTreeMap<Place, u64>,
-    /// Limited queues as they were seen first, and when that was.
-    limited: BTreeMap<Place, (Look, u64)>,
+    /// Queues that may not have come to rest, as they were seen first, and when that was.
+    settling: BTreeMap<Place, (Look, u64)>,
 }
 
 impl Lookout {
@@ -69,7 +71,14 @@ impl Lookout {
         Self { names, horizon_ms, ..Self::default() }
     }
 
-    pub fn look(&mut self, history: &History, engine: &Engine) -> (Outlook, Vec<Standing>) {
+    /// With the holders of locks, a job whose worker has gone keeps nobody: it is time that it
+    /// needs to be found.
+    pub fn look(
+        &mut self,
+        history: &History,
+        holders: Option<&Holders>,
+        engine: &Engine,
+    ) -> (Outlook, Vec<Standing>) {
         let now = engine.keyspace.now;
         let queues = history.queues();
         self.relate(&queues, engine);
@@ -81,13 +90,18 @@ impl Lookout {
                 continue;
             }
             let look = queue.look(engine);
-            let mut is_busy = look.is_busy(until_ms);
-            if !is_busy && look.limited_until_ms.is_some() && look.may_go_on() {
-                let settled_us = self.settled_us(&queue, &look, now.mono_us);
-                is_busy = settled_us > now.mono_us;
-                next_us = next_us.into_iter().chain(is_busy.then_some(settled_us)).min();
+            let is_busy = look.is_busy(until_ms);
+            let mut standing = Standing { queue, look, is_busy };
+            let Standing { queue, look, .. } = &standing;
+            let is_limited = !is_busy && look.limited_until_ms.is_some() && look.may_go_on();
+            let is_left = || holders.is_some_and(|it| it.are_gone(engine, &standing, until_ms));
+            if is_limited || is_left() {
+                let settled_us = self.settled_us(queue, look, now.mono_us);
+                standing.is_busy = settled_us > now.mono_us;
+                let again_us = standing.is_busy.then_some(settled_us);
+                next_us = next_us.into_iter().chain(again_us).min();
             }
-            standings.push(Standing { queue, look, is_busy });
+            standings.push(standing);
         }
         self.note_forsaken(&standings, now.mono_us);
         let busy: Vec<&Standing> = standings.iter().filter(|it| it.is_busy).collect();
@@ -103,9 +117,9 @@ impl Lookout {
         (if is_over { Outlook::Forsaken } else { Outlook::Busy(Some(given_up_us)) }, standings)
     }
 
-    /// The clock was moved: limits are others now. A queue that nobody works for is still that.
+    /// The clock was moved: what settles begins anew. A queue that nobody works for is still that.
     pub fn rest(&mut self) {
-        self.limited.clear();
+        self.settling.clear();
     }
 
     fn note_forsaken(&mut self, standings: &[Standing], now_us: u64) {
@@ -117,9 +131,9 @@ impl Lookout {
         }
     }
 
-    /// From when on a limited queue that stays as it is counts as idle.
+    /// From when on a queue that stays as it is counts as idle.
     fn settled_us(&mut self, queue: &Queue, look: &Look, now_us: u64) -> u64 {
-        let seen = self.limited.entry(place(queue)).or_default();
+        let seen = self.settling.entry(place(queue)).or_default();
         if seen.0 != *look {
             *seen = (look.clone(), now_us);
         }

@@ -7,6 +7,7 @@ mod expect;
 mod fault;
 mod findings;
 mod history;
+mod holders;
 mod idle;
 mod lacking;
 mod laggards;
@@ -80,7 +81,8 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
 
 impl Fixture for Testing {
     fn heeds(&self, config: &Config) -> Heeds {
-        let requests = self.clock.is_moved() || !self.faults.is_empty() || config.is_strict();
+        // Whoever may move the clock wants to know who holds the locks.
+        let requests = config.clock || !self.faults.is_empty() || config.is_strict();
         Heeds { requests, changes: true }
     }
 
@@ -92,6 +94,7 @@ impl Fixture for Testing {
         args: &Args,
         stage: Stage,
     ) -> Result {
+        self.clock.holders.note_asker(id);
         if stage == Stage::Admitted && self.clock.is_moved() {
             let ahead_ms = self.clock.ahead_ms(engine);
             self.clock.laggards.note(engine, id, found.row.name, args.all(), ahead_ms);
@@ -114,6 +117,7 @@ impl Fixture for Testing {
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
         self.history.hear(engine, &heard);
+        self.clock.holders.hear(engine, &heard);
         self.strict.look(engine, &self.history);
         self.expectations.look(&mut self.history, engine);
         self.idle.look(&mut self.history, engine);

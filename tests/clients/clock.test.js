@@ -85,6 +85,10 @@ for (const library of ['bullmq-6', 'bullmq-5']) {
     await check('step by step, a limit of one an hour', ({ minutes }) => {
       assert.deepEqual(minutes, [0, 60, 120, 180, 240]);
     });
+    // The lock lasts for 30 s, and then another worker looks every 30 s, twice at least.
+    await check('step by step, a job whose worker was killed', ({ seconds }) => {
+      assert(seconds.length === 1 && seconds[0] >= 25 && seconds[0] <= 155, `${seconds}`);
+    });
     await check('a job that does not end in time is named', ({ refusal }) => {
       const wanted =
         /^ERR not idle after 300 ms, at 20..-..-..T..:..:..(\.\d+)?Z, \d+ ms of 7 d gone: mail: job 1 \(welcome\) active for [\d.]+ m?s in worker 127\.0\.0\.1:\d+\. End the handler, or ADVANCE \.\.\. JUMP$/;

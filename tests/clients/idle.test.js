@@ -276,3 +276,28 @@ on('bee-queue: whenever it says idle, all jobs have ended', async (t) => {
   await queue.createJob({ x: 1 }).delayUntil(Date.now() + 3_600_000).save();
   assert.equal((await idle(queue.name)).queues[queue.name].delayed, 1);
 });
+
+on('bee-queue: what has become of jobs is known', async (t) => {
+  const name = uniqueName('bee');
+  const queue = new Bee(name, { redis: address, activateDelayedJobs: true });
+  t.after(() => queue.close());
+  queue.on('error', () => {});
+  const expect = (what) => expects({ queue: name, within: 5_000, ...what });
+  await queue.createJob({ to: 'later' }).delayUntil(Date.now() + 3_600_000).save();
+  await queue.createJob({ to: 'ada' }).save();
+  for (const what of [{ state: 'delayed', data: { to: 'later' } }, { state: 'added', data: { to: 'ada' } }]) {
+    assert.equal((await expect(what)).met, true, JSON.stringify(what));
+  }
+  queue.process(async ({ data }) => {
+    if (data.to === 'bob') throw new Error('no address');
+  });
+  await queue.createJob({ to: 'bob' }).save();
+  await queue.createJob({ to: 'cid' }).save();
+  assert.equal((await expect({ state: 'completed', data: { to: 'cid' } })).met, true);
+  assert.equal((await expect({ state: 'completed', count: 2 })).met, true);
+  assert.equal((await expect({ state: 'failed', data: { to: 'bob' } })).met, true);
+  const missed = await expect({ state: 'failed', data: { to: 'ada' }, within: 50 });
+  assert.match(missed.why, /to/);
+  const { queues } = await idle(name);
+  assert.deepEqual([queues[name].completed, queues[name].failed], [2, 1]);
+});

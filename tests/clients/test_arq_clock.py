@@ -1,4 +1,4 @@
-"""TORIL CLOCK beside real workers of arq, which follow through the clock file."""
+"""TORIL CLOCK and EXPECT beside real workers of arq, which follow through the clock file."""
 
 import asyncio
 import contextlib
@@ -49,6 +49,18 @@ def test_a_job_that_is_active_across_the_jump(server, client):
     with arq_worker(server, client), arq_worker(server, client):
         enqueue(server, "hold")
         check_across_the_jump(server, client, lambda: client.zcard("arq:queue") == 0)
+
+
+def test_what_has_become_of_jobs_is_known(server, client):
+    enqueue(server, "note", _defer_by=DAY_S)
+    server.expect("arq:queue", state="delayed", name="note")
+    with arq_worker(server, client):
+        enqueue(server, "note")
+        server.expect("arq:queue", state="completed", name="note")
+        enqueue(server, "broken")
+        server.expect("arq:queue", state="failed", name="broken")
+        counts = server.idle("arq:queue", allow_failed=True)["queues"]["arq:queue"]
+        assert (counts["completed"], counts["failed"], counts["delayed"]) == (1, 1, 1)
 
 
 def test_step_by_step_retries(server, client):

@@ -1,5 +1,6 @@
 """TORIL WAIT IDLE beside real workers: RQ and Celery."""
 
+import json
 import os
 import time
 import uuid
@@ -92,3 +93,33 @@ def test_celery_tasks_without_a_worker(client):
     is_idle, queues, why = idle(client, name)
     assert is_idle == 0
     assert b"1 waiting  no worker is connected" in why
+
+
+def expect(client, queue, **what):
+    told = {"queue": queue, "within": 5_000, **what}
+    answer = json.loads(client.execute_command("TORIL", "EXPECT", json.dumps(told)))
+    assert answer["met"] is True, answer["why"]
+
+
+def test_what_has_become_of_celery_tasks_is_known(client):
+    name = f"celery-{uuid.uuid4()}"
+    app = celery.Celery(broker=URL, backend=URL, set_as_current=False)
+    app.conf.update(task_default_queue=name, task_acks_late=True, worker_hijack_root_logger=False)
+
+    @app.task(name="greet")
+    def greet(to):
+        if to == "bob":
+            raise ValueError("no address")
+
+    greet.delay(to="ada")
+    expect(client, name, name="greet", state="added", data={"kwargs": {"to": "ada"}})
+    worker = celery.contrib.testing.worker.start_worker(
+        app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="CRITICAL"
+    )
+    with worker:
+        expect(client, name, state="completed", data={"kwargs": {"to": "ada"}})
+        greet.delay(to="bob")
+        expect(client, name, state="failed", data={"kwargs": {"to": "bob"}})
+        greet.apply_async(kwargs={"to": "later"}, countdown=3600)
+        expect(client, name, state="delayed", data={"kwargs": {"to": "later"}})
+        app.control.purge()

@@ -93,11 +93,13 @@ const CASES: &[Case] = &[
     whole("pip-session",              python::session_scope),
     whole("npm-11",                   |made| managers::npm(made, "npm-11")),
     whole("npm-10",                   |made| managers::npm(made, "npm-10")),
+    whole("npm-9",                    |made| managers::npm(made, "npm-9")),
     whole("npm-10-forgets-platforms", managers::npm_10_forgets_platforms),
     whole("npm-omits-optional",       managers::npm_omits_optional),
     whole("yarn-1",                   managers::yarn_1),
     whole("yarn-4",                   managers::yarn_4),
-    whole("pnpm",                     managers::pnpm),
+    whole("pnpm-10",                  managers::pnpm_10),
+    whole("pnpm-12",                  managers::pnpm_12),
     whole("hundred-servers",          |made| node::test_files(made, &["hundred.test.mjs"])),
 ];
 

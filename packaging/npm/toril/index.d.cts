@@ -8,8 +8,12 @@ export interface StartOptions {
   clock?: boolean;
   /** Whether Upstash's REST API is served as well: `server.http`. */
   http?: boolean;
-  /** What a hosted Redis would refuse: the name of a provider, or true. */
+  /** A file that `server.save` has written: the server begins with its data, and so does `restore()`. */
+  snapshot?: string;
+  /** Habits to look for that do harm elsewhere: all of them, or checks such as `'crossslot,keys=error'`. */
   strict?: string | boolean;
+  /** Whose commands there are, and no others: `'elasticache'`, `'redis-6.2'`. */
+  provider?: string;
 }
 
 /** A span: milliseconds, or a text such as `'90s'`, `'2h'` or `'1h30m'`. */
@@ -118,6 +122,8 @@ export interface Server extends AsyncDisposable {
   flush(): Promise<void>;
   snapshot(name?: string): Promise<Reply>;
   restore(name?: string): Promise<Reply>;
+  /** Writes all data into a file for the option `snapshot`. */
+  save(path: string): Promise<void>;
   /** Ends the server; may be called again. */
   stop(): Promise<void>;
 }

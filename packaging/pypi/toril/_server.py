@@ -46,6 +46,7 @@ class Server:
         clock: bool = False,
         http: bool = False,
         strict: Union[str, bool, None] = None,
+        provider: Optional[str] = None,
     ) -> None:
         self._args = [str(arg) for arg in args]
         if clock:
@@ -54,6 +55,8 @@ class Server:
             self._args += ["--http-port", "0"]
         if strict:
             self._args += ["--strict", "yes" if strict is True else strict]
+        if provider:
+            self._args += ["--provider", provider]
         self._process: Optional[subprocess.Popen[str]] = None
         self._announced: Optional[dict[str, Any]] = None
         self._connections: Optional[Connections] = None

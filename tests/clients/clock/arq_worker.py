@@ -12,6 +12,10 @@ async def note(cx):
     await cx["redis"].rpush("ran", time.time())
 
 
+async def broken(cx):
+    raise ValueError("as asked")
+
+
 async def shaky(cx):
     await note(cx)
     raise Retry(defer=3_600 * 2 ** (cx["job_try"] - 1))
@@ -24,7 +28,7 @@ async def hold(cx):
 
 
 class Worker:
-    functions = [note, shaky, hold]
+    functions = [note, broken, shaky, hold]
     redis_settings = RedisSettings.from_dsn(jobs.URL)
     poll_delay = 0.1
     max_tries = 4

@@ -1,6 +1,9 @@
 // BullMQ's features that wait for a time: each runs as if the time had passed.
 
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { DAY_MS, HOUR_MS, acrossTheJump, advance, connection, jump, minutes, redis } from './lab.js';
 import { run, sleep, taken, uniqueName } from './lab.js';
 
@@ -178,6 +181,22 @@ await run({
     await queue.addBulk([1, 2, 3, 4, 5].map((number) => ({ name: `x${number}`, data: {} })));
     await advance('1d');
     return { minutes: minutes(at) };
+  },
+
+  async 'step by step, a job whose worker was killed'(opened) {
+    const name = uniqueName();
+    const queue = opened(new Queue(name, { connection }));
+    const killed = fork(fileURLToPath(new URL('./hanging-worker.js', import.meta.url)), [name]);
+    await queue.add('x');
+    await once(killed, 'message');
+    killed.kill('SIGKILL');
+    await once(killed, 'exit');
+    const ran = [];
+    const worker = opened(new Worker(name, async () => ran.push(Date.now()), { connection }));
+    await worker.waitUntilReady();
+    const begun = Date.now();
+    await advance('10m');
+    return { seconds: ran.map((moment) => Math.round((moment - begun) / 1_000)) };
   },
 
   async 'a job that does not end in time is named'(opened) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -194,6 +194,53 @@ test('data is kept under a name and brought back', () =>
     await queue.close();
   }));
 
+test('what is refused elsewhere is refused, or told', () =>
+  withServer({ strict: 'keys=error', provider: 'redis-6.2' }, async (server) => {
+    await assert.rejects(server.command('EXPIRETIME', 'key'), /^Error: ERR unknown command/);
+    assert.match(await server.command('INFO', 'server'), /^redis_version:6\.2\.14\r$/m);
+    const { strict } = await server.command('CONFIG', 'GET', 'strict');
+    assert.match(strict, /keys=error/);
+  }));
+
+test('a server begins with the data that another has saved', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toril-'));
+  const snapshot = join(folder, 'seed.toril');
+  try {
+    await withServer({}, async (server) => {
+      const queue = new Queue('mail', { connection: server.connection });
+      await queue.add('welcome', { to: 'ada@example.com' });
+      await queue.close();
+      await server.command('EVAL', "redis.call('SELECT', 3) redis.call('SET', 'k\\0\\255', '\\128', 'PX', 60000)", 0);
+      const keys = Array.from({ length: 2_500 }, (_, index) => [`key:${index}`, index]);
+      await server.command('MSET', ...keys);
+      await server.save(snapshot);
+    });
+    await withServer({ snapshot }, async (server) => {
+      const queue = new Queue('mail', { connection: server.connection });
+      const [job] = await queue.getWaiting();
+      assert.equal(job.data.to, 'ada@example.com');
+      const script = "redis.call('SELECT', 3) return { redis.call('GET', 'k\\0\\255') == '\\128', redis.call('PTTL', 'k\\0\\255') }";
+      const [isSame, left_ms] = await server.command('EVAL', script, 0);
+      assert.ok(isSame === 1 && left_ms > 30_000 && left_ms <= 60_000, `${isSame} ${left_ms}`);
+      assert.equal(await server.command('GET', 'key:2499'), '2499');
+      await queue.obliterate();
+      await server.restore();
+      assert.equal(await queue.getWaitingCount(), 1);
+      await queue.close();
+    });
+    await assert.rejects(start({ snapshot: join(folder, 'none') }), (error) => {
+      assert.match(error.message, /^toril: the snapshot .*none cannot be read: ENOENT/);
+      return true;
+    });
+    await writeFile(snapshot, 'REDIS0011');
+    await assert.rejects(start({ snapshot }), {
+      message: `toril: ${snapshot} is no snapshot of this version: server.save(path) writes one`,
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test('idle waits, and says who failed and what is left', () =>
   withServer({}, async (server) => {
     const { connection } = server;
@@ -246,7 +293,7 @@ test('expect looks back, waits, and says what came nearest', () =>
 
 test('what start does not know it names', async () => {
   await assert.rejects(start({ htpp: true }), {
-    message: "toril: start() has no option 'htpp'. It has args, clock, http, strict",
+    message: "toril: start() has no option 'htpp'. It has args, clock, http, provider, snapshot, strict",
   });
 });
 

@@ -98,6 +98,13 @@ def test_a_fault_fails_others_as_it_says_until_flush_ends_it():
             server.fault("nonsense")
 
 
+def test_what_is_refused_elsewhere_is_refused():
+    with Server(strict=True, provider="redis-6.2") as server:
+        with pytest.raises(TorilError, match="^ERR unknown command"):
+            server.command("EXPIRETIME", "key")
+        assert "redis_version:6.2.14" in server.command("INFO", "server")
+
+
 def test_data_is_kept_under_a_name_and_brought_back():
     with Server() as server:
         server.command("SET", "key", "seed")

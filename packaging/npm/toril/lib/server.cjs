@@ -8,6 +8,7 @@ const { Connection } = require('./connection.cjs');
 const { clockOf } = require('./clock-commands.cjs');
 const { expectationsOf } = require('./expect.cjs');
 const { faultWords } = require('./fault.cjs');
+const { save } = require('./seed.cjs');
 
 // Kept, since a test may replace them by timers that stand still.
 const { setTimeout, clearTimeout } = globalThis;
@@ -129,6 +130,11 @@ class Server {
   /** Sets the data to what it was at a snapshot. */
   restore(name) {
     return this.command('TORIL', 'RESTORE', ...(name === undefined ? [] : [name]));
+  }
+
+  /** Writes all data into a file, which `start({ snapshot: path })` begins with. */
+  save(path) {
+    return save((...words) => this.command(...words), path);
   }
 
   /** Ends the server. It may be called again. */

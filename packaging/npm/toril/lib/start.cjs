@@ -3,6 +3,7 @@
 
 const { spawn } = require('node:child_process');
 const { findBinary } = require('./binary.cjs');
+const { load } = require('./seed.cjs');
 const { Server } = require('./server.cjs');
 
 /** What each option of `start` adds to the command line. */
@@ -10,7 +11,10 @@ const OPTIONS = {
   args: (words) => words.map(String),
   clock: (wanted) => (wanted ? ['--clock', 'yes'] : []),
   http: (wanted) => (wanted ? ['--http-port', '0'] : []),
-  strict: (profile) => ['--strict', profile === true ? 'yes' : profile],
+  provider: (name) => ['--provider', name],
+  // Loaded once it listens.
+  snapshot: () => [],
+  strict: (checks) => (checks ? ['--strict', checks === true ? 'yes' : checks] : []),
 };
 
 /** Starts a server of its own on a free port of 127.0.0.1. It ends with this process. */
@@ -20,7 +24,20 @@ async function start(options = {}) {
     // A Ctrl-C in the terminal is for the tests, which stop the server when they are done.
     detached: true,
   });
-  return new Server(child, await announced(child));
+  const server = new Server(child, await announced(child));
+  if (options.snapshot !== undefined) await begin(server, options.snapshot);
+  return server;
+}
+
+/** Fills a server from a file, and has `restore()` come back to that. */
+async function begin(server, path) {
+  try {
+    await load((...words) => server.command(...words), path);
+    await server.snapshot();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
 /** What every server of a test is told: to lose no first event, and to keep what is looked back on. */
