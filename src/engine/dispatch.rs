@@ -3,7 +3,7 @@
 use super::Engine;
 use super::client::{ClientId, Parked, ReplyMode, State};
 use super::context::{Ctx, Origin};
-use super::fixture::{Failure, Stage};
+use super::fixture::{Failure, Ruling, Stage};
 use super::journal::Class;
 use super::latency::LatencyEvent;
 use super::row::{Flag, Flags};
@@ -20,6 +20,8 @@ enum Admission {
     Run,
     Queue,
     Postpone,
+    /// Neither run nor answered: a fault took it.
+    Swallow,
 }
 
 /// What became of a call.
@@ -47,7 +49,7 @@ impl Engine {
             Err(error) => return self.refuse(id, &error),
         };
         let admission = if self.heeds_requests() {
-            self.admit::<true>(id, found, &args)
+            self.admit_heeding(id, found, &args)
         } else {
             self.admit::<false>(id, found, &args)
         };
@@ -55,6 +57,7 @@ impl Engine {
             Ok(Admission::Run) => self.run_request(id, found, args),
             Ok(Admission::Queue) => self.enqueue(id, found, args),
             Ok(Admission::Postpone) => self.hold(id),
+            Ok(Admission::Swallow) => self.lose(id),
             Err(error) => {
                 self.stats.calls[found.index].rejected += 1;
                 if found.row.flags.has(Flag::RunsQueue) {
@@ -64,6 +67,21 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// As `admit`, and the fixture is asked before, in between and behind.
+    #[cold]
+    fn admit_heeding(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
+        if self.consult(id, found, args, Stage::Named)? == Ruling::Swallow {
+            return Ok(Admission::Swallow);
+        }
+        let admission = self.admit::<true>(id, found, args)?;
+        if !matches!(admission, Admission::Postpone)
+            && self.consult(id, found, args, Stage::Admitted)? == Ruling::Swallow
+        {
+            return Ok(Admission::Swallow);
+        }
+        Ok(admission)
     }
 
     /// The order decides which error a client sees: it is Redis 7.4's. The fixture is asked in
@@ -78,10 +96,6 @@ impl Engine {
         let flags = found.row.flags;
         let is_queued = client.transaction.is_open() && !flags.has(Flag::PassesQueue);
 
-        if HEEDS {
-            self.consult(id, found, args, Stage::Named)?;
-            client = &self.clients[id];
-        }
         if !found.row.arity.allows(args.len()) {
             return Err(Error::wrong_arity(&found.full_name()));
         }
@@ -130,9 +144,6 @@ impl Engine {
         // Nothing is let through under ALL, CLIENT UNPAUSE neither: only time ends it, as in Redis.
         if self.pauses.all.is_some_and(|pause| pause.holds(self.flags_of(id, found, args))) {
             return Ok(Admission::Postpone);
-        }
-        if HEEDS {
-            self.consult(id, found, args, Stage::Admitted)?;
         }
         Ok(if is_queued { Admission::Queue } else { Admission::Run })
     }
@@ -184,6 +195,13 @@ impl Engine {
         self.end_caching(id);
         self.stats.count_error(error);
         self.answer_with(id, |reply| reply.error(error));
+    }
+
+    /// A request that is neither run nor answered. A transaction that it is part of is not run.
+    fn lose(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.transaction.is_refused |= client.transaction.is_open();
+        }
     }
 
     /// An EXEC that is refused ends its transaction.

@@ -22,6 +22,10 @@ pub enum Effect {
     Shutdown { client: Option<ClientId> },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.
     Close { client: ClientId },
+    /// Closes the connection at once, and loses what is on its way, as if the machine had gone.
+    Reset { client: ClientId },
+    /// Stops the whole server for a while. Nobody waits for its end.
+    StandStill { micros: u64 },
     /// Listens on these addresses and this port instead, or goes on as before and gives `refusal`
     /// as its reason.
     Listen { client: ClientId, bind: Vec<String>, port: u16, refusal: String },

@@ -50,6 +50,15 @@ pub struct Failure<'a> {
     pub error: &'a Error,
 }
 
+/// What becomes of a request that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It goes on as if nobody had been asked.
+    GoOn,
+    /// It is neither run nor answered.
+    Swallow,
+}
+
 /// What a fixture wants to hear of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heeds {
@@ -57,6 +66,8 @@ pub struct Heeds {
     pub requests: bool,
     /// What changes, and who begins to wait.
     pub changes: bool,
+    /// Outboxes that are about to be sent.
+    pub replies: bool,
 }
 
 pub trait Fixture {
@@ -64,7 +75,7 @@ pub trait Fixture {
     /// nothing.
     fn heeds(&self, config: &Config) -> Heeds;
 
-    /// A request is at this stage.
+    /// A request is at this stage. What a script calls is refused or goes on.
     ///
     /// # Errors
     /// What the request is refused with.
@@ -75,7 +86,10 @@ pub trait Fixture {
         found: Found,
         args: &Args,
         stage: Stage,
-    ) -> Result;
+    ) -> Result<Ruling>;
+
+    /// What a client was answered is about to be sent, as far as its outbox is ready.
+    fn answered(&mut self, engine: &mut Engine, id: ClientId);
 
     /// A script begins, or a function, with these keys. Heard by who heeds requests.
     fn script_begins(&mut self, engine: &mut Engine, callable: &Callable, keys: &[&[u8]]);
@@ -105,6 +119,7 @@ pub(super) struct Place {
     /// Out of its place while it works.
     fixture: Option<Box<dyn Fixture>>,
     pub heeds_requests: bool,
+    pub heeds_replies: bool,
     /// Its alarm has gone off.
     pub is_due: bool,
     /// The wall clock stands still: no key's time comes.
@@ -149,8 +164,9 @@ impl Engine {
     }
 
     fn put_fixture(&mut self, fixture: Box<dyn Fixture>) {
-        let Heeds { requests, changes } = fixture.heeds(&self.config);
+        let Heeds { requests, changes, replies } = fixture.heeds(&self.config);
         self.fixture.heeds_requests = requests;
+        self.fixture.heeds_replies = replies;
         self.keyspace.aftermath.listen(changes);
         self.fixture.fixture = Some(fixture);
     }
@@ -182,10 +198,17 @@ impl Engine {
         found: Found,
         args: &Args,
         stage: Stage,
-    ) -> Result {
-        let verdict =
+    ) -> Result<Ruling> {
+        let ruling =
             self.with_fixture(|fixture, engine| fixture.before(engine, id, found, args, stage));
-        verdict.unwrap_or(Ok(()))
+        ruling.unwrap_or(Ok(Ruling::GoOn))
+    }
+
+    /// Lets the fixture see what a client was answered before it is sent.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn show_answer(&mut self, id: ClientId) {
+        self.with_fixture(|fixture, engine| fixture.answered(engine, id));
     }
 
     /// Tells the fixture that a script begins.

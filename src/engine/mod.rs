@@ -306,6 +306,9 @@ impl Engine {
         if let Some(client) = self.clients.get_mut(id) {
             client.is_dirty = false;
         }
+        if self.fixture.heeds_replies {
+            self.show_answer(id);
+        }
         self.check_output_limit(id);
         self.weigh(id);
         Some(id)

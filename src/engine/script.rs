@@ -106,6 +106,13 @@ impl Scripts {
         machine.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
     }
 
+    /// Forgets all scripts, if there are any. None may be under way.
+    pub fn forget(&mut self) {
+        if let Some(machine) = &mut self.machines[Realm::Scripts as usize] {
+            machine.flush();
+        }
+    }
+
     /// The machine if a script or a library was ever sent.
     pub fn loaded(&self, realm: Realm) -> Option<&Lua> {
         self.machines[realm as usize].as_deref()

@@ -356,6 +356,23 @@ impl Outbox {
         }
     }
 
+    /// Takes back what was written since `position`, however much that is, but for what was sent.
+    pub fn cut(&mut self, position: u64) {
+        let position = position.max(self.sent);
+        while position < self.start {
+            self.truncate(self.start);
+            let Some(sealed) = &mut self.sealed else { return };
+            let Some(mut last) = sealed.chunks.pop_back() else { return };
+            sealed.len -= last.len() as u64;
+            sealed.capacity -= last.capacity();
+            self.start -= last.len() as u64;
+            // What is left of it is written again, as the last chunk.
+            last.truncate(position.saturating_sub(self.start) as usize);
+            self.buffer().extend_from_slice(&last);
+        }
+        self.truncate(position);
+    }
+
     /// Throws away what waits.
     pub fn clear(&mut self) {
         self.truncate(self.start);
@@ -448,6 +465,26 @@ mod tests {
         assert!(pending(&outbox).ends_with(b"x:1\r\n:2\r\n"));
         outbox.clear();
         assert_eq!((outbox.len(), outbox.capacity()), (0, 0));
+    }
+
+    /// Whatever was sent of it, and however many chunks it takes.
+    #[test]
+    fn what_is_cut_off_is_not_sent() {
+        let whole: Vec<u8> = (0..5 * CHUNK_BYTES).map(|at| at as u8).collect();
+        for sent in [0, 10, CHUNK_BYTES + 10] {
+            for len in [0, 20, CHUNK_BYTES, 2 * CHUNK_BYTES + 1, 5 * CHUNK_BYTES] {
+                let mut outbox = Outbox::default();
+                whole.chunks(1000).for_each(|piece| outbox.raw(piece));
+                outbox.consume(sent);
+                outbox.cut(len as u64);
+                outbox.reply().int(1);
+                let expect = [&whole[sent..len.max(sent)], b":1\r\n"].concat();
+                assert_eq!(outbox.len(), expect.len() as u64);
+                assert_eq!(pending(&outbox), expect, "{sent}, {len}");
+                outbox.consume(expect.len());
+                assert!(outbox.is_empty() && outbox.capacity() <= 2 * CHUNK_CAPACITY);
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::engine::client::{ClientId, Peer, State};
 use crate::proto::Outbox;
 use crate::util::hash::CountedUp;
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -130,15 +132,47 @@ pub struct Connection {
     pub wake: Wake,
     /// The socket failed, or the client is to be gone at once.
     pub is_broken: Cell<bool>,
+    /// Its end is a reset.
+    pub is_reset: Cell<bool>,
 }
 
 impl Connection {
     /// A connection, and the half of its stream that its task reads.
     pub fn new(stream: ClientStream, sending: Sending) -> (Rc<Self>, Reader) {
         let (reader, writer) = stream.split();
-        let (wake, is_broken) = (Wake::default(), Cell::new(false));
-        let sending = Cell::new(sending);
-        (Rc::new(Self { writer, sending, wake, is_broken }), reader)
+        let connection = Self {
+            writer,
+            sending: Cell::new(sending),
+            wake: Wake::default(),
+            is_broken: Cell::new(false),
+            is_reset: Cell::new(false),
+        };
+        (Rc::new(connection), reader)
+    }
+
+    /// Ends it at once.
+    pub fn end(&self) {
+        self.is_broken.set(true);
+        self.wake.call();
+    }
+
+    /// As `end`. The peer learns of a reset where its kind of socket has one, as TCP does.
+    pub fn reset(&self) {
+        if let SocketWriter::Tcp(writer) = &self.writer {
+            let _ = SockRef::from(writer.as_ref()).set_linger(Some(Duration::ZERO));
+        }
+        self.is_reset.set(true);
+        self.end();
+    }
+
+    /// Lets go of a connection that is over. One that is to be reset says no goodbye first.
+    pub fn let_go(self: Rc<Self>) {
+        if self.is_reset.get()
+            && let Ok(connection) = Rc::try_unwrap(self)
+            && let SocketWriter::Tcp(writer) = connection.writer
+        {
+            writer.forget();
+        }
     }
 
     /// The socket of a connection that came over TCP.
@@ -230,6 +264,7 @@ pub fn run(server: Rc<Server>, stream: ClientStream, peer: Peer) -> impl Future<
             }
         }
         server.leave(id);
+        connection.let_go();
     }
 }
 

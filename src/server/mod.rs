@@ -292,8 +292,7 @@ impl Server {
                     return;
                 }
                 Err(_) => {
-                    connection.is_broken.set(true);
-                    connection.wake.call();
+                    connection.end();
                     return;
                 }
             }
@@ -349,11 +348,10 @@ impl Server {
                 tracing::warn!("User requested shutdown...");
                 self.stop.want();
             }
-            Effect::Close { client } => {
-                if let Some(connection) = self.connection(client) {
-                    connection.is_broken.set(true);
-                    connection.wake.call();
-                }
+            Effect::Close { client } => self.connection(client).iter().for_each(|it| it.end()),
+            Effect::Reset { client } => self.connection(client).iter().for_each(|it| it.reset()),
+            Effect::StandStill { micros } => {
+                std::thread::sleep(std::time::Duration::from_micros(micros));
             }
             Effect::MoveClock(to) => {
                 let moved = self.clock.shift(to);

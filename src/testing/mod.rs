@@ -23,7 +23,7 @@ use crate::engine::Ctx;
 use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::effect::Reading;
-use crate::engine::fixture::{Failure, Fixture, Heard, Heeds, Stage};
+use crate::engine::fixture::{Failure, Fixture, Heard, Heeds, Ruling, Stage};
 use crate::engine::table::Found;
 use crate::lua::Callable;
 use crate::proto::{Args, Error, Reply, Result};
@@ -83,7 +83,7 @@ impl Fixture for Testing {
     fn heeds(&self, config: &Config) -> Heeds {
         // Whoever may move the clock wants to know who holds the locks.
         let requests = config.clock || !self.faults.is_empty() || config.is_strict();
-        Heeds { requests, changes: true }
+        Heeds { requests, changes: true, replies: self.faults.heeds_replies() }
     }
 
     fn before(
@@ -93,7 +93,7 @@ impl Fixture for Testing {
         found: Found,
         args: &Args,
         stage: Stage,
-    ) -> Result {
+    ) -> Result<Ruling> {
         self.clock.holders.note_asker(id);
         if stage == Stage::Admitted && self.clock.is_moved() {
             let ahead_ms = self.clock.ahead_ms(engine);
@@ -103,6 +103,10 @@ impl Fixture for Testing {
             self.strict.before(engine, id, found, args, stage)?;
         }
         self.faults.before(engine, id, found, args, stage)
+    }
+
+    fn answered(&mut self, engine: &mut Engine, id: ClientId) {
+        self.faults.answered(engine, id);
     }
 
     fn script_begins(&mut self, engine: &mut Engine, callable: &Callable, keys: &[&[u8]]) {
@@ -116,6 +120,7 @@ impl Fixture for Testing {
     }
 
     fn settled(&mut self, engine: &mut Engine, heard: Vec<Heard>) {
+        self.faults.look(engine);
         self.history.hear(engine, &heard);
         self.clock.holders.hear(engine, &heard);
         self.strict.look(engine, &self.history);

@@ -134,7 +134,8 @@ impl InsideServer {
             Effect::Shutdown { .. } => {
                 self.clients.values_mut().for_each(|client| client.is_closed = true);
             }
-            Effect::Close { client } => {
+            Effect::StandStill { micros } => self.now = self.later(micros),
+            Effect::Close { client } | Effect::Reset { client } => {
                 let closed = self.clients.values_mut().find(|it| it.id == client && !it.is_closed);
                 if let Some(closed) = closed {
                     closed.is_closed = true;

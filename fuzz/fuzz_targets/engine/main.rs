@@ -216,7 +216,9 @@ impl World {
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
-            Effect::MoveClock(_) => unreachable!("there is no fixture"),
+            Effect::Reset { .. } | Effect::StandStill { .. } | Effect::MoveClock(_) => {
+                unreachable!("there is no fixture")
+            }
             Effect::Shutdown { client: None } | Effect::Reconfigure => {}
         }
     }

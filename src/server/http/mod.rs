@@ -39,6 +39,7 @@ pub async fn run(server: Rc<Server>, stream: TcpStream, peer: Peer) {
     let _ = Rc::new(call).serve(reader).await;
     server.leave(id);
     io::linger(&server, &connection).await;
+    connection.let_go();
 }
 
 /// What the tasks of one connection share.

@@ -1,0 +1,260 @@
+//! TORIL FAULT: faults on request. A rule says which requests it hits, how often, and what becomes
+//! of these; the oldest rule that fits decides, and one that is used up is gone.
+//!
+//! An error stands where its cause would: what a full memory or a read-only replica refuses is
+//! refused before it is queued or run, a script at its first such call. What befalls a reply
+//! befalls EXEC's if the request is part of a transaction. TORIL itself is never hit, nor a
+//! connection whose name is `toril`, so that a test can always end a fault.
+//!
+//! ```text
+//! rule     whom, and how often
+//! action   what: the words of each action
+//! kinds    errors that have a cause in Redis
+//! wire     replies that come late, in part or never
+//! ```
+
+mod action;
+mod kinds;
+mod rule;
+mod wire;
+
+use super::Testing;
+use crate::engine::client::ClientId;
+use crate::engine::effect::Effect;
+use crate::engine::fixture::{Ruling, Stage};
+use crate::engine::row::Flag;
+use crate::engine::table::Found;
+use crate::engine::{Ctx, Engine};
+use crate::proto::{Args, Error, Reply, Result};
+use action::{Action, Moment};
+use kinds::{Kind, has, is_script};
+use rule::{Asked, Rule};
+use std::collections::BTreeMap;
+use wire::{Deed, Wires};
+
+/// The rules that are in force, oldest first, and what they have set off.
+#[derive(Default)]
+pub struct Faults {
+    rules: Vec<Rule>,
+    count: u64,
+    /// Clients whose script is hit at its calls, and with what.
+    armed: BTreeMap<ClientId, (&'static Kind, Error)>,
+    wires: Wires,
+}
+
+impl Faults {
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.armed.is_empty() && self.wires.is_empty()
+    }
+
+    /// Whether replies are to be looked at before they are sent.
+    pub fn heeds_replies(&self) -> bool {
+        !self.wires.is_empty()
+    }
+
+    /// A client's outbox is about to be sent.
+    pub fn answered(&mut self, engine: &mut Engine, id: ClientId) {
+        self.wires.look(engine, id);
+    }
+
+    /// A moment has come, or something has happened.
+    pub fn look(&mut self, engine: &mut Engine) {
+        self.wires.release(engine);
+    }
+
+    /// What a request is refused with at this stage, or what else becomes of it, if a rule hits it.
+    pub fn before(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        stage: Stage,
+    ) -> Result<Ruling> {
+        match stage {
+            Stage::Called => return self.before_call(id, found).map(|()| Ruling::GoOn),
+            Stage::Named => {
+                // The script before has ended.
+                self.armed.remove(&id);
+                if self.wires.look(engine, id) {
+                    return Ok(Ruling::Swallow);
+                }
+            }
+            Stage::Allowed | Stage::Admitted => {}
+        }
+        match self.pick(engine, id, found, args, stage) {
+            Some((action, text)) => self.perform(engine, id, found, action, text),
+            None => Ok(Ruling::GoOn),
+        }
+    }
+
+    /// The action of the rule that hits a request at this stage, and its text.
+    fn pick(
+        &mut self,
+        engine: &Engine,
+        id: ClientId,
+        found: Found,
+        args: &Args,
+        stage: Stage,
+    ) -> Option<(Action, Option<String>)> {
+        let client = engine.clients.get(id)?;
+        if has(found, Flag::ForTests) || *client.name == *b"toril" {
+            return None;
+        }
+        let now_us = engine.keyspace.now.mono_us;
+        let is_there = |id| engine.clients.get(id).is_some();
+        self.rules.retain(|rule| rule.lives(now_us, is_there));
+        let asked = Asked { client, found, words: args.all() };
+        let is_queued = client.transaction.is_open() && !has(found, Flag::PassesQueue);
+        let queue = client.transaction.queue.as_deref().filter(|_| has(found, Flag::RunsQueue));
+        let is_queued_like = |rule: &Rule| {
+            queue.unwrap_or_default().iter().any(|request| {
+                let words = request.words.words();
+                rule.fits(&Asked { client, found: request.found, words: &words })
+            })
+        };
+        let transport = client.peer.transport;
+        let may_hit = |rule: &Rule| {
+            let action = rule.action;
+            let is_of_reply = action.is_of_reply();
+            action.concerns(&asked, stage)
+                && action.is_for(transport)
+                && !(is_of_reply && is_queued)
+                && (rule.fits(&asked) || is_of_reply && is_queued_like(rule))
+        };
+        let mut fitting = self.rules.iter_mut().filter(|rule| may_hit(rule));
+        let rule = fitting.find_map(|rule| rule.strikes(id).then_some(rule))?;
+        let text = rule.text.clone();
+        let action = match rule.action {
+            Action::Delay(least, most) => {
+                let ms = rule.draw(least, most);
+                Action::Delay(ms, ms)
+            }
+            action => action,
+        };
+        self.rules.retain(|rule| rule.lives(now_us, is_there));
+        Some((action, text))
+    }
+
+    fn perform(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        found: Found,
+        action: Action,
+        text: Option<String>,
+    ) -> Result<Ruling> {
+        let text = text.map(Error::new);
+        let deed = match action {
+            Action::Error => return Err(text.unwrap_or(Error::Syntax)),
+            Action::Kind(kind) => {
+                let error = text.unwrap_or_else(kind.error);
+                if kind.spares_scripts && is_script(found.row.flags) {
+                    self.armed.insert(id, (kind, error));
+                    return Ok(Ruling::GoOn);
+                }
+                if kind.forgets_scripts {
+                    engine.scripts.forget();
+                }
+                return Err(error);
+            }
+            Action::End(how, Moment::Before) => {
+                self.wires.end(engine, id, how);
+                return Ok(Ruling::Swallow);
+            }
+            Action::Blackhole => {
+                self.wires.mute(engine, id);
+                return Ok(Ruling::Swallow);
+            }
+            Action::End(how, Moment::After) => Deed::End(how),
+            Action::Half(then) => Deed::Half(then),
+            Action::Delay(ms, _) => Deed::Hold(ms),
+            // The reply that stands is not sent before the server stands still.
+            Action::Slow(ms) => {
+                engine.ask(Effect::StandStill { micros: ms * 1000 });
+                Deed::Hold(ms)
+            }
+        };
+        self.wires.expect(engine, id, deed);
+        Ok(Ruling::GoOn)
+    }
+
+    /// What a call of a script is refused with.
+    fn before_call(&self, id: ClientId, found: Found) -> Result {
+        match self.armed.get(&id) {
+            Some((kind, error)) if (kind.hits)(found) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What stands behind TORIL FAULT.
+pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let faults = &mut testing.faults;
+    let verb = args.given();
+    match (&verb.to_ascii_lowercase()[..], args.remaining()) {
+        (b"add", words @ [_, ..]) => {
+            let rule = Rule::parse(&split(words), faults.count + 1, cx.now().mono_us)?;
+            if faults.rules.iter().any(|known| known.name == rule.name) {
+                let name = rule.name;
+                return Err(Error::new(format!("ERR there is a fault '{name}': REMOVE it first")));
+            }
+            faults.count += 1;
+            reply.bulk(rule.name.as_bytes());
+            faults.rules.push(rule);
+        }
+        (b"list", []) => {
+            reply.array(faults.rules.len());
+            faults.rules.iter().for_each(|rule| tell(rule, reply));
+        }
+        (b"remove", [name]) => {
+            let before = faults.rules.len();
+            faults.rules.retain(|rule| rule.name.as_bytes() != *name);
+            if faults.rules.len() == before {
+                let names: Vec<&str> = faults.rules.iter().map(|rule| &*rule.name).collect();
+                let there = if names.is_empty() {
+                    "there is none".to_owned()
+                } else {
+                    format!("there are {}", names.join(", "))
+                };
+                return Err(Error::quoting("ERR no fault '", name, &format!("': {there}")));
+            }
+            reply.ok();
+        }
+        (b"clear", []) => {
+            faults.rules.clear();
+            faults.armed.clear();
+            reply.ok();
+        }
+        _ => return Err(Error::misused(verb, "TORIL")),
+    }
+    Ok(())
+}
+
+/// The words of a rule; a single one may hold all of them, and `text` takes what is behind it.
+fn split(words: &[&[u8]]) -> Vec<String> {
+    let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
+    let [line] = words else { return words.iter().map(text).collect() };
+    let line = text(line);
+    let (before, told) = match line.find("text=") {
+        Some(at) => line.split_at(at),
+        None => (&*line, ""),
+    };
+    let told = Some(told.to_owned()).filter(|told| !told.is_empty());
+    before.split_whitespace().map(str::to_owned).chain(told).collect()
+}
+
+fn tell(rule: &Rule, reply: &mut Reply) {
+    reply.map(4);
+    reply.bulk(b"name");
+    reply.bulk(rule.name.as_bytes());
+    reply.bulk(b"rule");
+    reply.bulk(rule.told.as_bytes());
+    reply.bulk(b"hits");
+    reply.int(rule.hits as i64);
+    reply.bulk(b"left");
+    match rule.left {
+        Some(left) => reply.int(left as i64),
+        None => reply.null(),
+    }
+}
