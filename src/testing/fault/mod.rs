@@ -104,13 +104,13 @@ impl Faults {
         let now_us = engine.keyspace.now.mono_us;
         let is_there = |id| engine.clients.get(id).is_some();
         self.rules.retain(|rule| rule.lives(now_us, is_there));
-        let asked = Asked { client, found, words: args.all() };
+        let asked = Asked { engine, client, found, words: args.all() };
         let is_queued = client.transaction.is_open() && !has(found, Flag::PassesQueue);
         let queue = client.transaction.queue.as_deref().filter(|_| has(found, Flag::RunsQueue));
         let is_queued_like = |rule: &Rule| {
             queue.unwrap_or_default().iter().any(|request| {
                 let words = request.words.words();
-                rule.fits(&Asked { client, found: request.found, words: &words })
+                rule.fits(&Asked { engine, client, found: request.found, words: &words })
             })
         };
         let transport = client.peer.transport;

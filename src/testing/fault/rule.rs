@@ -1,8 +1,13 @@
 //! A rule: which requests it is about, how often it hits one of them, and with what.
 
 use super::action::{ARGUMENTS, Action, Arguments};
+use super::kinds::{has, is_script};
+use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId};
+use crate::engine::row::Flag;
+use crate::engine::script::Realm;
 use crate::engine::table::Found;
+use crate::lua::{Script, Sha};
 use crate::proto::{Error, Result};
 use crate::queues;
 use crate::util::glob::{self, Case};
@@ -20,6 +25,8 @@ pub struct Rule {
     pub text: Option<String>,
     /// Patterns of commands' names, in small letters; none: all.
     commands: Vec<String>,
+    /// Patterns of scripts' names; none: whatever is asked for.
+    scripts: Vec<String>,
     /// Patterns by what they are held against: `client`, `key`, `addr`, `user`.
     patterns: BTreeMap<&'static str, String>,
     db: Option<usize>,
@@ -41,16 +48,42 @@ pub struct Rule {
 
 /// A request that rules are held against.
 pub struct Asked<'a> {
+    pub engine: &'a Engine,
     pub client: &'a Client,
     pub found: Found,
     pub words: &'a [&'a [u8]],
+}
+
+impl Asked<'_> {
+    /// What the script that it runs may be called: by its title, by the names of BullMQ's scripts
+    /// that have such a title, and as the request calls it. A script that the server does not know
+    /// has no title; nor will it run.
+    fn script_names(&self) -> Vec<String> {
+        let Some(word) = self.words.get(1) else { return Vec::new() };
+        let title = if has(self.found, Flag::ScriptByText) {
+            Script::title_of(word)
+        } else if has(self.found, Flag::ScriptBySha) {
+            let sha = Sha::parse(word);
+            let lua = self.engine.scripts.loaded(Realm::Scripts);
+            sha.and_then(|sha| lua?.script(&sha)?.title.as_deref().map(str::to_owned))
+        } else {
+            None
+        };
+        let mut names: Vec<String> =
+            title.iter().flat_map(|it| queues::script_names(it)).map(Into::into).collect();
+        names.extend(title);
+        if !has(self.found, Flag::ScriptByText) && is_script(self.found.row.flags) {
+            names.push(String::from_utf8_lossy(word).into_owned());
+        }
+        names
+    }
 }
 
 /// The words of a rule that are patterns.
 const PATTERNS: [&str; 4] = ["addr", "client", "key", "user"];
 
 /// What a rule's words may be, for those who have misspelt one.
-const WORDS: &str = "cmd, client, key, db, addr, user, prob, seed, after, every, count, ttl, for, \
+const WORDS: &str = "cmd, script, client, key, db, addr, user, prob, seed, after, every, count, ttl, for, \
                      name, action, at, ms, text and then";
 
 impl Rule {
@@ -62,6 +95,7 @@ impl Rule {
             action: Action::Error,
             text: None,
             commands: Vec::new(),
+            scripts: Vec::new(),
             patterns: BTreeMap::new(),
             db: None,
             share: 1.0,
@@ -107,6 +141,7 @@ impl Rule {
                 let names = value.split(',').map(str::to_ascii_lowercase);
                 self.commands = names.collect();
             }
+            "script" => self.scripts = value.split(',').map(str::to_owned).collect(),
             "db" => self.db = Some(count(what, value)? as usize),
             "prob" => self.share = share(value)?,
             "seed" => self.rng = Rng::from_seed(count(what, value)?),
@@ -134,7 +169,7 @@ impl Rule {
 
     /// Whether it is about such a request at all.
     pub fn fits(&self, asked: &Asked) -> bool {
-        let Asked { client, found, words } = asked;
+        let Asked { client, found, words, .. } = asked;
         let name = found.full_name();
         let is_named = |pattern: &String| is_like(pattern, name.as_bytes());
         let matches = |(what, pattern): (&&str, &String)| match *what {
@@ -143,7 +178,11 @@ impl Rule {
             "user" => is_like(pattern, &client.user.name),
             _ => has_key_like(*found, words, pattern),
         };
+        let runs = |pattern: &String| {
+            asked.script_names().iter().any(|name| is_like(pattern, name.as_bytes()))
+        };
         (self.commands.is_empty() || self.commands.iter().any(is_named))
+            && (self.scripts.is_empty() || self.scripts.iter().any(runs))
             && self.db.is_none_or(|db| db == client.db)
             && self.patterns.iter().all(matches)
     }
