@@ -34,16 +34,30 @@ impl Place {
         ]
     }
 
-    fn connect(&self) -> Peer {
+    fn try_connect(&self) -> std::io::Result<Peer> {
         let port = match self {
             Place::Tcp(server) => server.port,
             Place::Inside(server) => server.port(),
             Place::Unix { path, .. } => {
-                let stream = UnixStream::connect(path).expect("it listens");
-                return Peer(Stream::Unix(stream));
+                return UnixStream::connect(path).map(|stream| Peer(Stream::Unix(stream)));
             }
         };
-        Peer(Stream::Tcp(TcpStream::connect(("127.0.0.1", port)).expect("it listens")))
+        TcpStream::connect(("127.0.0.1", port)).map(|stream| Peer(Stream::Tcp(stream)))
+    }
+
+    fn connect(&self) -> Peer {
+        self.try_connect().expect("it listens")
+    }
+
+    /// Whether somebody listens.
+    fn is_there(&self) -> bool {
+        match self.try_connect() {
+            Ok(_) => true,
+            Err(problem) => {
+                assert_eq!(problem.kind(), ErrorKind::ConnectionRefused);
+                false
+            }
+        }
     }
 
     /// Says something over TCP, on a connection of its own.
@@ -337,5 +351,100 @@ fn tests_have_the_last_word() {
             assert_eq!(mine.read(1), "+PONG\r\n", "{rule}");
             place.clear();
         }
+    }
+}
+
+#[test]
+fn new_connections_are_refused_or_too_many() {
+    const TOO_MANY: &str = "-ERR max number of clients reached\r\n";
+    for place in Place::all("new") {
+        let mut old = place.connect();
+        old.send("PING\r\n");
+        assert_eq!(old.read(1), "+PONG\r\n");
+        let reset = || if place.has_reset() { End::Reset } else { End::Closed };
+        place.fault("action=refuse count=2");
+        for _ in 0..2 {
+            place.connect().check("PING\r\n", "", reset());
+        }
+        place.connect().check("PING\r\n", "+PONG\r\n", End::Open);
+        place.fault("action=maxclients");
+        place.connect().check("PING\r\nPING\r\n", TOO_MANY, End::Closed);
+        place.connect().check("HELLO 3\r\n", TOO_MANY, End::Closed);
+        // Who was there stays, and a test may come.
+        old.send("PING\r\n");
+        assert_eq!(old.read(1), "+PONG\r\n");
+        place.connect().check("CLIENT SETNAME toril\r\nPING\r\n", "+OK\r\n+PONG\r\n", End::Open);
+        place.clear();
+        // Each is looked at once.
+        place.fault("action=maxclients after=1");
+        let mut first = place.connect();
+        first.send("PING\r\nPING\r\n");
+        assert_eq!(first.read(2), "+PONG\r\n+PONG\r\n");
+        place.connect().check("PING\r\n", TOO_MANY, End::Closed);
+        first.check("PING\r\n", "+PONG\r\n", End::Open);
+    }
+}
+
+#[test]
+fn a_restart_ends_all_connections_and_keeps_the_data_or_loses_it() {
+    for place in Place::all("restarts") {
+        for (data, value) in [("keep", "$1"), ("lose", "$-1")] {
+            let (mut mine, mut waiting) = (place.connect(), place.connect());
+            mine.send("CLIENT SETNAME toril\r\nSET k v\r\nSCRIPT LOAD 'return 1'\r\n");
+            let sha = mine.read(4).lines().last().expect("a line").to_owned();
+            waiting.send("BZPOPMIN z 0\r\n");
+            assert_eq!(waiting.rest(), (String::new(), End::Open));
+            let began = Instant::now();
+            place.fault(&format!("action=restart data={data} down=400ms"));
+            assert_eq!(waiting.rest(), (String::new(), End::Closed));
+            assert!(!place.is_there());
+            // A test's connection goes on.
+            mine.send("GET k\r\n");
+            assert_eq!(mine.read(1).trim_end(), value);
+            common::program::until("its return", || place.is_there());
+            assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+            assert_eq!(place.ask("GET k"), value);
+            let gone = "-NOSCRIPT No matching script. Please use EVAL.";
+            assert_eq!(place.ask(&format!("EVALSHA {sha} 0")), gone);
+            assert_eq!(place.ask("TORIL FAULT LIST"), "*0");
+        }
+        // What a request sets off takes the request along.
+        place.fault("cmd=set action=restart down=10ms");
+        let mut other = place.connect();
+        other.send("PING\r\n");
+        assert_eq!(other.read(1), "+PONG\r\n");
+        place.connect().check("SET k v\r\n", "", End::Closed);
+        assert_eq!(other.rest(), (String::new(), End::Closed));
+        common::program::until("its return", || place.is_there());
+        assert_eq!(place.ask("GET k"), "$-1");
+        assert_eq!(place.ask("SET k v"), "+OK");
+    }
+}
+
+#[test]
+fn after_a_failover_nothing_can_be_written_for_a_while() {
+    const UNBLOCKED: &str = "-UNBLOCKED force unblock from blocking operation, instance state \
+                             changed (master -> replica?)\r\n";
+    const READONLY: &str = "-READONLY You can't write against a read only replica.";
+    for place in Place::all("failovers") {
+        let (mut waiting, mut other) = (place.connect(), place.connect());
+        other.send("PING\r\n");
+        assert_eq!(other.read(1), "+PONG\r\n");
+        waiting.send("BZPOPMIN z 0\r\n");
+        assert_eq!(waiting.rest(), (String::new(), End::Open));
+        place.fault("action=failover down=400ms");
+        assert_eq!(waiting.rest(), (UNBLOCKED.to_owned(), End::Closed));
+        assert_eq!(place.ask("SET k v"), READONLY);
+        other.send("GET k\r\n");
+        assert_eq!(other.read(1), "$-1\r\n");
+        common::program::until("its end", || place.ask("SET k v") == "+OK");
+        assert_eq!(place.ask("TORIL FAULT LIST"), "*0");
+        // The request that sets it off is refused like those that follow.
+        place.fault("cmd=set key=a action=failover");
+        assert_eq!(place.ask("SET b v"), "+OK");
+        assert_eq!(place.ask("SET a v"), READONLY);
+        assert_eq!(place.ask("SET b v"), READONLY);
+        place.clear();
+        assert_eq!(place.ask("SET a v"), "+OK");
     }
 }

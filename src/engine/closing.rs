@@ -13,6 +13,9 @@ use crate::util::wheel::TimerId;
 /// How often idle clients are looked for.
 const IDLE_LOOK_US: u64 = 1_000_000;
 
+/// What a client is told that is one too many.
+pub const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";
+
 const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because protected mode is \
     enabled and no password is set for the default user. In this mode connections are only \
     accepted from the loopback interface. If you want to connect from external computers, set a \
@@ -39,7 +42,7 @@ impl Engine {
     /// What a client that may not come in is told.
     pub(super) fn refusal(&self, peer: &Peer) -> Option<&'static str> {
         if self.clients.len() >= self.config.maxclients {
-            return Some("ERR max number of clients reached");
+            return Some(TOO_MANY_CLIENTS);
         }
         // Whoever wants to keep others out needs a token for more than half of the places.
         let strangers_max = self.config.maxclients.div_ceil(2);

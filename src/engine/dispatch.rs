@@ -20,8 +20,6 @@ enum Admission {
     Run,
     Queue,
     Postpone,
-    /// Neither run nor answered: a fault took it.
-    Swallow,
 }
 
 /// What became of a call.
@@ -48,16 +46,41 @@ impl Engine {
             Ok(found) => found,
             Err(error) => return self.refuse(id, &error),
         };
-        let admission = if self.heeds_requests() {
-            self.admit_heeding(id, found, &args)
-        } else {
-            self.admit::<false>(id, found, &args)
+        if self.heeds_requests() {
+            return self.request_heeding(id, found, args);
+        }
+        let admission = self.admit::<false>(id, found, &args);
+        self.go_on(id, found, args, admission);
+    }
+
+    /// As the end of `request`, and the fixture is asked before, in between and behind. Apart, so
+    /// that who has none pays one branch for all its questions.
+    #[cold]
+    #[inline(never)]
+    fn request_heeding(&mut self, id: ClientId, found: Found, args: Args) {
+        let admission = match self.consult(id, found, &args, Stage::Named) {
+            Ok(Ruling::GoOn) => self.admit::<true>(id, found, &args),
+            Ok(Ruling::Swallow) => return self.lose(id),
+            Err(error) => Err(error),
         };
+        let admission = match admission {
+            Ok(Admission::Postpone) | Err(_) => admission,
+            Ok(admission) => match self.consult(id, found, &args, Stage::Admitted) {
+                Ok(Ruling::GoOn) => Ok(admission),
+                Ok(Ruling::Swallow) => return self.lose(id),
+                Err(error) => Err(error),
+            },
+        };
+        self.go_on(id, found, args, admission);
+    }
+
+    /// Does with a request what the checklist says.
+    #[inline(always)]
+    fn go_on(&mut self, id: ClientId, found: Found, args: Args, admission: Result<Admission>) {
         match admission {
             Ok(Admission::Run) => self.run_request(id, found, args),
             Ok(Admission::Queue) => self.enqueue(id, found, args),
             Ok(Admission::Postpone) => self.hold(id),
-            Ok(Admission::Swallow) => self.lose(id),
             Err(error) => {
                 self.stats.calls[found.index].rejected += 1;
                 if found.row.flags.has(Flag::RunsQueue) {
@@ -69,23 +92,8 @@ impl Engine {
         }
     }
 
-    /// As `admit`, and the fixture is asked before, in between and behind.
-    #[cold]
-    fn admit_heeding(&mut self, id: ClientId, found: Found, args: &Args) -> Result<Admission> {
-        if self.consult(id, found, args, Stage::Named)? == Ruling::Swallow {
-            return Ok(Admission::Swallow);
-        }
-        let admission = self.admit::<true>(id, found, args)?;
-        if !matches!(admission, Admission::Postpone)
-            && self.consult(id, found, args, Stage::Admitted)? == Ruling::Swallow
-        {
-            return Ok(Admission::Swallow);
-        }
-        Ok(admission)
-    }
-
     /// The order decides which error a client sees: it is Redis 7.4's. The fixture is asked in
-    /// between if it heeds requests; who has none pays one branch for all its questions.
+    /// between if it `HEEDS` requests.
     fn admit<const HEEDS: bool>(
         &mut self,
         id: ClientId,

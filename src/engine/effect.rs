@@ -26,6 +26,8 @@ pub enum Effect {
     Reset { client: ClientId },
     /// Stops the whole server for a while. Nobody waits for its end.
     StandStill { micros: u64 },
+    /// Listens nowhere for a while: who connects is refused, as by a machine without a server.
+    Absent { micros: u64 },
     /// Listens on these addresses and this port instead, or goes on as before and gives `refusal`
     /// as its reason.
     Listen { client: ClientId, bind: Vec<String>, port: u16, refusal: String },

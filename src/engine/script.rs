@@ -106,10 +106,11 @@ impl Scripts {
         machine.get_or_insert_with(|| Box::new(Lua::new(SCRIPT_MEMORY_BYTES_MAX)))
     }
 
-    /// Forgets all scripts, if there are any. None may be under way.
-    pub fn forget(&mut self) {
-        if let Some(machine) = &mut self.machines[Realm::Scripts as usize] {
-            machine.flush();
+    /// Forgets all scripts or all libraries. None may be under way.
+    pub fn forget(&mut self, realm: Realm) {
+        match (&mut self.machines[realm as usize], realm) {
+            (Some(machine), Realm::Scripts) => machine.flush(),
+            (machine, _) => *machine = None,
         }
     }
 
@@ -253,7 +254,7 @@ impl Ctx<'_> {
 
     /// Removes all libraries, and what they keep in their variables.
     pub fn flush_libraries(&mut self) {
-        self.engine.scripts.machines[Realm::Functions as usize] = None;
+        self.engine.scripts.forget(Realm::Functions);
         self.engine.keyspace.aftermath.changes += 1;
     }
 
@@ -474,11 +475,11 @@ impl Host<'_> {
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);
         }
-        script.has_written |= is_write;
-        let id = script.client;
         if self.engine.heeds_requests() {
+            let id = self.script().client;
             self.engine.consult(id, found, args, Stage::Called)?;
         }
+        self.script().has_written |= is_write;
         Ok(())
     }
 }

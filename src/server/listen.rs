@@ -36,14 +36,16 @@ struct Door {
     address: String,
     port: u16,
     listener: Rc<RefCell<Option<TcpListener>>>,
+    /// Keeps the port while nobody listens to it.
+    kept: Option<Socket>,
     /// None until it accepts.
     task: Option<JoinHandle<()>>,
 }
 
 struct UnixDoor {
-    /// None once it accepts.
-    listener: Option<UnixListener>,
+    listener: Rc<RefCell<Option<UnixListener>>>,
     file: SocketFile,
+    /// None until it accepts.
     task: Option<JoinHandle<()>>,
 }
 
@@ -91,7 +93,7 @@ pub fn open(config: &Config) -> Result<Listeners, String> {
             ),
             _ => format!("Could not create the Unix socket {name}: {problem}"),
         })?;
-        unix = Some(UnixDoor { listener: Some(listener), file, task: None });
+        unix = Some(UnixDoor { listener: Rc::new(RefCell::new(Some(listener))), file, task: None });
     }
     // Beside a Unix socket port 0 means no TCP, as in Redis.
     if config.port != 0 || config.unixsocket.is_none() {
@@ -166,7 +168,7 @@ impl Door {
         let listener = open_tcp(address, port, backlog)?;
         let port = listener.local_addr()?.port();
         let listener = Rc::new(RefCell::new(Some(listener)));
-        Ok(Self { address: address.into(), port, listener, task: None })
+        Ok(Self { address: address.into(), port, listener, kept: None, task: None })
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -175,7 +177,7 @@ impl Door {
 
     /// Accepts from now on.
     fn accept(&mut self, server: &Rc<Server>, transport: Transport) {
-        if self.task.is_some() {
+        if self.task.is_some() || self.listener.borrow().is_none() {
             return;
         }
         let (server, listener) = (server.clone(), self.listener.clone());
@@ -195,13 +197,39 @@ impl Door {
     }
 }
 
-impl Drop for Door {
-    fn drop(&mut self) {
-        // The task that is aborted may live on for a while, and would hold the port.
+impl Door {
+    /// Listens no more. The task that is aborted may live on for a while, and would hold the port.
+    fn shut(&mut self) {
         self.listener.take();
         if let Some(task) = self.task.take() {
             task.abort();
         }
+    }
+
+    /// Listens no more, but keeps the port: who connects is refused, and nobody else gets it.
+    fn keep(&mut self) {
+        if self.kept.is_none() {
+            self.shut();
+            self.kept = bind_tcp(&self.address, self.port).ok();
+        }
+    }
+
+    /// Listens again.
+    fn reopen(&mut self, backlog: u32) -> io::Result<()> {
+        if self.listener.borrow().is_none() {
+            let listener = match self.kept.take() {
+                Some(socket) => listen_to(socket, backlog)?,
+                None => open_tcp(&self.address, self.port, backlog)?,
+            };
+            *self.listener.borrow_mut() = Some(listener);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.shut();
     }
 }
 
@@ -234,6 +262,10 @@ fn is_unsupported(problem: &io::Error) -> bool {
 }
 
 fn open_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
+    listen_to(bind_tcp(address, port)?, backlog)
+}
+
+fn bind_tcp(address: &str, port: u16) -> io::Result<Socket> {
     let ip: IpAddr = match address {
         "*" => IpAddr::from([0, 0, 0, 0]),
         "::*" => IpAddr::from([0u16; 8]),
@@ -251,6 +283,10 @@ fn open_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listen_to(socket: Socket, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog.min(i32::MAX as u32) as i32)?;
     TcpListener::from_std(socket.into())
 }
@@ -344,13 +380,19 @@ impl Listeners {
         self.tcp.iter_mut().for_each(|door| door.accept(server, Transport::Tcp));
         self.http.iter_mut().for_each(|door| door.accept(server, Transport::Http));
         let Some(door) = &mut self.unix else { return };
-        let Some(listener) = door.listener.take() else { return };
-        let server = server.clone();
+        if door.task.is_some() || door.listener.borrow().is_none() {
+            return;
+        }
+        let (server, listener) = (server.clone(), door.listener.clone());
         let name = server.engine.borrow().config.unixsocket.clone().unwrap_or_default();
         door.task = Some(tokio::task::spawn_local(async move {
             loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
+                let accepted = poll_fn(|cx| match &*listener.borrow() {
+                    Some(listener) => listener.poll_accept(cx).map(Some),
+                    None => Poll::Ready(None),
+                });
+                match accepted.await {
+                    Some(Ok((stream, _))) => {
                         let peer = Peer {
                             transport: Transport::Unix,
                             addr: format!("{name}:0"),
@@ -361,10 +403,45 @@ impl Listeners {
                         let run = connection::run(server.clone(), ClientStream::Unix(stream), peer);
                         tokio::task::spawn_local(run);
                     }
-                    Err(problem) => rest_after(problem).await,
+                    Some(Err(problem)) => rest_after(problem).await,
+                    None => break,
                 }
             }
         }));
+    }
+
+    /// Listens no more for a while, as a server that has ended.
+    pub fn leave(&mut self) {
+        self.tcp.iter_mut().chain(&mut self.http).for_each(Door::keep);
+        if let Some(door) = &mut self.unix {
+            door.listener.take();
+            door.task.take().inspect(JoinHandle::abort);
+        }
+    }
+
+    /// Listens again where it did before.
+    pub fn come_back(&mut self, server: &Rc<Server>) {
+        let (backlog, mode) = {
+            let config = &server.engine.borrow().config;
+            (config.tcp_backlog, config.unixsocketperm)
+        };
+        for door in self.tcp.iter_mut().chain(&mut self.http) {
+            if let Err(problem) = door.reopen(backlog) {
+                tracing::warn!("{}:{} is lost: {problem}", door.address, door.port);
+            }
+        }
+        if let Some(door) = &mut self.unix
+            && door.listener.borrow().is_none()
+        {
+            match open_unix(door.file.path.clone(), mode) {
+                Ok((listener, file)) => {
+                    *door.listener.borrow_mut() = Some(listener);
+                    door.file = file;
+                }
+                Err(problem) => tracing::warn!("{} is lost: {problem}", door.file.path.display()),
+            }
+        }
+        self.accept(server);
     }
 
     /// Accepts no more, and removes the Unix socket's file.
@@ -372,6 +449,7 @@ impl Listeners {
         self.tcp.clear();
         self.http.clear();
         if let Some(door) = self.unix.take() {
+            door.listener.take();
             door.task.inspect(JoinHandle::abort);
             door.file.remove();
         }

@@ -44,9 +44,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long an answer waits that comes in the middle of a script, until it is looked at again.
-const ANSWER_RETRY: std::time::Duration = std::time::Duration::from_millis(1);
+const ANSWER_RETRY: Duration = Duration::from_millis(1);
 
 /// What all tasks share.
 pub struct Server {
@@ -58,6 +59,8 @@ pub struct Server {
     connections: Connections,
     /// Connections over HTTP that are over, but are still read for a moment.
     lingering: Cell<usize>,
+    /// Spans under way in which nobody can connect.
+    absences: Cell<usize>,
     /// None in a process that is another program's, which logs as it likes.
     log: Option<logging::Log>,
     /// Opens HTTP where neither http-token nor requirepass is given.
@@ -172,6 +175,7 @@ async fn serve(
         scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
         connections,
         lingering: Cell::new(0),
+        absences: Cell::new(0),
         log,
         made_token,
         timer: timer::Alarm::default(),
@@ -306,7 +310,7 @@ impl Server {
         match effect {
             Effect::Sleep { client, micros } => {
                 // The whole server stands still: that is what DEBUG SLEEP is for.
-                std::thread::sleep(std::time::Duration::from_micros(micros));
+                std::thread::sleep(Duration::from_micros(micros));
                 self.answer(client, Outcome::Done);
             }
             Effect::Listen { client, bind, port, refusal } => {
@@ -350,9 +354,8 @@ impl Server {
             }
             Effect::Close { client } => self.connection(client).iter().for_each(|it| it.end()),
             Effect::Reset { client } => self.connection(client).iter().for_each(|it| it.reset()),
-            Effect::StandStill { micros } => {
-                std::thread::sleep(std::time::Duration::from_micros(micros));
-            }
+            Effect::StandStill { micros } => std::thread::sleep(Duration::from_micros(micros)),
+            Effect::Absent { micros } => self.clone().be_absent(Duration::from_micros(micros)),
             Effect::MoveClock(to) => {
                 let moved = self.clock.shift(to);
                 let now = self.now();
@@ -366,6 +369,19 @@ impl Server {
                 files::raise(&mut engine.config);
             }
         }
+    }
+
+    /// Listens nowhere for so long. Absences that overlap end with the last.
+    fn be_absent(self: Rc<Self>, span: Duration) {
+        self.listeners.borrow_mut().leave();
+        self.absences.set(self.absences.get() + 1);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(span).await;
+            self.absences.set(self.absences.get() - 1);
+            if self.absences.get() == 0 {
+                self.listeners.borrow_mut().come_back(&self);
+            }
+        });
     }
 
     /// Lets the client of an effect go on; in an EXEC that may be a script, which takes its time.

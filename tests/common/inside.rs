@@ -163,7 +163,7 @@ impl InsideServer {
                 self.now = self.later(0);
                 self.engine.clock_moved(Ok(self.reading), self.now);
             }
-            Effect::Reconfigure => {}
+            Effect::Absent { .. } | Effect::Reconfigure => {}
         }
     }
 }

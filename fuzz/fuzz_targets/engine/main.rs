@@ -216,9 +216,10 @@ impl World {
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);
             }
-            Effect::Reset { .. } | Effect::StandStill { .. } | Effect::MoveClock(_) => {
-                unreachable!("there is no fixture")
-            }
+            Effect::Reset { .. }
+            | Effect::StandStill { .. }
+            | Effect::Absent { .. }
+            | Effect::MoveClock(_) => unreachable!("there is no fixture"),
             Effect::Shutdown { client: None } | Effect::Reconfigure => {}
         }
     }

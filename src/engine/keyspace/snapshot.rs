@@ -74,6 +74,11 @@ impl Keyspace {
         self.aftermath.journal.end_unit();
     }
 
+    /// Removes all that there is, as if the server had begun anew.
+    pub fn lose_all(&mut self) {
+        self.bring_back(&Snapshot { taken_ms: self.now.wall_ms, dbs: Vec::new() });
+    }
+
     fn journal_restore(&mut self, db: usize, key: &[u8], value: &Value, at_ms: Option<i64>) {
         if self.aftermath.journal.is_on() {
             let payload = rdb::dump(value, &self.limits, true);

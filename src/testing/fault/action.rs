@@ -26,6 +26,14 @@ pub enum Action {
     Blackhole,
     /// The whole server stands still for so many milliseconds.
     Slow(u64),
+    /// A new connection is reset.
+    Refuse,
+    /// A new connection is told that there are too many.
+    MaxClients,
+    /// All connections end, and nobody can connect for so many milliseconds.
+    Restart { keeps_data: bool, down_ms: u64 },
+    /// Who waits is sent away, and for so many milliseconds nothing can be written.
+    Failover { down_ms: u64 },
 }
 
 /// How a connection ends.
@@ -57,7 +65,7 @@ pub enum Then {
 pub type Arguments = BTreeMap<&'static str, String>;
 
 /// All of them.
-pub const ARGUMENTS: [&str; 4] = ["at", "ms", "text", "then"];
+pub const ARGUMENTS: [&str; 6] = ["at", "data", "down", "ms", "text", "then"];
 
 /// An action by its name.
 struct Form {
@@ -73,8 +81,12 @@ const FORMS: &[Form] = &[
     Form { name: "close", takes: &["at"], make: |given| end(Ending::Close, given) },
     Form { name: "delay", takes: &["ms"], make: delay },
     Form { name: "error", takes: &["text"], make: error },
+    Form { name: "failover", takes: &["down"], make: failover },
     Form { name: "half", takes: &["then"], make: half },
+    Form { name: "maxclients", takes: &["text"], make: |_| Ok(Action::MaxClients) },
+    Form { name: "refuse", takes: &[], make: |_| Ok(Action::Refuse) },
     Form { name: "reset", takes: &["at"], make: |given| end(Ending::Reset, given) },
+    Form { name: "restart", takes: &["data", "down"], make: restart },
     Form { name: "slow", takes: &["ms"], make: slow },
 ];
 
@@ -121,16 +133,34 @@ impl Action {
         match self {
             Action::End(_, moment) => moment == Moment::After,
             Action::Delay(..) | Action::Half(_) | Action::Slow(_) => true,
-            Action::Error | Action::Kind(_) | Action::Blackhole => false,
+            _ => false,
         }
+    }
+
+    /// Whether it hits connections, each once, at their first request: this is when a connection
+    /// tells whether it is a test's.
+    pub fn is_of_connections(self) -> bool {
+        matches!(self, Action::Refuse | Action::MaxClients)
+    }
+
+    /// Whether it happens to the whole server, so that once is enough, and no request is needed.
+    pub fn is_of_server(self) -> bool {
+        matches!(self, Action::Restart { .. } | Action::Failover { .. })
     }
 
     /// Whether it may hit such a request, at this stage.
     pub fn concerns(self, asked: &Asked, stage: Stage) -> bool {
-        let Action::Kind(kind) = self else { return stage == Stage::Admitted };
         let found = asked.found;
-        let runs_script = kind.spares_scripts && is_script(found.row.flags);
-        stage == kind.stage && ((kind.hits)(found) || runs_script)
+        match self {
+            Action::Kind(kind) => {
+                let runs_script = kind.spares_scripts && is_script(found.row.flags);
+                stage == kind.stage && ((kind.hits)(found) || runs_script)
+            }
+            Action::Refuse | Action::MaxClients => stage == Stage::Named,
+            // The request that sets it off is refused like those that follow.
+            Action::Failover { .. } => stage == Stage::Allowed,
+            _ => stage == Stage::Admitted,
+        }
     }
 
     /// Whether callers of this kind know it. Over HTTP an answer comes whole, once it is there.
@@ -179,6 +209,22 @@ fn delay(given: &Arguments) -> Result<Action> {
             "ERR ms wants milliseconds, from the least to the most, such as 200 or 200-400, not \
              '{value}'"
         ))
+    })
+}
+
+fn restart(given: &Arguments) -> Result<Action> {
+    let keeps_data = choice(given, "data", [("keep", true), ("lose", false)])?;
+    Ok(Action::Restart { keeps_data, down_ms: down(given, 500)? })
+}
+
+fn failover(given: &Arguments) -> Result<Action> {
+    Ok(Action::Failover { down_ms: down(given, 2_000)? })
+}
+
+fn down(given: &Arguments, usual_ms: u64) -> Result<u64> {
+    let Some(value) = given.get("down") else { return Ok(usual_ms) };
+    span::parse_ms(value).ok_or_else(|| {
+        Error::new(format!("ERR down wants a duration such as 500ms, not '{value}'"))
     })
 }
 

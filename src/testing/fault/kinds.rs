@@ -14,6 +14,8 @@ pub struct Kind {
     pub stage: Stage,
     /// A script runs, and only its calls are hit.
     pub spares_scripts: bool,
+    /// A script that has begun to write is let finish.
+    pub spares_writers: bool,
     /// No script is known from then on.
     pub forgets_scripts: bool,
 }
@@ -25,6 +27,7 @@ const PLAIN: Kind = Kind {
     hits: |_| true,
     stage: Stage::Allowed,
     spares_scripts: false,
+    spares_writers: false,
     forgets_scripts: false,
 };
 
@@ -68,6 +71,7 @@ pub const KINDS: &[Kind] = &[
         error: || Error::OutOfMemory,
         hits: |found| has(found, Flag::DenyOom),
         spares_scripts: true,
+        spares_writers: true,
         ..PLAIN
     },
     READONLY,

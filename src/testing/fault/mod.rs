@@ -11,22 +11,26 @@
 //! action   what: the words of each action
 //! kinds    errors that have a cause in Redis
 //! wire     replies that come late, in part or never
+//! outage   what befalls the whole server
 //! ```
 
 mod action;
 mod kinds;
+mod outage;
 mod rule;
 mod wire;
 
 use super::Testing;
-use crate::engine::client::ClientId;
+use crate::engine::client::{Client, ClientId, State, Transport};
+use crate::engine::closing;
 use crate::engine::effect::Effect;
 use crate::engine::fixture::{Ruling, Stage};
 use crate::engine::row::Flag;
+use crate::engine::script::Realm;
 use crate::engine::table::Found;
 use crate::engine::{Ctx, Engine};
 use crate::proto::{Args, Error, Reply, Result};
-use action::{Action, Moment};
+use action::{Action, Ending, Moment};
 use kinds::{Kind, has, is_script};
 use rule::{Asked, Rule};
 use std::collections::BTreeMap;
@@ -72,7 +76,9 @@ impl Faults {
         stage: Stage,
     ) -> Result<Ruling> {
         match stage {
-            Stage::Called => return self.before_call(id, found).map(|()| Ruling::GoOn),
+            Stage::Called => {
+                return self.before_call(engine, id, found).map(|()| Ruling::GoOn);
+            }
             Stage::Named => {
                 // The script before has ended.
                 self.armed.remove(&id);
@@ -82,10 +88,20 @@ impl Faults {
             }
             Stage::Allowed | Stage::Admitted => {}
         }
-        match self.pick(engine, id, found, args, stage) {
-            Some((action, text)) => self.perform(engine, id, found, action, text),
-            None => Ok(Ruling::GoOn),
+        loop {
+            match self.pick(engine, id, found, args, stage) {
+                // It is read-only from now on, and for this one as well.
+                Some((Action::Failover { .. }, _)) => outage::fail_over(engine),
+                Some((action, text)) => return self.perform(engine, id, found, action, text),
+                None => return Ok(Ruling::GoOn),
+            }
         }
+    }
+
+    /// Rules go that cannot hit any more.
+    fn forget_dead(&mut self, engine: &Engine) {
+        let is_there = |id| engine.clients.get(id).is_some();
+        self.rules.retain(|rule| rule.lives(engine.keyspace.now.mono_us, is_there));
     }
 
     /// The action of the rule that hits a request at this stage, and its text.
@@ -98,12 +114,11 @@ impl Faults {
         stage: Stage,
     ) -> Option<(Action, Option<String>)> {
         let client = engine.clients.get(id)?;
-        if has(found, Flag::ForTests) || *client.name == *b"toril" {
+        if is_spared(engine, client, found, args.all()) {
             return None;
         }
         let now_us = engine.keyspace.now.mono_us;
-        let is_there = |id| engine.clients.get(id).is_some();
-        self.rules.retain(|rule| rule.lives(now_us, is_there));
+        self.forget_dead(engine);
         let asked = Asked { engine, client, found, words: args.all() };
         let is_queued = client.transaction.is_open() && !has(found, Flag::PassesQueue);
         let queue = client.transaction.queue.as_deref().filter(|_| has(found, Flag::RunsQueue));
@@ -130,9 +145,13 @@ impl Faults {
                 let ms = rule.draw(least, most);
                 Action::Delay(ms, ms)
             }
+            Action::Failover { down_ms } => {
+                rule.become_readonly(down_ms, now_us);
+                Action::Failover { down_ms }
+            }
             action => action,
         };
-        self.rules.retain(|rule| rule.lives(now_us, is_there));
+        self.forget_dead(engine);
         Some((action, text))
     }
 
@@ -154,7 +173,7 @@ impl Faults {
                     return Ok(Ruling::GoOn);
                 }
                 if kind.forgets_scripts {
-                    engine.scripts.forget();
+                    engine.scripts.forget(Realm::Scripts);
                 }
                 return Err(error);
             }
@@ -166,6 +185,23 @@ impl Faults {
                 self.wires.mute(engine, id);
                 return Ok(Ruling::Swallow);
             }
+            Action::Refuse => {
+                self.wires.end(engine, id, Ending::Reset);
+                return Ok(Ruling::Swallow);
+            }
+            Action::MaxClients => {
+                let client = engine.clients.get_mut(id);
+                // Over HTTP one that closes is not answered.
+                if let Some(client) = client.filter(|it| it.peer.transport != Transport::Http) {
+                    client.state = State::Closing;
+                }
+                return Err(text.unwrap_or_else(|| Error::new(closing::TOO_MANY_CLIENTS)));
+            }
+            Action::Restart { keeps_data, down_ms } => {
+                outage::restart(engine, id, keeps_data, down_ms);
+                return Ok(Ruling::Swallow);
+            }
+            Action::Failover { .. } => return Ok(Ruling::GoOn),
             Action::End(how, Moment::After) => Deed::End(how),
             Action::Half(then) => Deed::Half(then),
             Action::Delay(ms, _) => Deed::Hold(ms),
@@ -180,12 +216,27 @@ impl Faults {
     }
 
     /// What a call of a script is refused with.
-    fn before_call(&self, id: ClientId, found: Found) -> Result {
-        match self.armed.get(&id) {
-            Some((kind, error)) if (kind.hits)(found) => Err(error.clone()),
-            _ => Ok(()),
+    fn before_call(&self, engine: &Engine, id: ClientId, found: Found) -> Result {
+        let Some((kind, error)) = self.armed.get(&id) else { return Ok(()) };
+        let has_written = engine.scripts.running().is_some_and(|script| script.has_written);
+        if !(kind.hits)(found) || kind.spares_writers && has_written {
+            return Ok(());
         }
+        Err(error.clone())
     }
+}
+
+/// Whether a request is a test's own, or one without which nobody can say so.
+fn is_spared(engine: &Engine, client: &Client, found: Found, words: &[&[u8]]) -> bool {
+    let is_login = || has(found, Flag::NoAuth) && engine.acl.needs_login();
+    let says_so = || {
+        let [.., before, name] = words else { return false };
+        before.eq_ignore_ascii_case(b"setname") && *name == b"toril"
+    };
+    has(found, Flag::ForTests)
+        || *client.name == *b"toril"
+        || !client.is_authenticated && is_login()
+        || says_so()
 }
 
 /// What stands behind TORIL FAULT.
@@ -194,16 +245,22 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
     let verb = args.given();
     match (&verb.to_ascii_lowercase()[..], args.remaining()) {
         (b"add", words @ [_, ..]) => {
-            let rule = Rule::parse(&split(words), faults.count + 1, cx.now().mono_us)?;
+            let mut rule = Rule::parse(&split(words), faults.count + 1, cx.server())?;
             if faults.rules.iter().any(|known| known.name == rule.name) {
                 let name = rule.name;
                 return Err(Error::new(format!("ERR there is a fault '{name}': REMOVE it first")));
             }
             faults.count += 1;
             reply.bulk(rule.name.as_bytes());
+            if rule.action.is_of_server() && rule.is_unconditional() {
+                rule.strikes(cx.client);
+                happen_at_once(&mut rule, cx);
+            }
             faults.rules.push(rule);
         }
         (b"list", []) => {
+            let engine = cx.server();
+            faults.forget_dead(engine);
             reply.array(faults.rules.len());
             faults.rules.iter().for_each(|rule| tell(rule, reply));
         }
@@ -229,6 +286,21 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         _ => return Err(Error::misused(verb, "TORIL")),
     }
     Ok(())
+}
+
+/// What befalls the whole server need not wait for a request.
+fn happen_at_once(rule: &mut Rule, cx: &mut Ctx) {
+    let (asking, now_us) = (cx.client, cx.now().mono_us);
+    match rule.action {
+        Action::Restart { keeps_data, down_ms } => {
+            outage::restart(cx.engine_of_fixture(), asking, keeps_data, down_ms);
+        }
+        Action::Failover { down_ms } => {
+            outage::fail_over(cx.engine_of_fixture());
+            rule.become_readonly(down_ms, now_us);
+        }
+        _ => {}
+    }
 }
 
 /// The words of a rule; a single one may hold all of them, and `text` takes what is behind it.

@@ -1,7 +1,7 @@
 //! A rule: which requests it is about, how often it hits one of them, and with what.
 
 use super::action::{ARGUMENTS, Action, Arguments};
-use super::kinds::{has, is_script};
+use super::kinds::{READONLY, has, is_script};
 use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId};
 use crate::engine::row::Flag;
@@ -40,6 +40,10 @@ pub struct Rule {
     /// Once hit, a connection stays hit.
     stays: bool,
     hit: BTreeSet<ClientId>,
+    /// Connections that it has looked at, if it is one of connections.
+    known: BTreeSet<ClientId>,
+    /// Those are new that came after this one.
+    since: u64,
     /// Requests that it fitted.
     seen: u64,
     pub hits: u64,
@@ -84,11 +88,13 @@ const PATTERNS: [&str; 4] = ["addr", "client", "key", "user"];
 
 /// What a rule's words may be, for those who have misspelt one.
 const WORDS: &str = "cmd, script, client, key, db, addr, user, prob, seed, after, every, count, ttl, for, \
-                     name, action, at, ms, text and then";
+                     name, action, at, \
+                     data, down, ms, text and then";
 
 impl Rule {
     /// Reads words `what=value`, in any order.
-    pub fn parse(words: &[String], number: u64, now_us: u64) -> Result<Self> {
+    pub fn parse(words: &[String], number: u64, engine: &Engine) -> Result<Self> {
+        let now_us = engine.keyspace.now.mono_us;
         let mut rule = Self {
             name: format!("fault-{number}"),
             told: words.join(" "),
@@ -105,6 +111,8 @@ impl Rule {
             until_us: None,
             stays: false,
             hit: BTreeSet::new(),
+            known: BTreeSet::new(),
+            since: engine.clients.last_id,
             seen: 0,
             hits: 0,
             rng: Rng::from_seed(number),
@@ -129,6 +137,7 @@ impl Rule {
             return Err(Error::new(format!("ERR a fault wants an action: one of {names}")));
         };
         rule.action = Action::named(action, &arguments)?;
+        rule.left = rule.left.or(rule.action.is_of_server().then_some(1));
         rule.text = arguments.remove("text").filter(|text| !text.is_empty());
         Ok(rule)
     }
@@ -167,6 +176,24 @@ impl Rule {
         Ok(())
     }
 
+    /// Whether it is about everybody, and each time, so that nothing need be waited for.
+    pub fn is_unconditional(&self) -> bool {
+        let has_whom = !self.commands.is_empty() || !self.scripts.is_empty();
+        let is_of_all = !has_whom && self.patterns.is_empty() && self.db.is_none();
+        is_of_all && self.after == 0 && self.every == 1 && self.share >= 1.0
+    }
+
+    /// From now on, and for so long, it refuses everybody's writes.
+    pub fn become_readonly(&mut self, down_ms: u64, now_us: u64) {
+        self.commands.clear();
+        self.scripts.clear();
+        self.patterns.clear();
+        (self.db, self.share, self.after, self.every) = (None, 1.0, 0, 1);
+        self.left = None;
+        self.until_us = Some(now_us.saturating_add(down_ms.saturating_mul(1000)));
+        self.action = Action::Kind(&READONLY);
+    }
+
     /// Whether it is about such a request at all.
     pub fn fits(&self, asked: &Asked) -> bool {
         let Asked { client, found, words, .. } = asked;
@@ -189,7 +216,11 @@ impl Rule {
 
     /// Whether it hits a request that it fits, by what it says of how often.
     pub fn strikes(&mut self, id: ClientId) -> bool {
-        if !(self.stays && self.hit.contains(&id)) {
+        let is_of_connections = self.action.is_of_connections();
+        if !((self.stays || is_of_connections) && self.hit.contains(&id)) {
+            if is_of_connections && (id.0 <= self.since || !self.known.insert(id)) {
+                return false;
+            }
             // One that is used up is there for those alone whom it has hit.
             if self.left == Some(0) || !self.is_turn() {
                 return false;
