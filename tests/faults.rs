@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::program::{PATIENCE, Running, ask};
+use common::program::{PATIENCE, Running, ask, until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -313,7 +313,7 @@ fn who_has_lost_a_request_in_a_black_hole_is_never_answered() {
         // Its own end it may have.
         drop(peer);
         let gone = |text: String| !text.contains("cmd=set");
-        common::program::until("its end", || {
+        until("its end", || {
             let mut peer = place.connect();
             peer.send("CLIENT LIST\r\n");
             gone(peer.rest().0)
@@ -401,7 +401,7 @@ fn a_restart_ends_all_connections_and_keeps_the_data_or_loses_it() {
             // A test's connection goes on.
             mine.send("GET k\r\n");
             assert_eq!(mine.read(1).trim_end(), value);
-            common::program::until("its return", || place.is_there());
+            until("its return", || place.is_there());
             assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
             assert_eq!(place.ask("GET k"), value);
             let gone = "-NOSCRIPT No matching script. Please use EVAL.";
@@ -415,7 +415,7 @@ fn a_restart_ends_all_connections_and_keeps_the_data_or_loses_it() {
         assert_eq!(other.read(1), "+PONG\r\n");
         place.connect().check("SET k v\r\n", "", End::Closed);
         assert_eq!(other.rest(), (String::new(), End::Closed));
-        common::program::until("its return", || place.is_there());
+        until("its return", || place.is_there());
         assert_eq!(place.ask("GET k"), "$-1");
         assert_eq!(place.ask("SET k v"), "+OK");
     }
@@ -437,7 +437,7 @@ fn after_a_failover_nothing_can_be_written_for_a_while() {
         assert_eq!(place.ask("SET k v"), READONLY);
         other.send("GET k\r\n");
         assert_eq!(other.read(1), "$-1\r\n");
-        common::program::until("its end", || place.ask("SET k v") == "+OK");
+        until("its end", || place.ask("SET k v") == "+OK");
         assert_eq!(place.ask("TORIL FAULT LIST"), "*0");
         // The request that sets it off is refused like those that follow.
         place.fault("cmd=set key=a action=failover");
@@ -447,4 +447,52 @@ fn after_a_failover_nothing_can_be_written_for_a_while() {
         place.clear();
         assert_eq!(place.ask("SET a v"), "+OK");
     }
+}
+
+#[test]
+fn over_http_an_answer_comes_whole_or_not_at_all() {
+    let server = Running::with_http(&[]);
+    let fault = |rule: &str| {
+        assert_eq!(ask(server.port, &format!("TORIL FAULT ADD name=f {rule}")), "$1", "{rule}");
+    };
+    let clear = || assert_eq!(ask(server.port, "TORIL FAULT CLEAR"), "+OK");
+    let get = |body: &str| {
+        let mut http = server.http();
+        http.begin("POST", "/", &[], body.as_bytes());
+        http.receive().map(|answer| answer.text().to_owned())
+    };
+    let (get_k, set_k) = (r#"["get","k"]"#, r#"["set","k","v"]"#);
+    for (rule, is_run) in [
+        ("action=close", false),
+        ("action=reset", false),
+        ("action=close at=after", true),
+        ("action=reset at=after", true),
+        ("action=refuse", false),
+        ("action=restart down=10ms", false),
+    ] {
+        fault(&format!("cmd=set {rule}"));
+        assert_eq!(get(set_k), None, "{rule}");
+        clear();
+        until("its return", || TcpStream::connect(("127.0.0.1", server.http_port)).is_ok());
+        let value = if is_run { "$1" } else { "$-1" };
+        assert_eq!(ask(server.port, "GET k"), value, "{rule}");
+        assert_eq!(ask(server.port, "FLUSHALL"), "+OK");
+    }
+    // These are of bytes, which nobody sees here.
+    for rule in ["action=delay ms=1h", "action=half", "action=blackhole"] {
+        fault(rule);
+        assert_eq!(get(get_k).as_deref(), Some(r#"{"result":null}"#), "{rule}");
+        clear();
+    }
+    fault("action=slow ms=300 count=1");
+    let began = Instant::now();
+    assert_eq!(get(get_k).as_deref(), Some(r#"{"result":null}"#));
+    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    fault("action=maxclients");
+    let too_many = r#"{"error":"ERR max number of clients reached"}"#;
+    assert_eq!(get(get_k).as_deref(), Some(too_many));
+    clear();
+    fault("cmd=get action=loading");
+    let loading = r#"{"error":"LOADING Redis is loading the dataset in memory"}"#;
+    assert_eq!(get(get_k).as_deref(), Some(loading));
 }

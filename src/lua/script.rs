@@ -143,13 +143,6 @@ pub struct Script {
     pub(super) used: Cell<u64>,
 }
 
-impl Script {
-    /// The title that a script of this source has.
-    pub fn title_of(source: &[u8]) -> Option<String> {
-        shebang(source).ok().and_then(|(_, body)| title(body))
-    }
-}
-
 /// Compiles `source`; the function goes into the registry.
 ///
 /// # Errors

@@ -7,7 +7,6 @@ mod bee;
 mod bull;
 mod bull_keys;
 mod bullmq;
-mod bullmq_scripts;
 mod celery;
 mod glance;
 mod known;
@@ -23,7 +22,6 @@ use crate::proto::Args;
 use crate::util::glob::{Case, matches};
 use std::ops::Range;
 
-pub use bullmq_scripts::names as script_names;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{

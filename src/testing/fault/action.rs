@@ -1,8 +1,7 @@
 //! What becomes of a request, a connection or the whole server that a fault hits: the words behind
 //! `action=`, and those that say more of it.
 
-use super::kinds::{KINDS, Kind, is_script};
-use super::rule::Asked;
+use super::kinds::{KINDS, Kind};
 use crate::engine::client::Transport;
 use crate::engine::fixture::Stage;
 use crate::proto::{Error, Result};
@@ -148,18 +147,14 @@ impl Action {
         matches!(self, Action::Restart { .. } | Action::Failover { .. })
     }
 
-    /// Whether it may hit such a request, at this stage.
-    pub fn concerns(self, asked: &Asked, stage: Stage) -> bool {
-        let found = asked.found;
+    /// Where in the checklist it hits requests.
+    pub fn stage(self) -> Stage {
         match self {
-            Action::Kind(kind) => {
-                let runs_script = kind.spares_scripts && is_script(found.row.flags);
-                stage == kind.stage && ((kind.hits)(found) || runs_script)
-            }
-            Action::Refuse | Action::MaxClients => stage == Stage::Named,
+            Action::Kind(kind) => kind.stage,
+            Action::Refuse | Action::MaxClients => Stage::Named,
             // The request that sets it off is refused like those that follow.
-            Action::Failover { .. } => stage == Stage::Allowed,
-            _ => stage == Stage::Admitted,
+            Action::Failover { .. } => Stage::Allowed,
+            _ => Stage::Admitted,
         }
     }
 

@@ -5,10 +5,8 @@ use super::kinds::{READONLY, has, is_script};
 use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId};
 use crate::engine::row::Flag;
-use crate::engine::script::Realm;
 use crate::engine::table::Found;
-use crate::lua::{Script, Sha};
-use crate::proto::{Error, Result};
+use crate::proto::{Args, Error, Result};
 use crate::queues;
 use crate::util::glob::{self, Case};
 use crate::util::rng::Rng;
@@ -51,6 +49,7 @@ pub struct Rule {
 }
 
 /// A request that rules are held against.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     pub engine: &'a Engine,
     pub client: &'a Client,
@@ -59,27 +58,15 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What the script that it runs may be called: by its title, by the names of BullMQ's scripts
-    /// that have such a title, and as the request calls it. A script that the server does not know
-    /// has no title; nor will it run.
+    /// What the script that it runs may be called: as its library does, and as the request does.
     fn script_names(&self) -> Vec<String> {
-        let Some(word) = self.words.get(1) else { return Vec::new() };
-        let title = if has(self.found, Flag::ScriptByText) {
-            Script::title_of(word)
-        } else if has(self.found, Flag::ScriptBySha) {
-            let sha = Sha::parse(word);
-            let lua = self.engine.scripts.loaded(Realm::Scripts);
-            sha.and_then(|sha| lua?.script(&sha)?.title.as_deref().map(str::to_owned))
-        } else {
-            None
-        };
-        let mut names: Vec<String> =
-            title.iter().flat_map(|it| queues::script_names(it)).map(Into::into).collect();
-        names.extend(title);
-        if !has(self.found, Flag::ScriptByText) && is_script(self.found.row.flags) {
-            names.push(String::from_utf8_lossy(word).into_owned());
+        if !is_script(self.found.row.flags) {
+            return Vec::new();
         }
-        names
+        let name = queues::script_name(self.engine, self.found, &Args::new(self.words));
+        let given = self.words.get(1).filter(|_| !has(self.found, Flag::ScriptByText));
+        let given = given.map(|word| String::from_utf8_lossy(word).into_owned());
+        name.into_iter().chain(given).collect()
     }
 }
 

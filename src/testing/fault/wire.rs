@@ -100,12 +100,13 @@ impl Wires {
         let stands = !matches!(client.state, State::Parked | State::Running);
         let Some((from, deed)) = wire.due.take_if(|_| stands) else { return false };
         let now_us = engine.keyspace.now.mono_us;
-        let mut ending = None;
+        let (mut ending, mut wake) = (None, None);
         match deed {
             Deed::Hold(ms) => {
                 let until_us = now_us.saturating_add(ms.saturating_mul(1000));
                 let last_us = wire.held.back().map_or(0, |(_, until_us)| *until_us);
                 wire.held.push_back((from, until_us.max(last_us)));
+                wake = Some(until_us.max(last_us));
             }
             Deed::Half(then) => {
                 let half = from + (client.outbox.position() - from) / 2;
@@ -121,12 +122,12 @@ impl Wires {
             }
         }
         client.outbox.set_ready(wire.ready());
-        if let Some(&(_, until_us)) = wire.held.back() {
-            engine.wake_fixture_at(until_us);
-        }
         let is_mute = wire.mute_from.is_some();
         if wire.held.is_empty() && !is_mute {
             self.all.remove(&id);
+        }
+        if let Some(until_us) = wake {
+            engine.wake_fixture_at(until_us);
         }
         if let Some(how) = ending {
             self.end(engine, id, how);
