@@ -472,8 +472,8 @@ fn over_http_an_answer_comes_whole_or_not_at_all() {
     ] {
         fault(&format!("cmd=set {rule}"));
         assert_eq!(get(set_k), None, "{rule}");
-        clear();
         until("its return", || TcpStream::connect(("127.0.0.1", server.http_port)).is_ok());
+        clear();
         let value = if is_run { "$1" } else { "$-1" };
         assert_eq!(ask(server.port, "GET k"), value, "{rule}");
         assert_eq!(ask(server.port, "FLUSHALL"), "+OK");
