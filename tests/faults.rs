@@ -283,7 +283,7 @@ fn half_a_reply_is_followed_by_the_end_or_by_nothing() {
         assert_eq!(peer.rest(), (String::new(), End::Open));
         assert_eq!(place.ask("STRLEN k"), ":10");
         // A reply of many chunks is cut as well.
-        assert_eq!(place.ask(&format!("SETRANGE k 1999999 x")), ":2000000");
+        assert_eq!(place.ask("SETRANGE k 1999999 x"), ":2000000");
         place.fault("cmd=mget action=half count=1");
         let mut peer = place.connect();
         peer.send("MGET k k\r\n");

@@ -88,21 +88,6 @@ const KNOWN: &[Known] = &[
     ("Update job progress", None, "updateProgress"),
     ("Updates a job scheduler", None, "updateJobScheduler"),
     ("Updates the delay set", None, "updateDelaySet"),
-    // The relays of version 6.
-    ("Deletes the retained", None, "relayDeleteRetained"),
-    ("Publishes a message on a topic", None, "relayPublish"),
-    ("Read-only views of a relay", None, "relayGet"),
-    ("Reads a batch", None, "relayReadInbox"),
-    ("Records that a relay", None, "relayTouchNamespace"),
-    ("Records the last inbox position", None, "relayAckInbox"),
-    ("Registers (or refreshes)", None, "relayRegisterNode"),
-    ("Removes every subscription", None, "relayRemoveEndpoint"),
-    ("Removes expired relay nodes", None, "relaySweep"),
-    ("Removes the consumed entries", None, "relayTrimInbox"),
-    ("Renews a relay node", None, "relayHeartbeat"),
-    ("Returns the relay namespaces", None, "relayGetNamespaces"),
-    ("Subscribes a relay", None, "relaySubscribe"),
-    ("Unregisters a relay", None, "relayUnregisterNode"),
 ];
 
 /// The name of a script whose opening comment begins with this line, if a library has it.

@@ -261,3 +261,36 @@ fn share(value: &str) -> Result<f64> {
     let share = value.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| Error::new(format!("ERR prob wants a number from 0 to 1, not '{value}'")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::table::Table;
+    use crate::engine::time::Now;
+    use crate::facts::FixedFacts;
+
+    /// Which of a hundred requests a rule hits, and how late their replies come.
+    fn course(line: &str) -> Vec<Option<u64>> {
+        let facts = Box::new(FixedFacts::default());
+        let engine = Engine::new(Table::new(&[]), Config::default(), facts, Now::default());
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let mut rule = Rule::parse(&words, 1, &engine).expect("a good rule");
+        let Action::Delay(least, most) = rule.action else { panic!("{line}") };
+        let mut hit = |_| rule.strikes(ClientId(1)).then(|| rule.draw(least, most));
+        (0..100).map(&mut hit).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_course() {
+        let one = course("action=delay ms=200-400 prob=0.3 seed=7");
+        assert_eq!(one, course("prob=0.3 action=delay seed=7 ms=200-400"));
+        assert_ne!(one, course("action=delay ms=200-400 prob=0.3 seed=8"));
+        let drawn: BTreeSet<u64> = one.iter().flatten().copied().collect();
+        assert!((10..60).contains(&drawn.len()), "{drawn:?}");
+        assert!(drawn.iter().all(|ms| (200..=400).contains(ms)), "{drawn:?}");
+        // Without one, it follows from the number of the rule.
+        let unseeded = "action=delay ms=200-400 prob=0.3";
+        assert_eq!(course(unseeded), course(unseeded));
+    }
+}
