@@ -40,6 +40,8 @@ pub mod queues;
 
 pub mod testing;
 
+pub mod dashboard;
+
 #[warn(missing_docs)]
 pub mod server;
 

@@ -27,6 +27,10 @@ DEBIAN = ["rustc-web", "libstd-rust-web-dev", "rust-web-src"]
 
 BINARY_BYTES_MAX = 5_000_000
 
+#: zstd compresses at its fastest level alone (src/util/zstd.rs), whose block compressor is the one
+#: called fast: the others are left out.
+ZSTD_WITHOUT = ["DFAST", "GREEDY", "LAZY", "LAZY2", "BTLAZY2", "BTOPT", "BTULTRA"]
+
 #: In the header of an ELF file's segment: this one names the loader of shared libraries.
 PT_INTERP = 3
 
@@ -45,13 +49,15 @@ def build(platform: Platform, glibc: bool) -> Path:
     say(f"building the static binary for {platform.name}; this takes some minutes")
     environment = zig_environment()
     command = ["zigbuild", "--target", platform.target]
+    excluded = [f"-DZSTD_EXCLUDE_{name}_BLOCK_COMPRESSOR" for name in ZSTD_WITHOUT]
+    environment["CFLAGS"] = " ".join(excluded)
     flags = ""
     if not has_std(platform.target):
         environment |= debian_environment()
         # Without what finds names for backtraces: a stripped program has none.
         command += ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=panic-unwind"]
         # rustc would look for start files of its own, which that package has not; zig has them.
-        flags = "-C link-self-contained=no "
+        flags += "-C link-self-contained=no "
     environment["RUSTFLAGS"] = flags + remapped()
     binary = cargo(command, Path(platform.target) / "release", platform, environment)
     check_static(binary)

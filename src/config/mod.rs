@@ -62,6 +62,8 @@ pub struct Config {
     pub http_token: Option<Secret>,
     /// Opens what only reads.
     pub http_readonly_token: Option<Secret>,
+    /// Whether browsers are given the page over the queues.
+    pub http_dashboard: bool,
     /// Bytes of a command over HTTP and of a reply.
     pub http_max_request_size: usize,
     /// Connections that the system holds before they are accepted.
@@ -258,6 +260,7 @@ impl Default for Config {
             http_token: None,
             http_readonly_token: None,
             // Upstash takes 10 MB; what is tried here need not be as small.
+            http_dashboard: true,
             http_max_request_size: 64 * MB as usize,
             tcp_backlog: 511,
             tcp_keepalive_s: 300,

@@ -65,6 +65,7 @@ pub static ROWS: &[Setting] = &[
     row("http-port",                          PortOrNone,                 field!(http_port),                       AtStart, Served, "port for Upstash's REST API over HTTP. 0: any free port; empty: none"),
     row("http-token",                         Token,                      field!(http_token),                      AtStart, Served, "token that callers over HTTP give. Empty: requirepass, or one is made"),
     row("http-readonly-token",                Token,                      field!(http_readonly_token),             AtStart, Served, "second token, which may only read. Empty: none"),
+    row("http-dashboard",                     YesNo,                      field!(http_dashboard),                  Live,    Served, "whether a browser that opens the port of HTTP is given the page over the queues"),
     row("http-max-request-size",              Memory(1, MAX),             field!(http_max_request_size),           Live,    Served, "bytes of a command over HTTP, and of a reply"),
     row("max-new-connections-per-cycle",      Integer(1, 1000),           Kept("10"),                              Live,    Known,  ACCEPT),
     row("bind-source-addr",                   Text,                       Kept(""),                                Live,    Known,  REPLICAS),

@@ -3,6 +3,7 @@
 //! and read once the command has ended.
 
 use super::client::ClientId;
+use super::changed_keys::ChangedKeys;
 use super::fixture::Heard;
 use super::journal::{DEL, Journal};
 use super::keyspace::{Change, Presence, UNANNOUNCED};
@@ -54,6 +55,8 @@ pub struct Aftermath {
     pub author: Author,
     /// What the fixture is still to be told, if it wants to hear of changes.
     heard: Vec<Heard>,
+    /// For a page; None while nobody looks at one.
+    changed_keys: Option<Box<ChangedKeys>>,
     hears: bool,
     /// Whether a change concerns watched keys, clients that track or the fixture: one look for all.
     is_heeded: bool,
@@ -72,6 +75,7 @@ impl Default for Aftermath {
             tracking: None,
             author: Author::NOBODY,
             heard: Vec::new(),
+            changed_keys: None,
             hears: false,
             is_heeded: false,
         }
@@ -131,6 +135,9 @@ impl Aftermath {
     /// All keys of a database have gone, or of all of them: those who track forget all they know.
     pub fn flushed(&mut self) {
         self.hear(Heard::Flushed);
+        if let Some(changed) = &mut self.changed_keys {
+            changed.note_all();
+        }
         if let Some(tracking) = &mut self.tracking {
             let invalidation = tracking.flush(self.author);
             self.notices.push(Notice::Invalidation(invalidation));
@@ -155,7 +162,10 @@ impl Aftermath {
     }
 
     fn find_who_heeds(&mut self) {
-        self.is_heeded = !self.watched.is_empty() || self.tracking.is_some() || self.hears;
+        self.is_heeded = !self.watched.is_empty()
+            || self.tracking.is_some()
+            || self.hears
+            || self.changed_keys.is_some();
     }
 
     /// Whether the fixture wants to be told what happens.
@@ -165,6 +175,13 @@ impl Aftermath {
             self.heard = Vec::new();
         }
         self.find_who_heeds();
+    }
+
+    /// Whether what follows is noted for the fixture; returns whether it was until now.
+    pub fn note_for_fixture(&mut self, hears: bool) -> bool {
+        let before = std::mem::replace(&mut self.hears, hears);
+        self.find_who_heeds();
+        before
     }
 
     /// Notes something for the fixture, if it wants to hear of it.
@@ -178,6 +195,20 @@ impl Aftermath {
         if self.hears {
             self.hear(Heard::Changed { db, key: key.into() });
         }
+        if let Some(changed) = &mut self.changed_keys {
+            changed.note(db, key);
+        }
+    }
+
+    /// Begins to note which keys change, or ends it.
+    pub fn watch_keys(&mut self, is_watched: bool) {
+        self.changed_keys = is_watched.then(Box::default);
+        self.find_who_heeds();
+    }
+
+    /// The keys that have changed since this was last asked.
+    pub fn take_changed_keys(&mut self) -> ChangedKeys {
+        self.changed_keys.as_mut().map_or_else(ChangedKeys::default, |it| std::mem::take(it))
     }
 
     pub fn has_heard(&self) -> bool {

@@ -22,7 +22,8 @@ use crate::proto::{Args, Error, Reply, Result};
 pub enum Heard {
     /// A key was changed, made or removed.
     Changed { db: usize, key: Box<[u8]> },
-    /// All keys have gone, of one database or of all of them.
+    /// All keys have gone, of one database or of all of them. Others may have come in their place,
+    /// of which nothing more is said (`Keyspace::bring_back`).
     Flushed,
     /// A client waits: for keys, or for an effect or the fixture itself.
     Parked(ClientId),

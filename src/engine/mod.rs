@@ -11,6 +11,7 @@
 pub mod acl;
 pub mod aftermath;
 mod alarms;
+pub mod changed_keys;
 pub mod client;
 pub mod client_line;
 pub mod closing;
@@ -292,6 +293,20 @@ impl Engine {
     /// What a client is still to be sent.
     pub fn outbox(&mut self, id: ClientId) -> Option<&mut Outbox> {
         self.clients.get_mut(id).map(|client| &mut client.outbox)
+    }
+
+    /// Writes bytes that are no reply into a client's outbox.
+    pub fn write_out(&mut self, id: ClientId, bytes: &[u8]) {
+        if let Some(client) = self.clients.mark_dirty(id) {
+            client.outbox.raw(bytes);
+        }
+    }
+
+    /// Gives a client a name, as CLIENT SETNAME does.
+    pub fn name_client(&mut self, id: ClientId, name: &[u8]) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.name = name.into();
+        }
     }
 
     pub fn state(&self, id: ClientId) -> State {

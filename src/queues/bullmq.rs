@@ -51,6 +51,10 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     bases: |_, key| base_before(key, PARTS),
     is_queue,
     display: after_last_colon,
+    version: |view, base| {
+        let version = view.field(&key(base, "meta"), "version")?;
+        version.strip_prefix(b"bullmq:").map(<[u8]>::to_vec)
+    },
     no_jobs,
     due_ms: bull_keys::due_ms,
     is_paused: |view, base| view.field(&key(base, "meta"), "paused").is_some(),

@@ -110,6 +110,17 @@ impl<'e> Glance<'e> {
         }
     }
 
+    /// Whether a set or a sorted set has this member.
+    pub fn has_member(self, key: &[u8], member: &[u8]) -> bool {
+        self.zset(key).is_some_and(|zset| zset.score(member).is_some())
+            || self.set(key).is_some_and(|set| set.contains(member))
+    }
+
+    /// Whether a list has this element: it is walked.
+    pub fn has_element(self, key: &[u8], element: &[u8]) -> bool {
+        self.list(key).is_some_and(|list| list.iter().any(|item| *item == *element))
+    }
+
     /// The lowest score of a sorted set.
     pub fn lowest(self, key: &[u8]) -> Option<f64> {
         self.zset(key).map(|zset| zset.at(0).1)

@@ -23,16 +23,19 @@ impl Known {
         known
     }
 
-    /// A key is new, or has changed.
-    pub fn learn(&mut self, view: Glance, key: &[u8]) {
+    /// A key is new, or has changed: the queues that it tells of.
+    pub fn learn(&mut self, view: Glance, key: &[u8]) -> Vec<Vec<u8>> {
+        let mut learned = Vec::new();
         for library in LIBRARIES {
             for base in (library.bases)(view, key) {
                 // A later look may know better: which library it is shows only by and by.
                 if (library.is_queue)(view, &base) {
-                    self.0.insert((view.db, base.into()), library);
+                    self.0.insert((view.db, base.clone().into()), library);
+                    learned.push(base);
                 }
             }
         }
+        learned
     }
 
     /// A client asks for jobs, whose name may tell that it is the worker of a queue which has no

@@ -88,6 +88,22 @@ pub trait Remembered {
     fn base_of(&self, id: &[u8]) -> Option<Vec<u8>>;
 }
 
+/// A step of a job, as a library's own stream of events tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The server's clock.
+    pub at_ms: i64,
+    /// One of `HAPPENINGS`.
+    pub what: &'static str,
+    pub id: &'a [u8],
+    /// The state before this one; empty if that is not told.
+    pub prev: &'a [u8],
+    /// When a job that is delayed will be due.
+    pub due_ms: Option<i64>,
+    /// Why it has failed.
+    pub reason: &'a [u8],
+}
+
 /// What may become of a job, in BullMQ's words.
 pub const HAPPENINGS: &[&str] = &[
     "added",
@@ -139,6 +155,8 @@ pub struct QueueLibrary {
     pub is_queue: fn(Glance, &[u8]) -> bool,
     /// What people call the queue.
     pub display: fn(&[u8]) -> &[u8],
+    /// Its version, if the queue's keys tell it.
+    pub version: fn(Glance, &[u8]) -> Option<Vec<u8>>,
     /// How many of the ids in a state are none of jobs.
     pub no_jobs: fn(Glance, &JobState, &[u8]) -> usize,
     /// The moment that a score of a state of `Role::Later` means, in milliseconds.
@@ -175,6 +193,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     bases: |_, _| Vec::new(),
     is_queue: |_, _| false,
     display: |base| base,
+    version: |_, _| None,
     no_jobs: |_, _, _| 0,
     due_ms: |score| score as i64,
     is_paused: |_, _| false,

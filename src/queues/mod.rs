@@ -25,7 +25,7 @@ use std::ops::Range;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{
-    HAPPENINGS, InHand, Job, JobState, QueueLibrary, Remembered, Role, Told, Workers,
+    HAPPENINGS, InHand, Job, JobState, QueueLibrary, Remembered, Role, Step, Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
 
@@ -194,6 +194,21 @@ impl Queue {
         Glance::new(engine, self.db).members(&state.key(&self.base), range)
     }
 
+    /// When a job in a state of `Role::Later` is due; None in other states.
+    pub fn due_ms(&self, engine: &Engine, state: &JobState, id: &[u8]) -> Option<i64> {
+        let zset = Glance::new(engine, self.db).zset(&state.key(&self.base))?;
+        let score = zset.score(id).filter(|_| state.role == Role::Later)?;
+        Some((self.library.due_ms)(score))
+    }
+
+    /// The state that a job is in. Sorted sets and sets are asked first, since lists are walked.
+    pub fn state_of(&self, engine: &Engine, id: &[u8]) -> Option<&'static JobState> {
+        let view = Glance::new(engine, self.db);
+        let states = self.library.states.iter();
+        let quick = states.clone().find(|state| view.has_member(&state.key(&self.base), id));
+        quick.or_else(|| states.clone().find(|state| view.has_element(&state.key(&self.base), id)))
+    }
+
     /// A job by its id; None if nothing is known of it.
     pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
         (self.library.job)(Glance::new(engine, self.db), &self.base, id)
@@ -202,26 +217,44 @@ impl Queue {
     /// What has happened since an entry of the library's own stream of events, and where that has
     /// come to. Nothing where it has none.
     pub fn events_since(&self, engine: &Engine, last: StreamId) -> (Vec<Told>, StreamId) {
+        let mut all = Vec::new();
+        let end = self.steps_since(engine, last, &mut |step| {
+            let (id, reason) = (step.id.to_vec(), step.reason.to_vec());
+            all.push(Told { base: self.base.to_vec(), id, what: step.what, reason });
+        });
+        (all, end)
+    }
+
+    /// Shows the steps since an entry of that stream, oldest first; returns where it has come to.
+    pub fn steps_since(
+        &self,
+        engine: &Engine,
+        last: StreamId,
+        visit: &mut dyn FnMut(Step),
+    ) -> StreamId {
         let view = Glance::new(engine, self.db);
         let stream =
             self.library.events.and_then(|end| view.stream(&[&self.base, end.as_bytes()].concat()));
-        let Some(stream) = stream else { return (Vec::new(), last) };
+        let Some(stream) = stream else { return last };
         // A stream that was made anew has come less far.
         let last = last.min(stream.last_id());
-        let Some(start) = last.next() else { return (Vec::new(), last) };
-        let told = stream.range(start, StreamId::MAX).filter_map(|entry| self.told(&entry));
-        (told.collect(), stream.last_id())
+        if let Some(start) = last.next() {
+            for entry in stream.range(start, StreamId::MAX) {
+                visit_step(&entry, visit);
+            }
+        }
+        stream.last_id()
     }
 
-    fn told(&self, entry: &StreamEntry) -> Option<Told> {
-        let field = |name: &[u8]| {
-            let mut fields = entry.fields();
-            fields.find(|(field, _)| *field == name).map(|(_, text)| text.to_vec())
-        };
-        let event = field(b"event")?;
-        let what = HAPPENINGS.iter().find(|what| what.as_bytes() == event)?;
-        let reason = field(b"failedReason").unwrap_or_default();
-        Some(Told { base: self.base.to_vec(), id: field(b"jobId")?, what, reason })
+    /// Whether there still is such a queue, or a worker of one.
+    pub fn is_there(&self, engine: &Engine) -> bool {
+        (self.library.is_queue)(Glance::new(engine, self.db), &self.base)
+            || !self.worker_clients(engine).is_empty()
+    }
+
+    /// The version of its library, if its keys tell it.
+    pub fn version(&self, engine: &Engine) -> Option<Vec<u8>> {
+        (self.library.version)(Glance::new(engine, self.db), &self.base)
     }
 
     /// The queues of jobs that jobs of this one wait for.
@@ -239,6 +272,31 @@ impl Look {
     fn be_due(&mut self, due_ms: Option<i64>) {
         self.next_ms = self.next_ms.into_iter().chain(due_ms).min();
     }
+}
+
+/// Reads an entry of a stream of events; one that is of no job, or unknown, is passed over.
+fn visit_step(entry: &StreamEntry, visit: &mut dyn FnMut(Step)) {
+    let [mut event, mut id, mut prev, mut delay, mut reason] = [None; 5];
+    for (name, text) in entry.fields() {
+        match name {
+            b"event" => event = Some(text),
+            b"jobId" => id = Some(text),
+            b"prev" => prev = Some(text),
+            b"delay" => delay = Some(text),
+            b"failedReason" => reason = Some(text),
+            _ => {}
+        }
+    }
+    let what = HAPPENINGS.iter().find(|what| Some(what.as_bytes()) == event);
+    let (Some(what), Some(id)) = (what, id) else { return };
+    visit(Step {
+        at_ms: entry.id.ms as i64,
+        what,
+        id,
+        prev: prev.unwrap_or_default(),
+        due_ms: library::number(delay.map(<[u8]>::to_vec)),
+        reason: reason.unwrap_or_default(),
+    });
 }
 
 /// When something is due next in any of these queues, in milliseconds of the wall clock: a delayed

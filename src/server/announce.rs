@@ -45,6 +45,15 @@ pub fn tell(listeners: &Listeners, engine: &Engine, made_token: &Secret) {
             reachable(&address)
         ));
     }
+    match listeners.http_address() {
+        Some(address) if config.http_dashboard => {
+            let is_open = config.http_token.is_none() && !needs_password;
+            let asks = if is_open { "" } else { ", which asks for the token" };
+            tracing::info!("Queues: http://{}/{asks}", reachable(&address));
+        }
+        Some(_) => {}
+        None => tracing::info!("To see the queues in a browser, start with --http-port 8079"),
+    }
     tracing::info!("Ready to accept connections");
     if config.announce == Announce::Json {
         super::say(&line(listeners, engine, made_token));

@@ -27,6 +27,7 @@ mod timerfd;
 
 use crate::command::table::table;
 use crate::config::{Config, Protected, Secret};
+use crate::dashboard::Board;
 use crate::engine::Engine;
 use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
@@ -63,6 +64,9 @@ pub struct Server {
     absences: Cell<usize>,
     /// None in a process that is another program's, which logs as it likes.
     log: Option<logging::Log>,
+    /// The page over the queues, and what wakes its task when somebody has begun to look.
+    board: RefCell<Board>,
+    board_wanted: tokio::sync::Notify,
     /// Opens HTTP where neither http-token nor requirepass is given.
     made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
@@ -177,6 +181,8 @@ async fn serve(
         lingering: Cell::new(0),
         absences: Cell::new(0),
         log,
+        board: RefCell::default(),
+        board_wanted: tokio::sync::Notify::new(),
         made_token,
         timer: timer::Alarm::default(),
         idle: idle::Idle::default(),
@@ -191,6 +197,7 @@ async fn serve(
     server.listeners.borrow_mut().accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
     tokio::task::spawn_local(idle::run(server.clone()));
+    tokio::task::spawn_local(http::keep_pages(server.clone()));
     server.stop.wanted().await;
     server.listeners.borrow_mut().stop();
     drop(pid_file);

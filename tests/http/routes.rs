@@ -7,10 +7,10 @@ use super::error_in;
 const ORIGIN: (&str, &str) = ("origin", "http://evil.example");
 
 #[test]
-fn toril_s_own_paths_are_empty_and_no_page_of_another_origin_reads_them() {
+fn where_toril_has_nothing_no_page_of_another_origin_reads_that() {
     let server = Running::with_http(&[]);
     let mut http = server.http();
-    for path in ["/_toril", "/_toril/", "/_toril/session", "/_toril/view/overview?x=1"] {
+    for path in ["/_toril", "/_toril/", "/_toril/nothing", "/_toril/nothing/x?y=1"] {
         for method in ["GET", "POST", "DELETE"] {
             let answer = http.ask(method, path, &[ORIGIN], b"[\"set\",\"k\",\"v\"]");
             assert_eq!(answer.status, 404, "{method} {path}");
@@ -31,14 +31,6 @@ fn toril_s_own_paths_are_empty_and_no_page_of_another_origin_reads_them() {
     // Nothing was run, and the connection serves on.
     assert_eq!(http.post("/", r#"["exists","k"]"#), (200, r#"{"result":0}"#.into()));
     assert!(!ask_all(server.port, "INFO commandstats").contains("cmdstat_set:"));
-}
-
-#[test]
-fn no_token_is_asked_for_where_nothing_is() {
-    let server = Running::with_http(&[]);
-    let mut http = server.http();
-    http.send(&request("GET", "/_toril/app/main.js", &[("authorization", "wrong")], b""));
-    assert_eq!(http.receive().expect("it is told").status, 404);
 }
 
 #[test]

@@ -57,6 +57,11 @@ impl User {
         &self.selectors[1..]
     }
 
+    /// Whether one of its selectors has these rights to every key there may be.
+    pub fn has_all_keys(&self, wanted: u8) -> bool {
+        self.selectors.iter().any(|selector| selector.allows_all_keys(wanted))
+    }
+
     /// The hashes of its passwords, in hexadecimal digits.
     pub fn passwords(&self) -> Vec<String> {
         self.passwords.iter().map(hex).collect()

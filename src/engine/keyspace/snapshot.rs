@@ -58,6 +58,8 @@ impl Keyspace {
     pub fn bring_back(&mut self, snapshot: &Snapshot) {
         self.aftermath.journal.append(0, &[b"FLUSHALL"]);
         self.flush(0..self.databases());
+        // Who hears that all keys have gone looks at all that is there once this has ended.
+        let hears = self.aftermath.note_for_fixture(false);
         let since_ms = self.now.wall_ms - snapshot.taken_ms;
         for (db, all) in snapshot.dbs.iter().enumerate() {
             for Kept { key, value, expires_ms } in all {
@@ -71,6 +73,7 @@ impl Keyspace {
                 self.put_anew((db, key), value, lifetime, Change::of_key("restore"));
             }
         }
+        self.aftermath.note_for_fixture(hears);
         self.aftermath.journal.end_unit();
     }
 

@@ -8,6 +8,7 @@
 
 mod answer;
 mod io;
+mod pages;
 mod router;
 mod streams;
 mod upstash;
@@ -19,6 +20,8 @@ use crate::config::{self, Secret};
 use crate::engine::client::{ClientId, Peer, State};
 use crate::proto::Outbox;
 use answer::{bare, status_of};
+pub use pages::keep_pages;
+use router::{absent, unauthorized};
 use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;

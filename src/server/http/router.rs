@@ -2,17 +2,18 @@
 //! names the methods it answers, what must be shown first, and whether pages of other origins may
 //! ask.
 //!
-//! What toril says of itself will lie below `/_toril/`, a name that no command can have. Every
-//! other path is Upstash's.
+//! What toril says of itself lies below `/_toril/`, a name that no command can have, and a browser
+//! that opens `/` is given the page over the queues. Every other path is Upstash's.
 
 use super::Call;
 use super::answer::{Answer, Given, Refusal, wrong};
 use super::io::Phase;
+use super::pages::GUARDS;
 use super::upstash::SYNC_TOKEN;
 use crate::proto::rest;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -24,8 +25,7 @@ enum Check {
     None,
     /// A token of Upstash's API.
     Token,
-    /// That it is one of toril's own pages. Nobody can have a session yet, so whatever asks for one
-    /// is not there.
+    /// A session of the page over the queues, or a token in its place.
     Session,
 }
 
@@ -40,8 +40,17 @@ enum Serve {
     OtherMethod,
     /// Whether a test's expectation is met: TORIL EXPECT.
     Expect,
-    /// A page, of which there are none yet.
-    Page,
+    /// The page over the queues, which browsers are given.
+    Index,
+    /// The page's own files.
+    App,
+    /// What a page asks for before it is shown anything.
+    Session,
+    /// A view of the page.
+    View,
+    /// What changes in a view, as it changes.
+    ViewEvents,
+    Absent,
     Forbidden,
 }
 
@@ -55,7 +64,7 @@ enum Origins {
 }
 
 struct Route {
-    /// The path's first segment as it is written, undecoded, or the whole of it; None is any.
+    /// How the path begins behind its slash, as it is written, undecoded; None is any.
     first: Option<&'static str>,
     /// None listed: all.
     methods: &'static [Method],
@@ -65,21 +74,26 @@ struct Route {
 }
 
 const OWN: Option<&str> = Some("_toril");
-/// The whole path.
-const EXPECT: Option<&str> = Some("_toril/expect");
 const ALLOWED: &str = "GET, HEAD, POST, PUT, OPTIONS";
 
 /// The first that fits is taken.
 #[rustfmt::skip]
 const ROUTES: &[Route] = &[
-    row(OWN,  &[Method::OPTIONS],                        Check::None,    Serve::Forbidden,   Origins::Own),
-    row(EXPECT, &[Method::POST],                         Check::Token,   Serve::Expect,      Origins::Own),
-    row(OWN,  &[],                                       Check::Session, Serve::Page,        Origins::Own),
-    row(None, &[Method::GET, Method::POST, Method::PUT], Check::Token,   Serve::Upstash,     Origins::All),
-    row(None, &[Method::HEAD],                           Check::Token,   Serve::Head,        Origins::All),
-    row(None, &[Method::OPTIONS],                        Check::None,    Serve::Preflight,   Origins::All),
-    row(None, &[],                                       Check::None,    Serve::OtherMethod, Origins::All),
+    row(OWN,                     &[Method::OPTIONS],                        Check::None,    Serve::Forbidden,   Origins::Own),
+    row(Some("_toril/app"),      &[Method::GET],                            Check::None,    Serve::App,         Origins::Own),
+    row(Some("_toril/events"),   &[Method::GET],                            Check::Session, Serve::ViewEvents,  Origins::Own),
+    row(Some("_toril/expect"),   &[Method::POST],                           Check::Token,   Serve::Expect,      Origins::Own),
+    row(Some("_toril/session"),  &[Method::POST],                           Check::None,    Serve::Session,     Origins::Own),
+    row(Some("_toril/view"),     &[Method::GET],                            Check::Session, Serve::View,        Origins::Own),
+    row(OWN,                     &[],                                       Check::Session, Serve::Absent,      Origins::Own),
+    row(None,                    &[Method::GET, Method::POST, Method::PUT], Check::Token,   Serve::Upstash,     Origins::All),
+    row(None,                    &[Method::HEAD],                           Check::Token,   Serve::Head,        Origins::All),
+    row(None,                    &[Method::OPTIONS],                        Check::None,    Serve::Preflight,   Origins::All),
+    row(None,                    &[],                                       Check::None,    Serve::OtherMethod, Origins::All),
 ];
+
+/// What a browser opens: none of Upstash's clients asks for it.
+const INDEX: Route = row(Some(""), &[Method::GET], Check::None, Serve::Index, Origins::Own);
 
 const fn row(
     first: Option<&'static str>,
@@ -91,15 +105,41 @@ const fn row(
     Route { first, methods, check, serve, origins }
 }
 
+/// In the place of all that is the page's where there is none.
+const NONE: Route = row(OWN, &[], Check::Session, Serve::Absent, Origins::Own);
+
+impl Serve {
+    fn is_of_page(self) -> bool {
+        matches!(self, Serve::App | Serve::Session | Serve::View | Serve::ViewEvents)
+    }
+}
+
 impl Route {
     fn of(method: &Method, path: &str) -> &'static Self {
-        let whole = path.strip_prefix('/');
-        let first = whole.and_then(|path| path.split('/').next());
+        let path = path.strip_prefix('/').unwrap_or("*");
+        let begins = |first: &str| {
+            path.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         let fits = |route: &&Self| {
-            (route.first.is_none() || route.first == first || route.first == whole)
+            route.first.is_none_or(begins)
                 && (route.methods.is_empty() || route.methods.contains(method))
         };
         ROUTES.iter().find(fits).expect("the last fits all")
+    }
+
+    /// The route of a request: a browser that opens `/` wants the page, if there is one.
+    fn of_request(request: &Request<Incoming>, has_page: bool) -> &'static Self {
+        let route = Self::of(request.method(), request.uri().path());
+        if !has_page {
+            return if route.serve.is_of_page() { &NONE } else { route };
+        }
+        let headers = request.headers();
+        let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let is_browser = accepts.is_some_and(|it| it.contains("text/html"))
+            && !headers.contains_key(header::AUTHORIZATION)
+            && rest::token(request.uri().query()).is_none();
+        let is_root = request.method() == Method::GET && request.uri().path() == "/";
+        if is_root && is_browser { &INDEX } else { route }
     }
 }
 
@@ -108,7 +148,8 @@ impl Call {
     pub(super) async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Answer> {
         self.exchange.phase.set(Phase::Answering);
         self.exchange.expect(None);
-        let route = Route::of(request.method(), request.uri().path());
+        let has_page = self.server.engine.borrow().config.http_dashboard;
+        let route = Route::of_request(&request, has_page);
         let origin =
             request.headers().get(header::ORIGIN).filter(|_| route.origins == Origins::All);
         let origin = origin.cloned();
@@ -117,6 +158,11 @@ impl Call {
         let mut response = Response::new(body);
         *response.status_mut() = given.status;
         *response.headers_mut() = given.headers;
+        if route.origins == Origins::Own {
+            for (name, value) in GUARDS {
+                response.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+        }
         // A browser says whose page asks, and then wants to hear that the page may.
         if let Some(origin) = origin {
             let headers = response.headers_mut();
@@ -143,7 +189,12 @@ impl Call {
                 let given = Given::new(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
                 Ok(given.with(header::ALLOW, ALLOWED))
             }
-            Serve::Page => Err(absent()),
+            Serve::Index => Ok(self.index()),
+            Serve::App => self.app_file(&request),
+            Serve::Session => self.session(request).await,
+            Serve::View => self.view(&request),
+            Serve::ViewEvents => self.open_view(&request),
+            Serve::Absent => Err(absent()),
             Serve::Forbidden => Ok(Given::new(StatusCode::FORBIDDEN, Bytes::new())),
         }
     }
@@ -159,7 +210,10 @@ impl Call {
                 let is_good = engine.log_in_by_token(self.id, &token, &self.server.made_token);
                 if is_good { Ok(()) } else { Err(unauthorized()) }
             }
-            Check::Session => Err(absent()),
+            Check::Session => {
+                let shown = token(request.headers(), None).ok_or_else(unauthorized)?;
+                self.admit_session(&shown)
+            }
         }
     }
 }
@@ -202,7 +256,7 @@ pub fn unauthorized() -> Refusal {
     Refusal { status: StatusCode::UNAUTHORIZED, text: text.into() }
 }
 
-fn absent() -> Refusal {
+pub fn absent() -> Refusal {
     Refusal { status: StatusCode::NOT_FOUND, text: "ERR there is nothing at this path".into() }
 }
 
@@ -213,20 +267,26 @@ mod tests {
     fn check(method: &Method, path: &str, expect: (Check, Serve)) {
         let route = Route::of(method, path);
         assert_eq!((route.check, route.serve), expect, "{method} {path}");
-        let is_own = matches!(expect.1, Serve::Expect | Serve::Page | Serve::Forbidden);
-        assert_eq!(route.origins == Origins::Own, is_own, "{method} {path}");
+        let is_all = matches!(
+            expect.1,
+            Serve::Upstash | Serve::Head | Serve::Preflight | Serve::OtherMethod
+        );
+        assert_eq!(route.origins == Origins::All, is_all, "{method} {path}");
     }
 
     #[test]
-    fn the_first_segment_decides_and_then_the_method() {
+    fn the_path_decides_and_then_the_method() {
         check(&Method::POST, "/_toril/expect", (Check::Token, Serve::Expect));
-        check(&Method::GET, "/_toril/expect", (Check::Session, Serve::Page));
-        check(&Method::POST, "/_toril/expect/", (Check::Session, Serve::Page));
+        check(&Method::GET, "/_toril/expect", (Check::Session, Serve::Absent));
         check(&Method::OPTIONS, "/_toril/expect", (Check::None, Serve::Forbidden));
-        for path in ["/_toril", "/_toril/", "/_toril/session", "/_toril//x"] {
-            check(&Method::GET, path, (Check::Session, Serve::Page));
-            check(&Method::HEAD, path, (Check::Session, Serve::Page));
-            check(&Method::DELETE, path, (Check::Session, Serve::Page));
+        check(&Method::POST, "/_toril/session", (Check::None, Serve::Session));
+        check(&Method::GET, "/_toril/app/app.css", (Check::None, Serve::App));
+        check(&Method::GET, "/_toril/view/overview", (Check::Session, Serve::View));
+        check(&Method::GET, "/_toril/events", (Check::Session, Serve::ViewEvents));
+        for path in ["/_toril", "/_toril/", "/_toril/sessions", "/_toril//x"] {
+            check(&Method::GET, path, (Check::Session, Serve::Absent));
+            check(&Method::HEAD, path, (Check::Session, Serve::Absent));
+            check(&Method::DELETE, path, (Check::Session, Serve::Absent));
             check(&Method::OPTIONS, path, (Check::None, Serve::Forbidden));
         }
         // Not written so: the name of a command that does not exist.

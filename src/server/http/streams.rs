@@ -26,7 +26,7 @@ pub struct EventsBody {
 }
 
 impl EventsBody {
-    fn new(call: Rc<Call>) -> Self {
+    pub fn new(call: Rc<Call>) -> Self {
         let next = Instant::now() + KEEP_ALIVE_PERIOD;
         Self { call, keep_alive: tokio::time::interval_at(next, KEEP_ALIVE_PERIOD) }
     }

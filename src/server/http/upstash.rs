@@ -140,7 +140,7 @@ impl Call {
     }
 
     /// Reads a body whole.
-    async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
+    pub(super) async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
         let max = self.server.engine.borrow().config.client_query_buffer_limit;
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > max {

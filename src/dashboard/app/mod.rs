@@ -1,0 +1,30 @@
+//! The page's own files, which are the same for everybody: they are part of the program.
+
+/// A file, as it is asked for below `/_toril/app/`.
+pub struct AppFile {
+    pub name: &'static str,
+    pub media_type: &'static str,
+    pub bytes: &'static [u8],
+}
+
+macro_rules! file {
+    ($name:literal, $media_type:expr) => {
+        AppFile { name: $name, media_type: $media_type, bytes: include_bytes!($name) }
+    };
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+pub const FILES: &[AppFile] = &[
+    file!("app.css", STYLE),
+    file!("events.js", SCRIPT),
+    file!("keys.js", SCRIPT),
+    file!("main.js", SCRIPT),
+    file!("place.js", SCRIPT),
+    file!("session.js", SCRIPT),
+    file!("time.js", SCRIPT),
+];
+
+/// The page itself.
+pub const INDEX: AppFile = file!("index.html", "text/html; charset=utf-8");

@@ -1,0 +1,115 @@
+// @ts-check
+// Puts what the server has drawn into the page. The one place that makes HTML of text: what comes
+// here is escaped already.
+
+const policy = /** @type {any} */ (window).trustedTypes?.createPolicy('toril', {
+  createHTML: (/** @type {string} */ html) => html,
+}) ?? { createHTML: (/** @type {string} */ html) => html };
+
+/** @param {string} html @returns {DocumentFragment} */
+function parse(html) {
+  const template = document.createElement('template');
+  template.innerHTML = policy.createHTML(html);
+  return template.content;
+}
+
+/** A whole view. @param {string} html */
+export function view(html) {
+  const drawn = parse(html);
+  const main = /** @type {HTMLElement} */ (drawn.querySelector('#main'));
+  document.getElementById('nav')?.replaceWith(/** @type {Node} */ (drawn.querySelector('#nav')));
+  document.getElementById('main')?.replaceWith(main);
+  document.title = `${main.dataset.title} · toril`;
+  const port = document.getElementById('nav')?.dataset.port;
+  const told = document.getElementById('port');
+  if (told) told.textContent = `:${port}`;
+}
+
+/** Whether a part is under the pointer or holds the focus or an open choice of its reader.
+ * @param {Element} part */
+function isHeld(part) {
+  return part.contains(document.activeElement) || (part.matches('tr') && part.matches(':hover'));
+}
+
+/** Opens what was open. @param {Element} from @param {Element} to */
+function keepOpen(from, to) {
+  const before = from.querySelectorAll('details');
+  to.querySelectorAll('details').forEach((details, at) => {
+    if (before[at]) details.open = before[at].open;
+  });
+}
+
+/** @param {string} key @param {ParentNode} [root] */
+function find(key, root = document) {
+  return root.querySelector(`[data-key="${CSS.escape(key)}"]`);
+}
+
+/** What has changed. False if it does not fit what is shown: then the view is to be fetched.
+ * @param {Record<string, string>} parts @param {Record<string, string[]>} lists */
+export function changes(parts, lists) {
+  for (const [key, html] of Object.entries(parts)) {
+    const old = find(key);
+    if (!old) continue;
+    const fresh = parse(html).firstElementChild;
+    if (!fresh || old.outerHTML === fresh.outerHTML || isHeld(old)) continue;
+    keepOpen(old, fresh);
+    old.replaceWith(fresh);
+  }
+  for (const [name, keys] of Object.entries(lists)) {
+    const list = document.querySelector(`[data-list="${name}"]`);
+    if (!list) return false;
+    if (list.matches(':hover')) {
+      held(list, keys);
+      continue;
+    }
+    order(list, keys, parts);
+  }
+  return true;
+}
+
+/** Rows under the pointer do not move: how many have come is told instead.
+ * @param {Element} list @param {string[]} keys */
+function held(list, keys) {
+  const fresh = keys.filter((key) => !find(key, list)).length;
+  const table = /** @type {HTMLElement | null} */ (list.closest('table'));
+  if (table && fresh > 0) table.dataset.fresh = `${fresh} new`;
+  list.addEventListener('mouseleave', () => document.dispatchEvent(new Event('stale')), { once: true });
+}
+
+/** @param {Element} list @param {string[]} keys @param {Record<string, string>} parts */
+function order(list, keys, parts) {
+  const wanted = new Set(keys);
+  for (const row of [...list.children]) {
+    if (!wanted.has(/** @type {HTMLElement} */ (row).dataset.key ?? '')) row.remove();
+  }
+  let next = list.firstElementChild;
+  for (const key of keys) {
+    if (next && /** @type {HTMLElement} */ (next).dataset.key === key) {
+      next = next.nextElementSibling;
+      continue;
+    }
+    const row = find(key, list) ?? (parts[key] ? parse(parts[key]).firstElementChild : null);
+    if (row) list.insertBefore(row, next);
+  }
+}
+
+/** Why there is nothing to see. @param {string} text */
+export function problem(text) {
+  const main = /** @type {HTMLElement} */ (document.getElementById('main'));
+  const told = document.createElement('p');
+  told.className = 'problem';
+  told.textContent = text;
+  const back = document.createElement('a');
+  back.href = '#/overview';
+  back.className = 'btn';
+  back.textContent = 'All queues';
+  main.replaceChildren(told, back);
+}
+
+/** A line above everything, or none. @param {string} text */
+export function banner(text) {
+  const bar = /** @type {HTMLElement} */ (document.getElementById('banner'));
+  bar.hidden = text === '';
+  bar.textContent = text;
+  document.documentElement.dataset.lost = text === '' ? '' : 'yes';
+}

@@ -1,0 +1,179 @@
+//! The page over the queues: what its views show, and what its buttons do. It looks at the keys
+//! without touching them (queues/glance.rs), and changes something only by running commands.
+//!
+//! While nobody looks nothing is collected: `Board` is awake from the first request for a view until
+//! five seconds after the last, and listens to which keys change only then. server/http/pages.rs
+//! serves it.
+
+pub mod app;
+mod ids;
+mod page;
+mod rings;
+mod sessions;
+mod streams;
+mod watch;
+
+use crate::engine::Engine;
+use crate::engine::acl::selector::right;
+use crate::engine::acl::user::User;
+use crate::engine::client::ClientId;
+use crate::queues::Queue;
+pub use app::INDEX;
+use page::{Drawn, Frame, Page};
+pub use sessions::Sessions;
+use streams::Streams;
+use watch::Watch;
+
+/// Nothing is kept once nobody has looked for so long.
+const ASLEEP_US: u64 = 5_000_000;
+
+/// Why a view is not shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no such view, or no such queue or job any more.
+    Absent(String),
+    /// The user may not see all queues.
+    Forbidden(String),
+    /// No more pages can be open.
+    TooMany(String),
+}
+
+/// In which form a view is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Html,
+    Json,
+}
+
+/// What the page shows and who has it open.
+#[derive(Default)]
+pub struct Board {
+    pub sessions: Sessions,
+    /// None while nobody looks.
+    watch: Option<Watch>,
+    streams: Streams,
+    looked_us: u64,
+}
+
+impl Board {
+    /// A view by its address below `/_toril/view/`.
+    ///
+    /// # Errors
+    /// The user may not see it, or it is not there.
+    pub fn view(
+        &mut self,
+        engine: &mut Engine,
+        user: &User,
+        path: &str,
+        form: Form,
+    ) -> Result<String, Trouble> {
+        self.look(engine, user)?;
+        let page = self.page(engine, path)?;
+        Ok(match form {
+            Form::Html => page.draw(&self.frame(engine, path)).whole(page.title()),
+            Form::Json => page.json().to_string(),
+        })
+    }
+
+    /// Wakes up if need be. A view follows.
+    fn look(&mut self, engine: &mut Engine, user: &User) -> Result<(), Trouble> {
+        if !may_look(engine, user) {
+            return Err(Trouble::Forbidden(
+                "this user may not see every key: the page wants ~* and +@read".into(),
+            ));
+        }
+        self.looked_us = engine.keyspace.now.mono_us;
+        let watch = self.watch.get_or_insert_with(|| Watch::begin(engine));
+        watch.catch_up(engine);
+        Ok(())
+    }
+
+    fn page(&self, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {
+        let watch = self.watch.as_ref().expect("somebody looks");
+        page::find(watch, engine, path)
+    }
+
+    fn frame(&self, engine: &Engine, path: &str) -> Frame {
+        let watch = self.watch.as_ref().expect("somebody looks");
+        Frame::new(watch, engine, path)
+    }
+
+    /// Opens a stream of what changes in a view, which is written into a client's outbox.
+    ///
+    /// # Errors
+    /// As `view`, or too many are open.
+    pub fn open(
+        &mut self,
+        engine: &mut Engine,
+        user: &User,
+        client: ClientId,
+        path: &str,
+    ) -> Result<(), Trouble> {
+        self.look(engine, user)?;
+        self.page(engine, path)?;
+        self.streams.open(engine, client, path)
+    }
+
+    /// Whether `tick` is wanted, and how soon: every 250 ms while a page is open, at once while
+    /// queues are still being looked for.
+    pub fn next_tick_us(&self) -> Option<u64> {
+        let watch = self.watch.as_ref()?;
+        Some(if watch.is_walking() { WALK_PERIOD_US } else { TICK_US })
+    }
+
+    /// Sends each open page what has changed in what it shows, and falls asleep when none is open.
+    pub fn tick(&mut self, engine: &mut Engine) {
+        let Some(watch) = &mut self.watch else { return };
+        let now_us = engine.keyspace.now.mono_us;
+        watch.catch_up(engine);
+        self.streams.leave_out_gone(engine);
+        if !self.streams.is_empty() {
+            self.looked_us = now_us;
+            if self.watch.as_mut().is_some_and(|watch| watch.is_to_be_shown(now_us)) {
+                self.send(engine);
+            }
+        } else if now_us - self.looked_us > ASLEEP_US {
+            self.watch = None;
+            engine.keyspace.aftermath.watch_keys(false);
+        }
+    }
+
+    fn send(&mut self, engine: &mut Engine) {
+        let mut streams = std::mem::take(&mut self.streams);
+        for stream in streams.iter_mut() {
+            let drawn: Option<Drawn> = match self.page(engine, &stream.path) {
+                Ok(page) => Some(page.draw(&self.frame(engine, &stream.path))),
+                Err(_) => None,
+            };
+            stream.send(engine, drawn);
+        }
+        self.streams = streams;
+    }
+
+    /// The queue that an address names.
+    pub fn queue(&self, id: &str) -> Option<Queue> {
+        self.watch.as_ref()?.queue(id)
+    }
+}
+
+/// How often open pages hear what has changed.
+const TICK_US: u64 = 250_000;
+
+/// How often a slice of the search for queues is taken on a server that is never quiet.
+const WALK_PERIOD_US: u64 = 3_000;
+
+/// Pages show every key there is, so they are for who may read them all.
+pub fn may_look(engine: &Engine, user: &User) -> bool {
+    let reads = engine.table.find(b"hgetall").is_some_and(|found| {
+        let words: [&[u8]; 2] = [b"HGETALL", b"x"];
+        user.check(found, &words).is_ok()
+    });
+    reads && user.has_all_keys(right::READ)
+}
+
+/// Whether the page's buttons would do anything for a user: they run scripts.
+pub fn may_act(engine: &Engine, user: &User) -> bool {
+    let words: [&[u8]; 4] = [b"EVAL", b"x", b"1", b"x"];
+    let runs = engine.table.find(b"eval").is_some_and(|found| user.check(found, &words).is_ok());
+    runs && user.has_all_keys(right::READ | right::WRITE)
+}

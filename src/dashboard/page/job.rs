@@ -1,0 +1,288 @@
+//! A job: what it is, where it stands, and what has happened to it.
+
+use super::{Drawn, Frame, Page, class_of, dot, moment, text};
+use crate::dashboard::{Trouble, ids};
+use crate::data::stream::StreamId;
+use crate::engine::Engine;
+use crate::queues::{Job, JobState, Queue, Role};
+use maud::{Markup, html};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value as Json, json};
+
+/// Bytes of a text that are shown.
+const TEXT_LEN_MAX: usize = 1 << 20;
+
+/// Nodes of JSON that are shown one by one.
+const NODES_MAX: usize = 200;
+
+/// A job and its past.
+pub struct JobPage {
+    queue: Queue,
+    queue_id: String,
+    job: Job,
+    state: Option<&'static JobState>,
+    due_ms: Option<i64>,
+    steps: Vec<Happened>,
+}
+
+/// A step of it.
+struct Happened {
+    at_ms: i64,
+    what: &'static str,
+    prev: String,
+    due_ms: Option<i64>,
+    reason: String,
+}
+
+impl JobPage {
+    /// # Errors
+    /// There is no such job.
+    pub fn new(engine: &Engine, queue: Queue, segment: &str) -> Result<Self, Trouble> {
+        let id: Vec<u8> = percent_decode_str(segment).collect();
+        let name = text::lossy(queue.name());
+        let told = text::excerpt(&id, 60);
+        let job = queue.job(engine, &id).ok_or_else(|| {
+            Trouble::Absent(format!("there is no job {told} in {name}, or not any more"))
+        })?;
+        let state = queue.state_of(engine, &id);
+        let due_ms = state.and_then(|state| queue.due_ms(engine, state, &id));
+        let mut steps = Vec::new();
+        queue.steps_since(engine, StreamId::MIN, &mut |step| {
+            if step.id == id {
+                steps.push(Happened {
+                    at_ms: step.at_ms,
+                    what: step.what,
+                    prev: text::lossy(step.prev),
+                    due_ms: step.due_ms,
+                    reason: text::excerpt(step.reason, 200),
+                });
+            }
+        });
+        Ok(Self { queue_id: ids::of_queue(&queue), queue, job, state, due_ms, steps })
+    }
+
+    fn head(&self) -> Markup {
+        let name = text::lossy(self.queue.name());
+        html! {
+            div class="head" data-key="head" {
+                div {
+                    p class="crumbs" {
+                        a href="#/overview" { "Queues" } " / "
+                        a href={ "#/queue/" (self.queue_id) } { (name) } " / "
+                    }
+                    h1 {
+                        (text::excerpt(&self.job.name, 80)) " "
+                        span class="faint" { (text::excerpt(&self.job.id, 60)) }
+                        @if let Some(state) = self.state {
+                            span class={ "tag " (class_of(state.role)) } {
+                                (dot(class_of(state.role))) (state.name)
+                            }
+                        }
+                    }
+                    @if let Some(ms) = self.due_ms { p class="sub" { "due in " (moment(ms, "left")) } }
+                }
+            }
+        }
+    }
+
+    fn error(&self) -> Markup {
+        html! {
+            div data-key="error" {
+                @if !self.job.failed_reason.is_empty() {
+                    p class="error-line" { (text::excerpt(&self.job.failed_reason, 500)) }
+                }
+            }
+        }
+    }
+
+    /// From its events, or where those are trimmed from its own times.
+    fn timeline(&self) -> Markup {
+        let start_ms = self.steps.first().map(|step| step.at_ms).or(self.job.added_ms);
+        let since = |ms: i64| {
+            let ms = (ms - start_ms.unwrap_or(ms)).max(0) as u64;
+            text::span_text(ms)
+        };
+        let own: Vec<(&str, Option<i64>)> = vec![
+            ("added", self.job.added_ms),
+            ("active", self.job.started_ms),
+            (if self.job.failed_reason.is_empty() { "completed" } else { "failed" }, self.job.ended_ms),
+        ];
+        html! {
+            section class="card" data-key="timeline" {
+                header {
+                    h2 { "Timeline" }
+                    span class="side-note" {
+                        @if self.steps.is_empty() { "from the job's own times" }
+                        @else { "from " (self.steps.len()) " events" }
+                    }
+                }
+                ol class="steps" {
+                    @for step in &self.steps {
+                        li {
+                            span class="at" { "+" (since(step.at_ms)) }
+                            span class="rail" { (dot(class_of_step(step.what))) }
+                            span {
+                                (step.what)
+                                @if let Some(ms) = step.due_ms { " until " (moment(ms, "clock")) }
+                                @if !step.reason.is_empty() { " " code { (step.reason) } }
+                            }
+                            span class="who" {
+                                (moment(step.at_ms, "clock"))
+                                @if !step.prev.is_empty() { " from " (step.prev) }
+                            }
+                        }
+                    }
+                    @if self.steps.is_empty() {
+                        @for (what, ms) in own {
+                            @if let Some(ms) = ms {
+                                li {
+                                    span class="at" { "+" (since(ms)) }
+                                    span class="rail" { (dot(class_of_step(what))) }
+                                    span { (what) }
+                                    span class="who" { (moment(ms, "clock")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn facts(&self) -> Markup {
+        let job = &self.job;
+        let span = match (job.started_ms, job.ended_ms) {
+            (Some(start), Some(end)) => Some(text::span_text((end - start).max(0) as u64)),
+            _ => None,
+        };
+        let fact = |title: &str, value: Markup| html! { div { dt { (title) } dd { (value) } } };
+        html! {
+            section class="card" data-key="facts" {
+                header { h2 { "Facts" } }
+                dl class="facts" {
+                    (fact("Attempts", html! { (job.attempts_made) " of " (job.attempts_max) }))
+                    @if let Some(ms) = job.added_ms { (fact("Added", moment(ms, "clock"))) }
+                    @if let Some(span) = &span { (fact("Ran", html! { (span) })) }
+                    @if !job.worker.is_empty() { (fact("Worker", html! { (text::excerpt(&job.worker, 80)) })) }
+                    @if !job.progress.is_empty() && job.progress != b"0" {
+                        (fact("Progress", html! { (text::excerpt(&job.progress, 80)) }))
+                    }
+                    @if !job.parent.is_empty() {
+                        (fact("Parent", html! { code { (text::excerpt(&job.parent, 120)) } }))
+                    }
+                    (fact("Key", html! {
+                        code { (text::lossy(&self.queue.base)) ":" (text::excerpt(&job.id, 80)) }
+                    }))
+                }
+            }
+        }
+    }
+
+    fn traces(&self) -> Markup {
+        html! {
+            section class="card" data-key="traces" hidden[self.job.stacktrace.is_empty()] {
+                header { h2 { "Stack traces" } }
+                @for (at, trace) in self.job.stacktrace.iter().enumerate().rev() {
+                    details open[at + 1 == self.job.stacktrace.len()] {
+                        summary { "Attempt " (at + 1) }
+                        pre class="trace" { (text::lossy(&trace.as_bytes()[..trace.len().min(TEXT_LEN_MAX)])) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn class_of_step(what: &str) -> &'static str {
+    match what {
+        "active" | "progress" => "active",
+        "completed" => "done",
+        "failed" | "stalled" => "failed",
+        "delayed" => "delayed",
+        "waiting-children" => "children",
+        _ => "waiting",
+    }
+}
+
+/// A text that may be JSON: if it is, its nodes fold.
+fn value(title: &str, key: &str, text: &[u8]) -> Markup {
+    let shown = &text[..text.len().min(TEXT_LEN_MAX)];
+    let parsed: Option<Json> = serde_json::from_slice(text).ok();
+    html! {
+        section class="card" data-key=(key) hidden[text.is_empty()] {
+            header { h2 { (title) } span class="side-note" { (text::number(text.len())) " bytes" } }
+            div class="json" {
+                @match parsed {
+                    Some(json) => { (node(&json, &mut 0)) }
+                    None => { (text::lossy(shown)) }
+                }
+            }
+        }
+    }
+}
+
+fn node(json: &Json, count: &mut usize) -> Markup {
+    *count += 1;
+    if *count > NODES_MAX {
+        return html! { span class="p" { (text::excerpt(json.to_string().as_bytes(), 2_000)) } };
+    }
+    match json {
+        Json::Object(fields) if !fields.is_empty() => html! {
+            details open { summary class="p" { "{" (fields.len()) "}" }
+                ul { @for (name, value) in fields {
+                    li { span class="k" { (name) } ": " (node(value, count)) }
+                } }
+            }
+        },
+        Json::Array(items) if !items.is_empty() => html! {
+            details open { summary class="p" { "[" (items.len()) "]" }
+                ul { @for value in items { li { (node(value, count)) } } }
+            }
+        },
+        Json::String(text) => html! { span class="s" { "\"" (text) "\"" } },
+        Json::Number(number) => html! { span class="d" { (number.to_string()) } },
+        other => html! { span class="p" { (other.to_string()) } },
+    }
+}
+
+impl Page for JobPage {
+    fn title(&self) -> String {
+        format!("{} {}", text::excerpt(&self.job.name, 60), text::excerpt(&self.job.id, 40))
+    }
+
+    fn draw(&self, frame: &Frame) -> Drawn {
+        let parts = [
+            ("head", self.head()),
+            ("error", self.error()),
+            ("timeline", self.timeline()),
+            ("traces", self.traces()),
+            ("data", value("Data", "data", &self.job.data)),
+            ("result", value("Result", "result", &self.job.result)),
+            ("facts", self.facts()),
+        ];
+        let body = html! {
+            (parts[0].1) (parts[1].1)
+            div class="two" {
+                div { @for (_, html) in &parts[2..6] { (html) } }
+                div { (parts[6].1) }
+            }
+        };
+        let drawn = Drawn::new(frame, body);
+        parts.into_iter().fold(drawn, |drawn, (key, html)| drawn.with_part(key, html))
+    }
+
+    fn json(&self) -> Json {
+        let job = &self.job;
+        let steps: Vec<Json> =
+            self.steps.iter().map(|step| json!([step.at_ms, step.what])).collect();
+        json!({
+            "id": text::lossy(&job.id), "name": text::lossy(&job.name),
+            "state": self.state.map(|state| state.name), "due": self.due_ms.unwrap_or(0),
+            "data": text::lossy(&job.data), "result": text::lossy(&job.result),
+            "error": text::lossy(&job.failed_reason), "attempts": job.attempts_made,
+            "added": job.added_ms.unwrap_or(0), "started": job.started_ms.unwrap_or(0),
+            "ended": job.ended_ms.unwrap_or(0), "steps": steps,
+            "is_blocked": self.state.is_some_and(|state| state.role == Role::Blocked),
+        })
+    }
+}

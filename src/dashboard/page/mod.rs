@@ -1,0 +1,207 @@
+//! The views, one file each: what a view shows is computed there, and drawn as HTML.
+//!
+//! A view is made of parts. Each has a `data-key`, so that an open page can be sent those alone that
+//! have changed; rows stand in a list with a `data-list`, which has an order of its own. Nothing in
+//! a view has a style attribute, and all texts are escaped where they are put in.
+
+mod chart;
+mod empty;
+mod job;
+mod overview;
+mod queue;
+mod text;
+
+use super::watch::Watch;
+use super::{Trouble, ids};
+use crate::engine::Engine;
+use crate::queues::{Queue, Role};
+use maud::{Markup, PreEscaped, html};
+
+/// A view, ready to be drawn.
+pub trait Page {
+    fn title(&self) -> String;
+    fn draw(&self, frame: &Frame) -> Drawn;
+    fn json(&self) -> serde_json::Value;
+}
+
+/// The view at an address.
+///
+/// # Errors
+/// There is none, or what it showed has gone.
+pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let segments: Vec<&str> = path.split('/').collect();
+    let queue = |id: &str| {
+        let known = watch.queue(id).filter(|queue| queue.is_there(engine));
+        known.ok_or_else(|| Trouble::Absent("this queue is gone, or has no keys yet".into()))
+    };
+    match *segments {
+        ["overview"] => Ok(Box::new(overview::Overview::new(watch, engine))),
+        ["queue", id] => Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, None, query)?)),
+        ["queue", id, state] => {
+            Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, Some(state), query)?))
+        }
+        ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
+        _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
+    }
+}
+
+/// What stands around every view: the queues at the side.
+pub struct Frame {
+    port: u16,
+    /// The address of the view.
+    path: String,
+    queues: Vec<Item>,
+    /// How much of the keys has been looked at for queues, in percent.
+    walked_percent: usize,
+}
+
+/// A queue at the side.
+struct Item {
+    id: String,
+    name: String,
+    failed: usize,
+    is_paused: bool,
+    is_at_work: bool,
+}
+
+impl Frame {
+    pub fn new(watch: &Watch, engine: &Engine, path: &str) -> Self {
+        let item = |queue: &Queue| {
+            let look = queue.look(engine);
+            Item {
+                id: ids::of_queue(queue),
+                name: text::lossy(queue.name()),
+                failed: count(engine, queue, Role::Failed),
+                is_paused: look.is_paused,
+                is_at_work: look.active > 0,
+            }
+        };
+        Self {
+            port: engine.facts.tcp_port(),
+            path: path.to_owned(),
+            queues: watch.queues(engine).iter().map(item).collect(),
+            walked_percent: watch.walked_percent(engine),
+        }
+    }
+
+    /// Whether the view is this one, or lies below it.
+    fn is_at(&self, place: &str) -> bool {
+        self.path == place
+            || self.path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '?']))
+    }
+
+    fn nav(&self) -> Markup {
+        let current = |place: &str| self.is_at(place).then_some("page");
+        html! {
+            div id="nav" data-key="nav" data-port=(self.port) {
+                nav class="nav" aria-label="Queues" {
+                    a href="#/overview" aria-current=[current("overview")] {
+                        span { "All queues" }
+                        span class="n" { (text::number(self.queues.len())) }
+                    }
+                    @for queue in &self.queues {
+                        @let place = format!("queue/{}", queue.id);
+                        @let is_open = self.is_at(&place) || self.is_at(&format!("job/{}", queue.id));
+                        a href={ "#/" (place) } aria-current=[is_open.then_some("page")] {
+                            (dot(match (queue.is_paused, queue.is_at_work) {
+                                (true, _) => "hollow paused",
+                                (false, true) => "active",
+                                (false, false) => "waiting",
+                            }))
+                            span { (queue.name) }
+                            @if queue.failed > 0 {
+                                span class="n bad" title={ (queue.failed) " failed" } {
+                                    (text::number(queue.failed))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A view as HTML.
+pub struct Drawn {
+    body: Markup,
+    /// What can be replaced alone, by its key.
+    pub parts: Vec<(String, String)>,
+    /// The keys of the rows of each list, in order.
+    pub lists: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Drawn {
+    fn new(frame: &Frame, body: Markup) -> Self {
+        let nav = ("nav".to_owned(), frame.nav().into_string());
+        Self { body, parts: vec![nav], lists: Vec::new() }
+    }
+
+    fn with_part(mut self, key: &str, html: Markup) -> Self {
+        self.parts.push((key.to_owned(), html.into_string()));
+        self
+    }
+
+    fn with_rows(mut self, name: &'static str, rows: Vec<Row>) -> Self {
+        self.lists.push((name, rows.iter().map(|row| row.key.clone()).collect()));
+        self.parts.extend(rows.into_iter().map(|row| (row.key, row.html.into_string())));
+        self
+    }
+
+    /// All of it: what stands at the side, and the view.
+    pub fn whole(self, title: String) -> String {
+        let nav = &self.parts[0].1;
+        html! {
+            (PreEscaped(nav))
+            main class="main" id="main" tabindex="-1" data-title=(title) { (self.body) }
+        }
+        .into_string()
+    }
+}
+
+/// A row of a list.
+struct Row {
+    key: String,
+    html: Markup,
+}
+
+/// Jobs in all states of this role.
+fn count(engine: &Engine, queue: &Queue, role: Role) -> usize {
+    let states = queue.library.states.iter().filter(|state| state.role == role);
+    states.map(|state| queue.count(engine, state)).sum()
+}
+
+/// The colour of a state, beside its word.
+fn dot(class: &str) -> Markup {
+    html! { span class={ "dot " (class) } {} }
+}
+
+/// The class of what is in a state of this role.
+fn class_of(role: Role) -> &'static str {
+    match role {
+        Role::Ready => "waiting",
+        Role::Working => "active",
+        Role::Later => "delayed",
+        Role::Blocked => "children",
+        Role::Held => "paused",
+        Role::Completed => "done",
+        Role::Failed => "failed",
+    }
+}
+
+/// A moment, which the page tells in the reader's own time. `form` is `clock`, `ago` or `left`.
+fn moment(ms: i64, form: &str) -> Markup {
+    html! { time data-ms=(ms) data-form=(form) { (ms) } }
+}
+
+/// A figure, and what it is of.
+fn figure(title: &str, value: &str, unit: &str, foot: Markup) -> Markup {
+    html! {
+        div {
+            dt { (title) }
+            dd { (value) small { (unit) } }
+            dd class="foot" { (foot) }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! All queues: what has happened in the last minute, what wants a look, and a row for each.
+
+use super::{Drawn, Frame, Page, Row, chart, count, dot, figure, text};
+use crate::dashboard::rings::{Ring, SECONDS, Spans};
+use crate::dashboard::{ids, watch::Watch};
+use crate::engine::Engine;
+use crate::queues::{Look, Queue, Role};
+use maud::{Markup, html};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Beyond so many rows, the rest is counted.
+const ROWS_MAX: usize = 200;
+
+/// Failed jobs whose reasons are looked at, of each queue.
+const REASONS_MAX: usize = 50;
+
+/// A delayed job that is late by more is told of.
+const LATE_MS: u64 = 100;
+
+/// How all queues stand.
+pub struct Overview {
+    queues: Vec<Line>,
+    rest: usize,
+    waits: Spans,
+    lates: Spans,
+    now_ms: i64,
+}
+
+/// How one queue stands.
+struct Line {
+    id: String,
+    name: String,
+    /// What stands before the name in its keys, unless that is `bull`.
+    prefix: Option<String>,
+    library: String,
+    look: Look,
+    completed: usize,
+    failed: usize,
+    ended: Vec<(u32, u32)>,
+    wait_ms: Option<u64>,
+    late_ms: Option<u64>,
+    /// What its failed jobs say most often, and how often; of those that were looked at.
+    reason: Option<(String, usize, usize)>,
+}
+
+impl Line {
+    fn new(watch: &Watch, engine: &Engine, queue: &Queue, now_ms: i64) -> Self {
+        let ring = watch.ring(queue);
+        let name = text::lossy(queue.name());
+        let before = queue.base.len().saturating_sub(queue.name().len() + 1);
+        let prefix = text::lossy(&queue.base[..before]);
+        let quantile = |spans: fn(&Ring) -> Spans| ring.and_then(|it| spans(it).quantile(0.95));
+        Self {
+            id: ids::of_queue(queue),
+            name,
+            prefix: Some(prefix).filter(|it| !it.is_empty() && it != "bull"),
+            library: library_name(engine, queue),
+            look: queue.look(engine),
+            completed: count(engine, queue, Role::Completed),
+            failed: count(engine, queue, Role::Failed),
+            ended: ring.map_or_else(|| vec![(0, 0); SECONDS], |ring| ring.ended(now_ms)),
+            wait_ms: quantile(Ring::waits),
+            late_ms: quantile(Ring::lates),
+            reason: reason(engine, queue),
+        }
+    }
+}
+
+/// `BullMQ 6.7`.
+pub fn library_name(engine: &Engine, queue: &Queue) -> String {
+    let version = queue.version(engine).map(|it| text::lossy(&it)).unwrap_or_default();
+    let short: Vec<&str> = version.split('.').take(2).collect();
+    format!("{} {}", queue.library.name, short.join(".")).trim_end().to_owned()
+}
+
+/// What the newest failed jobs say most often.
+fn reason(engine: &Engine, queue: &Queue) -> Option<(String, usize, usize)> {
+    let state = queue.library.states.iter().find(|state| state.role == Role::Failed)?;
+    let len = queue.count(engine, state);
+    let newest = queue.ids(engine, state, len.saturating_sub(REASONS_MAX)..len);
+    let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for id in &newest {
+        let job = queue.job(engine, id)?;
+        *counts.entry(job.failed_reason).or_default() += 1;
+    }
+    let (most, times) = counts.into_iter().max_by_key(|(_, times)| *times)?;
+    Some((text::excerpt(&most, 120), times, newest.len()))
+}
+
+impl Overview {
+    pub fn new(watch: &Watch, engine: &Engine) -> Self {
+        let now_ms = engine.keyspace.now.wall_ms;
+        let known = watch.queues(engine);
+        let (mut waits, mut lates) = (Spans::default(), Spans::default());
+        for ring in known.iter().filter_map(|queue| watch.ring(queue)) {
+            waits.join(&ring.waits());
+            lates.join(&ring.lates());
+        }
+        let shown = known.iter().take(ROWS_MAX);
+        let queues = shown.map(|queue| Line::new(watch, engine, queue, now_ms)).collect();
+        let rest = known.len().saturating_sub(ROWS_MAX);
+        Self { queues, rest, waits, lates, now_ms }
+    }
+
+    /// What all queues together did in the last minute.
+    fn figures(&self) -> Markup {
+        let mut ended = vec![(0, 0); SECONDS];
+        for line in &self.queues {
+            for (sum, it) in ended.iter_mut().zip(&line.ended) {
+                *sum = (sum.0 + it.0, sum.1 + it.1);
+            }
+        }
+        let all: u32 = ended.iter().map(|it| it.0).sum();
+        let failed: u32 = ended.iter().map(|it| it.1).sum();
+        let rate = f64::from(all) / SECONDS as f64;
+        let rate = if rate < 10.0 { format!("{rate:.1}") } else { text::number(rate as usize) };
+        let waiting: usize = self.queues.iter().map(|line| line.look.waiting).sum();
+        let active: usize = self.queues.iter().map(|line| line.look.active).sum();
+        let delayed: usize = self.queues.iter().map(|line| line.look.delayed).sum();
+        let next_ms = self.queues.iter().filter_map(|line| line.look.next_ms).min();
+        html! {
+            dl class="figures card" data-key="figures" {
+                (figure("Finished", &rate, "jobs/s", chart::spark(&ended, 150)))
+                (figure("Failed", &text::number(failed as usize),
+                    &format!("of {}", text::number(all as usize)),
+                    html! { (share(failed, all)) }))
+                (spans("Wait for a worker, p95", &self.waits))
+                (spans("Lateness, p95", &self.lates))
+                (figure("Waiting", &text::number(waiting), "jobs",
+                    html! { (text::number(active)) " active" }))
+                (figure("Delayed", &text::number(delayed), "jobs", html! {
+                    @match next_ms {
+                        Some(ms) => { "next due in " (super::moment(ms, "left")) }
+                        None => { "none is due" }
+                    }
+                }))
+            }
+        }
+    }
+
+    /// What somebody should see to, the worst first. Nothing if all is well.
+    fn notes(&self) -> Markup {
+        let mut notes: Vec<(usize, Markup)> = Vec::new();
+        for line in &self.queues {
+            notes.extend(line.notes());
+        }
+        notes.sort_by_key(|(harm, _)| std::cmp::Reverse(*harm));
+        html! {
+            div data-key="notes" {
+                @if !notes.is_empty() {
+                    ul class="notes card" aria-label="Wants a look" {
+                        @for (_, note) in &notes { (note) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.queues.iter().map(|line| Row { key: line.id.clone(), html: line.row() }).collect()
+    }
+}
+
+fn share(failed: u32, all: u32) -> String {
+    match all {
+        0 => "none in the last minute".into(),
+        _ => format!("{:.1} %", f64::from(failed) * 100.0 / f64::from(all)),
+    }
+}
+
+fn spans(title: &str, spans: &Spans) -> Markup {
+    let told = spans.quantile(0.95).zip(spans.quantile(0.5)).zip(spans.quantile(1.0));
+    let Some(((high, middle), worst)) = told else {
+        return figure(title, "–", "", html! { "none in the last minute" });
+    };
+    let (number, unit) = text::span(high);
+    let foot = format!("median {}, worst {}", text::span_text(middle), text::span_text(worst));
+    figure(title, &number, unit, html! { (foot) })
+}
+
+impl Line {
+    fn notes(&self) -> Vec<(usize, Markup)> {
+        let mut notes = Vec::new();
+        let mut note = |harm: usize, class: &str, text: Markup| {
+            notes.push((
+                harm,
+                html! {
+                    li {
+                        (dot(class))
+                        p { b { (self.name) } " " (text) }
+                        div class="btns" {
+                            a class="btn quiet small" href={ "#/queue/" (self.id) } { "Show" }
+                        }
+                    }
+                },
+            ));
+        };
+        let Look { waiting, held, active, workers, is_paused, .. } = self.look;
+        if self.failed > 0 {
+            note(
+                3_000_000 + self.failed,
+                "failed",
+                html! {
+                    (text::number(self.failed)) " failed"
+                    @if let Some((reason, times, seen)) = &self.reason {
+                        @if times == seen && *seen == self.failed { ", all with " }
+                        @else { ", most of the newest with " }
+                        code { (reason) }
+                    }
+                },
+            );
+        }
+        let queued = waiting + held;
+        if is_paused && queued > 0 {
+            let alone = workers.count == 0;
+            note(
+                2_000_000 + queued,
+                "paused",
+                html! {
+                    "is paused: " (text::number(queued)) " wait"
+                    @if alone { ", and no worker is connected" }
+                },
+            );
+        } else if waiting > 0 && workers.count == 0 && active == 0 {
+            note(
+                2_500_000 + waiting,
+                "waiting",
+                html! { (text::number(waiting)) " wait, and no worker is connected" },
+            );
+        }
+        if let Some(late_ms) = self.late_ms.filter(|&ms| ms > LATE_MS) {
+            note(
+                1_000_000,
+                "delayed",
+                html! { "delayed jobs came " (text::span_text(late_ms)) " late (p95)" },
+            );
+        }
+        notes
+    }
+
+    fn row(&self) -> Markup {
+        let Look { waiting, held, active, delayed, blocked, workers, is_paused, .. } = self.look;
+        html! {
+            tr data-key=(self.id) {
+                td class="c-name" {
+                    a class="qname" href={ "#/queue/" (self.id) } {
+                        (self.name)
+                        @if is_paused { span class="tag paused" { "paused" } }
+                        @if let Some(prefix) = &self.prefix { span class="tag mono" { (prefix) } }
+                        span class="tag" { (self.library) }
+                    }
+                }
+                td class="c-spark" { (chart::spark(&self.ended, 112)) }
+                td class="num" { (plain(waiting + held)) }
+                td class="num" { (plain(active)) }
+                td class="num" { (plain(delayed)) }
+                td class="num hide-m" { (plain(blocked)) }
+                td class={ "num" (if self.failed > 0 { " bad" } else { "" }) } { (plain(self.failed)) }
+                td class="num soft" { (plain(self.completed)) }
+                td class="num" { (span(self.wait_ms)) }
+                td class="num hide-m" { (span(self.late_ms)) }
+                td class="num" {
+                    @if workers.count > 0 { (workers.count) } @else { (no_workers(waiting + held)) }
+                }
+                td class="c-sum" {
+                    @if self.failed > 0 { span class="bad" { (text::number(self.failed)) " failed" } " · " }
+                    (text::number(waiting + held)) " waiting · "
+                    (text::number(active)) " active · "
+                    (text::number(delayed)) " delayed"
+                }
+            }
+        }
+    }
+}
+
+fn no_workers(queued: usize) -> Markup {
+    html! {
+        @if queued > 0 { span class="warn" { "none" } } @else { span class="zero" { "0" } }
+    }
+}
+
+/// A count; zero is faint.
+fn plain(count: usize) -> Markup {
+    html! {
+        @if count == 0 { span class="zero" { "0" } } @else { (text::number(count)) }
+    }
+}
+
+fn span(ms: Option<u64>) -> Markup {
+    html! {
+        @match ms.map(text::span) {
+            Some((number, unit)) => { (number) span class="faint" { " " (unit) } }
+            None => { span class="zero" { "–" } }
+        }
+    }
+}
+
+impl Page for Overview {
+    fn title(&self) -> String {
+        "Queues".into()
+    }
+
+    fn draw(&self, frame: &Frame) -> Drawn {
+        if self.queues.is_empty() {
+            return super::empty::draw(frame);
+        }
+        let (figures, notes, rows) = (self.figures(), self.notes(), self.rows());
+        let head = html! {
+            p class="sub" data-key="sub" {
+                (text::number(self.queues.len() + self.rest)) " queues found by their keys, last minute"
+                @if frame.walked_percent < 100 {
+                    ", " (frame.walked_percent) " % of the keys looked at"
+                }
+                @if self.rest > 0 { ", " (text::number(self.rest)) " are not shown" }
+            }
+        };
+        let body = html! {
+            div class="head" { div { h1 { "Queues" } (head) } }
+            (figures) (notes)
+            div class="card" {
+                table class="table queues" {
+                    thead { tr {
+                        th { "Queue" } th { "Finished" }
+                        th class="num" { "Waiting" } th class="num" { "Active" }
+                        th class="num" { "Delayed" }
+                        th class="num hide-m" title="Waiting for children" { "Children" }
+                        th class="num" { "Failed" } th class="num" { "Completed" }
+                        th class="num" title="From add, or from when it was due, to start" { "Wait p95" }
+                        th class="num hide-m" title="From when it was due to when it could start" { "Late p95" }
+                        th class="num" { "Workers" }
+                    } }
+                    tbody data-list="queues" { @for row in &rows { (row.html) } }
+                }
+            }
+        };
+        Drawn::new(frame, body)
+            .with_part("sub", head)
+            .with_part("figures", figures)
+            .with_part("notes", notes)
+            .with_rows("queues", rows)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let queues: Vec<_> = self
+            .queues
+            .iter()
+            .map(|line| {
+                json!({
+                    "id": line.id, "name": line.name, "prefix": line.prefix, "kind": line.library,
+                    "paused": line.look.is_paused,
+                    "counts": {
+                        "waiting": line.look.waiting + line.look.held, "active": line.look.active,
+                        "delayed": line.look.delayed, "children": line.look.blocked,
+                        "failed": line.failed, "completed": line.completed,
+                    },
+                    "workers": line.look.workers.count, "next_due": line.look.next_ms.unwrap_or(0),
+                    "wait": line.wait_ms, "late": line.late_ms,
+                })
+            })
+            .collect();
+        json!({ "now": self.now_ms, "queues": queues, "more": self.rest })
+    }
+}

@@ -1,0 +1,369 @@
+//! A queue: how it stands, and the jobs of one of its states, page by page.
+
+use super::overview::library_name;
+use super::{Drawn, Frame, Page, Row, chart, class_of, dot, figure, moment, text};
+use crate::dashboard::rings::{Ring, SECONDS, Spans};
+use crate::dashboard::{Trouble, ids, watch::Watch};
+use crate::engine::Engine;
+use crate::queues::{Job, JobState, Look, Queue, Role};
+use maud::{Markup, html};
+use serde_json::json;
+use std::ops::Range;
+
+/// Jobs of a page.
+const JOBS_MAX: usize = 50;
+
+/// Characters of a job's data in its row.
+const DATA_LEN_MAX: usize = 160;
+
+/// A queue and some of its jobs.
+pub struct QueuePage {
+    queue: Queue,
+    id: String,
+    library: String,
+    look: Look,
+    /// The jobs in each state.
+    counts: Vec<usize>,
+    state: &'static JobState,
+    /// Places of the jobs shown, counted from the first that is shown at all.
+    from: usize,
+    jobs: Vec<Listed>,
+    ended: Vec<(u32, u32)>,
+    waits: Spans,
+    lates: Spans,
+}
+
+/// A job in a state.
+struct Listed {
+    id: Vec<u8>,
+    /// None if its id stands in the state, and its data is gone.
+    job: Option<Job>,
+    /// When it is due, of one that is delayed.
+    due_ms: Option<i64>,
+}
+
+/// Whether the last of a state's key comes first: what has ended last, and what a worker takes next
+/// from the right end of a list.
+fn is_reversed(state: &JobState) -> bool {
+    match state.role {
+        Role::Completed | Role::Failed => true,
+        Role::Ready | Role::Held | Role::Working => state.name != "prioritized",
+        Role::Later | Role::Blocked => false,
+    }
+}
+
+impl QueuePage {
+    /// The jobs of a state, or of the first that has some.
+    ///
+    /// # Errors
+    /// The library has no such state.
+    pub fn new(
+        watch: &Watch,
+        engine: &Engine,
+        queue: Queue,
+        wanted: Option<&str>,
+        query: &str,
+    ) -> Result<Self, Trouble> {
+        let states = queue.library.states;
+        let counts: Vec<usize> = states.iter().map(|state| queue.count(engine, state)).collect();
+        let fullest = || {
+            let first = [Role::Failed, Role::Working, Role::Ready, Role::Later, Role::Completed];
+            let filled = |role: Role| {
+                states.iter().zip(&counts).find(|(state, count)| state.role == role && **count > 0)
+            };
+            first.into_iter().find_map(filled).map_or(&states[0], |(state, _)| state)
+        };
+        let state = match wanted {
+            None => fullest(),
+            Some(name) => states.iter().find(|state| state.name == name).ok_or_else(|| {
+                let names: Vec<&str> = states.iter().map(|state| state.name).collect();
+                Trouble::Absent(format!("there is no state '{name}': {}", names.join(", ")))
+            })?,
+        };
+        let from = query.split('&').find_map(|it| it.strip_prefix("from=")?.parse().ok());
+        let from: usize = from.unwrap_or(0);
+        let len = queue.count(engine, state);
+        let shown = places(len, from, is_reversed(state));
+        let mut listed: Vec<Listed> = queue
+            .ids(engine, state, shown)
+            .into_iter()
+            .map(|id| Listed {
+                job: queue.job(engine, &id),
+                due_ms: queue.due_ms(engine, state, &id),
+                id,
+            })
+            .collect();
+        if is_reversed(state) {
+            listed.reverse();
+        }
+        let now_ms = engine.keyspace.now.wall_ms;
+        let ring = watch.ring(&queue);
+        Ok(Self {
+            id: ids::of_queue(&queue),
+            library: library_name(engine, &queue),
+            look: queue.look(engine),
+            counts,
+            state,
+            from,
+            jobs: listed,
+            ended: ring.map_or_else(|| vec![(0, 0); SECONDS], |ring| ring.ended(now_ms)),
+            waits: ring.map(Ring::waits).unwrap_or_default(),
+            lates: ring.map(Ring::lates).unwrap_or_default(),
+            queue,
+        })
+    }
+
+    fn len(&self) -> usize {
+        let at = self.queue.library.states.iter().position(|it| it.name == self.state.name);
+        at.map_or(0, |at| self.counts[at])
+    }
+
+    fn head(&self) -> Markup {
+        let all: usize = self.counts.iter().sum();
+        html! {
+            div class="head" data-key="head" {
+                div {
+                    p class="crumbs" { a href="#/overview" { "Queues" } " / " }
+                    h1 {
+                        (text::lossy(self.queue.name()))
+                        span class="tag" { (self.library) }
+                        @if self.look.is_paused { span class="tag paused" { "paused" } }
+                    }
+                    p class="sub" {
+                        code { (text::lossy(&self.queue.base)) ":*" }
+                        " · " (text::number(all)) " jobs"
+                        @if self.queue.db > 0 { " · database " (self.queue.db) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn figures(&self) -> Markup {
+        let all: u32 = self.ended.iter().map(|it| it.0).sum();
+        let rate = format!("{:.1}", f64::from(all) / SECONDS as f64);
+        let workers = self.look.workers;
+        let parked = workers.count.saturating_sub(workers.at_work);
+        html! {
+            dl class="figures card" data-key="figures" {
+                (figure("Finished", &rate, "jobs/s", chart::spark(&self.ended, 150)))
+                (spans("Wait for a worker, p95", &self.waits))
+                (spans("Lateness, p95", &self.lates))
+                (figure("Active", &text::number(self.look.active), "jobs", html! {
+                    (text::number(self.look.waiting)) " wait for a worker"
+                }))
+                (figure("Delayed", &text::number(self.look.delayed), "jobs", html! {
+                    @match self.look.next_ms {
+                        Some(ms) => { "next due in " (moment(ms, "left")) }
+                        None => { "none is due" }
+                    }
+                }))
+                (figure("Workers", &text::number(workers.count), "", html! {
+                    @if workers.count == 0 { "none is connected" }
+                    @else if parked == 0 { "none is waiting for a job" }
+                    @else { (parked) " waiting for a job" }
+                }))
+            }
+        }
+    }
+
+    fn tabs(&self) -> Markup {
+        html! {
+            div class="tabs" role="tablist" data-key="tabs" {
+                @for (state, count) in self.queue.library.states.iter().zip(&self.counts) {
+                    @let is_open = state.name == self.state.name;
+                    // What only older versions have is shown where it holds something.
+                    @if *count > 0 || is_open || state.role != Role::Held {
+                        a role="tab" aria-selected=(is_open)
+                            href={ "#/queue/" (self.id) "/" (state.name) } {
+                            (dot(class_of(state.role)))
+                            (text::heading(state.name))
+                            span class="n" { (text::number(*count)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        match self.state.role {
+            Role::Working => &["Worker", "Progress", "Running since"],
+            Role::Later => &["Added", "Due"],
+            Role::Failed => &["Error", "Attempts", "Ran", "Failed"],
+            Role::Completed => &["Result", "Ran", "Completed"],
+            Role::Ready | Role::Held | Role::Blocked => &["Added"],
+        }
+    }
+
+    fn cells(&self, listed: &Listed, job: &Job) -> Vec<Markup> {
+        let ago = |ms: Option<i64>| html! { @if let Some(ms) = ms { (moment(ms, "ago")) } };
+        let ran = match (job.started_ms, job.ended_ms) {
+            (Some(start), Some(end)) => text::span_text((end - start).max(0) as u64),
+            _ => "–".into(),
+        };
+        let told = |bytes: &[u8]| html! { (text::excerpt(bytes, DATA_LEN_MAX)) };
+        match self.state.role {
+            Role::Working => vec![
+                told(&job.worker),
+                told(if job.progress == b"0" { b"" } else { &job.progress }),
+                ago(job.started_ms),
+            ],
+            Role::Later => {
+                let due = html! { @if let Some(ms) = listed.due_ms { (moment(ms, "left")) } };
+                vec![ago(job.added_ms), due]
+            }
+            Role::Failed => {
+                let attempts = html! {
+                    (job.attempts_made) span class="faint" { " / " (job.attempts_max) }
+                };
+                let error = html! { span class="err" { (told(&job.failed_reason)) } };
+                vec![error, attempts, html! { (ran) }, ago(job.ended_ms)]
+            }
+            Role::Completed => vec![told(&job.result), html! { (ran) }, ago(job.ended_ms)],
+            Role::Ready | Role::Held | Role::Blocked => vec![ago(job.added_ms)],
+        }
+    }
+
+    fn row(&self, listed: &Listed) -> Row {
+        let id = ids::segment(&listed.id);
+        let columns = self.columns();
+        let html = html! {
+            tr data-key={ "job-" (id) } {
+                @match &listed.job {
+                    None => {
+                        td class="c-name" { span class="faint" { (text::lossy(&listed.id)) } }
+                        td colspan=(columns.len() + 1) class="faint" { "its data is gone" }
+                    }
+                    Some(job) => {
+                        td class="c-name" {
+                            a href={ "#/job/" (self.id) "/" (id) } {
+                                b { (text::excerpt(&job.name, 60)) } " "
+                                span class="faint" { (text::excerpt(&listed.id, 40)) }
+                            }
+                        }
+                        td class="clip c-data" { code { (text::excerpt(&job.data, DATA_LEN_MAX)) } }
+                        @for (title, cell) in columns.iter().zip(self.cells(listed, job)) {
+                            td class=(class_of_column(title)) { (cell) }
+                        }
+                    }
+                }
+            }
+        };
+        Row { key: format!("job-{id}"), html }
+    }
+
+    fn pages(&self) -> Markup {
+        let len = self.len();
+        let last = (self.from + self.jobs.len()).min(len);
+        let place = |from: usize| format!("#/queue/{}/{}?from={from}", self.id, self.state.name);
+        html! {
+            div class="foot-line" data-key="pages" {
+                @if self.jobs.is_empty() { span { "no jobs here" } }
+                @else {
+                    span { (text::number(self.from + 1)) "–" (text::number(last)) " of " (text::number(len)) }
+                }
+                span class="pages" {
+                    @if self.from > 0 {
+                        a class="btn small" href=(place(self.from.saturating_sub(JOBS_MAX))) { "Before" }
+                    }
+                    @if last < len { a class="btn small" href=(place(last)) { "After" } }
+                }
+            }
+        }
+    }
+}
+
+/// Those of so many places that are shown, from one on.
+fn places(len: usize, from: usize, is_reversed: bool) -> Range<usize> {
+    let (start, end) = (from.min(len), (from + JOBS_MAX).min(len));
+    if is_reversed { len - end..len - start } else { start..end }
+}
+
+fn class_of_column(title: &str) -> &'static str {
+    match title {
+        "Error" | "Result" => "clip c-err",
+        "Worker" | "Progress" => "soft hide-s",
+        "Failed" | "Completed" | "Due" | "Running since" => "num c-when",
+        _ => "num hide-s",
+    }
+}
+
+fn spans(title: &str, spans: &Spans) -> Markup {
+    let Some((high, middle)) = spans.quantile(0.95).zip(spans.quantile(0.5)) else {
+        return figure(title, "–", "", html! { "none in the last minute" });
+    };
+    let (number, unit) = text::span(high);
+    figure(title, &number, unit, html! { "median " (text::span_text(middle)) })
+}
+
+impl Page for QueuePage {
+    fn title(&self) -> String {
+        text::lossy(self.queue.name())
+    }
+
+    fn draw(&self, frame: &Frame) -> Drawn {
+        let rows: Vec<Row> = self.jobs.iter().map(|listed| self.row(listed)).collect();
+        let (head, figures, tabs, pages) = (self.head(), self.figures(), self.tabs(), self.pages());
+        let body = html! {
+            (head) (figures)
+            div class="card" {
+                (tabs)
+                table class="table jobs" {
+                    thead { tr {
+                        th { "Job" } th { "Data" }
+                        @for title in self.columns() {
+                            th class=(class_of_column(title)) { (title) }
+                        }
+                    } }
+                    tbody data-list="jobs" { @for row in &rows { (row.html) } }
+                }
+                (pages)
+            }
+        };
+        Drawn::new(frame, body)
+            .with_part("head", head)
+            .with_part("figures", figures)
+            .with_part("tabs", tabs)
+            .with_part("pages", pages)
+            .with_rows("jobs", rows)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let states = self.queue.library.states.iter().zip(&self.counts);
+        let counts: serde_json::Map<_, _> =
+            states.map(|(state, count)| (state.name.to_owned(), json!(count))).collect();
+        let jobs: Vec<_> = self
+            .jobs
+            .iter()
+            .map(|listed| {
+                let job = listed.job.clone().unwrap_or_default();
+                json!({
+                    "id": text::lossy(&listed.id), "gone": listed.job.is_none(),
+                    "name": text::lossy(&job.name), "data": text::lossy(&job.data),
+                    "error": text::lossy(&job.failed_reason), "due": listed.due_ms.unwrap_or(0),
+                    "attempts": job.attempts_made,
+                })
+            })
+            .collect();
+        json!({
+            "name": self.title(), "kind": self.library, "paused": self.look.is_paused,
+            "state": self.state.name, "counts": counts, "from": self.from, "jobs": jobs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places;
+
+    #[test]
+    fn a_page_is_counted_from_the_end_that_comes_first() {
+        assert_eq!(places(120, 0, false), 0..50);
+        assert_eq!(places(120, 100, false), 100..120);
+        assert_eq!(places(120, 0, true), 70..120);
+        assert_eq!(places(120, 100, true), 0..20);
+        assert_eq!(places(10, 100, true), 0..0);
+        assert_eq!(places(0, 0, true), 0..0);
+    }
+}

@@ -1,0 +1,98 @@
+//! How numbers, spans and texts of jobs are told.
+
+/// Bytes of a job that may be no text.
+pub fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// With a comma before each three digits.
+pub fn number(number: usize) -> String {
+    let digits = number.to_string();
+    let mut told = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            told.push(',');
+        }
+        told.push(digit);
+    }
+    told
+}
+
+/// A span as a number and its unit: `468`, `ms`; `3.1`, `s`.
+pub fn span(ms: u64) -> (String, &'static str) {
+    const UNITS: [(u64, &str); 4] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| ms >= *unit) else {
+        return (ms.to_string(), "ms");
+    };
+    let tenths = ms * 10 / unit;
+    let told = match tenths {
+        100.. => (tenths / 10).to_string(),
+        _ => format!("{}.{}", tenths / 10, tenths % 10),
+    };
+    (told, name)
+}
+
+/// The same in one text.
+pub fn span_text(ms: u64) -> String {
+    let (number, unit) = span(ms);
+    format!("{number} {unit}")
+}
+
+/// The beginning of a text: `len` characters at most, in one line.
+pub fn excerpt(text: &[u8], len: usize) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(len * 4)]);
+    let is_whole = text.chars().count() <= len;
+    let mut line: String = text
+        .chars()
+        .take(len)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if !is_whole {
+        line.push('…');
+    }
+    line
+}
+
+/// A state's name as the heading of a column or a tab.
+pub fn heading(name: &str) -> String {
+    let mut chars = name.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    (first + chars.as_str()).replace('-', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_commas() {
+        for (value, told) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(value), told);
+        }
+    }
+
+    #[test]
+    fn spans_have_two_digits_at_least_and_their_unit() {
+        let cases = [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_000, "1.0 s"),
+            (9_999, "9.9 s"),
+            (10_000, "10 s"),
+            (61_000, "1.0 min"),
+            (7_200_000, "2.0 h"),
+            (200_000_000, "2.3 d"),
+        ];
+        for (ms, told) in cases {
+            assert_eq!(span_text(ms), told);
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_of_characters() {
+        assert_eq!(excerpt(b"a\nb", 10), "a b");
+        assert_eq!(excerpt("äöüß".as_bytes(), 2), "äö…");
+        assert_eq!(excerpt(b"\xff\xfe", 4), "\u{fffd}\u{fffd}");
+    }
+}

@@ -1,0 +1,150 @@
+//! What is known while somebody looks: the queues, found by one walk over all keys and from then on
+//! by the keys that change, and what has happened in them during the last minute.
+
+use super::rings::Ring;
+use crate::engine::Engine;
+use crate::engine::keyspace::KeyValue;
+use crate::queues::{Glance, Known, Queue};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys that the walk visits between two looks at the clock.
+const WALK_KEYS: usize = 512;
+
+/// How long one slice of the walk may take.
+const SLICE_US: u64 = 150;
+
+/// The first slice, which somebody waits for.
+const FIRST_SLICE_US: u64 = 5_000;
+
+/// Where the walk has come to.
+struct Walk {
+    db: usize,
+    cursor: u64,
+    /// Keys visited.
+    count: usize,
+}
+
+/// By database and base, as `Known` has them.
+type Place = (usize, Box<[u8]>);
+
+pub struct Watch {
+    known: Known,
+    walk: Option<Walk>,
+    rings: BTreeMap<Place, Ring>,
+    /// Those whose events are to be read.
+    unread: BTreeSet<Place>,
+    /// Something has changed since it was last shown.
+    has_news: bool,
+    shown_us: u64,
+}
+
+impl Watch {
+    /// Begins to listen and to walk.
+    pub fn begin(engine: &mut Engine) -> Self {
+        engine.keyspace.aftermath.watch_keys(true);
+        let walk = Some(Walk { db: 0, cursor: 0, count: 0 });
+        let mut watch = Self {
+            known: Known::default(),
+            walk,
+            rings: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            has_news: true,
+            shown_us: 0,
+        };
+        watch.walk_for(engine, FIRST_SLICE_US);
+        watch
+    }
+
+    /// Whether there are keys that nobody has looked at yet.
+    pub fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// How much of the walk is done, in percent.
+    pub fn walked_percent(&self, engine: &Engine) -> usize {
+        let Some(walk) = &self.walk else { return 100 };
+        let all = (0..engine.keyspace.databases()).map(|db| engine.keyspace.db(db).len());
+        walk.count * 100 / all.sum::<usize>().max(walk.count).max(1)
+    }
+
+    /// Takes in which keys have changed, and what has happened in their queues.
+    pub fn catch_up(&mut self, engine: &mut Engine) {
+        let changed = engine.keyspace.aftermath.take_changed_keys();
+        self.has_news |= !changed.is_empty() || self.is_walking();
+        if changed.is_all {
+            *self = Self::begin(engine);
+        }
+        for (db, key) in changed.keys {
+            self.learn(engine, db, &key);
+        }
+        for client in engine.clients.iter() {
+            self.known.meet_worker(client);
+        }
+        self.walk_for(engine, SLICE_US);
+        for queue in self.known.queues() {
+            let place = (queue.db, queue.base.clone());
+            if self.unread.remove(&place) || !self.rings.contains_key(&place) {
+                self.rings.entry(place).or_default().read(engine, &queue);
+            }
+        }
+    }
+
+    /// Whether open pages are to be told: something has changed, or a second has passed, with which
+    /// the last minute has.
+    pub fn is_to_be_shown(&mut self, now_us: u64) -> bool {
+        let is_to_be_shown = self.has_news || now_us - self.shown_us >= 1_000_000;
+        if is_to_be_shown {
+            self.has_news = false;
+            self.shown_us = now_us;
+        }
+        is_to_be_shown
+    }
+
+    fn learn(&mut self, engine: &Engine, db: usize, key: &[u8]) {
+        let view = Glance::new(engine, db);
+        for base in self.known.learn(view, key) {
+            self.unread.insert((db, base.into()));
+        }
+    }
+
+    fn walk_for(&mut self, engine: &Engine, slice_us: u64) {
+        let start_us = engine.facts.stopwatch_us();
+        while let Some(mut walk) = self.walk.take() {
+            if walk.db >= engine.keyspace.databases() {
+                return;
+            }
+            let mut found: Vec<&KeyValue> = Vec::with_capacity(WALK_KEYS);
+            let db = engine.keyspace.db(walk.db);
+            walk.cursor = db.scan(walk.cursor, WALK_KEYS, &mut |entry| found.push(entry));
+            for entry in &found {
+                self.learn(engine, walk.db, &entry.key.text());
+            }
+            walk.count += found.len();
+            if walk.cursor == 0 {
+                walk.db += 1;
+            }
+            self.walk = Some(walk);
+            if engine.facts.stopwatch_us() - start_us > slice_us {
+                return;
+            }
+        }
+    }
+
+    /// All queues, in order of database and name.
+    pub fn queues(&self, engine: &Engine) -> Vec<Queue> {
+        let mut queues = self.known.queues();
+        queues.retain(|queue| queue.is_there(engine));
+        queues
+    }
+
+    /// The queue that an address names, if it is known.
+    pub fn queue(&self, id: &str) -> Option<Queue> {
+        let (db, base) = super::ids::parse(id)?;
+        self.known.queues().into_iter().find(|queue| queue.db == db && *queue.base == *base)
+    }
+
+    /// What has happened in a queue.
+    pub fn ring(&self, queue: &Queue) -> Option<&Ring> {
+        self.rings.get(&(queue.db, queue.base.clone()))
+    }
+}
