@@ -51,7 +51,8 @@ def build(platform: Platform, glibc: bool) -> Path:
     command = ["zigbuild", "--target", platform.target]
     excluded = [f"-DZSTD_EXCLUDE_{name}_BLOCK_COMPRESSOR" for name in ZSTD_WITHOUT]
     environment["CFLAGS"] = " ".join(excluded)
-    flags = ""
+    # It lies where the linker put it: what would have to be put right at each start is 200 KB.
+    flags = "-C relocation-model=static "
     if not has_std(platform.target):
         environment |= debian_environment()
         # Without what finds names for backtraces: a stripped program has none.

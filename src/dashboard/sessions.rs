@@ -72,6 +72,6 @@ impl Sessions {
 
 /// Whether a user is still as it was: a change puts another in its place.
 fn is_current(engine: &Engine, user: &Rc<User>) -> bool {
-    let now = engine.acl.get(&user.name).or_else(|| Some(engine.acl.reader()));
-    now.is_some_and(|now| Rc::ptr_eq(now, user)) && user.is_on
+    let is_same = |now: &Rc<User>| Rc::ptr_eq(now, user);
+    is_same(engine.acl.reader()) || engine.acl.get(&user.name).is_some_and(is_same) && user.is_on
 }

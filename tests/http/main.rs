@@ -6,6 +6,7 @@ mod common;
 mod answers;
 mod faults;
 mod limits;
+mod pages;
 mod routes;
 mod strangers;
 mod streams;
