@@ -1,9 +1,9 @@
-//! The page over the queues: what its views show, and what its buttons do. It looks at the keys
-//! without touching them (queues/glance.rs), and changes something only by running commands.
+//! The page over the queues: what its views show, and what changes in them. It looks at the keys
+//! without touching them (queues/glance.rs), and changes nothing.
 //!
-//! While nobody looks nothing is collected: `Board` is awake from the first request for a view until
-//! five seconds after the last, and listens to which keys change only then. server/http/pages.rs
-//! serves it.
+//! While nobody looks nothing is collected: `Board` is awake from the first request for a view
+//! until five seconds after the last, and listens to which keys change only then.
+//! server/http/pages.rs serves it.
 
 pub mod app;
 mod ids;

@@ -6,7 +6,7 @@
 
 use crate::data::stream::StreamId;
 use crate::engine::Engine;
-use crate::queues::{Queue, Step};
+use crate::queues::{JobStep, Queue};
 use std::collections::HashMap;
 
 /// How far back is looked.
@@ -109,7 +109,7 @@ impl Ring {
         }
     }
 
-    fn note(&mut self, step: &Step) {
+    fn note(&mut self, step: &JobStep) {
         match step.what {
             "added" | "waiting" => {
                 let before = self.pending.get(step.id).and_then(|pending| pending.due_ms);
@@ -134,7 +134,7 @@ impl Ring {
         }
     }
 
-    fn remember(&mut self, step: &Step, since_ms: i64, due_ms: Option<i64>) {
+    fn remember(&mut self, step: &JobStep, since_ms: i64, due_ms: Option<i64>) {
         self.pending.insert(step.id.to_vec(), Pending { since_ms, due_ms });
     }
 
@@ -151,7 +151,9 @@ impl Ring {
         let first = now_ms / 1000 - SECONDS as i64 + 1;
         let mut all = vec![(0, 0); SECONDS];
         for second in &self.seconds {
-            if let Some(place) = usize::try_from(second.at - first).ok().and_then(|at| all.get_mut(at)) {
+            if let Some(place) =
+                usize::try_from(second.at - first).ok().and_then(|at| all.get_mut(at))
+            {
                 *place = (second.completed + second.failed, second.failed);
             }
         }

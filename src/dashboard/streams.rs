@@ -18,7 +18,7 @@ const STREAMS_MAX: usize = 16;
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// One page.
-pub struct Stream {
+pub struct OpenPage {
     client: ClientId,
     pub path: String,
     /// What its parts were when they were last sent, hashed, and the order of its rows.
@@ -27,13 +27,15 @@ pub struct Stream {
 
 /// Those that are open.
 #[derive(Default)]
-pub struct Streams(Vec<Stream>);
+pub struct Streams(Vec<OpenPage>);
 
 impl Streams {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// # Errors
+    /// Too many are open already.
     pub fn open(
         &mut self,
         engine: &mut Engine,
@@ -48,7 +50,7 @@ impl Streams {
             *outbox = Outbox::events();
         }
         engine.name_client(client, b"toril-page");
-        self.0.push(Stream { client, path: path.to_owned(), sent: BTreeMap::new() });
+        self.0.push(OpenPage { client, path: path.to_owned(), sent: BTreeMap::new() });
         Ok(())
     }
 
@@ -57,12 +59,12 @@ impl Streams {
         self.0.retain(|stream| engine.state(stream.client) != State::Closing);
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenPage> {
         self.0.iter_mut()
     }
 }
 
-impl Stream {
+impl OpenPage {
     /// Sends the parts that are not as they were. None: the view is gone.
     pub fn send(&mut self, engine: &mut Engine, drawn: Option<Drawn>) {
         let now_ms = engine.keyspace.now.wall_ms;

@@ -1,5 +1,7 @@
-//! What is known while somebody looks: the queues, found by one walk over all keys and from then on
-//! by the keys that change, and what has happened in them during the last minute.
+//! What is known while somebody looks: the queues, and what has happened in them of late.
+//!
+//! Queues are found by one walk over all keys, in slices, and from then on by the keys that
+//! change.
 
 use super::rings::Ring;
 use crate::engine::Engine;

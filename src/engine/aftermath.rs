@@ -2,8 +2,8 @@
 //! keyspace events, copies that clients keep and are to forget. It is written while a command runs,
 //! and read once the command has ended.
 
-use super::client::ClientId;
 use super::changed_keys::ChangedKeys;
+use super::client::ClientId;
 use super::fixture::Heard;
 use super::journal::{DEL, Journal};
 use super::keyspace::{Change, Presence, UNANNOUNCED};

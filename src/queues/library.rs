@@ -90,7 +90,7 @@ pub trait Remembered {
 
 /// A step of a job, as a library's own stream of events tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step<'a> {
+pub struct JobStep<'a> {
     /// The server's clock.
     pub at_ms: i64,
     /// One of `HAPPENINGS`.

@@ -25,7 +25,7 @@ use std::ops::Range;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{
-    HAPPENINGS, InHand, Job, JobState, QueueLibrary, Remembered, Role, Step, Told, Workers,
+    HAPPENINGS, InHand, Job, JobState, JobStep, QueueLibrary, Remembered, Role, Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
 
@@ -230,7 +230,7 @@ impl Queue {
         &self,
         engine: &Engine,
         last: StreamId,
-        visit: &mut dyn FnMut(Step),
+        visit: &mut dyn FnMut(JobStep),
     ) -> StreamId {
         let view = Glance::new(engine, self.db);
         let stream =
@@ -275,7 +275,7 @@ impl Look {
 }
 
 /// Reads an entry of a stream of events; one that is of no job, or unknown, is passed over.
-fn visit_step(entry: &StreamEntry, visit: &mut dyn FnMut(Step)) {
+fn visit_step(entry: &StreamEntry, visit: &mut dyn FnMut(JobStep)) {
     let [mut event, mut id, mut prev, mut delay, mut reason] = [None; 5];
     for (name, text) in entry.fields() {
         match name {
@@ -289,7 +289,7 @@ fn visit_step(entry: &StreamEntry, visit: &mut dyn FnMut(Step)) {
     }
     let what = HAPPENINGS.iter().find(|what| Some(what.as_bytes()) == event);
     let (Some(what), Some(id)) = (what, id) else { return };
-    visit(Step {
+    visit(JobStep {
         at_ms: entry.id.ms as i64,
         what,
         id,

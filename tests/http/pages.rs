@@ -109,9 +109,9 @@ fn a_session_is_for_the_page_of_this_machine_alone() {
         ("sec-fetch-site", "same-site".into()),
     ];
     for (name, value) in others {
-        let headers = own.iter().map(|(its, told)| {
-            (*its, if *its == name { value.clone() } else { told.clone() })
-        });
+        let headers = own
+            .iter()
+            .map(|(its, told)| (*its, if *its == name { value.clone() } else { told.clone() }));
         let headers: Vec<_> = headers.collect();
         let answer = raw(&server, "POST", "/_toril/session", &headers);
         assert_eq!(answer.status, 401, "{name}: {value}");

@@ -79,7 +79,9 @@ impl JobPage {
                             }
                         }
                     }
-                    @if let Some(ms) = self.due_ms { p class="sub" { "due in " (moment(ms, "left")) } }
+                    @if let Some(ms) = self.due_ms {
+                        p class="sub" { "due in " (moment(ms, "left")) }
+                    }
                 }
             }
         }
@@ -105,7 +107,10 @@ impl JobPage {
         let own: Vec<(&str, Option<i64>)> = vec![
             ("added", self.job.added_ms),
             ("active", self.job.started_ms),
-            (if self.job.failed_reason.is_empty() { "completed" } else { "failed" }, self.job.ended_ms),
+            (
+                if self.job.failed_reason.is_empty() { "completed" } else { "failed" },
+                self.job.ended_ms,
+            ),
         ];
         html! {
             section class="card" data-key="timeline" {
@@ -163,7 +168,9 @@ impl JobPage {
                     (fact("Attempts", html! { (job.attempts_made) " of " (job.attempts_max) }))
                     @if let Some(ms) = job.added_ms { (fact("Added", moment(ms, "clock"))) }
                     @if let Some(span) = &span { (fact("Ran", html! { (span) })) }
-                    @if !job.worker.is_empty() { (fact("Worker", html! { (text::excerpt(&job.worker, 80)) })) }
+                    @if !job.worker.is_empty() {
+                        (fact("Worker", html! { (text::excerpt(&job.worker, 80)) }))
+                    }
                     @if !job.progress.is_empty() && job.progress != b"0" {
                         (fact("Progress", html! { (text::excerpt(&job.progress, 80)) }))
                     }
@@ -185,7 +192,8 @@ impl JobPage {
                 @for (at, trace) in self.job.stacktrace.iter().enumerate().rev() {
                     details open[at + 1 == self.job.stacktrace.len()] {
                         summary { "Attempt " (at + 1) }
-                        pre class="trace" { (text::lossy(&trace.as_bytes()[..trace.len().min(TEXT_LEN_MAX)])) }
+                        @let shown = &trace.as_bytes()[..trace.len().min(TEXT_LEN_MAX)];
+                        pre class="trace" { (text::lossy(shown)) }
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! The views, one file each: what a view shows is computed there, and drawn as HTML.
 //!
-//! A view is made of parts. Each has a `data-key`, so that an open page can be sent those alone that
-//! have changed; rows stand in a list with a `data-list`, which has an order of its own. Nothing in
-//! a view has a style attribute, and all texts are escaped where they are put in.
+//! A view is made of parts. Each has a `data-key`, so that an open page can be sent those alone
+//! that have changed; rows stand in a list with a `data-list`, which has an order of its own.
+//! Nothing in a view has a style attribute, and all texts are escaped where they are put in.
 
 mod chart;
 mod empty;
@@ -37,7 +37,9 @@ pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>,
     };
     match *segments {
         ["overview"] => Ok(Box::new(overview::Overview::new(watch, engine))),
-        ["queue", id] => Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, None, query)?)),
+        ["queue", id] => {
+            Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, None, query)?))
+        }
         ["queue", id, state] => {
             Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, Some(state), query)?))
         }
@@ -102,7 +104,8 @@ impl Frame {
                     }
                     @for queue in &self.queues {
                         @let place = format!("queue/{}", queue.id);
-                        @let is_open = self.is_at(&place) || self.is_at(&format!("job/{}", queue.id));
+                        @let jobs = format!("job/{}", queue.id);
+                        @let is_open = self.is_at(&place) || self.is_at(&jobs);
                         a href={ "#/" (place) } aria-current=[is_open.then_some("page")] {
                             (dot(match (queue.is_paused, queue.is_at_work) {
                                 (true, _) => "hollow paused",

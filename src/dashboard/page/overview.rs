@@ -256,7 +256,7 @@ impl Line {
                 td class="num" { (plain(active)) }
                 td class="num" { (plain(delayed)) }
                 td class="num hide-m" { (plain(blocked)) }
-                td class={ "num" (if self.failed > 0 { " bad" } else { "" }) } { (plain(self.failed)) }
+                td class=(if self.failed > 0 { "num bad" } else { "num" }) { (plain(self.failed)) }
                 td class="num soft" { (plain(self.completed)) }
                 td class="num" { (span(self.wait_ms)) }
                 td class="num hide-m" { (span(self.late_ms)) }
@@ -264,7 +264,9 @@ impl Line {
                     @if workers.count > 0 { (workers.count) } @else { (no_workers(waiting + held)) }
                 }
                 td class="c-sum" {
-                    @if self.failed > 0 { span class="bad" { (text::number(self.failed)) " failed" } " · " }
+                    @if self.failed > 0 {
+                        span class="bad" { (text::number(self.failed)) " failed" } " · "
+                    }
                     (text::number(waiting + held)) " waiting · "
                     (text::number(active)) " active · "
                     (text::number(delayed)) " delayed"
@@ -308,7 +310,8 @@ impl Page for Overview {
         let (figures, notes, rows) = (self.figures(), self.notes(), self.rows());
         let head = html! {
             p class="sub" data-key="sub" {
-                (text::number(self.queues.len() + self.rest)) " queues found by their keys, last minute"
+                (text::number(self.queues.len() + self.rest))
+                " queues found by their keys, last minute"
                 @if frame.walked_percent < 100 {
                     ", " (frame.walked_percent) " % of the keys looked at"
                 }
@@ -326,8 +329,12 @@ impl Page for Overview {
                         th class="num" { "Delayed" }
                         th class="num hide-m" title="Waiting for children" { "Children" }
                         th class="num" { "Failed" } th class="num" { "Completed" }
-                        th class="num" title="From add, or from when it was due, to start" { "Wait p95" }
-                        th class="num hide-m" title="From when it was due to when it could start" { "Late p95" }
+                        th class="num" title="From add, or from when it was due, to start" {
+                            "Wait p95"
+                        }
+                        th class="num hide-m" title="From when it was due to when it could start" {
+                            "Late p95"
+                        }
                         th class="num" { "Workers" }
                     } }
                     tbody data-list="queues" { @for row in &rows { (row.html) } }

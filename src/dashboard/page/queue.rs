@@ -261,11 +261,15 @@ impl QueuePage {
             div class="foot-line" data-key="pages" {
                 @if self.jobs.is_empty() { span { "no jobs here" } }
                 @else {
-                    span { (text::number(self.from + 1)) "–" (text::number(last)) " of " (text::number(len)) }
+                    span {
+                        (text::number(self.from + 1)) "–" (text::number(last))
+                        " of " (text::number(len))
+                    }
                 }
                 span class="pages" {
                     @if self.from > 0 {
-                        a class="btn small" href=(place(self.from.saturating_sub(JOBS_MAX))) { "Before" }
+                        @let before = self.from.saturating_sub(JOBS_MAX);
+                        a class="btn small" href=(place(before)) { "Before" }
                     }
                     @if last < len { a class="btn small" href=(place(last)) { "After" } }
                 }

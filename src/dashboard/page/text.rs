@@ -43,11 +43,8 @@ pub fn span_text(ms: u64) -> String {
 pub fn excerpt(text: &[u8], len: usize) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(len * 4)]);
     let is_whole = text.chars().count() <= len;
-    let mut line: String = text
-        .chars()
-        .take(len)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String =
+        text.chars().take(len).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if !is_whole {
         line.push('…');
     }

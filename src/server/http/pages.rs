@@ -85,9 +85,7 @@ impl Call {
                     text: "too many wrong tokens: try again in a second".into(),
                 });
             }
-            Some(token) => {
-                engine.user_of_token(token.as_bytes(), &self.server.made_token).cloned()
-            }
+            Some(token) => engine.user_of_token(token.as_bytes(), &self.server.made_token).cloned(),
         };
         let Some(user) = user else {
             if shown.is_some() {
@@ -155,9 +153,8 @@ impl Call {
         let form = if accepts == Some(JSON.as_bytes()) { Form::Json } else { Form::Html };
         let user = self.user().ok_or_else(super::unauthorized)?;
         let server = self.server.clone();
-        let shown = server.turn(|engine, _| {
-            server.board.borrow_mut().view(engine, &user, &path, form)
-        });
+        let shown =
+            server.turn(|engine, _| server.board.borrow_mut().view(engine, &user, &path, form));
         server.board_wanted.notify_one();
         let text = shown.map_err(refusal)?;
         let media_type = match form {
@@ -180,9 +177,8 @@ impl Call {
         let view = percent_encoding::percent_decode_str(view).decode_utf8_lossy().into_owned();
         let user = self.user().ok_or_else(super::unauthorized)?;
         let server = self.server.clone();
-        let opened = server.turn(|engine, _| {
-            server.board.borrow_mut().open(engine, &user, self.id, &view)
-        });
+        let opened =
+            server.turn(|engine, _| server.board.borrow_mut().open(engine, &user, self.id, &view));
         opened.map_err(refusal)?;
         server.board_wanted.notify_one();
         self.connection.sending.set(Sending::Streamed);
