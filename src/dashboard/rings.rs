@@ -161,18 +161,20 @@ impl Ring {
     }
 
     /// How long jobs have waited for a worker.
-    pub fn waits(&self) -> Spans {
-        self.sum(|second| &second.waits)
+    pub fn waits(&self, now_ms: i64) -> Spans {
+        self.sum(now_ms, |second| &second.waits)
     }
 
     /// How late jobs that were delayed could be taken.
-    pub fn lates(&self) -> Spans {
-        self.sum(|second| &second.lates)
+    pub fn lates(&self, now_ms: i64) -> Spans {
+        self.sum(now_ms, |second| &second.lates)
     }
 
-    fn sum(&self, part: impl Fn(&Second) -> &Spans) -> Spans {
+    fn sum(&self, now_ms: i64, part: impl Fn(&Second) -> &Spans) -> Spans {
+        let first = now_ms / 1000 - SECONDS as i64;
         let mut all = Spans::default();
-        self.seconds.iter().for_each(|second| all.add(part(second)));
+        let last_minute = self.seconds.iter().filter(|second| second.at > first);
+        last_minute.for_each(|second| all.add(part(second)));
         all
     }
 }

@@ -74,7 +74,7 @@ impl OpenPage {
             return write(engine, self.client, &json!({ "now": now_ms, "gone": true }));
         };
         let is_first = self.sent.is_empty();
-        let lags = outbox.len() > 0;
+        let lags = !outbox.is_empty();
         let mut parts = Map::new();
         let mut size = 0;
         for (key, html) in &drawn.parts {

@@ -50,7 +50,8 @@ impl Line {
         let name = text::lossy(queue.name());
         let before = queue.base.len().saturating_sub(queue.name().len() + 1);
         let prefix = text::lossy(&queue.base[..before]);
-        let quantile = |spans: fn(&Ring) -> Spans| ring.and_then(|it| spans(it).quantile(0.95));
+        let quantile =
+            |spans: fn(&Ring, i64) -> Spans| ring.and_then(|it| spans(it, now_ms).quantile(0.95));
         Self {
             id: ids::of_queue(queue),
             name,
@@ -94,8 +95,8 @@ impl Overview {
         let known = watch.queues(engine);
         let (mut waits, mut lates) = (Spans::default(), Spans::default());
         for ring in known.iter().filter_map(|queue| watch.ring(queue)) {
-            waits.join(&ring.waits());
-            lates.join(&ring.lates());
+            waits.join(&ring.waits(now_ms));
+            lates.join(&ring.lates(now_ms));
         }
         let shown = known.iter().take(ROWS_MAX);
         let queues = shown.map(|queue| Line::new(watch, engine, queue, now_ms)).collect();

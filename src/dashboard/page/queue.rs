@@ -2,7 +2,7 @@
 
 use super::overview::library_name;
 use super::{Drawn, Frame, Page, Row, chart, class_of, dot, figure, moment, text};
-use crate::dashboard::rings::{Ring, SECONDS, Spans};
+use crate::dashboard::rings::{SECONDS, Spans};
 use crate::dashboard::{Trouble, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Look, Queue, Role};
@@ -107,8 +107,8 @@ impl QueuePage {
             from,
             jobs: listed,
             ended: ring.map_or_else(|| vec![(0, 0); SECONDS], |ring| ring.ended(now_ms)),
-            waits: ring.map(Ring::waits).unwrap_or_default(),
-            lates: ring.map(Ring::lates).unwrap_or_default(),
+            waits: ring.map(|ring| ring.waits(now_ms)).unwrap_or_default(),
+            lates: ring.map(|ring| ring.lates(now_ms)).unwrap_or_default(),
             queue,
         })
     }
