@@ -132,7 +132,7 @@ pub fn yarn_4(made: &Made) -> Outcome {
 }
 
 pub fn pnpm_10(made: &Made) -> Outcome {
-    pnpm(made, "pnpm-10", &managers(made)?.join(".bin/pnpm"))
+    pnpm(made, "pnpm-10", &managers(made)?.join("pnpm/bin/pnpm.cjs"))
 }
 
 /// It is a program for each platform, which no lock file of npm's can list whole here: so it is
@@ -142,13 +142,13 @@ pub fn pnpm_12(made: &Made) -> Outcome {
     fs::write(folder.join("package.json"), r#"{ "private": true }"#).expect("it is ours");
     let options = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "pnpm@12.21.0"];
     said(Command::new("npm").args(options).current_dir(&folder))?;
-    pnpm(made, "pnpm-12", &folder.join("node_modules/.bin/pnpm"))
+    pnpm(made, "pnpm-12", &folder.join("node_modules/pnpm/bin/pnpm.mjs"))
 }
 
 fn pnpm(made: &Made, name: &str, pnpm: &Path) -> Outcome {
     let project = Project::new(made, name)?;
     let registry = format!("--registry={}", project.registry);
     let store = format!("--store-dir={}", project.folder.join(".store").display());
-    said(project.command(pnpm).args(["add", "--save-dev", "toril", &registry, &store]))?;
+    said(project.script(pnpm).args(["add", "--save-dev", "toril", &registry, &store]))?;
     project.check_runs(project.command(project.installed()).arg("--version"))
 }
