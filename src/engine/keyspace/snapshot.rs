@@ -1,8 +1,8 @@
 //! Snapshots: all databases as they are at a moment, and the way back.
 //!
 //! A snapshot is a copy, key by key. To take a thousand hashes of jobs costs 0.2 ms and to bring
-//! them back 0.5 ms, so nothing has to be shared and copied later. Times to live are kept as what is
-//! left of them: a key that had five seconds to live has five seconds again. Whatever else is a
+//! them back 0.5 ms, so nothing has to be shared and copied later. Times to live are kept as what
+//! is left of them: a key that had five seconds to live has five seconds again. Whatever else is a
 //! time, such as the score of a delayed job, is data and stays.
 
 use super::{Change, Keyspace, Lifetime};
