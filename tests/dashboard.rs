@@ -116,6 +116,29 @@ fn an_open_page_keeps_it_awake_and_is_sent_what_has_changed() {
 }
 
 #[test]
+fn a_page_that_does_not_read_is_not_sent_a_backlog() {
+    let mut bench = Bench::new();
+    let reader = bench.engine.connect(Peer::inside(), bench.now);
+    let user = bench.engine.acl.default_user().clone();
+    bench.board.open(&mut bench.engine, &user, reader, "overview").expect("it is opened");
+    let waiting = |bench: &mut Bench| bench.engine.outbox(reader).map_or(0, |it| it.len());
+    bench.board.tick(&mut bench.engine);
+    let first = waiting(&mut bench);
+    assert!(first > 0);
+    for number in 0..100 {
+        bench.ask(&["hset", &format!("bull:{number}:meta"), META, "10000"]);
+        bench.pass(250);
+        bench.board.tick(&mut bench.engine);
+        assert_eq!(waiting(&mut bench), first);
+    }
+    let _ = bench.engine.outbox(reader).map(Outbox::take);
+    bench.pass(1_000);
+    bench.board.tick(&mut bench.engine);
+    let frame = bench.engine.outbox(reader).map(Outbox::take).expect("it is connected");
+    assert!(String::from_utf8_lossy(&frame).contains("resync"));
+}
+
+#[test]
 fn queues_come_and_go_with_their_keys() {
     let mut bench = Bench::new();
     bench.ask(&["hset", "bull:mail:meta", META, "10000"]);

@@ -23,6 +23,10 @@ pub struct OpenPage {
     pub path: String,
     /// What its parts were when they were last sent, hashed, and the order of its rows.
     sent: BTreeMap<String, u64>,
+    /// It has not read what it was sent.
+    is_behind: bool,
+    /// It has been told that what it shows is gone.
+    is_gone: bool,
 }
 
 /// Those that are open.
@@ -50,7 +54,13 @@ impl Streams {
             *outbox = Outbox::events();
         }
         engine.name_client(client, b"toril-page");
-        self.0.push(OpenPage { client, path: path.to_owned(), sent: BTreeMap::new() });
+        self.0.push(OpenPage {
+            client,
+            path: path.to_owned(),
+            sent: BTreeMap::new(),
+            is_behind: false,
+            is_gone: false,
+        });
         Ok(())
     }
 
@@ -65,41 +75,65 @@ impl Streams {
 }
 
 impl OpenPage {
-    /// Sends the parts that are not as they were. None: the view is gone.
+    /// Sends the parts that are not as they were. None: the view is gone. A page that has not read
+    /// what it was sent is sent nothing more until it has, and then told to fetch its view.
     pub fn send(&mut self, engine: &mut Engine, drawn: Option<Drawn>) {
         let now_ms = engine.keyspace.now.wall_ms;
         let Some(outbox) = engine.outbox(self.client) else { return };
-        let Some(drawn) = drawn else {
-            self.sent.clear();
-            return write(engine, self.client, &json!({ "now": now_ms, "gone": true }));
-        };
-        let is_first = self.sent.is_empty();
-        let lags = !outbox.is_empty();
-        let mut parts = Map::new();
-        let mut size = 0;
-        for (key, html) in &drawn.parts {
-            let code = hash(html.as_bytes());
-            if self.sent.insert(key.clone(), code) != Some(code) {
-                size += html.len();
-                parts.insert(key.clone(), Json::from(html.as_str()));
-            }
-        }
-        let mut lists = Map::new();
-        for (name, keys) in &drawn.lists {
-            let code = hash(keys.join("\n").as_bytes());
-            if self.sent.insert(format!("list {name}"), code) != Some(code) {
-                lists.insert((*name).to_owned(), Json::from(keys.clone()));
-            }
-        }
-        // What was fetched a moment ago may be older than this: the first frame says all.
-        if (parts.is_empty() && lists.is_empty()) && !is_first {
+        if !outbox.is_empty() {
+            self.is_behind = true;
             return;
         }
-        if lags || size > FRAME_BYTES_MAX {
-            return write(engine, self.client, &json!({ "now": now_ms, "resync": true }));
+        let Some(drawn) = drawn else {
+            if !self.is_gone {
+                self.is_gone = true;
+                write(engine, self.client, &json!({ "now": now_ms, "gone": true }));
+            }
+            return;
+        };
+        self.is_gone = false;
+        let is_first = self.sent.is_empty();
+        let changed = self.compare(drawn);
+        if std::mem::take(&mut self.is_behind) || changed.bytes > FRAME_BYTES_MAX {
+            write(engine, self.client, &json!({ "now": now_ms, "resync": true }));
+        } else if is_first || !changed.parts.is_empty() || !changed.lists.is_empty() {
+            // What was fetched a moment ago may be older than this: the first frame says all.
+            let Changed { parts, lists, .. } = changed;
+            write(engine, self.client, &json!({ "now": now_ms, "parts": parts, "lists": lists }));
         }
-        write(engine, self.client, &json!({ "now": now_ms, "parts": parts, "lists": lists }));
     }
+
+    /// What is not as it was when this was last asked.
+    fn compare(&mut self, drawn: Drawn) -> Changed {
+        let before = std::mem::take(&mut self.sent);
+        let mut changed = Changed::default();
+        let mut is_new = |key: String, text: &[u8]| {
+            let code = hash(text);
+            let is_new = before.get(&key) != Some(&code);
+            self.sent.insert(key, code);
+            is_new
+        };
+        for (key, html) in drawn.parts {
+            if is_new(key.clone(), html.as_bytes()) {
+                changed.bytes += html.len();
+                changed.parts.insert(key, html.into());
+            }
+        }
+        for (name, keys) in drawn.lists {
+            if is_new(format!("list {name}"), keys.join("\n").as_bytes()) {
+                changed.lists.insert(name.to_owned(), keys.into());
+            }
+        }
+        changed
+    }
+}
+
+/// What a page is to be sent.
+#[derive(Default)]
+struct Changed {
+    parts: Map<String, Json>,
+    lists: Map<String, Json>,
+    bytes: usize,
 }
 
 /// Writes one event.

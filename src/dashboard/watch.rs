@@ -83,6 +83,10 @@ impl Watch {
             self.known.meet_worker(client);
         }
         self.walk_for(engine, SLICE_US);
+        self.known.forget_gone(engine);
+        let is_known = |place: &Place| self.known.has(place.0, &place.1);
+        self.rings.retain(|place, _| is_known(place));
+        self.unread.retain(is_known);
         for queue in self.known.queues() {
             let place = (queue.db, queue.base.clone());
             if self.unread.remove(&place) || !self.rings.contains_key(&place) {
@@ -133,10 +137,8 @@ impl Watch {
     }
 
     /// All queues, in order of database and name.
-    pub fn queues(&self, engine: &Engine) -> Vec<Queue> {
-        let mut queues = self.known.queues();
-        queues.retain(|queue| queue.is_there(engine));
-        queues
+    pub fn queues(&self) -> Vec<Queue> {
+        self.known.queues()
     }
 
     /// The queue that an address names, if it is known.

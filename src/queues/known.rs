@@ -48,6 +48,18 @@ impl Known {
         Some(base)
     }
 
+    /// Whether it is known.
+    pub fn has(&self, db: usize, base: &[u8]) -> bool {
+        self.0.contains_key(&(db, base.into()))
+    }
+
+    /// Leaves out the queues of which nothing is left.
+    pub fn forget_gone(&mut self, engine: &Engine) {
+        self.0.retain(|(db, base), library| {
+            Queue { library: *library, db: *db, base: base.clone() }.is_there(engine)
+        });
+    }
+
     /// Everything has gone.
     pub fn forget(&mut self) {
         self.0.clear();

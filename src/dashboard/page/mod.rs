@@ -48,11 +48,16 @@ pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>,
     }
 }
 
+/// Beyond so many queues the rest is counted.
+const QUEUES_MAX: usize = 200;
+
 /// What stands around every view: the queues at the side.
 pub struct Frame {
     port: u16,
     /// The address of the view.
     path: String,
+    /// How many queues there are, and the first of them.
+    count: usize,
     queues: Vec<Item>,
     /// How much of the keys has been looked at for queues, in percent.
     walked_percent: usize,
@@ -79,10 +84,12 @@ impl Frame {
                 is_at_work: look.active > 0,
             }
         };
+        let known = watch.queues();
         Self {
             port: engine.facts.tcp_port(),
             path: path.to_owned(),
-            queues: watch.queues(engine).iter().map(item).collect(),
+            count: known.len(),
+            queues: known.iter().take(QUEUES_MAX).map(item).collect(),
             walked_percent: watch.walked_percent(engine),
         }
     }
@@ -100,7 +107,7 @@ impl Frame {
                 nav class="nav" aria-label="Queues" {
                     a href="#/overview" aria-current=[current("overview")] {
                         span { "All queues" }
-                        span class="n" { (text::number(self.queues.len())) }
+                        span class="n" { (text::number(self.count)) }
                     }
                     @for queue in &self.queues {
                         @let place = format!("queue/{}", queue.id);

@@ -1,6 +1,6 @@
 //! All queues: what has happened in the last minute, what wants a look, and a row for each.
 
-use super::{Drawn, Frame, Page, Row, chart, count, dot, figure, text};
+use super::{Drawn, Frame, Page, QUEUES_MAX, Row, chart, count, dot, figure, text};
 use crate::dashboard::rings::{Ring, SECONDS, Spans};
 use crate::dashboard::{ids, watch::Watch};
 use crate::engine::Engine;
@@ -8,9 +8,6 @@ use crate::queues::{Look, Queue, Role};
 use maud::{Markup, html};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// Beyond so many rows, the rest is counted.
-const ROWS_MAX: usize = 200;
 
 /// Failed jobs whose reasons are looked at, of each queue.
 const REASONS_MAX: usize = 50;
@@ -92,15 +89,15 @@ fn reason(engine: &Engine, queue: &Queue) -> Option<(String, usize, usize)> {
 impl Overview {
     pub fn new(watch: &Watch, engine: &Engine) -> Self {
         let now_ms = engine.keyspace.now.wall_ms;
-        let known = watch.queues(engine);
+        let known = watch.queues();
         let (mut waits, mut lates) = (Spans::default(), Spans::default());
         for ring in known.iter().filter_map(|queue| watch.ring(queue)) {
             waits.join(&ring.waits(now_ms));
             lates.join(&ring.lates(now_ms));
         }
-        let shown = known.iter().take(ROWS_MAX);
+        let shown = known.iter().take(QUEUES_MAX);
         let queues = shown.map(|queue| Line::new(watch, engine, queue, now_ms)).collect();
-        let rest = known.len().saturating_sub(ROWS_MAX);
+        let rest = known.len().saturating_sub(QUEUES_MAX);
         Self { queues, rest, waits, lates, now_ms }
     }
 
