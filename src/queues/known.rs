@@ -56,7 +56,7 @@ impl Known {
     /// Leaves out the queues of which nothing is left.
     pub fn forget_gone(&mut self, engine: &Engine) {
         self.0.retain(|(db, base), library| {
-            Queue { library: *library, db: *db, base: base.clone() }.is_there(engine)
+            Queue { library, db: *db, base: base.clone() }.is_there(engine)
         });
     }
 

@@ -162,6 +162,8 @@ impl TestClock {
             course.rest(engine);
         }
         self.reading = reading;
+        let real_ms = engine.keyspace.now.wall_ms - self.ahead_ms(engine);
+        self.laggards.clock_moved(real_ms);
         if !self.is_moved() {
             self.laggards.clear();
         }

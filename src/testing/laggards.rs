@@ -20,6 +20,9 @@ const TELLING: &[&str] = &["eval", "evalsha", "zadd"];
 pub struct Laggards {
     /// The last time that each of them told, in milliseconds, and whether it was the server's.
     told: BTreeMap<ClientId, (i64, bool)>,
+    /// What the real time was when the clock was last moved: whoever tells an earlier one has not
+    /// known of the move when it did.
+    moved_ms: i64,
 }
 
 impl Laggards {
@@ -37,14 +40,20 @@ impl Laggards {
             return;
         }
         let now_ms = engine.keyspace.now.wall_ms;
+        let real_ms = now_ms - ahead_ms;
         let times = || words.iter().filter_map(|word| time(word));
         if times().any(|told_ms| (told_ms - now_ms).abs() <= NEAR_MS) {
             self.told.insert(id, (now_ms, true));
-        } else if let Some(told_ms) =
-            times().find(|told_ms| (told_ms - (now_ms - ahead_ms)).abs() <= NEAR_MS)
+        } else if let Some(told_ms) = times().find(|told_ms| (told_ms - real_ms).abs() <= NEAR_MS)
+            && told_ms > self.moved_ms
         {
             self.told.insert(id, (told_ms, false));
         }
+    }
+
+    /// The clock has been moved, at this moment of the real time.
+    pub fn clock_moved(&mut self, real_ms: i64) {
+        self.moved_ms = real_ms;
     }
 
     /// Forgets all: the clock is the real one again.
