@@ -82,7 +82,8 @@ pub fn make(engine: &Engine) -> Box<dyn Fixture> {
 impl Fixture for Testing {
     fn heeds(&self, config: &Config) -> Heeds {
         // Whoever may move the clock wants to know who holds the locks.
-        let requests = config.clock || !self.faults.is_empty() || config.is_strict();
+        let has_clock = config.clock || self.clock.is_moved();
+        let requests = has_clock || !self.faults.is_empty() || config.is_strict();
         Heeds { requests, changes: true, replies: self.faults.heeds_replies() }
     }
 
