@@ -14,6 +14,12 @@ use toril::{Response, Server};
 /// What the process has is counted while nobody else starts a server.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// A request whose words stand between single blanks, and its answer.
+fn ask(server: &Server, request: &str) -> Response {
+    let words: Vec<&str> = request.split(' ').collect();
+    server.command(&words).expect("it answers")
+}
+
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -165,9 +171,7 @@ fn what_is_refused_is_an_error_with_the_servers_words() {
 fn idleness_is_waited_for_and_what_is_not_done_is_told() {
     let _alone = alone();
     let server = Server::start().expect("it starts");
-    let ask = |request: &str| {
-        server.command(&request.split(' ').collect::<Vec<_>>()).expect("it is a good request")
-    };
+    let ask = |request: &str| ask(&server, request);
     let idle = || {
         let idle = server.idle(&["mail"], Duration::from_millis(50));
         idle.map_err(|error| error.to_string())
@@ -238,10 +242,7 @@ fn what_is_to_fail_fails_for_others_until_it_is_flushed() {
 fn what_was_expected_and_did_not_come_is_an_error() {
     let _alone = alone();
     let server = Server::start().expect("it starts");
-    let ask = |request: &str| {
-        let words: Vec<&str> = request.split(' ').collect();
-        server.command(&words).expect("it answers")
-    };
+    let ask = |request: &str| ask(&server, request);
     ask("HSET bull:mail:meta opts.maxLenEvents 10000");
     let expect = |what: &str| {
         let words: Vec<&str> = what.split(' ').collect();
@@ -258,10 +259,7 @@ fn what_was_expected_and_did_not_come_is_an_error() {
 fn the_clock_goes_by_itself() {
     let _alone = alone();
     let server = Server::with(&["--clock", "yes"]).expect("it starts");
-    let ask = |request: &str| {
-        let words: Vec<&str> = request.split(' ').collect();
-        server.command(&words).expect("it answers")
-    };
+    let ask = |request: &str| ask(&server, request);
     ask("HSET bull:mail:meta opts.maxLenEvents 10000");
     let day_ms = 86_400_000;
     let wall = || {
@@ -288,10 +286,7 @@ fn the_clock_goes_by_itself() {
 fn who_moves_the_clock_over_a_workers_connection_is_told() {
     let _alone = alone();
     let server = Server::with(&["--clock", "yes"]).expect("it starts");
-    let ask = |request: &str| {
-        let words: Vec<&str> = request.split(' ').collect();
-        server.command(&words).expect("it answers")
-    };
+    let ask = |request: &str| ask(&server, request);
     ask("HSET bull:mail:meta opts.maxLenEvents 10000");
     ask("RPUSH bull:mail:active 7");
     let mut stream = TcpStream::connect((server.host(), server.port())).expect("it listens");

@@ -17,7 +17,6 @@ use crate::engine::Engine;
 use crate::engine::acl::selector::right;
 use crate::engine::acl::user::User;
 use crate::engine::client::ClientId;
-use crate::queues::Queue;
 pub use app::INDEX;
 use page::{Drawn, Frame, Page};
 pub use sessions::Sessions;
@@ -148,11 +147,6 @@ impl Board {
             stream.send(engine, drawn);
         }
         self.streams = streams;
-    }
-
-    /// The queue that an address names.
-    pub fn queue(&self, id: &str) -> Option<Queue> {
-        self.watch.as_ref()?.queue(id)
     }
 }
 

@@ -51,7 +51,8 @@ impl Spans {
         self.0[Self::bucket(ms)] += 1;
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Takes in others.
+    pub fn join(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own += other);
     }
 
@@ -146,43 +147,36 @@ impl Ring {
         self.seconds.last_mut().expect("one is there")
     }
 
-    /// Jobs that have ended in each of the last seconds, and how many of them badly, oldest first.
-    pub fn ended(&self, now_ms: i64) -> Vec<(u32, u32)> {
+    /// The minute that ends now.
+    pub fn minute(&self, now_ms: i64) -> Minute {
         let first = now_ms / 1000 - SECONDS as i64 + 1;
-        let mut all = vec![(0, 0); SECONDS];
-        for second in &self.seconds {
-            if let Some(place) =
-                usize::try_from(second.at - first).ok().and_then(|at| all.get_mut(at))
-            {
+        let mut minute = Minute::default();
+        for second in self.seconds.iter().filter(|second| second.at >= first) {
+            minute.waits.join(&second.waits);
+            minute.lates.join(&second.lates);
+            if let Some(place) = minute.ended.get_mut((second.at - first) as usize) {
                 *place = (second.completed + second.failed, second.failed);
             }
         }
-        all
-    }
-
-    /// How long jobs have waited for a worker.
-    pub fn waits(&self, now_ms: i64) -> Spans {
-        self.sum(now_ms, |second| &second.waits)
-    }
-
-    /// How late jobs that were delayed could be taken.
-    pub fn lates(&self, now_ms: i64) -> Spans {
-        self.sum(now_ms, |second| &second.lates)
-    }
-
-    fn sum(&self, now_ms: i64, part: impl Fn(&Second) -> &Spans) -> Spans {
-        let first = now_ms / 1000 - SECONDS as i64;
-        let mut all = Spans::default();
-        let last_minute = self.seconds.iter().filter(|second| second.at > first);
-        last_minute.for_each(|second| all.add(part(second)));
-        all
+        minute
     }
 }
 
-impl Spans {
-    /// Takes in those of another queue.
-    pub fn join(&mut self, other: &Self) {
-        self.add(other);
+/// What has happened within a minute.
+#[derive(Clone)]
+pub struct Minute {
+    /// Jobs that have ended in each second, and how many of them badly, oldest first.
+    pub ended: Vec<(u32, u32)>,
+    /// How long jobs have waited for a worker.
+    pub waits: Spans,
+    /// How late jobs that were delayed could be taken.
+    pub lates: Spans,
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        let [waits, lates] = Default::default();
+        Self { ended: vec![(0, 0); SECONDS], waits, lates }
     }
 }
 

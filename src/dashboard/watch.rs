@@ -3,7 +3,7 @@
 //! Queues are found by one walk over all keys, in slices, and from then on by the keys that
 //! change.
 
-use super::rings::Ring;
+use super::rings::{Minute, Ring};
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
 use crate::queues::{Glance, Known, Queue};
@@ -147,8 +147,9 @@ impl Watch {
         self.known.queues().into_iter().find(|queue| queue.db == db && *queue.base == *base)
     }
 
-    /// What has happened in a queue.
-    pub fn ring(&self, queue: &Queue) -> Option<&Ring> {
-        self.rings.get(&(queue.db, queue.base.clone()))
+    /// What has happened in a queue within the last minute.
+    pub fn minute(&self, queue: &Queue, now_ms: i64) -> Minute {
+        let ring = self.rings.get(&(queue.db, queue.base.clone()));
+        ring.map_or_else(Minute::default, |ring| ring.minute(now_ms))
     }
 }

@@ -21,9 +21,10 @@ mod waits;
 use crate::config::Config;
 use crate::engine::Ctx;
 use crate::engine::Engine;
-use crate::engine::client::ClientId;
+use crate::engine::client::{Client, ClientId};
 use crate::engine::effect::Reading;
 use crate::engine::fixture::{Failure, Fixture, Heard, Heeds, Ruling, Stage};
+use crate::engine::row::Flag;
 use crate::engine::table::Found;
 use crate::lua::Callable;
 use crate::proto::{Args, Error, Reply, Result};
@@ -143,6 +144,12 @@ impl Fixture for Testing {
         let (_, tool) = tool.ok_or(Error::Syntax)?;
         tool(self, cx, args, reply)
     }
+}
+
+/// Whether a request is a test's own, which neither faults nor checks touch: TORIL, and all of a
+/// connection that has the name `toril`.
+fn is_of_test(client: &Client, found: Found) -> bool {
+    found.row.flags.has(Flag::ForTests) || *client.name == *b"toril"
 }
 
 /// The span of time behind an option.

@@ -5,10 +5,10 @@
 //! Left alone are TORIL and connections whose name is `toril`, as by faults: tests use them for
 //! what applications do not do.
 
-use super::Testing;
 use super::findings::{Example, Findings};
 use super::history::History;
 use super::lacking;
+use super::{Testing, is_of_test};
 use crate::config::{Check, Level, Policy, Provider, Strict};
 use crate::engine::client::{Client, ClientId};
 use crate::engine::fixture::{Failure, Stage};
@@ -112,7 +112,7 @@ impl StrictMode {
         stage: Stage,
     ) -> Result {
         let Some(client) = engine.clients.get(id) else { return Ok(()) };
-        if is_left_alone(client, found) {
+        if is_of_test(client, found) {
             return Ok(());
         }
         let request = Request { engine, client, found, args };
@@ -304,7 +304,7 @@ impl StrictMode {
         let request = Request { engine, client, found, args };
         if *error != Error::WrongType
             || !request.is_on(Check::WrongType)
-            || is_left_alone(client, found)
+            || is_of_test(client, found)
         {
             return;
         }
@@ -366,10 +366,6 @@ fn type_of(category: Category) -> Option<&'static str> {
         Category::Stream => Some("stream"),
         _ => None,
     }
-}
-
-fn is_left_alone(client: &Client, found: Found) -> bool {
-    found.row.flags.has(Flag::ForTests) || *client.name == *b"toril"
 }
 
 /// `STRICT [PROVIDER name] [check=level ...] | REPORT [RESET]`

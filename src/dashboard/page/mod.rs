@@ -11,6 +11,7 @@ mod overview;
 mod queue;
 mod text;
 
+use super::rings::Spans;
 use super::watch::Watch;
 use super::{Trouble, ids};
 use crate::engine::Engine;
@@ -214,4 +215,37 @@ fn figure(title: &str, value: &str, unit: &str, foot: Markup) -> Markup {
             dd class="foot" { (foot) }
         }
     }
+}
+
+/// What a figure of spans tells beside its 95th percentile, and the share that is no longer.
+type Quantile = (&'static str, f64);
+const MEDIAN: Quantile = ("median", 0.5);
+const WORST: Quantile = ("worst", 1.0);
+
+/// The 95th percentile of spans, and others at its foot.
+fn span_figure(title: &str, spans: &Spans, others: &[Quantile]) -> Markup {
+    let Some(high) = spans.quantile(0.95) else {
+        return figure(title, "–", "", html! { "none in the last minute" });
+    };
+    let (number, unit) = text::span(high);
+    let told = others.iter().filter_map(|(name, share)| {
+        Some(format!("{name} {}", text::span_text(spans.quantile(*share)?)))
+    });
+    let foot = told.collect::<Vec<_>>().join(", ");
+    figure(title, &number, unit, html! { (foot) })
+}
+
+/// Jobs that are delayed, and when the first of them is due.
+fn delayed_figure(count: usize, next_ms: Option<i64>) -> Markup {
+    figure(
+        "Delayed",
+        &text::number(count),
+        "jobs",
+        html! {
+            @match next_ms {
+                Some(ms) => { "next due in " (moment(ms, "left")) }
+                None => { "none is due" }
+            }
+        },
+    )
 }

@@ -1,7 +1,10 @@
 //! All queues: what has happened in the last minute, what wants a look, and a row for each.
 
-use super::{Drawn, Frame, Page, QUEUES_MAX, Row, chart, count, dot, figure, text};
-use crate::dashboard::rings::{Ring, SECONDS, Spans};
+use super::{
+    Drawn, Frame, MEDIAN, Page, QUEUES_MAX, Row, WORST, chart, count, delayed_figure, dot, figure,
+    span_figure, text,
+};
+use crate::dashboard::rings::{SECONDS, Spans};
 use crate::dashboard::{ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Look, Queue, Role};
@@ -43,12 +46,10 @@ struct Line {
 
 impl Line {
     fn new(watch: &Watch, engine: &Engine, queue: &Queue, now_ms: i64) -> Self {
-        let ring = watch.ring(queue);
+        let minute = watch.minute(queue, now_ms);
         let name = text::lossy(queue.name());
         let before = queue.base.len().saturating_sub(queue.name().len() + 1);
         let prefix = text::lossy(&queue.base[..before]);
-        let quantile =
-            |spans: fn(&Ring, i64) -> Spans| ring.and_then(|it| spans(it, now_ms).quantile(0.95));
         Self {
             id: ids::of_queue(queue),
             name,
@@ -57,9 +58,9 @@ impl Line {
             look: queue.look(engine),
             completed: count(engine, queue, Role::Completed),
             failed: count(engine, queue, Role::Failed),
-            ended: ring.map_or_else(|| vec![(0, 0); SECONDS], |ring| ring.ended(now_ms)),
-            wait_ms: quantile(Ring::waits),
-            late_ms: quantile(Ring::lates),
+            wait_ms: minute.waits.quantile(0.95),
+            late_ms: minute.lates.quantile(0.95),
+            ended: minute.ended,
             reason: reason(engine, queue),
         }
     }
@@ -91,9 +92,10 @@ impl Overview {
         let now_ms = engine.keyspace.now.wall_ms;
         let known = watch.queues();
         let (mut waits, mut lates) = (Spans::default(), Spans::default());
-        for ring in known.iter().filter_map(|queue| watch.ring(queue)) {
-            waits.join(&ring.waits(now_ms));
-            lates.join(&ring.lates(now_ms));
+        for queue in &known {
+            let minute = watch.minute(queue, now_ms);
+            waits.join(&minute.waits);
+            lates.join(&minute.lates);
         }
         let shown = known.iter().take(QUEUES_MAX);
         let queues = shown.map(|queue| Line::new(watch, engine, queue, now_ms)).collect();
@@ -123,16 +125,11 @@ impl Overview {
                 (figure("Failed", &text::number(failed as usize),
                     &format!("of {}", text::number(all as usize)),
                     html! { (share(failed, all)) }))
-                (spans("Wait for a worker, p95", &self.waits))
-                (spans("Lateness, p95", &self.lates))
+                (span_figure("Wait for a worker, p95", &self.waits, &[MEDIAN, WORST]))
+                (span_figure("Lateness, p95", &self.lates, &[MEDIAN, WORST]))
                 (figure("Waiting", &text::number(waiting), "jobs",
                     html! { (text::number(active)) " active" }))
-                (figure("Delayed", &text::number(delayed), "jobs", html! {
-                    @match next_ms {
-                        Some(ms) => { "next due in " (super::moment(ms, "left")) }
-                        None => { "none is due" }
-                    }
-                }))
+                (delayed_figure(delayed, next_ms))
             }
         }
     }
@@ -165,16 +162,6 @@ fn share(failed: u32, all: u32) -> String {
         0 => "none in the last minute".into(),
         _ => format!("{:.1} %", f64::from(failed) * 100.0 / f64::from(all)),
     }
-}
-
-fn spans(title: &str, spans: &Spans) -> Markup {
-    let told = spans.quantile(0.95).zip(spans.quantile(0.5)).zip(spans.quantile(1.0));
-    let Some(((high, middle), worst)) = told else {
-        return figure(title, "–", "", html! { "none in the last minute" });
-    };
-    let (number, unit) = text::span(high);
-    let foot = format!("median {}, worst {}", text::span_text(middle), text::span_text(worst));
-    figure(title, &number, unit, html! { (foot) })
 }
 
 impl Line {

@@ -1,8 +1,11 @@
 //! A queue: how it stands, and the jobs of one of its states, page by page.
 
 use super::overview::library_name;
-use super::{Drawn, Frame, Page, Row, chart, class_of, dot, figure, moment, text};
-use crate::dashboard::rings::{SECONDS, Spans};
+use super::{
+    Drawn, Frame, MEDIAN, Page, Row, chart, class_of, delayed_figure, dot, figure, moment,
+    span_figure, text,
+};
+use crate::dashboard::rings::{Minute, SECONDS};
 use crate::dashboard::{Trouble, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Look, Queue, Role};
@@ -28,9 +31,7 @@ pub struct QueuePage {
     /// Places of the jobs shown, counted from the first that is shown at all.
     from: usize,
     jobs: Vec<Listed>,
-    ended: Vec<(u32, u32)>,
-    waits: Spans,
-    lates: Spans,
+    minute: Minute,
 }
 
 /// A job in a state.
@@ -97,7 +98,6 @@ impl QueuePage {
             listed.reverse();
         }
         let now_ms = engine.keyspace.now.wall_ms;
-        let ring = watch.ring(&queue);
         Ok(Self {
             id: ids::of_queue(&queue),
             library: library_name(engine, &queue),
@@ -106,9 +106,7 @@ impl QueuePage {
             state,
             from,
             jobs: listed,
-            ended: ring.map_or_else(|| vec![(0, 0); SECONDS], |ring| ring.ended(now_ms)),
-            waits: ring.map(|ring| ring.waits(now_ms)).unwrap_or_default(),
-            lates: ring.map(|ring| ring.lates(now_ms)).unwrap_or_default(),
+            minute: watch.minute(&queue, now_ms),
             queue,
         })
     }
@@ -140,24 +138,19 @@ impl QueuePage {
     }
 
     fn figures(&self) -> Markup {
-        let all: u32 = self.ended.iter().map(|it| it.0).sum();
+        let all: u32 = self.minute.ended.iter().map(|it| it.0).sum();
         let rate = format!("{:.1}", f64::from(all) / SECONDS as f64);
         let workers = self.look.workers;
         let parked = workers.count.saturating_sub(workers.at_work);
         html! {
             dl class="figures card" data-key="figures" {
-                (figure("Finished", &rate, "jobs/s", chart::spark(&self.ended, 150)))
-                (spans("Wait for a worker, p95", &self.waits))
-                (spans("Lateness, p95", &self.lates))
+                (figure("Finished", &rate, "jobs/s", chart::spark(&self.minute.ended, 150)))
+                (span_figure("Wait for a worker, p95", &self.minute.waits, &[MEDIAN]))
+                (span_figure("Lateness, p95", &self.minute.lates, &[MEDIAN]))
                 (figure("Active", &text::number(self.look.active), "jobs", html! {
                     (text::number(self.look.waiting)) " wait for a worker"
                 }))
-                (figure("Delayed", &text::number(self.look.delayed), "jobs", html! {
-                    @match self.look.next_ms {
-                        Some(ms) => { "next due in " (moment(ms, "left")) }
-                        None => { "none is due" }
-                    }
-                }))
+                (delayed_figure(self.look.delayed, self.look.next_ms))
                 (figure("Workers", &text::number(workers.count), "", html! {
                     @if workers.count == 0 { "none is connected" }
                     @else if parked == 0 { "none is waiting for a job" }
@@ -291,14 +284,6 @@ fn class_of_column(title: &str) -> &'static str {
         "Failed" | "Completed" | "Due" | "Running since" => "num c-when",
         _ => "num hide-s",
     }
-}
-
-fn spans(title: &str, spans: &Spans) -> Markup {
-    let Some((high, middle)) = spans.quantile(0.95).zip(spans.quantile(0.5)) else {
-        return figure(title, "–", "", html! { "none in the last minute" });
-    };
-    let (number, unit) = text::span(high);
-    figure(title, &number, unit, html! { "median " (text::span_text(middle)) })
 }
 
 impl Page for QueuePage {

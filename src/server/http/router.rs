@@ -105,9 +105,6 @@ const fn row(
     Route { first, methods, check, serve, origins }
 }
 
-/// In the place of all that is the page's where there is none.
-const NONE: Route = row(OWN, &[], Check::Session, Serve::Absent, Origins::Own);
-
 impl Serve {
     fn is_of_page(self) -> bool {
         matches!(self, Serve::App | Serve::Session | Serve::View | Serve::ViewEvents)
@@ -115,13 +112,15 @@ impl Serve {
 }
 
 impl Route {
-    fn of(method: &Method, path: &str) -> &'static Self {
+    /// The first that fits; without the page, none of its own.
+    fn of(method: &Method, path: &str, has_page: bool) -> &'static Self {
         let path = path.strip_prefix('/').unwrap_or("*");
         let begins = |first: &str| {
             path.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let fits = |route: &&Self| {
-            route.first.is_none_or(begins)
+            (has_page || !route.serve.is_of_page())
+                && route.first.is_none_or(begins)
                 && (route.methods.is_empty() || route.methods.contains(method))
         };
         ROUTES.iter().find(fits).expect("the last fits all")
@@ -129,17 +128,16 @@ impl Route {
 
     /// The route of a request: a browser that opens `/` wants the page, if there is one.
     fn of_request(request: &Request<Incoming>, has_page: bool) -> &'static Self {
-        let route = Self::of(request.method(), request.uri().path());
-        if !has_page {
-            return if route.serve.is_of_page() { &NONE } else { route };
-        }
         let headers = request.headers();
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let is_browser = accepts.is_some_and(|it| it.contains("text/html"))
             && !headers.contains_key(header::AUTHORIZATION)
             && rest::token(request.uri().query()).is_none();
         let is_root = request.method() == Method::GET && request.uri().path() == "/";
-        if is_root && is_browser { &INDEX } else { route }
+        if has_page && is_root && is_browser {
+            return &INDEX;
+        }
+        Self::of(request.method(), request.uri().path(), has_page)
     }
 }
 
@@ -265,7 +263,7 @@ mod tests {
     use super::*;
 
     fn check(method: &Method, path: &str, expect: (Check, Serve)) {
-        let route = Route::of(method, path);
+        let route = Route::of(method, path, true);
         assert_eq!((route.check, route.serve), expect, "{method} {path}");
         let is_all = matches!(
             expect.1,

@@ -20,7 +20,7 @@ mod outage;
 mod rule;
 mod wire;
 
-use super::Testing;
+use super::{Testing, is_of_test};
 use crate::engine::client::{Client, ClientId, State, Transport};
 use crate::engine::closing;
 use crate::engine::effect::Effect;
@@ -293,10 +293,7 @@ fn is_spared(engine: &Engine, client: &Client, found: Found, words: &[&[u8]]) ->
             |pair: &[&[u8]]| pair[0].eq_ignore_ascii_case(b"setname") && pair[1] == b"toril";
         names_itself() && words.windows(2).any(is_so)
     };
-    has(found, Flag::ForTests)
-        || *client.name == *b"toril"
-        || !client.is_authenticated && is_login()
-        || says_so()
+    is_of_test(client, found) || !client.is_authenticated && is_login() || says_so()
 }
 
 /// What stands behind TORIL FAULT.
