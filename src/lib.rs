@@ -38,6 +38,9 @@ pub mod command;
 
 pub mod queues;
 
+#[warn(missing_docs)]
+pub mod persist;
+
 pub mod testing;
 
 pub mod dashboard;
