@@ -38,7 +38,6 @@ pub mod command;
 
 pub mod queues;
 
-#[warn(missing_docs)]
 pub mod persist;
 
 pub mod testing;
