@@ -5,6 +5,7 @@
 //! until five seconds after the last, and listens to which keys change only then.
 //! server/http/pages.rs serves it.
 
+mod actions;
 pub mod app;
 mod ids;
 mod page;
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::acl::selector::right;
 use crate::engine::acl::user::User;
 use crate::engine::client::ClientId;
+pub use actions::Script;
 pub use app::INDEX;
 use page::{Drawn, Frame, Page};
 pub use sessions::Sessions;
@@ -33,6 +35,8 @@ pub enum Trouble {
     Absent(String),
     /// The user may not see all queues.
     Forbidden(String),
+    /// What is wanted makes no sense.
+    Wrong(String),
     /// No more pages can be open.
     TooMany(String),
 }
@@ -67,6 +71,10 @@ impl Board {
         form: Form,
     ) -> Result<String, Trouble> {
         self.look(engine, user)?;
+        if let Some(asked) = path.strip_prefix("ask/") {
+            let watch = self.watch.as_ref().expect("somebody looks");
+            return page::ask_before(watch, engine, asked);
+        }
         let page = self.page(engine, path)?;
         Ok(match form {
             Form::Html => page.draw(&self.frame(engine, path)).whole(page.title()),
@@ -85,6 +93,30 @@ impl Board {
         let watch = self.watch.get_or_insert_with(|| Watch::begin(engine));
         watch.catch_up(engine);
         Ok(())
+    }
+
+    /// What somebody wants done, as a script that is to be run in their name. `path` names the
+    /// queue and the action, as in `ID/retry`.
+    ///
+    /// # Errors
+    /// They may not, or it cannot be done.
+    pub fn script(
+        &mut self,
+        engine: &mut Engine,
+        user: &User,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Script, Trouble> {
+        self.look(engine, user)?;
+        if !may_act(engine, user) {
+            return Err(Trouble::Forbidden(
+                "this user may look, and change nothing: that wants ~*, +@write and +eval".into(),
+            ));
+        }
+        let (id, action) = actions::split(path)?;
+        let watch = self.watch.as_ref().expect("somebody looks");
+        let queue = page::known_queue(watch, engine, id)?;
+        actions::Order::read(engine, queue, body)?.script(action)
     }
 
     fn page(&self, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {

@@ -82,6 +82,9 @@ pub fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
         progress: text("progress").unwrap_or_default(),
         result: text("returnvalue").unwrap_or_default(),
         parent: text("parentKey").unwrap_or_default(),
+        opts: text("opts").unwrap_or_default(),
+        priority: number(text("priority")).unwrap_or(0),
+        deduplication: text("deid").unwrap_or_default(),
     })
 }
 

@@ -141,6 +141,12 @@ pub struct Job {
     pub result: Vec<u8>,
     /// The key of the job that waits for this one.
     pub parent: Vec<u8>,
+    /// How it is to be run, as the library keeps it: JSON.
+    pub opts: Vec<u8>,
+    /// Lower comes sooner; 0 is none.
+    pub priority: u64,
+    /// What keeps others like it away, while it holds.
+    pub deduplication: Vec<u8>,
 }
 
 /// How one library keeps its queues.

@@ -257,6 +257,17 @@ impl Queue {
         (self.library.version)(Glance::new(engine, self.db), &self.base)
     }
 
+    /// Whether it has a key `BASE:WHAT`.
+    pub fn has_key(&self, engine: &Engine, what: &str) -> bool {
+        Glance::new(engine, self.db).exists(&bull_keys::key(&self.base, what))
+    }
+
+    /// Whether ids that are none of jobs stand among those that wait, to wake workers.
+    pub fn has_markers(&self, engine: &Engine) -> bool {
+        let view = Glance::new(engine, self.db);
+        self.library.states.iter().any(|it| (self.library.no_jobs)(view, it, &self.base) > 0)
+    }
+
     /// The queues of jobs that jobs of this one wait for.
     pub fn children(&self, engine: &Engine) -> Vec<Vec<u8>> {
         (self.library.children)(Glance::new(engine, self.db), &self.base)

@@ -1,5 +1,5 @@
 // @ts-check
-// What the keyboard does: j and k go through rows, Enter opens one, g q goes to all queues.
+// What the keyboard does: the dialog `keys` of index.html lists it.
 
 let before = '';
 
@@ -10,15 +10,30 @@ function move(step) {
   links[Math.min(Math.max(at + step, 0), links.length - 1)]?.focus();
 }
 
+/** The row that the focus is in. */
+const box = () => /** @type {HTMLInputElement | null} */ (document.activeElement?.closest('tr')?.querySelector('[data-id]'));
+
+/** Presses a button that can be seen. @param {string} key */
+function press(key) {
+  const buttons = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(`#main [data-hot="${key}"]`)]);
+  const row = box();
+  if (row && key === 'r' && !document.querySelector('[data-id]:checked')) row.click();
+  buttons.find((button) => button.checkVisibility())?.click();
+}
+
 const KEYS = /** @type {Record<string, () => void>} */ ({
   j: () => move(1),
   k: () => move(-1),
+  x: () => box()?.click(),
+  r: () => press('r'),
+  p: () => press('p'),
+  '?': () => /** @type {HTMLDialogElement} */ (document.getElementById('keys')).showModal(),
   'g q': () => { location.hash = '#/overview'; },
 });
 
 document.addEventListener('keydown', (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (event.metaKey || event.ctrlKey || event.altKey || target.matches('input, textarea, select')) return;
+  if (event.metaKey || event.ctrlKey || event.altKey || target.matches('input:not([type=checkbox]), textarea, select') || document.querySelector('dialog[open]')) return;
   const action = KEYS[`${before} ${event.key}`] ?? KEYS[event.key];
   before = event.key;
   if (!action) return;

@@ -1,6 +1,7 @@
 // @ts-check
 // The page: fetches the view that the address names, and keeps it as the server says.
 
+import './act.js';
 import { read } from './events.js';
 import './keys.js';
 import * as place from './place.js';
@@ -31,13 +32,18 @@ async function show() {
   if (isNew) scrollTo(0, 0);
 }
 
+/** What was shown cannot be shown any more. @param {unknown} refused */
+function gone(refused) {
+  if (refused instanceof Refused) place.problem(refused.message);
+}
+
 /** Shows the view, and says what is wrong if it cannot be shown. */
 async function go() {
   try {
     await show();
   } catch (refused) {
     if (!(refused instanceof Refused)) return;
-    place.problem(refused.message);
+    gone(refused);
   }
   follow();
 }
@@ -105,6 +111,6 @@ paint(localStorage.getItem('toril-theme'));
 await enter();
 addEventListener('hashchange', () => void go());
 document.addEventListener('visibilitychange', () => void (document.hidden ? stream?.abort() : go()));
-document.addEventListener('stale', () => void show());
+document.addEventListener('stale', (event) => void show().then(/** @type {CustomEvent} */ (event).detail, gone));
 setInterval(time.tick, 1000);
 await go();

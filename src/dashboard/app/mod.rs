@@ -17,6 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 pub const FILES: &[AppFile] = &[
+    file!("act.js", SCRIPT),
     file!("app.css", STYLE),
     file!("events.js", SCRIPT),
     file!("keys.js", SCRIPT),

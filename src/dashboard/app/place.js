@@ -13,6 +13,22 @@ function parse(html) {
   return template.content;
 }
 
+/** What a dialog says. @param {HTMLElement} dialog @param {string} html */
+export function dialog(dialog, html) {
+  dialog.replaceChildren(parse(html));
+}
+
+/** Something was done: what is shown is to be fetched, and the focus goes back to its row, or to the
+ * one that has come in its place. */
+export function refresh() {
+  const row = document.activeElement?.closest('tr');
+  const at = row ? [...document.querySelectorAll('#main tbody tr')].indexOf(row) : -1;
+  document.dispatchEvent(new CustomEvent('stale', { detail: () => {
+    const rows = document.querySelectorAll('#main tbody tr');
+    if (at >= 0) /** @type {HTMLElement | null} */ (rows[Math.min(at, rows.length - 1)]?.querySelector('a'))?.focus();
+  } }));
+}
+
 /** A whole view. @param {string} html */
 export function view(html) {
   const drawn = parse(html);
@@ -23,6 +39,7 @@ export function view(html) {
   const port = document.getElementById('nav')?.dataset.port;
   const told = document.getElementById('port');
   if (told) told.textContent = `:${port}`;
+  document.dispatchEvent(new Event('placed'));
 }
 
 /** Whether a part is under the pointer or holds the focus or an open choice of its reader.
@@ -64,6 +81,7 @@ export function changes(parts, lists) {
     }
     order(list, keys, parts);
   }
+  document.dispatchEvent(new Event('placed'));
   return true;
 }
 

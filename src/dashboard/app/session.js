@@ -30,6 +30,12 @@ export async function open(token) {
   const told = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, told.error);
   sessionStorage.setItem(KEY, JSON.stringify(told));
+  rights();
+}
+
+/** What the page's user may not do is not shown. */
+function rights() {
+  document.documentElement.dataset.rights = JSON.parse(sessionStorage.getItem(KEY) ?? '{}').rights;
 }
 
 /** Asks for a token until one is right. */
@@ -59,7 +65,7 @@ async function login() {
 /** Makes sure that there is a session. */
 export async function enter() {
   const token = tokenOfAddress();
-  if (token === null && sessionStorage.getItem(KEY)) return;
+  if (token === null && sessionStorage.getItem(KEY)) return rights();
   try {
     await open(token);
   } catch (refused) {

@@ -1,7 +1,7 @@
 //! A job: what it is, where it stands, and what has happened to it.
 
-use super::{Drawn, Frame, Page, class_of, dot, moment, text};
-use crate::dashboard::{Trouble, ids};
+use super::{Drawn, Frame, Page, buttons, class_of, dot, moment, text};
+use crate::dashboard::{Trouble, actions, ids};
 use crate::data::stream::StreamId;
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Queue, Role};
@@ -23,6 +23,8 @@ pub struct JobPage {
     state: Option<&'static JobState>,
     due_ms: Option<i64>,
     steps: Vec<Happened>,
+    /// Whether something can be done to it.
+    can_act: bool,
 }
 
 /// A step of it.
@@ -58,7 +60,8 @@ impl JobPage {
                 });
             }
         });
-        Ok(Self { queue_id: ids::of_queue(&queue), queue, job, state, due_ms, steps })
+        let can_act = !actions::of(engine, &queue).is_empty();
+        Ok(Self { queue_id: ids::of_queue(&queue), queue, job, state, due_ms, steps, can_act })
     }
 
     fn head(&self) -> Markup {
@@ -83,7 +86,23 @@ impl JobPage {
                         p class="sub" { "due in " (moment(ms, "left")) }
                     }
                 }
+                @if let Some(state) = self.state.filter(|_| self.can_act) {
+                    div class="actions" { (self.buttons(state)) }
+                }
             }
+        }
+    }
+
+    fn buttons(&self, state: &JobState) -> Markup {
+        let id = ids::segment(&self.job.id);
+        let (shown, mut more) = buttons::of_jobs(&self.queue_id, state.name, state.role, &id);
+        if !self.job.deduplication.is_empty() {
+            let place = format!("{}/deduplication?ids={id}", self.queue_id);
+            more.push(buttons::ask(&place, "", "Let others like it come"));
+        }
+        html! {
+            @for button in &shown { (button) }
+            (buttons::more(&more))
         }
     }
 
@@ -267,12 +286,13 @@ impl Page for JobPage {
             ("data", value("Data", "data", &self.job.data)),
             ("result", value("Result", "result", &self.job.result)),
             ("facts", self.facts()),
+            ("options", value("Options", "options", &self.job.opts)),
         ];
         let body = html! {
             (parts[0].1) (parts[1].1)
             div class="two" {
                 div { @for (_, html) in &parts[2..6] { (html) } }
-                div { (parts[6].1) }
+                div { (parts[6].1) (parts[7].1) }
             }
         };
         let drawn = Drawn::new(frame, body);

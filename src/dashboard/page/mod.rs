@@ -4,16 +4,18 @@
 //! that have changed; rows stand in a list with a `data-list`, which has an order of its own.
 //! Nothing in a view has a style attribute, and all texts are escaped where they are put in.
 
+mod ask;
+mod buttons;
 mod chart;
 mod empty;
 mod job;
 mod overview;
 mod queue;
-mod text;
+pub mod text;
 
 use super::rings::Spans;
 use super::watch::Watch;
-use super::{Trouble, ids};
+use super::{Trouble, actions, ids};
 use crate::engine::Engine;
 use crate::queues::{Queue, Role};
 use maud::{Markup, PreEscaped, html};
@@ -32,10 +34,7 @@ pub trait Page {
 pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let segments: Vec<&str> = path.split('/').collect();
-    let queue = |id: &str| {
-        let known = watch.queue(id).filter(|queue| queue.is_there(engine));
-        known.ok_or_else(|| Trouble::Absent("this queue is gone, or has no keys yet".into()))
-    };
+    let queue = |id: &str| known_queue(watch, engine, id);
     match *segments {
         ["overview"] => Ok(Box::new(overview::Overview::new(watch, engine))),
         ["queue", id] => {
@@ -47,6 +46,25 @@ pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>,
         ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
     }
+}
+
+/// The dialog before an action: `ID/remove?ids=397`.
+///
+/// # Errors
+/// There is none, or what it would be about has gone.
+pub fn ask_before(watch: &Watch, engine: &Engine, path: &str) -> Result<String, Trouble> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (id, action) = actions::split(path)?;
+    ask::draw(engine, &known_queue(watch, engine, id)?, id, action, query)
+}
+
+/// The queue that an address names.
+///
+/// # Errors
+/// There is none.
+pub fn known_queue(watch: &Watch, engine: &Engine, id: &str) -> Result<Queue, Trouble> {
+    let known = watch.queue(id).filter(|queue| queue.is_there(engine));
+    known.ok_or_else(|| Trouble::Absent("this queue is gone, or has no keys yet".into()))
 }
 
 /// Beyond so many queues the rest is counted.

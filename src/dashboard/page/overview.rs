@@ -1,11 +1,11 @@
 //! All queues: what has happened in the last minute, what wants a look, and a row for each.
 
 use super::{
-    Drawn, Frame, MEDIAN, Page, QUEUES_MAX, Row, WORST, chart, count, delayed_figure, dot, figure,
-    span_figure, text,
+    Drawn, Frame, MEDIAN, Page, QUEUES_MAX, Row, WORST, buttons, chart, count, delayed_figure, dot,
+    figure, span_figure, text,
 };
 use crate::dashboard::rings::{SECONDS, Spans};
-use crate::dashboard::{ids, watch::Watch};
+use crate::dashboard::{actions, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Look, Queue, Role};
 use maud::{Markup, html};
@@ -42,6 +42,8 @@ struct Line {
     late_ms: Option<u64>,
     /// What its failed jobs say most often, and how often; of those that were looked at.
     reason: Option<(String, usize, usize)>,
+    /// Whether something can be done to it.
+    can_act: bool,
 }
 
 impl Line {
@@ -62,6 +64,7 @@ impl Line {
             late_ms: minute.lates.quantile(0.95),
             ended: minute.ended,
             reason: reason(engine, queue),
+            can_act: !actions::of(engine, queue).is_empty(),
         }
     }
 }
@@ -167,7 +170,7 @@ fn share(failed: u32, all: u32) -> String {
 impl Line {
     fn notes(&self) -> Vec<(usize, Markup)> {
         let mut notes = Vec::new();
-        let mut note = |harm: usize, class: &str, text: Markup| {
+        let mut note = |harm: usize, class: &str, text: Markup, button: Markup| {
             notes.push((
                 harm,
                 html! {
@@ -175,6 +178,7 @@ impl Line {
                         (dot(class))
                         p { b { (self.name) } " " (text) }
                         div class="btns" {
+                            @if self.can_act { (button) }
                             a class="btn quiet small" href={ "#/queue/" (self.id) } { "Show" }
                         }
                     }
@@ -182,6 +186,10 @@ impl Line {
             ));
         };
         let Look { waiting, held, active, workers, is_paused, .. } = self.look;
+        let retry = json!({ "state": "failed", "count": self.failed });
+        let label = format!("Retry {}", text::number(self.failed));
+        let place = format!("{}/resume", self.id);
+        let resume = buttons::act(&place, &json!({}), "small", None, "Resume");
         if self.failed > 0 {
             note(
                 3_000_000 + self.failed,
@@ -194,6 +202,7 @@ impl Line {
                         code { (reason) }
                     }
                 },
+                buttons::act(&format!("{}/retry", self.id), &retry, "small", None, &label),
             );
         }
         let queued = waiting + held;
@@ -206,12 +215,14 @@ impl Line {
                     "is paused: " (text::number(queued)) " wait"
                     @if alone { ", and no worker is connected" }
                 },
+                resume,
             );
         } else if waiting > 0 && workers.count == 0 && active == 0 {
             note(
                 2_500_000 + waiting,
                 "waiting",
                 html! { (text::number(waiting)) " wait, and no worker is connected" },
+                html! {},
             );
         }
         if let Some(late_ms) = self.late_ms.filter(|&ms| ms > LATE_MS) {
@@ -219,6 +230,7 @@ impl Line {
                 1_000_000,
                 "delayed",
                 html! { "delayed jobs came " (text::span_text(late_ms)) " late (p95)" },
+                html! {},
             );
         }
         notes

@@ -2,11 +2,11 @@
 
 use super::overview::library_name;
 use super::{
-    Drawn, Frame, MEDIAN, Page, Row, chart, class_of, delayed_figure, dot, figure, moment,
+    Drawn, Frame, MEDIAN, Page, Row, buttons, chart, class_of, delayed_figure, dot, figure, moment,
     span_figure, text,
 };
 use crate::dashboard::rings::{Minute, SECONDS};
-use crate::dashboard::{Trouble, ids, watch::Watch};
+use crate::dashboard::{Trouble, actions, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Look, Queue, Role};
 use maud::{Markup, html};
@@ -32,6 +32,8 @@ pub struct QueuePage {
     from: usize,
     jobs: Vec<Listed>,
     minute: Minute,
+    /// Whether something can be done to it.
+    can_act: bool,
 }
 
 /// A job in a state.
@@ -107,6 +109,7 @@ impl QueuePage {
             from,
             jobs: listed,
             minute: watch.minute(&queue, now_ms),
+            can_act: !actions::of(engine, &queue).is_empty(),
             queue,
         })
     }
@@ -131,8 +134,58 @@ impl QueuePage {
                         code { (text::lossy(&self.queue.base)) ":*" }
                         " · " (text::number(all)) " jobs"
                         @if self.queue.db > 0 { " · database " (self.queue.db) }
+                        @if let Some(ms) = self.look.limited_until_ms {
+                            " · held back by its limit for " (moment(ms, "left"))
+                        }
                     }
                 }
+                @if self.can_act { div class="actions" { (self.buttons()) } }
+            }
+        }
+    }
+
+    /// What can be done to the queue as a whole.
+    fn buttons(&self) -> Markup {
+        let place = |action: &str| format!("{}/{action}", self.id);
+        let (action, label) =
+            if self.look.is_paused { ("resume", "Resume") } else { ("pause", "Pause") };
+        let nothing = json!({});
+        let mut more = vec![buttons::ask(&place("limits"), "", "Limits")];
+        if self.look.limited_until_ms.is_some() {
+            more.push(buttons::act(&place("unlimit"), &nothing, "", None, "Count the rate anew"));
+        }
+        more.push(buttons::ask(&place("drain"), "", "Drain"));
+        more.push(buttons::ask(&place("obliterate"), "", "Remove the queue"));
+        html! {
+            (buttons::ask(&place("add"), "", "Add a job"))
+            (buttons::act(&place(action), &nothing, "", Some("p"), label))
+            (buttons::more(&more))
+        }
+    }
+
+    /// What can be done to all jobs of the state that is shown.
+    fn tools(&self) -> Markup {
+        let (state, count) = (self.state, self.len());
+        html! {
+            div data-key="tools" {
+                @if self.can_act && count > 0 && state.role != Role::Blocked {
+                    div class="tools" {
+                        @for button in buttons::of_state(&self.id, state.name, state.role, count) {
+                            (button)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What can be done to the jobs that are chosen. It shows once some are.
+    fn chosen(&self) -> Markup {
+        let (shown, more) = buttons::of_jobs(&self.id, self.state.name, self.state.role, "");
+        html! {
+            div class="foot-line chosen" id="chosen" hidden {
+                span { b { "0" } " chosen" }
+                span class="pages" { @for button in shown.iter().chain(&more) { (button) } }
             }
         }
     }
@@ -223,6 +276,12 @@ impl QueuePage {
         let columns = self.columns();
         let html = html! {
             tr data-key={ "job-" (id) } {
+                @if self.can_act {
+                    td class="c-check" {
+                        input type="checkbox" data-id=(id)
+                            aria-label={ "Choose " (text::excerpt(&listed.id, 40)) };
+                    }
+                }
                 @match &listed.job {
                     None => {
                         td class="c-name" { span class="faint" { (text::lossy(&listed.id)) } }
@@ -294,12 +353,18 @@ impl Page for QueuePage {
     fn draw(&self, frame: &Frame) -> Drawn {
         let rows: Vec<Row> = self.jobs.iter().map(|listed| self.row(listed)).collect();
         let (head, figures, tabs, pages) = (self.head(), self.figures(), self.tabs(), self.pages());
+        let tools = self.tools();
         let body = html! {
             (head) (figures)
             div class="card" {
-                (tabs)
+                (tabs) (tools)
                 table class="table jobs" {
                     thead { tr {
+                        @if self.can_act {
+                            th class="c-check" {
+                                input type="checkbox" id="all" aria-label="Choose all";
+                            }
+                        }
                         th { "Job" } th { "Data" }
                         @for title in self.columns() {
                             th class=(class_of_column(title)) { (title) }
@@ -307,6 +372,7 @@ impl Page for QueuePage {
                     } }
                     tbody data-list="jobs" { @for row in &rows { (row.html) } }
                 }
+                @if self.can_act { (self.chosen()) }
                 (pages)
             }
         };
@@ -314,6 +380,7 @@ impl Page for QueuePage {
             .with_part("head", head)
             .with_part("figures", figures)
             .with_part("tabs", tabs)
+            .with_part("tools", tools)
             .with_part("pages", pages)
             .with_rows("jobs", rows)
     }

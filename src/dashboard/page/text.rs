@@ -18,6 +18,11 @@ pub fn number(number: usize) -> String {
     told
 }
 
+/// How many jobs: `1 job`, `2,000 jobs`.
+pub fn jobs(count: usize) -> String {
+    format!("{} {}", number(count), if count == 1 { "job" } else { "jobs" })
+}
+
 /// A span as a number and its unit: `468`, `ms`; `3.1`, `s`.
 pub fn span(ms: u64) -> (String, &'static str) {
     const UNITS: [(u64, &str); 4] =

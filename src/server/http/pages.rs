@@ -3,9 +3,11 @@
 
 use super::Call;
 use super::answer::{Content, Given, JSON, Refusal, wrong};
+use super::io::BODY_SILENCE_MAX;
 use super::streams::EventsBody;
 use crate::dashboard::{Form, INDEX, Trouble, app, may_act, may_look};
 use crate::engine::acl::user::User;
+use crate::proto::{Args, JsonStyle, Outbox};
 use crate::server::connection::Sending;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -166,6 +168,34 @@ impl Call {
             .with(header::CACHE_CONTROL, "no-store"))
     }
 
+    /// Does something to a queue, as the page's user: the answer says what was done.
+    pub(super) async fn act(self: &Rc<Self>, request: Request<Incoming>) -> Result<Given, Refusal> {
+        let path = address(&request, "/_toril/queues/");
+        self.exchange.expect(Some(BODY_SILENCE_MAX));
+        let body = self.read(request.into_body()).await;
+        self.exchange.expect(None);
+        let body = body?;
+        let user = self.user().ok_or_else(super::unauthorized)?;
+        let server = self.server.clone();
+        let script = server
+            .turn(|engine, _| server.board.borrow_mut().script(engine, &user, &path, &body))
+            .map_err(refusal)?;
+        server.board_wanted.notify_one();
+        let form = JsonStyle { base64: false, transaction: false };
+        server.with_outbox(self.id, |outbox| *outbox = Outbox::json(form));
+        let words: Vec<&[u8]> = script.words.iter().map(Vec::as_slice).collect();
+        self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
+        let output = server.take_output(self.id);
+        let answer: Json = serde_json::from_slice(&output).unwrap_or_default();
+        if let Some(error) = answer["error"].as_str() {
+            let is_denied = error.starts_with("NOPERM");
+            let status = if is_denied { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            return Err(Refusal { status, text: error.into() });
+        }
+        let told = script.outcome(&server.engine.borrow(), &answer["result"]).to_string();
+        Ok(Given::new(StatusCode::OK, told.into()).with(header::CONTENT_TYPE, JSON))
+    }
+
     /// The stream of what changes in a view, which the query names.
     pub(super) fn open_view(
         self: &Rc<Self>,
@@ -214,6 +244,7 @@ fn refusal(trouble: Trouble) -> Refusal {
     match trouble {
         Trouble::Absent(text) => Refusal { status: StatusCode::NOT_FOUND, text },
         Trouble::Forbidden(text) => Refusal { status: StatusCode::FORBIDDEN, text },
+        Trouble::Wrong(text) => wrong(text),
         Trouble::TooMany(text) => Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text },
     }
 }

@@ -46,6 +46,8 @@ enum Serve {
     App,
     /// What a page asks for before it is shown anything.
     Session,
+    /// A button of the page.
+    Act,
     /// A view of the page.
     View,
     /// What changes in a view, as it changes.
@@ -83,6 +85,7 @@ const ROUTES: &[Route] = &[
     row(Some("_toril/app"),      &[Method::GET],                            Check::None,    Serve::App,         Origins::Own),
     row(Some("_toril/events"),   &[Method::GET],                            Check::Session, Serve::ViewEvents,  Origins::Own),
     row(Some("_toril/expect"),   &[Method::POST],                           Check::Token,   Serve::Expect,      Origins::Own),
+    row(Some("_toril/queues"),   &[Method::POST],                           Check::Session, Serve::Act,         Origins::Own),
     row(Some("_toril/session"),  &[Method::POST],                           Check::None,    Serve::Session,     Origins::Own),
     row(Some("_toril/view"),     &[Method::GET],                            Check::Session, Serve::View,        Origins::Own),
     row(OWN,                     &[],                                       Check::Session, Serve::Absent,      Origins::Own),
@@ -107,7 +110,7 @@ const fn row(
 
 impl Serve {
     fn is_of_page(self) -> bool {
-        matches!(self, Serve::App | Serve::Session | Serve::View | Serve::ViewEvents)
+        matches!(self, Serve::Act | Serve::App | Serve::Session | Serve::View | Serve::ViewEvents)
     }
 }
 
@@ -190,6 +193,7 @@ impl Call {
             Serve::Index => Ok(self.index()),
             Serve::App => self.app_file(&request),
             Serve::Session => self.session(request).await,
+            Serve::Act => self.act(request).await,
             Serve::View => self.view(&request),
             Serve::ViewEvents => self.open_view(&request),
             Serve::Absent => Err(absent()),
@@ -278,6 +282,8 @@ mod tests {
         check(&Method::GET, "/_toril/expect", (Check::Session, Serve::Absent));
         check(&Method::OPTIONS, "/_toril/expect", (Check::None, Serve::Forbidden));
         check(&Method::POST, "/_toril/session", (Check::None, Serve::Session));
+        check(&Method::POST, "/_toril/queues/x/retry", (Check::Session, Serve::Act));
+        check(&Method::GET, "/_toril/queues/x/retry", (Check::Session, Serve::Absent));
         check(&Method::GET, "/_toril/app/app.css", (Check::None, Serve::App));
         check(&Method::GET, "/_toril/view/overview", (Check::Session, Serve::View));
         check(&Method::GET, "/_toril/events", (Check::Session, Serve::ViewEvents));

@@ -1,0 +1,86 @@
+-- What the actions on a queue of BullMQ have in common. KEYS[1] is the queue's hash `meta`; ARGV[1] is the
+-- version of its library, by which its keys differ, ARGV[2] its database, ARGV[3] the time in milliseconds.
+-- What follows is the action's own. Each answers how many jobs it has done something to, how many of a state
+-- it has passed over, how many of that are left, how many it has looked at, and then its notes: the id of a
+-- job, a word for what is to be said of it, and a detail.
+local call = redis.call
+local own, era, now = KEYS[1]:sub(1, -5), tonumber(ARGV[1]), tonumber(ARGV[3])
+if ARGV[2] ~= '0' then call('SELECT', ARGV[2]) end
+
+local notes = {}
+local function note(id, word, detail)
+  for _, text in ipairs({ id, word, tostring(detail or '') }) do notes[#notes + 1] = text end
+end
+
+local function report(done, skip, left, looked)
+  return { done, skip or 0, left or 0, looked or done, unpack(notes) }
+end
+
+-- Whether no job is given out: the queue is paused, or as many run as may. And whether it is paused.
+local function is_held(queue)
+  local meta = call('HMGET', queue .. 'meta', 'paused', 'concurrency')
+  if meta[1] then return true, true end
+  local most = tonumber(meta[2])
+  return most ~= nil and call('LLEN', queue .. 'active') >= most, false
+end
+
+local function tell(queue, ...)
+  local most = call('HGET', queue .. 'meta', 'opts.maxLenEvents') or 10000
+  call('XADD', queue .. 'events', 'MAXLEN', '~', most, '*', 'event', ...)
+end
+
+-- Workers from version 5 on wait for the marker. Those before wait for `wait` itself.
+local function wake(queue)
+  if era >= 5 and not is_held(queue) then call('ZADD', queue .. 'marker', 0, '0') end
+end
+
+local function wake_if_any(queue)
+  if call('LLEN', queue .. 'wait') + call('ZCARD', queue .. 'prioritized') > 0 then wake(queue) end
+end
+
+-- Tells workers when the first delayed job is due.
+local function wake_when_due(queue)
+  local first = tonumber(call('ZRANGE', queue .. 'delayed', 0, 0, 'WITHSCORES')[2])
+  if not first then return end
+  if era >= 5 then
+    call('ZADD', queue .. 'marker', first / 4096, '1')
+  elseif call('LLEN', queue .. 'wait') == 0 then
+    call('LPUSH', queue .. 'wait', string.format('0:%.0f', math.floor(first / 4096)))
+  end
+end
+
+-- Where a job without a priority waits: before version 6 a paused queue has a list of its own.
+local function waiting_list(queue, is_paused)
+  return queue .. ((is_paused and era < 6) and 'paused' or 'wait')
+end
+
+-- Puts a job where workers look for it, behind all others, or before them if it is to be next.
+local function enqueue(id, is_next)
+  local _, is_paused = is_held(own)
+  local wait = waiting_list(own, is_paused)
+  local is_old = era == 4 and not is_paused
+  if is_old and (call('LINDEX', wait, 0) or ''):sub(1, 2) == '0:' then call('LPOP', wait) end
+  local priority = tonumber(call('HGET', own .. id, 'priority') or 0) or 0
+  if priority > 0 then
+    local count = call('INCR', own .. 'pc') % 4294967296
+    call('ZADD', own .. 'prioritized', priority * 4294967296 + count, id)
+    if is_old and call('LLEN', wait) == 0 then call('LPUSH', wait, '0:0') end
+  else
+    call(is_next and 'RPUSH' or 'LPUSH', wait, id)
+  end
+  wake(own)
+end
+
+-- The score of a job that is due at a moment: behind those of the same millisecond.
+local function score_of(due)
+  local low, high = due * 4096, due * 4096 + 4095
+  local last = call('ZREVRANGEBYSCORE', own .. 'delayed', high, low, 'WITHSCORES', 'LIMIT', 0, 1)
+  return last[2] and math.min(tonumber(last[2]) + 1, high) or low
+end
+
+-- A job that a scheduler has put there for its next run: without it the scheduler would stand still.
+local function is_next_run(queue, id)
+  local scheduler = call('HGET', queue .. id, 'rjk')
+  local due = scheduler and call('ZSCORE', queue .. 'repeat', scheduler)
+  return due and id == 'repeat:' .. scheduler .. ':' .. due
+end
