@@ -232,6 +232,40 @@ fn a_view_shows_what_is_there_and_the_stream_what_changes() {
 }
 
 #[test]
+fn what_is_done_is_done_as_the_page_s_user() {
+    let server = Running::with_http(&[]);
+    let mut http = server.http();
+    for words in [
+        r#"["hset","bull:mail:meta","opts.maxLenEvents","10000","version","bullmq:6.7.0"]"#,
+        r#"["hset","bull:mail:7","name","x","data","{}","opts","{}"]"#,
+        r#"["zadd","bull:mail:failed","1","7"]"#,
+    ] {
+        assert_eq!(http.post("/", words).0, 200);
+    }
+    let path = "/_toril/queues/MABidWxsOm1haWw/retry";
+    let body = br#"{"state":"failed","ids":["7"]}"#;
+    ask(server.port, "ACL SETUSER careful on >pw ~* +@all -lpush");
+    let token = ask_all(server.port, "ACL RESTTOKEN careful pw");
+    let token = token.lines().nth(1).expect("a token").trim().to_owned();
+    let careful = Http::with_token(server.http_port, &token).ask("POST", path, &[], body);
+    assert_eq!(careful.status, 403, "{}", careful.text());
+    assert!(error_in(careful.text()).contains("no command of these left out"));
+    assert_eq!(ask(server.port, "ZCARD bull:mail:failed"), ":1");
+
+    // Nobody is asked whether another site's page may.
+    let asks = [("host", "x".into()), ("access-control-request-method", "POST".into())];
+    assert_eq!(raw(&server, "OPTIONS", path, &asks).status, 403);
+    assert_eq!(raw(&server, "POST", path, &[("host", "x".into())]).status, 401);
+
+    let done = http.ask("POST", path, &[], body);
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(done.text().contains(r#""told":"Retried 1 job of mail""#), "{}", done.text());
+    assert_eq!(ask(server.port, "LLEN bull:mail:wait"), ":1");
+    let again = http.ask("POST", path, &[], body);
+    assert!(again.text().contains("Job 7 is in another state by now"), "{}", again.text());
+}
+
+#[test]
 fn a_server_may_go_without_it() {
     let server = Running::with_http(&["--http-dashboard", "no"]);
     let mut http = server.http();

@@ -1,7 +1,7 @@
-//! What can be done to queues of BullMQ, versions 4 to 6: each action does to the keys what the library's
-//! own would. tests/clients/http/actions.test.js compares the two on twin queues.
+//! What can be done to queues of BullMQ, versions 4 to 6: each action does to the keys what the
+//! library's own would. tests/clients/http/actions.test.js compares the two on twin queues.
 
-use super::{Action, Order, compact_json};
+use super::{Order, PageAction, compact_json};
 use crate::engine::Engine;
 use crate::queues::{JobState, Queue, Role};
 use serde_json::{Map, Value as Json};
@@ -22,8 +22,8 @@ const OPTIONS_KEPT: &[&str] = &[
     "stackTraceLimit",
 ];
 
-/// The major version of a queue's library. Versions before 5.58 do not write it: what only they have
-/// tells them.
+/// The major version of a queue's library. Old ones do not write it: what only they have tells
+/// them.
 pub fn era(engine: &Engine, queue: &Queue) -> u32 {
     if let Some(version) = queue.version(engine) {
         let major = version.split(|&byte| byte == b'.').next().unwrap_or_default();
@@ -48,12 +48,12 @@ const fn row(
     script: &'static str,
     words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
     done: &'static str,
-) -> Action {
-    Action { name, script, words, done }
+) -> PageAction {
+    PageAction { name, script, words, done }
 }
 
 #[rustfmt::skip]
-pub const ACTIONS: &[Action] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("add",           script!("add": "common", "add"),                                add,           "Added job {id} to {queue}"),
     row("clean",         script!("clean": "common", "meant", "removal", "clean"),        of_state,      "Removed {jobs} of {queue}"),
     row("data",          script!("data": "common", "data"),                              data,          "Changed the data of a job of {queue}"),

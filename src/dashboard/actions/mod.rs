@@ -1,5 +1,5 @@
-//! What the page's buttons do. An action is a small script of ours, which the engine runs in the name
-//! of the page's user as it runs anybody's: it is journaled, watched and told of like all others.
+//! What the page's buttons do. An action is a small script of ours, which the engine runs in the
+//! name of the page's user as it runs anybody's: it is journaled, watched and told of like others.
 //!
 //! Of a whole state a script takes a piece at a time, so that nobody waits for it; the page asks
 //! for the next piece until nothing is left. A library is one file here.
@@ -14,11 +14,51 @@ use crate::util::span;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
+/// What the scripts call, and are called by.
+pub const COMMANDS: &[&str] = &[
+    "eval",
+    "del",
+    "exists",
+    "get",
+    "hdel",
+    "hget",
+    "hkeys",
+    "hmget",
+    "hset",
+    "hsetnx",
+    "incr",
+    "lindex",
+    "llen",
+    "lpop",
+    "lpush",
+    "lrange",
+    "lrem",
+    "ltrim",
+    "pttl",
+    "rename",
+    "rpush",
+    "sadd",
+    "scard",
+    "select",
+    "smembers",
+    "srem",
+    "type",
+    "xadd",
+    "zadd",
+    "zcard",
+    "zcount",
+    "zrange",
+    "zrangebyscore",
+    "zrem",
+    "zrevrangebyscore",
+    "zscore",
+];
+
 /// As many jobs can be named at once.
 const IDS_MAX: usize = 200;
 
 /// An action of a library.
-pub struct Action {
+pub struct PageAction {
     pub name: &'static str,
     script: &'static str,
     /// What the script is given beside the queue and the time. The error says what is wrong.
@@ -28,7 +68,7 @@ pub struct Action {
 }
 
 /// The actions that there are for a queue: none for a library whose keys are only read.
-pub fn of(engine: &Engine, queue: &Queue) -> &'static [Action] {
+pub fn of(engine: &Engine, queue: &Queue) -> &'static [PageAction] {
     match queue.library.name {
         "BullMQ" if bullmq::era(engine, queue) >= bullmq::ERA_MIN => bullmq::ACTIONS,
         _ => &[],
@@ -50,9 +90,9 @@ pub struct Order<'e> {
 }
 
 /// A script that is ready to be run.
-pub struct Script {
+pub struct PageScript {
     queue: Queue,
-    action: &'static Action,
+    action: &'static PageAction,
     /// Jobs that were done in earlier pieces.
     before: usize,
     pub words: Vec<Vec<u8>>,
@@ -82,7 +122,7 @@ impl<'e> Order<'e> {
     ///
     /// # Errors
     /// There is no such action, or something that it wants is missing or wrong.
-    pub fn script(self, name: &str) -> Result<Script, Trouble> {
+    pub fn script(self, name: &str) -> Result<PageScript, Trouble> {
         let actions = of(self.engine, &self.queue);
         let action = actions.iter().find(|action| action.name == name).ok_or_else(|| {
             let known: Vec<&str> = actions.iter().map(|action| action.name).collect();
@@ -101,7 +141,7 @@ impl<'e> Order<'e> {
         words.extend(shared.map(String::into_bytes));
         words.extend(own);
         let before = self.body["before"].as_u64().unwrap_or(0) as usize;
-        Ok(Script { queue: self.queue, action, before, words })
+        Ok(PageScript { queue: self.queue, action, before, words })
     }
 
     /// A text of the order; empty if it is not there.
@@ -161,7 +201,7 @@ impl<'e> Order<'e> {
     }
 }
 
-impl Script {
+impl PageScript {
     /// What is to be said of what the script has answered.
     pub fn outcome(&self, engine: &Engine, answer: &Json) -> Json {
         let number = |at: usize| answer[at].as_u64().unwrap_or(0) as usize;
@@ -249,7 +289,24 @@ fn compact_json(text: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::compact_json;
+    use super::*;
+
+    /// Whether a user may act is asked before a script is run, of these alone.
+    #[test]
+    fn scripts_call_what_the_list_says() {
+        let mut called = vec!["eval".to_owned()];
+        for action in bullmq::ACTIONS {
+            let calls = action.script.split("call(").skip(1);
+            let args = calls.flat_map(|call| call.split(',').next());
+            let names = args.flat_map(|arg| arg.split('\'').skip(1).step_by(2));
+            called.extend(names.map(str::to_lowercase));
+        }
+        called.sort();
+        called.dedup();
+        let mut listed = COMMANDS.to_vec();
+        listed.sort_unstable();
+        assert_eq!(called, listed);
+    }
 
     #[test]
     fn json_loses_the_blanks_between_its_parts_alone() {

@@ -139,7 +139,12 @@ impl Asked<'_> {
 
 /// A field of a form.
 fn input(label: &str, name: &str, value: &str, hint: &str) -> Markup {
-    html! { label { (label) input name=(name) value=(value) placeholder=(hint) autocomplete="off"; } }
+    html! {
+        label {
+            (label)
+            input name=(name) value=(value) placeholder=(hint) autocomplete="off";
+        }
+    }
 }
 
 fn check(label: &str, name: &str) -> Markup {
@@ -151,7 +156,12 @@ fn form(fields: Markup) -> Markup {
 }
 
 fn area(label: &str, text: &str) -> Markup {
-    html! { label { (label) textarea name="data" rows="7" class="mono" spellcheck="false" { (text) } } }
+    html! {
+        label {
+            (label)
+            textarea name="data" rows="7" class="mono" spellcheck="false" { (text) }
+        }
+    }
 }
 
 /// JSON as it is edited: with an indent, unless it would lose by that.

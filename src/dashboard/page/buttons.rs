@@ -1,5 +1,5 @@
 //! Buttons: one that acts at once says what it will touch, and one that asks first opens a dialog
-//! (ask.rs). app/act.js does what they say.
+//! (ask.rs). The page's act.js does what they say.
 
 use super::text;
 use crate::queues::Role;

@@ -188,9 +188,7 @@ impl Call {
         let output = server.take_output(self.id);
         let answer: Json = serde_json::from_slice(&output).unwrap_or_default();
         if let Some(error) = answer["error"].as_str() {
-            let is_denied = error.starts_with("NOPERM");
-            let status = if is_denied { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-            return Err(Refusal { status, text: error.into() });
+            return Err(wrong(error.into()));
         }
         let told = script.outcome(&server.engine.borrow(), &answer["result"]).to_string();
         Ok(Given::new(StatusCode::OK, told.into()).with(header::CONTENT_TYPE, JSON))
