@@ -49,7 +49,7 @@ macro_rules! words {
 }
 
 /// Options that stand in the history of their commands (command/history.rs) and can be told from
-/// other words. Those of XADD that came with 8.2 cannot.
+/// other words by where they stand. Those of XADD cannot (`xadd_since`).
 const OPTIONS: &[LaterOption] = &[
     later("7.0.0", &["expire", "expireat", "pexpire", "pexpireat"], 3..END, |_| true, Arity),
     later("7.0.0", &["bitcount"], 4..END, words!(b"byte", b"bit"), Syntax),
@@ -66,8 +66,9 @@ const OPTIONS: &[LaterOption] = &[
     later("8.2.0", &["xtrim"], 4..END, words!(b"keepref", b"delref", b"acked"), Syntax),
 ];
 
-/// Whether XADD is to make the second part of an id alone: `5-*`.
-fn has_open_id(words: &[&[u8]]) -> bool {
+/// The version that knows how XADD's id is told, or what an older server takes for its id: `5-*`
+/// came with 7.0, and options of 8.2 stand where an id was due. None if the id is as it ever was.
+fn xadd_since(words: &[&[u8]]) -> Option<&'static str> {
     let mut at = 2;
     while let Some(word) = words.get(at) {
         at += match &word.to_ascii_lowercase()[..] {
@@ -77,13 +78,15 @@ fn has_open_id(words: &[&[u8]]) -> bool {
                 let is_told = words.get(at + 1).is_some_and(|it| matches!(*it, b"=" | b"~"));
                 2 + usize::from(is_told)
             }
+            b"keepref" | b"delref" | b"acked" => return Some("8.2.0"),
             id => {
                 let ms = id.strip_suffix(b"-*").unwrap_or_default();
-                return !ms.is_empty() && ms.iter().all(u8::is_ascii_digit);
+                let is_open = !ms.is_empty() && ms.iter().all(u8::is_ascii_digit);
+                return is_open.then_some("7.0.0");
             }
         };
     }
-    false
+    None
 }
 
 /// Why a provider does not run a request, in its own words; None if it does.
@@ -105,18 +108,13 @@ pub fn refusal(profile: &Profile, found: Found, args: &Args) -> Option<Error> {
             Subcommand => old_subcommand(found, words[1]),
         });
     }
-    if !profile.is_newer("7.0.0") {
-        return None;
+    if name == "xadd" && xadd_since(words).is_some_and(|since| profile.is_newer(since)) {
+        return Some(Error::new("ERR Invalid stream ID specified as stream command argument"));
     }
-    // Each of them was there before, but not with the other.
+    // Each of them was there before 7.0, but not with the other.
     let has = |option: &[u8]| words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(option));
-    match &*name {
-        "set" if has(b"nx") && has(b"get") => Some(Error::Syntax),
-        "xadd" if has_open_id(words) => {
-            Some(Error::new("ERR Invalid stream ID specified as stream command argument"))
-        }
-        _ => None,
-    }
+    let is_both = name == "set" && profile.is_newer("7.0.0") && has(b"nx") && has(b"get");
+    is_both.then_some(Error::Syntax)
 }
 
 /// A command that is not there, or a subcommand of one that is.

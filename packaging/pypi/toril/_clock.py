@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, ContextManager, Optional, Union
+
+from ._connection import TorilError
+from ._follow import following
 
 #: Milliseconds, a text such as "90s" or "7d", or a timedelta.
 Duration = Union[int, str, timedelta]
@@ -28,8 +31,9 @@ def moment(time: Moment) -> Union[int, str]:
 class Clock:
     """The server's time, which moves if the server was started with `clock=True`."""
 
-    def __init__(self, run: Callable[..., Any]) -> None:
+    def __init__(self, run: Callable[..., Any], file: Callable[[], Optional[str]]) -> None:
         self._run = run
+        self._file = file
 
     def read(self) -> Any:
         """Mode, time and offset, and who follows."""
@@ -55,6 +59,13 @@ class Clock:
         if locks:
             words.append("LOCKS")
         return self._run("TORIL", "CLOCK", "ADVANCE", *words)
+
+    def follow(self, *, timers: bool = False) -> ContextManager[None]:
+        """Has this process show the server's time in a `with` block, and its timers follow too if told to."""
+        file = self._file()
+        if file is None:
+            raise TorilError("toril: this server's time does not move: start it with clock=True")
+        return following(file, timers)
 
     def freeze(self, at: Optional[Moment] = None) -> Any:
         return self._run("TORIL", "CLOCK", "FREEZE", *(() if at is None else ("AT", moment(at))))

@@ -10,12 +10,12 @@ import subprocess
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterable, Optional, Union
 
 from ._binary import find_binary
 from ._clock import Clock, Duration, Moment, duration, moment
 from ._connection import Connections, TorilError
+from ._follow import find_library
 
 #: What every server of a test is told: to lose no first event, and to keep what is looked back on.
 BASE = ["--port", "0", "--announce", "json", "--keep-dollar", "yes", "--fixture", "yes"]
@@ -62,7 +62,7 @@ class Server:
         self._connections: Optional[Connections] = None
         #: The last lines of its log.
         self.log: deque[str] = deque(maxlen=LOG_LINES_MAX)
-        self.clock = Clock(self.command)
+        self.clock = Clock(self.command, lambda: self._known()["clock"])
 
     def start(self) -> Server:
         if self._process is not None:
@@ -306,10 +306,9 @@ def followers(clock: str) -> dict[str, str]:
 
     node = behind("NODE_OPTIONS", " ", "--import=toril/clock")
     env = {"TORIL_CLOCK": clock, "NODE_OPTIONS": node}
-    beside = Path(find_binary()).with_name("libtoril_clock.so")
-    library = os.environ.get("TORIL_PRELOAD", str(beside))
-    if os.path.exists(library):
-        env["LD_PRELOAD"] = behind("LD_PRELOAD", ":", library)
+    library = find_library()
+    if library.exists():
+        env["LD_PRELOAD"] = behind("LD_PRELOAD", ":", str(library))
     return env
 
 

@@ -38,7 +38,7 @@ WHILE_S = 1.2
 def preload(tmp_path_factory):
     library = tmp_path_factory.mktemp("preload") / "libtoril_clock.so"
     source = str(PACKAGING / "preload/clock.c")
-    flags = ["-shared", "-fPIC", "-O2", "-o", str(library)]
+    flags = ["-shared", "-fPIC", "-O2", "-Wl,-Bsymbolic", "-o", str(library)]
     subprocess.run(["cc", *flags, source, "-ldl", "-lpthread"], check=True)
     return library
 
