@@ -31,6 +31,18 @@ BINARY_BYTES_MAX = 5_000_000
 #: called fast: the others are left out.
 ZSTD_WITHOUT = ["DFAST", "GREEDY", "LAZY", "LAZY2", "BTLAZY2", "BTOPT", "BTULTRA"]
 
+#: Texts of up to 64 KB are restored as well without what zstd has for large ones; its errors are
+#: never shown.
+ZSTD_SMALL = [
+    "HUF_FORCE_DECOMPRESS_X1",
+    "ZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT",
+    "ZSTD_STRIP_ERROR_STRINGS",
+]
+
+#: Calls are inlined up to this cost, and not up to LLVM's own 250. What every request and job passes
+#: is marked `#[inline]` where that paid, for which LLVM's threshold stays (docs/decisions.md).
+INLINE_COST_MAX = 50
+
 #: In the header of an ELF file's segment: this one names the loader of shared libraries.
 PT_INTERP = 3
 
@@ -49,14 +61,16 @@ def build(platform: Platform, glibc: bool) -> Path:
     say(f"building the static binary for {platform.name}; this takes some minutes")
     environment = zig_environment()
     command = ["zigbuild", "--target", platform.target]
-    excluded = [f"-DZSTD_EXCLUDE_{name}_BLOCK_COMPRESSOR" for name in ZSTD_WITHOUT]
-    environment["CFLAGS"] = " ".join(excluded)
+    defined = [f"ZSTD_EXCLUDE_{name}_BLOCK_COMPRESSOR" for name in ZSTD_WITHOUT] + ZSTD_SMALL
+    environment["CFLAGS"] = " ".join(f"-D{name}" for name in defined)
     # It lies where the linker put it: what would have to be put right at each start is 200 KB.
-    flags = "-C relocation-model=static "
+    flags = f"-C relocation-model=static -C llvm-args=-inline-threshold={INLINE_COST_MAX} "
     if not has_std(platform.target):
         environment |= debian_environment()
-        # Without what finds names for backtraces: a stripped program has none.
-        command += ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=panic-unwind"]
+        # Without what finds names for backtraces, since a stripped program has none, and with the
+        # smaller of two ways to sort and to print numbers.
+        features = "panic-unwind,optimize_for_size"
+        command += ["-Zbuild-std=std,panic_unwind", f"-Zbuild-std-features={features}"]
         # rustc would look for start files of its own, which that package has not; zig has them.
         flags += "-C link-self-contained=no "
     environment["RUSTFLAGS"] = flags + remapped()

@@ -136,6 +136,7 @@ impl Block {
 
     /// Gives the block another length, and a capacity that covers it. Bytes beyond the old length
     /// are to be written before they are read.
+    #[inline]
     fn resize(&mut self, len: usize, capacity: usize) {
         let (was_roomy, is_roomy) = (self.is_roomy(), capacity > len);
         if was_roomy == is_roomy && self.capacity() > 0 && capacity > 0 {
@@ -206,6 +207,7 @@ impl Default for Block {
 }
 
 impl From<&[u8]> for Block {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
         let mut block = Self::new();
         block.splice(0..0, &[bytes]);
@@ -242,6 +244,7 @@ impl fmt::Debug for Block {
 }
 
 impl Drop for Block {
+    #[inline]
     fn drop(&mut self) {
         let capacity = self.capacity();
         if capacity > 0 {

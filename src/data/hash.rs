@@ -69,6 +69,7 @@ impl Hash {
         Self::default()
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         match self.0.view() {
             View::Packed(packed) => packed.head().count.into(),
@@ -78,6 +79,7 @@ impl Hash {
     }
 
     /// Fields that are over but not yet removed count: it has a key as long as one is left.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         match self.0.view() {
             View::Large(Large::Timed(timed)) => timed.fields().is_empty(),
@@ -115,6 +117,7 @@ impl Hash {
     }
 
     /// The value of a field. None if there is no such field.
+    #[inline]
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
         match self.0.view() {
             View::Packed(packed) => find(packed, field).map(|place| packed.text(place.value).0),
@@ -361,11 +364,13 @@ fn is_beyond(limits: &Limits, len: usize, field: &[u8], value: &[u8]) -> bool {
     len > limits.hash_entries_max || field.len().max(value.len()) > limits.hash_value_bytes_max
 }
 
+#[inline]
 fn find(packed: &Packed, field: &[u8]) -> Option<PairPlace> {
     let Range { start, end } = packed.find(field, 2)?;
     Some(PairPlace { field: start, value: end, end: packed.skip(end) })
 }
 
+#[inline]
 fn has_room(packed: &Packed, place: Option<&PairPlace>, field: &[u8], value: &[u8]) -> bool {
     let (count, added) = match place {
         Some(_) => (0, value.len()),

@@ -59,6 +59,7 @@ impl Holder {
         }
     }
 
+    #[inline]
     pub fn set_head(&mut self, mut head: Head) {
         if self.0.is_empty() {
             self.0.splice(0..0, &[&[0; HEAD_BYTES]]);

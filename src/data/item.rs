@@ -39,6 +39,7 @@ impl<'a> Item<'a> {
 
     /// Writes from the end, two digits at a time, to where they are read: copying them there from
     /// a buffer costs as much again.
+    #[inline]
     fn of_digits(mut magnitude: u64, is_negative: bool) -> Self {
         let mut digits = [0; DIGITS_MAX];
         let mut start = DIGITS_MAX;
@@ -74,6 +75,7 @@ const PAIRS: [[u8; 2]; 100] = {
 impl Deref for Item<'_> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Form::Bytes(bytes) => bytes,
@@ -89,6 +91,7 @@ impl fmt::Debug for Item<'_> {
 }
 
 /// The number that a text spells, if printing that number gives the same text again.
+#[inline]
 pub fn as_number(text: &[u8]) -> Option<u64> {
     // Most texts are no numbers, and most of those show it in their first byte.
     if !text.first()?.is_ascii_digit() || text.len() >= DIGITS_MAX {

@@ -414,6 +414,7 @@ impl Body {
         1 + self.rest.len()
     }
 
+    #[inline]
     fn chunk(&self, at: usize) -> &ListChunk {
         if at == 0 { &self.first } else { &self.rest[at - 1] }
     }

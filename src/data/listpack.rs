@@ -9,6 +9,7 @@ use crate::util::number;
 pub const EMPTY_BYTES: usize = 7;
 
 /// Bytes that an element of this text adds. Texts that spell an integer are kept as one.
+#[inline]
 pub fn entry_bytes(text: &[u8]) -> usize {
     match text {
         [b'0'..=b'9' | b'-', ..] if text.len() <= 20 => match number::parse_i64(text) {

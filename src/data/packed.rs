@@ -102,6 +102,7 @@ impl Packed {
     }
 
     /// The text at an offset, and the offset behind it.
+    #[inline]
     pub fn text(&self, offset: usize) -> (Item<'_>, usize) {
         let body = self.body();
         let first = body[offset];
@@ -125,6 +126,7 @@ impl Packed {
     }
 
     /// The offset behind the text at an offset.
+    #[inline]
     pub fn skip(&self, offset: usize) -> usize {
         extent(self.body(), offset).end
     }
@@ -164,6 +166,7 @@ impl Packed {
     }
 
     /// Replaces bytes of the body.
+    #[inline]
     pub fn splice(&mut self, range: Range<usize>, parts: &[&[u8]]) {
         if self.0.holds_some() {
             self.release(range.clone());
@@ -256,6 +259,7 @@ const TINY_MAX: i64 = (u8::MAX - TINY) as i64;
 const CODE_HEAD_LEN_MAX: usize = 9;
 
 impl<'a> Code<'a> {
+    #[inline]
     fn of(text: &'a [u8]) -> Self {
         if let Some(word) = word_of(text) {
             return Self::new(WORD | word, &[], b"");

@@ -33,6 +33,7 @@ impl Str {
     }
 
     /// As SET keeps it: a text that spells an integer is kept as one.
+    #[inline]
     pub fn of_bytes(bytes: &[u8]) -> Self {
         match number::parse_i64(bytes) {
             Some(integer) => Self::of_integer(integer),

@@ -388,6 +388,7 @@ impl Clients {
     }
 
     /// Notes that a client's outbox is to be flushed; returns the client.
+    #[inline]
     pub fn mark_dirty(&mut self, id: ClientId) -> Option<&mut Client> {
         let place = self.place(id)?;
         let client = self.all[place].as_deref_mut()?;
@@ -412,12 +413,14 @@ impl Clients {
 impl std::ops::Index<ClientId> for Clients {
     type Output = Client;
 
+    #[inline]
     fn index(&self, id: ClientId) -> &Client {
         self.get(id).expect("the client is connected")
     }
 }
 
 impl std::ops::IndexMut<ClientId> for Clients {
+    #[inline]
     fn index_mut(&mut self, id: ClientId) -> &mut Client {
         self.get_mut(id).expect("the client is connected")
     }

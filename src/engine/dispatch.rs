@@ -233,6 +233,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn run_request(&mut self, id: ClientId, found: Found, args: Args) {
         let client = &mut self.clients[id];
         client.commands += 1;
@@ -412,6 +413,7 @@ impl Engine {
     }
 
     /// Counts a command that has run, and logs it if it was slow.
+    #[inline]
     pub(super) fn account(&mut self, id: ClientId, found: Found, words: &[&[u8]], micros: u64) {
         self.count_call(found, micros);
         if micros >= self.stats.slow_from_us {
@@ -419,6 +421,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn count_call(&mut self, found: Found, micros: u64) {
         self.stats.commands += 1;
         let calls = &mut self.stats.calls[found.index];

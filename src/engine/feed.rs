@@ -109,6 +109,7 @@ impl Engine {
     }
 
     /// How large a client's next request may be; None if it may send none now.
+    #[inline]
     fn limits_if_ready(&self, id: ClientId) -> Option<RequestLimits> {
         let client = self.clients.get(id).filter(|client| client.state == State::Ready)?;
         Some(if !client.is_authenticated && self.acl.needs_login() {

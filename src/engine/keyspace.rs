@@ -248,6 +248,7 @@ impl Keyspace {
 
     /// As `find`, and counts as an access. The value is not a cold one then, and a hash hides what
     /// is over: whoever wants to look inside comes through here.
+    #[inline]
     fn access(&mut self, db: usize, key: &[u8]) -> Option<SlotId> {
         let slot = self.find(db, key)?;
         let (value, usage) = self.slots.usage_mut(slot);
@@ -379,6 +380,7 @@ impl Keyspace {
         found
     }
 
+    #[inline]
     fn count_lookup(&mut self, db: usize, key: &[u8], is_hit: bool) {
         if is_hit {
             self.hits += 1;

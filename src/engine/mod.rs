@@ -291,6 +291,7 @@ impl Engine {
     }
 
     /// What a client is still to be sent.
+    #[inline]
     pub fn outbox(&mut self, id: ClientId) -> Option<&mut Outbox> {
         self.clients.get_mut(id).map(|client| &mut client.outbox)
     }
@@ -416,6 +417,7 @@ impl Engine {
     }
 
     /// Ends a unit: what was found to be over goes, with what the unit did.
+    #[inline]
     pub(super) fn end_unit(&mut self) {
         self.keyspace.aftermath.author = Author::NOBODY;
         self.keyspace.remove_noted();
@@ -459,6 +461,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn set_now(&mut self, now: Now) {
         if self.stats.advance(now.wall_ms) {
             self.note_peak();

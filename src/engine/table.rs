@@ -144,6 +144,7 @@ impl Table {
     }
 
     /// The command or subcommand that a request names.
+    #[inline]
     pub fn resolve(&self, args: &Args) -> Result<Found> {
         let words = args.all();
         let found = self.look_up(words[0]).ok_or_else(|| Self::unknown_command(words))?;

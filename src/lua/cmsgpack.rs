@@ -230,14 +230,17 @@ impl<'a> MessageReader<'a> {
         }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Raise> {
         self.take(N).map(|bytes| bytes.try_into().expect("take returns as many as asked"))
     }
 
+    #[inline]
     fn length(&mut self, bytes: usize) -> Result<usize, Raise> {
         Ok(self.take(bytes)?.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)))
     }
 
+    #[inline]
     fn reserve(&self, count: c_int, place: &str) -> Result<(), Raise> {
         match self.lua.reserve(count) {
             true => Ok(()),
@@ -246,6 +249,7 @@ impl<'a> MessageReader<'a> {
     }
 
     /// Pushes the next value.
+    #[inline]
     fn value(&mut self) -> Result<(), Raise> {
         self.reserve(1, TOO_MANY)?;
         let [tag] = self.array()?;
@@ -298,6 +302,7 @@ impl<'a> MessageReader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn string(&mut self, count: usize) -> Result<(), Raise> {
         let bytes = self.take(count)?;
         self.lua.push_bytes(bytes);

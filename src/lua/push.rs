@@ -69,6 +69,7 @@ impl<'a> Pusher<'a> {
     }
 
     /// Puts the value on top where it belongs, and whatever it completes.
+    #[inline]
     fn attach(&mut self) {
         while let Some(frame) = self.frames.last_mut() {
             frame.written += 1;
@@ -89,6 +90,7 @@ impl<'a> Pusher<'a> {
     }
 
     /// The innermost table is complete: its outer table is left on top.
+    #[inline]
     fn finish(&mut self) {
         match self.frames.pop().map(|frame| frame.shape) {
             Some(Shape::Map) => self.lua.set_field(-2, "map"),
@@ -97,6 +99,7 @@ impl<'a> Pusher<'a> {
         }
     }
 
+    #[inline]
     fn table(&mut self, shape: Shape, count: usize) {
         let fits = self.frames.len() < FRAMES_FREE || self.lua.reserve(FRAME_SLOTS);
         self.overflowed |= !fits;

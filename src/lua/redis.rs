@@ -254,6 +254,7 @@ fn emptied(mut words: Vec<&[u8]>) -> Vec<&'static [u8]> {
 }
 
 /// Zero has no sign here, NaN has.
+#[inline]
 fn number_text(value: f64) -> NumberText {
     match value {
         0.0 => "0".into(),

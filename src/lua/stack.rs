@@ -214,6 +214,7 @@ impl<'vm> Stack<'vm> {
     /// # Panics
     ///
     /// If there is no value at the index.
+    #[inline]
     fn assert_slot(self, index: c_int) {
         assert!(self.is_slot(index), "{index} is no place on the Lua stack");
     }
@@ -221,6 +222,7 @@ impl<'vm> Stack<'vm> {
     /// # Panics
     ///
     /// If there is no table at the index.
+    #[inline]
     fn assert_table(self, index: c_int) {
         assert!(self.kind(index) == LuaKind::Table, "no table is at {index}");
     }
@@ -232,6 +234,7 @@ impl<'vm> Stack<'vm> {
     /// # Panics
     ///
     /// If there is no room for as many.
+    #[inline]
     pub fn set_top(self, top: c_int) {
         let count = self.top();
         assert!(
@@ -254,6 +257,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// `LuaKind::None` if nothing is at `index`.
+    #[inline]
     pub fn kind(self, index: c_int) -> LuaKind {
         match self.slot(index) {
             Some(value) => value.kind(),
@@ -295,6 +299,7 @@ impl<'vm> Stack<'vm> {
     /// # Safety
     ///
     /// The string stays there, or Lua can reach it otherwise, as long as the bytes are used.
+    #[inline]
     pub unsafe fn bytes(self, index: c_int) -> Option<&'vm [u8]> {
         // SAFETY: the caller sees to it that the string stays.
         if let Some(bytes) = self.slot(index).and_then(|value| unsafe { value.bytes() }) {
@@ -356,22 +361,26 @@ impl<'vm> Stack<'vm> {
 
     // Pushing.
 
+    #[inline]
     pub fn push_nil(self) {
         // SAFETY: it is no object.
         unsafe { self.push_value(LuaValue::NIL) }
     }
 
+    #[inline]
     pub fn push_boolean(self, value: bool) {
         // SAFETY: it is no object.
         unsafe { self.push_value(LuaValue::of_boolean(value)) }
     }
 
+    #[inline]
     pub fn push_number(self, value: f64) {
         // SAFETY: it is no object.
         unsafe { self.push_value(LuaValue::of_number(value)) }
     }
 
     /// Copies them into a string of Lua's.
+    #[inline]
     pub fn push_bytes(self, bytes: &[u8]) {
         self.assert_room();
         api!(pushes::lua_pushlstring_(self, bytes.as_ptr().cast(), bytes.len()))
@@ -487,6 +496,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// Pushes what the registry has at a key: nil if that is `LUA_NOREF`.
+    #[inline]
     pub fn push_kept(self, key: c_int) {
         self.assert_room();
         api!(tables::lua_rawgeti_(self, ffi::LUA_REGISTRYINDEX, key))
@@ -520,6 +530,7 @@ impl<'vm> Stack<'vm> {
     // index.
 
     /// An empty table with room for `elements` from 1 up and `fields`.
+    #[inline]
     pub fn push_table(self, elements: usize, fields: usize) {
         self.assert_room();
         let clamp = |count: usize| c_int::try_from(count).unwrap_or(c_int::MAX);
@@ -558,6 +569,7 @@ impl<'vm> Stack<'vm> {
     /// # Panics
     ///
     /// If the key is nil or NaN, too.
+    #[inline]
     pub fn set(self, table: c_int) {
         self.assert_table(table);
         assert!(self.is_key(-2), "neither nil nor NaN is a key");
@@ -573,6 +585,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// Whether a table may have the value at `index` as a key.
+    #[inline]
     fn is_key(self, index: c_int) -> bool {
         match self.kind(index) {
             LuaKind::None | LuaKind::Nil => false,
@@ -588,6 +601,7 @@ impl<'vm> Stack<'vm> {
     }
 
     /// Pops a value and makes it `table[name]`.
+    #[inline]
     pub fn set_field(self, table: c_int, name: &str) {
         self.push_bytes(name.as_bytes());
         self.insert(-2);
@@ -599,6 +613,7 @@ impl<'vm> Stack<'vm> {
     /// Replaces the key on top by the next key and its value; at the end of the table pops it and
     /// returns false. The key is nil at first, then what this has pushed, and the table does not
     /// change meanwhile: else Lua raises.
+    #[inline]
     pub fn next(self, table: c_int) -> bool {
         self.assert_table(table);
         self.assert_room();

@@ -13,6 +13,7 @@ pub struct Args<'a> {
 }
 
 /// Whether a word is a keyword, in any case. For Redis a NUL ends it.
+#[inline]
 pub fn is_keyword(word: &[u8], keyword: &str) -> bool {
     let (word, rest) = word.split_at(word.len().min(keyword.len()));
     word.eq_ignore_ascii_case(keyword.as_bytes()) && matches!(rest, [] | [0, ..])
@@ -76,16 +77,19 @@ impl<'a> Args<'a> {
     ///
     /// # Panics
     /// If it is not.
+    #[inline]
     pub fn given(&mut self) -> &'a [u8] {
         self.next().expect("arity guarantees this word")
     }
 
     /// The next word, or a syntax error.
+    #[inline]
     pub fn word(&mut self) -> Result<&'a [u8]> {
         self.next().ok_or(Error::Syntax)
     }
 
     /// The next word as an integer as Redis reads it: no sign `+`, no blanks, no leading zeros.
+    #[inline]
     pub fn int(&mut self) -> Result<i64> {
         number::parse_i64(self.word()?).ok_or(Error::NotInteger)
     }
@@ -96,6 +100,7 @@ impl<'a> Args<'a> {
     }
 
     /// Reads the next word if it is `keyword`.
+    #[inline]
     pub fn accept(&mut self, keyword: &str) -> bool {
         let accepted = self.peek().is_some_and(|word| is_keyword(word, keyword));
         self.at += usize::from(accepted);

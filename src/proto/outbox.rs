@@ -114,6 +114,7 @@ impl Outbox {
     }
 
     /// As `reply`, for an answer that is lost anyway once it is longer than `bytes_max`.
+    #[inline]
     pub fn reply_within(&mut self, bytes_max: u64) -> Reply<'_> {
         self.seal_if_full();
         match &mut self.form {
@@ -266,6 +267,7 @@ impl Outbox {
     }
 
     /// The socket took `count` bytes from the front.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
         self.sent += count as u64;
         self.free_sent_chunks();

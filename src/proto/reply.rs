@@ -146,6 +146,7 @@ impl<'a> Reply<'a> {
     }
 
     /// The status OK.
+    #[inline]
     pub fn ok(&mut self) {
         match &mut self.out {
             Out::Bytes(out) => out.extend_from_slice(b"+OK\r\n"),
@@ -178,6 +179,7 @@ impl<'a> Reply<'a> {
     }
 
     /// An integer.
+    #[inline]
     pub fn int(&mut self, value: i64) {
         self.look_at_length();
         match &mut self.out {
@@ -197,6 +199,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Any bytes.
+    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.look_at_length();
         match &mut self.out {
@@ -219,6 +222,7 @@ impl<'a> Reply<'a> {
     }
 
     /// `$-1` in RESP2, `_` in RESP3.
+    #[inline]
     pub fn null(&mut self) {
         self.look_at_length();
         match &mut self.out {
@@ -301,6 +305,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Announces `count` elements.
+    #[inline]
     pub fn array(&mut self, count: usize) {
         self.look_at_length();
         match &mut self.out {
@@ -437,12 +442,14 @@ pub(super) fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
     }
 }
 
+#[inline]
 fn long_header(out: &mut Vec<u8>, kind: u8, value: i64) {
     out.push(kind);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
+#[inline]
 pub(super) fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     // With the longest header there is.
     out.reserve(bytes.len() + 24);

@@ -109,6 +109,7 @@ impl Buckets {
     }
 
     /// The entry may be there already: then it is there twice.
+    #[inline]
     pub fn insert(&mut self, entry: Tagged) {
         if self.len == self.capacity() {
             self.resize(self.len + 1);

@@ -104,12 +104,14 @@ impl<T> Chunked<T> {
 impl<T> std::ops::Index<usize> for Chunked<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, index: usize) -> &T {
         self.get(index).expect("the index is below the length")
     }
 }
 
 impl<T> std::ops::IndexMut<usize> for Chunked<T> {
+    #[inline]
     fn index_mut(&mut self, index: usize) -> &mut T {
         let full_len = self.full.len() * CHUNK;
         match self.full.get_mut(index / CHUNK) {

@@ -64,6 +64,7 @@ static PAGES: Mutex<Pages> = Mutex::new(Pages([ptr::null_mut(); CLASSES]));
 
 /// # Safety
 /// As `std::alloc::alloc`.
+#[inline]
 pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     if !is_ours(layout) {
         // SAFETY: the caller promises what that function asks for.
@@ -79,6 +80,7 @@ pub unsafe fn alloc(layout: Layout) -> *mut u8 {
 
 /// # Safety
 /// As `std::alloc::dealloc`, of what came from here.
+#[inline]
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if !is_ours(layout) {
         // SAFETY: a block of such a layout came from there, and the caller gives it up.

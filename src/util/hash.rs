@@ -18,6 +18,7 @@ impl Seed {
         Self(RandomState::with_seeds(next(), next(), next(), next()))
     }
 
+    #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(bytes);
@@ -35,6 +36,7 @@ pub fn seed_collections(seed: u64) {
 }
 
 /// The hash of an element inside a collection.
+#[inline]
 pub fn hash(bytes: &[u8]) -> u64 {
     COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
 }

@@ -69,6 +69,7 @@ pub fn truncate(number: f64) -> i64 {
 
 /// Reads an integer that is spelled as `format_i64` spells it: no spaces, no plus, no leading
 /// zeros, no minus zero. So a text that parses can be stored as its number.
+#[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -117,6 +118,7 @@ pub fn before_nul(text: &[u8]) -> &[u8] {
 }
 
 /// Without what `isspace` calls so at the begin.
+#[inline]
 pub fn skip_spaces(text: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     &text[text.iter().take_while(|byte| is_space(byte)).count()..]
@@ -124,6 +126,7 @@ pub fn skip_spaces(text: &[u8]) -> &[u8] {
 
 /// Reads a double as `strtod` reads the whole text: decimal, hexadecimal or infinity, in any case.
 /// Refused are spaces, NaN, and what is too large or, not being zero, too small for a double.
+#[inline]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let value = round_f64(text)?;
     let (_, magnitude) = extended::split_sign(text);
@@ -148,6 +151,7 @@ pub fn parse_f64_loosely(text: &[u8]) -> Option<f64> {
     value.filter(|value| !value.is_nan())
 }
 
+#[inline]
 fn round_f64(text: &[u8]) -> Option<f64> {
     if let Some(whole) = parse_digits(text) {
         // The nearest double, as the text itself would become.
@@ -181,6 +185,7 @@ fn is_hex(magnitude: &[u8]) -> bool {
     matches!(magnitude, [b'0', b'x' | b'X', ..])
 }
 
+#[inline]
 pub fn format_i64(value: i64) -> NumberText {
     itoa::Buffer::new().format(value).into()
 }
@@ -190,6 +195,7 @@ pub fn format_i64(value: i64) -> NumberText {
 /// after the point, and those between 0.001 and 10,000, as decimals; the rest as `1e+21`.
 ///
 /// The C servers' Grisu2 takes a digit more or the second closest in one of 400 random fractions.
+#[inline]
 pub fn format_double(value: f64) -> NumberText {
     const WHOLE_MAX: f64 = (1u64 << 62) as f64;
     if value == 0.0 {

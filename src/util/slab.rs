@@ -141,6 +141,7 @@ impl<T> Slab<T> {
         self.heap_size() - self.len * size_of::<Slot<T>>()
     }
 
+    #[inline]
     fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {
         &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
@@ -162,12 +163,14 @@ impl<T> Fetch for Slab<T> {
 impl<T> std::ops::Index<u32> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, index: u32) -> &T {
         self.get(index).expect("the slot is full")
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut T {
         match self.slot_mut(index) {
             Slot::Full(value) => value,

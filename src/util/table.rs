@@ -78,6 +78,7 @@ impl IndexTable {
     }
 
     /// The index with this hash for which `is_equal` holds; it is asked for few others.
+    #[inline]
     pub fn find(&self, hash: u64, is_equal: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag_of(hash);
         self.segment(tag)?.entries.find(tag, is_equal)
@@ -85,6 +86,7 @@ impl IndexTable {
 
     /// The index must not be in the table; or else the owner lets an index stand for many entries,
     /// and it counts as often as it is inserted.
+    #[inline]
     pub fn insert(&mut self, hash: u64, index: u32) {
         let entry = Tagged { tag: tag_of(hash), index };
         if self.directory.is_empty() {
@@ -138,6 +140,7 @@ impl IndexTable {
     }
 
     /// The entry moved: from now on it is found under another index.
+    #[inline]
     pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
         let index = self.find_mut(hash, |index| index == old);
         *index.expect("the entry that moves is in the table") = new;
@@ -209,6 +212,7 @@ impl IndexTable {
         self.heap_size() - self.len * size_of::<Tagged>()
     }
 
+    #[inline]
     fn segment(&self, tag: u32) -> Option<&Segment> {
         self.directory.get(place(tag, self.depth)).map(|&at| &self.segments[at as usize])
     }

@@ -107,6 +107,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// A deadline that has passed is due at once.
+    #[inline]
     pub fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
         let deadline = deadline.min(NEVER - 1);
         let mut id = self.sentinels[VACANT as usize].next;
@@ -257,6 +258,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// While a slot cascades, new timers of its span queue behind those still in it.
+    #[inline]
     fn slot_for_new(&self, deadline: u64) -> u32 {
         let is_within = |slot: &u32| {
             let shift = slot / SLOTS_PER_LEVEL * DIGIT_BITS;
@@ -273,6 +275,7 @@ impl<T: Copy> Wheel<T> {
         level * SLOTS_PER_LEVEL + digit
     }
 
+    #[inline]
     fn link(&mut self, id: u32, slot: u32) {
         self.hook(id, slot);
         let level = slot / SLOTS_PER_LEVEL;
@@ -280,6 +283,7 @@ impl<T: Copy> Wheel<T> {
         self.levels_occupied |= 1 << level;
     }
 
+    #[inline]
     fn unlink(&mut self, id: u32) {
         let Link { prev, next } = self.unhook(id);
         // Only a sentinel can be on both sides.
@@ -292,6 +296,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Puts a timer at the end of a sentinel's ring.
+    #[inline]
     fn hook(&mut self, id: u32, sentinel: u32) {
         let last = std::mem::replace(&mut self.sentinels[sentinel as usize].prev, id);
         self.timer_mut(id).link = Link { prev: last, next: sentinel };
@@ -299,6 +304,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Takes a timer out of its ring; returns who was beside it.
+    #[inline]
     fn unhook(&mut self, id: u32) -> Link {
         let link = self.timer(id).link;
         self.link_mut(link.prev).next = link.next;
@@ -306,6 +312,7 @@ impl<T: Copy> Wheel<T> {
         link
     }
 
+    #[inline]
     fn release(&mut self, id: u32) -> T {
         self.len -= 1;
         let timer = self.timer_mut(id);
@@ -336,6 +343,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Of a sentinel or a timer.
+    #[inline]
     fn link_mut(&mut self, id: u32) -> &mut Link {
         match self.sentinels.get_mut(id as usize) {
             Some(link) => link,
@@ -343,6 +351,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
+    #[inline]
     fn timer(&self, id: u32) -> &Timer<T> {
         &self.timers[(id - VACANT - 1) as usize]
     }

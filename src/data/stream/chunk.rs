@@ -99,6 +99,7 @@ impl StreamChunk {
         values.iter().for_each(|value| push_text(&mut self.bytes, value));
     }
 
+    #[inline]
     fn begin(&mut self, id: StreamId) {
         self.offsets.push(self.bytes.len() as u32);
         let ms = id.ms - self.first.ms;
@@ -108,6 +109,7 @@ impl StreamChunk {
     }
 
     /// What flags and id add to Redis's node.
+    #[inline]
     fn head_bytes(&self, id: StreamId) -> usize {
         integer_bytes(0)
             + integer_bytes(id.ms - self.first.ms)
@@ -222,6 +224,7 @@ impl<'a> StreamEntry<'a> {
 }
 
 /// Seven bits a byte, the lowest first; the top bit says that more follow.
+#[inline]
 fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -230,6 +233,7 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
+#[inline]
 fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
     push_number(bytes, text.len() as u64);
     bytes.extend_from_slice(text);

@@ -33,6 +33,7 @@ impl StreamId {
         }
     }
 
+    #[inline]
     pub fn text(self) -> IdText {
         let mut text = IdText { bytes: [0; IdText::LEN_MAX], len: 0 };
         text.push(itoa::Buffer::new().format(self.ms).as_bytes());

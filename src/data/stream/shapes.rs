@@ -15,6 +15,7 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
+    #[inline]
     pub fn of(fields: &'a [&'a [u8]]) -> Self {
         let mix = |all: u64, [name, _]: &[&[u8]; 2]| all.rotate_left(23).wrapping_add(hash(name));
         Self { fields, hash: pairs_of(fields).iter().fold(0, mix) }

@@ -27,6 +27,7 @@ impl MemberKey {
     }
 
     /// Only the upper half is as random as a hash should be.
+    #[inline]
     pub fn hash(self) -> u64 {
         match self.slot() {
             Some(_) => self.0,
@@ -84,6 +85,7 @@ impl Members {
         }
     }
 
+    #[inline]
     pub fn get(&self, key: MemberKey) -> Item<'_> {
         match key.slot() {
             Some(slot) => Item::of_bytes(&self.texts[slot]),
@@ -108,6 +110,7 @@ impl Members {
     }
 
     /// As bytes: the order of members whose scores are equal.
+    #[inline]
     pub fn compare(&self, key: MemberKey, text: &[u8]) -> Ordering {
         (*self.get(key)).cmp(text)
     }

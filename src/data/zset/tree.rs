@@ -57,6 +57,7 @@ struct Kid {
 const _: () = assert!(size_of::<Leaf>() == 512 && size_of::<Node>() == 512);
 
 impl Leaf {
+    #[inline]
     fn entries(&self) -> &[Scored] {
         &self.entries[..self.len as usize]
     }
@@ -93,6 +94,7 @@ impl Node {
 
     /// Looks at all, several at a time, so that no branch depends on where it is. What is left over
     /// behind `len` may be equal too, but does not come first.
+    #[inline]
     fn position(&self, id: u32) -> usize {
         let bit = |at, is_equal| u32::from(is_equal) << at;
         let equal = (0..NODE_KIDS_MAX).fold(0, |equal, at| equal | bit(at, self.ids[at] == id));
@@ -196,10 +198,12 @@ impl<T> Boxes<T> {
         self.boxes[id as usize].take().expect("ids name what is there")
     }
 
+    #[inline]
     fn get(&self, id: u32) -> &T {
         self.boxes[id as usize].as_ref().expect("ids name what is there")
     }
 
+    #[inline]
     fn get_mut(&mut self, id: u32) -> &mut T {
         self.boxes[id as usize].as_mut().expect("ids name what is there")
     }
@@ -251,6 +255,7 @@ impl Tree {
         self.leaves.heap_size() + self.nodes.heap_size()
     }
 
+    #[inline]
     pub fn entries(&self, leaf: u32) -> &[Scored] {
         self.leaves.get(leaf).entries()
     }

@@ -26,6 +26,7 @@ pub struct Edit<'k, T: Typed> {
 }
 
 impl<'k, T: Typed> Edit<'k, T> {
+    #[inline]
     pub(super) fn new(keyspace: &'k mut Keyspace, db: usize, slot: SlotId, created: bool) -> Self {
         keyspace.slots.open(slot);
         Self { keyspace, db, slot, created, committed: false, value: PhantomData }
@@ -43,6 +44,7 @@ impl<'k, T: Typed> Edit<'k, T> {
     }
 
     /// The value beside the settings that bound it.
+    #[inline]
     pub fn with_limits(&mut self) -> (&mut T, &Limits) {
         let value = self.keyspace.slots.opened(self.slot);
         (T::of_mut(value).expect("the guard's type"), &self.keyspace.limits)

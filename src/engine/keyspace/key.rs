@@ -28,6 +28,7 @@ const DIGITS_MAX: usize = 10;
 const TEXT_LEN_MAX: usize = PREFIX_LEN_MAX + DIGITS_MAX;
 
 impl Key {
+    #[inline]
     pub fn new(text: &[u8], prefixes: &mut Recent) -> Self {
         let numbered = || {
             let start = text.iter().rposition(|&byte| byte == b':')? + 1;
@@ -46,6 +47,7 @@ impl Key {
         }
     }
 
+    #[inline]
     pub fn text(&self) -> KeyText<'_> {
         match &self.0 {
             KeyForm::Whole(block) => KeyText::Whole(block),
