@@ -31,9 +31,10 @@ BINARY_BYTES_MAX = 5_000_000
 #: called fast: the others are left out.
 ZSTD_WITHOUT = ["DFAST", "GREEDY", "LAZY", "LAZY2", "BTLAZY2", "BTOPT", "BTULTRA"]
 
-#: Texts of up to 64 KB are restored as well without what zstd has for large ones; its errors are
-#: never shown.
+#: Texts of up to 64 KB are restored as well without what zstd has for large ones, and without its
+#: second copies for CPUs with BMI2; its errors are never shown.
 ZSTD_SMALL = [
+    "DYNAMIC_BMI2=0",
     "HUF_FORCE_DECOMPRESS_X1",
     "ZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT",
     "ZSTD_STRIP_ERROR_STRINGS",
