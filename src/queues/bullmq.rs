@@ -2,6 +2,7 @@
 //! long the stream of events may become, and which Bull has as well, but only to pause.
 
 use super::bull_keys::{self, key};
+use super::family;
 use super::glance::Glance;
 use super::library::after_last_colon;
 use super::library::{JobState, PLAIN, QueueLibrary, Role::*, base_before, state};
@@ -66,6 +67,10 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     job: bull_keys::job,
     stranded,
     children,
+    schedules: family::schedules,
+    count_schedules: family::count_schedules,
+    children_of: family::children_of,
+    count_pending: family::count_pending,
     events: Some(":events"),
     ..PLAIN
 };

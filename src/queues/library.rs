@@ -149,6 +149,37 @@ pub struct Job {
     pub deduplication: Vec<u8>,
 }
 
+/// What adds a job again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    pub id: Vec<u8>,
+    /// What its jobs are called.
+    pub name: Vec<u8>,
+    /// A pattern of cron; empty if it goes by a span.
+    pub pattern: Vec<u8>,
+    pub every_ms: Option<u64>,
+    /// The time zone that the pattern is meant in; empty if none is named.
+    pub zone: Vec<u8>,
+    pub next_ms: i64,
+    /// How many times so far.
+    pub runs: u64,
+}
+
+/// A job in whichever queue: that queue's base, and its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relative {
+    pub base: Vec<u8>,
+    pub id: Vec<u8>,
+}
+
+impl Relative {
+    /// The job that a key `BASE:ID` is of; None if it has no colon.
+    pub fn of_key(key: &[u8]) -> Option<Self> {
+        let at = key.iter().rposition(|&byte| byte == b':')?;
+        Some(Self { base: key[..at].to_vec(), id: key[at + 1..].to_vec() })
+    }
+}
+
 /// How one library keeps its queues.
 pub struct QueueLibrary {
     pub name: &'static str,
@@ -183,6 +214,12 @@ pub struct QueueLibrary {
     pub stranded: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The queues of jobs that jobs of this one wait for.
     pub children: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
+    pub schedules: fn(Glance, &[u8]) -> Vec<Schedule>,
+    pub count_schedules: fn(Glance, &[u8]) -> usize,
+    /// The jobs that one waits for, or waited for: at most so many.
+    pub children_of: fn(Glance, &[u8], &[u8], usize) -> Vec<Relative>,
+    /// How many of them it waits for.
+    pub count_pending: fn(Glance, &[u8], &[u8]) -> usize,
     /// The end of the key of a stream in which the library itself writes what happens.
     pub events: Option<&'static str>,
     /// The end of the channel, and the message, at which workers look for what is due by then.
@@ -212,6 +249,10 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     job: |_, _, _| None,
     stranded: |_, _| Vec::new(),
     children: |_, _| Vec::new(),
+    schedules: |_, _| Vec::new(),
+    count_schedules: |_, _| 0,
+    children_of: |_, _, _, _| Vec::new(),
+    count_pending: |_, _, _| 0,
     events: None,
     wake_call: None,
     told: |_, _, _| Vec::new(),

@@ -8,6 +8,7 @@ mod bull;
 mod bull_keys;
 mod bullmq;
 mod celery;
+mod family;
 mod glance;
 mod known;
 mod library;
@@ -25,7 +26,8 @@ use std::ops::Range;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{
-    HAPPENINGS, InHand, Job, JobState, JobStep, QueueLibrary, Remembered, Role, Told, Workers,
+    HAPPENINGS, InHand, Job, JobState, JobStep, QueueLibrary, Relative, Remembered, Role, Schedule,
+    Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
 
@@ -266,6 +268,25 @@ impl Queue {
     pub fn has_markers(&self, engine: &Engine) -> bool {
         let view = Glance::new(engine, self.db);
         self.library.states.iter().any(|it| (self.library.no_jobs)(view, it, &self.base) > 0)
+    }
+
+    /// Its schedulers.
+    pub fn schedules(&self, engine: &Engine) -> Vec<Schedule> {
+        (self.library.schedules)(Glance::new(engine, self.db), &self.base)
+    }
+
+    pub fn count_schedules(&self, engine: &Engine) -> usize {
+        (self.library.count_schedules)(Glance::new(engine, self.db), &self.base)
+    }
+
+    /// The jobs that one waits for, or waited for: at most so many.
+    pub fn children_of(&self, engine: &Engine, id: &[u8], most: usize) -> Vec<Relative> {
+        (self.library.children_of)(Glance::new(engine, self.db), &self.base, id, most)
+    }
+
+    /// How many jobs one waits for.
+    pub fn count_pending(&self, engine: &Engine, id: &[u8]) -> usize {
+        (self.library.count_pending)(Glance::new(engine, self.db), &self.base, id)
     }
 
     /// The queues of jobs that jobs of this one wait for.

@@ -29,6 +29,9 @@ const KEYS = /** @type {Record<string, () => void>} */ ({
   p: () => press('p'),
   '?': () => /** @type {HTMLDialogElement} */ (document.getElementById('keys')).showModal(),
   'g q': () => { location.hash = '#/overview'; },
+  'g s': () => { location.hash = '#/schedulers'; },
+  'g w': () => { location.hash = '#/workers'; },
+  'g f': () => { location.hash = '#/flows'; },
 });
 
 document.addEventListener('keydown', (event) => {

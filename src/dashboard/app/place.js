@@ -29,12 +29,21 @@ export function refresh() {
   } }));
 }
 
+let shown = '';
+
 /** A whole view. @param {string} html */
 export function view(html) {
   const drawn = parse(html);
   const main = /** @type {HTMLElement} */ (drawn.querySelector('#main'));
+  const before = document.getElementById('main');
+  if (before && shown === location.hash) keepOpen(before, main);
+  shown = location.hash;
   document.getElementById('nav')?.replaceWith(/** @type {Node} */ (drawn.querySelector('#nav')));
   document.getElementById('main')?.replaceWith(main);
+  for (const link of document.querySelectorAll('#sections a')) {
+    if (link.getAttribute('href') === (location.hash || '#/overview')) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
   document.title = `${main.dataset.title} · toril`;
   const port = document.getElementById('nav')?.dataset.port;
   const told = document.getElementById('port');
@@ -98,7 +107,11 @@ function held(list, keys) {
 function order(list, keys, parts) {
   const wanted = new Set(keys);
   for (const row of [...list.children]) {
-    if (!wanted.has(/** @type {HTMLElement} */ (row).dataset.key ?? '')) row.remove();
+    if (wanted.has(/** @type {HTMLElement} */ (row).dataset.key ?? '')) continue;
+    // The focus goes to the row that comes in the place of its own.
+    const next = row.contains(document.activeElement) && (row.nextElementSibling ?? row.previousElementSibling);
+    row.remove();
+    if (next) /** @type {HTMLElement | null} */ (next.querySelector('a'))?.focus();
   }
   let next = list.firstElementChild;
   for (const key of keys) {

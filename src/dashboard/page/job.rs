@@ -15,6 +15,9 @@ const TEXT_LEN_MAX: usize = 1 << 20;
 /// Nodes of JSON that are shown one by one.
 const NODES_MAX: usize = 200;
 
+/// Children that are counted.
+const CHILDREN_MAX: usize = 100;
+
 /// A job and its past.
 pub struct JobPage {
     queue: Queue,
@@ -25,6 +28,8 @@ pub struct JobPage {
     steps: Vec<Happened>,
     /// Whether something can be done to it.
     can_act: bool,
+    /// How many jobs it waits for, or waited for, of which not all are counted.
+    children: usize,
 }
 
 /// A step of it.
@@ -61,7 +66,9 @@ impl JobPage {
             }
         });
         let can_act = !actions::of(engine, &queue).is_empty();
-        Ok(Self { queue_id: ids::of_queue(&queue), queue, job, state, due_ms, steps, can_act })
+        let children = queue.children_of(engine, &id, CHILDREN_MAX).len();
+        let queue_id = ids::of_queue(&queue);
+        Ok(Self { queue_id, queue, job, state, due_ms, steps, can_act, children })
     }
 
     fn head(&self) -> Markup {
@@ -195,6 +202,16 @@ impl JobPage {
                     }
                     @if !job.parent.is_empty() {
                         (fact("Parent", html! { code { (text::excerpt(&job.parent, 120)) } }))
+                    }
+                    @if self.children > 0 || !job.parent.is_empty() {
+                        (fact("Flow", html! {
+                            a class="under" href={
+                                "#/flow/" (self.queue_id) "/" (ids::segment(&job.id))
+                            } {
+                                @if self.children > 0 { (text::number(self.children)) " children" }
+                                @else { "parent and siblings" }
+                            }
+                        }))
                     }
                     (fact("Key", html! {
                         code { (text::lossy(&self.queue.base)) ":" (text::excerpt(&job.id, 80)) }

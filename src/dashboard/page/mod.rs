@@ -8,10 +8,13 @@ mod ask;
 mod buttons;
 mod chart;
 mod empty;
+mod flow;
 mod job;
 mod overview;
 mod queue;
+mod schedulers;
 pub mod text;
+mod workers;
 
 use super::rings::Spans;
 use super::watch::Watch;
@@ -43,6 +46,10 @@ pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>,
         ["queue", id, state] => {
             Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, Some(state), query)?))
         }
+        ["schedulers"] => Ok(Box::new(schedulers::SchedulersPage::new(watch, engine))),
+        ["workers"] => Ok(Box::new(workers::WorkersPage::new(watch, engine))),
+        ["flows"] => Ok(Box::new(flow::FlowsPage::new(watch, engine))),
+        ["flow", id, job] => Ok(Box::new(flow::FlowPage::new(watch, engine, &queue(id)?, job)?)),
         ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
     }
@@ -78,9 +85,18 @@ pub struct Frame {
     /// How many queues there are, and the first of them.
     count: usize,
     queues: Vec<Item>,
+    /// Schedulers, workers and jobs that wait for others, of all queues.
+    across: [usize; 3],
     /// How much of the keys has been looked at for queues, in percent.
     walked_percent: usize,
 }
+
+/// The views of all queues together: the name, its address, and that of what lies below it.
+const ACROSS: [(&str, &str, &str); 3] = [
+    ("Schedulers", "schedulers", "schedulers"),
+    ("Workers", "workers", "workers"),
+    ("Flows", "flows", "flow"),
+];
 
 /// A queue at the side.
 struct Item {
@@ -93,8 +109,12 @@ struct Item {
 
 impl Frame {
     pub fn new(watch: &Watch, engine: &Engine, path: &str) -> Self {
-        let item = |queue: &Queue| {
+        let mut across = [0; 3];
+        let mut item = |queue: &Queue| {
             let look = queue.look(engine);
+            across[0] += queue.count_schedules(engine);
+            across[1] += look.workers.count;
+            across[2] += look.blocked;
             Item {
                 id: ids::of_queue(queue),
                 name: text::lossy(queue.name()),
@@ -104,11 +124,13 @@ impl Frame {
             }
         };
         let known = watch.queues();
+        let queues = known.iter().take(QUEUES_MAX).map(&mut item).collect();
         Self {
             port: engine.facts.tcp_port(),
             path: path.to_owned(),
             count: known.len(),
-            queues: known.iter().take(QUEUES_MAX).map(item).collect(),
+            queues,
+            across,
             walked_percent: watch.walked_percent(engine),
         }
     }
@@ -144,6 +166,16 @@ impl Frame {
                                     (text::number(queue.failed))
                                 }
                             }
+                        }
+                    }
+                }
+                nav class="nav" aria-label="Across queues" {
+                    h2 { "Across queues" }
+                    @for ((name, place, below), count) in ACROSS.iter().zip(self.across) {
+                        @let is_open = self.is_at(place) || self.is_at(below);
+                        a href={ "#/" (place) } aria-current=[is_open.then_some("page")] {
+                            span { (name) }
+                            span class="n" { (text::number(count)) }
                         }
                     }
                 }

@@ -151,30 +151,31 @@ describe('the page', { skip: !executablePath }, () => {
     });
 
     test('a failed job is retried by the keyboard alone', async () => {
+      await busy.add('bad', {}, { jobId: 'other' });
       await busy.add('bad', {}, { jobId: 'key' });
-      await until(async () => (await busy.getFailedCount()) === 1);
+      await until(async () => (await busy.getFailedCount()) === 2);
       await look('failed');
-      await page.waitForSelector('table.jobs a:has-text("key")');
+      await page.waitForSelector('table.jobs tbody tr:nth-child(2)');
       await page.mouse.move(0, 0);
       await page.keyboard.press('j');
       await page.keyboard.press('r');
-      await hears('failed key');
+      await until(() => heard.some((text) => text.startsWith('failed ')));
       await toast('Retried 1 job of busy');
       await page.waitForFunction(() => document.activeElement?.closest('table.jobs'), undefined, { timeout: 3000 });
       await page.keyboard.press('Enter');
       await page.waitForSelector('.steps');
       heard.length = 0;
       await page.keyboard.press('r');
-      await hears('failed key');
+      await until(() => heard.some((text) => text.startsWith('failed ')));
     });
 
     test('all failed jobs are retried from the queue and from the overview', async () => {
       await look('failed');
-      await page.click('text=Retry all 1');
+      await page.click('text=Retry all 2');
       await hears('failed key');
       await page.goto(`${rest.url}/#/overview`);
       heard.length = 0;
-      await page.click('.notes li:has-text("busy") >> text=Retry 1');
+      await page.click('.notes li:has-text("busy") >> text=Retry 2');
       await hears('failed key');
     });
 
@@ -213,7 +214,7 @@ describe('the page', { skip: !executablePath }, () => {
       await hears('completed d2');
       await choose('d3');
       await page.click('#chosen >> text=Remove');
-      assert.match(await page.textContent('#ask'), /Remove job d3\?.*1 key\. Nothing brings them back/s);
+      await page.waitForSelector('#ask:has-text("Remove job d3?"):has-text("1 key. Nothing brings them back")');
       await confirm();
       await hears('removed d3');
       await page.click('text=Run all 1 now');
@@ -313,7 +314,7 @@ describe('the page', { skip: !executablePath }, () => {
       await page.goto(`${rest.url}/#/queue/${idOf('family')}/waiting-children`);
       await page.click('table.jobs a:has-text("p")');
       await page.click('#main .actions >> text=Remove');
-      assert.match(await page.textContent('#ask'), /Their children go as well/);
+      await page.waitForSelector('#ask:has-text("Their children go as well")');
       await confirm();
       await until(async () => (await family.getJob('c')) === undefined);
       await family.close();
@@ -342,6 +343,79 @@ describe('the page', { skip: !executablePath }, () => {
       assert.deepEqual(await redis.keys('bull:busy:*'), []);
     });
 
+    test('schedulers are seen, run now and removed', async () => {
+      const ticks = new Queue('ticks', { connection });
+      await ticks.upsertJobScheduler('hourly', { every: 3_600_000, offset: 1 }, { name: 'tick' });
+      await ticks.upsertJobScheduler('nightly', { pattern: '0 3 * * *', tz: 'Europe/Berlin' }, { name: 'night' });
+      const ran = [];
+      const ticker = new Worker('ticks', async (job) => ran.push(job.name), { connection, name: 'ticker' });
+      await page.goto(`${rest.url}/#/schedulers`);
+      const row = page.locator('.sched tr:has-text("nightly")');
+      await page.waitForSelector('.sched tr:has-text("nightly")');
+      assert.match(await row.textContent(), /0 3 \* \* \* Europe\/Berlin.*none is kept.*in \d/s);
+      assert.match(await page.textContent('.sched tr:has-text("hourly")'), /every 1\.0 h/);
+      await row.locator('text=Run now').click();
+      await until(() => ran.includes('night'));
+      await page.mouse.move(0, 0);
+      await page.waitForSelector('.sched tr:has-text("nightly") td:has(.dot.done)');
+      await row.locator('text=Remove').click();
+      await page.waitForSelector('#ask:has-text("Remove the scheduler nightly?")');
+      await confirm();
+      await until(async () => (await ticks.getJobSchedulersCount()) === 1);
+      await page.waitForSelector('.sched tr:has-text("nightly")', { state: 'detached' });
+      await ticker.close();
+      await ticks.obliterate({ force: true });
+      await ticks.close();
+    });
+
+    test('workers are seen in the order in which they get jobs, with what they run', async () => {
+      const work = new Queue('work', { connection });
+      await work.add('lonely', {}, { jobId: 'lonely' });
+      await page.goto(`${rest.url}/#/workers`);
+      await page.waitForSelector('.sched tr:has-text("no worker"):has-text("work"):has-text("1 job wait")');
+      let end;
+      const held = new Promise((resolve) => { end = resolve; });
+      const run = () => held;
+      const first = new Worker('work', run, { connection, name: 'first' });
+      await page.waitForSelector('.sched tr:has-text("first"):has-text("runs lonely")');
+      const second = new Worker('work', run, { connection, name: 'second' });
+      await page.waitForSelector('.sched tr:has-text("second"):has-text("gets the next job")');
+      const third = new Worker('work', run, { connection, name: 'third' });
+      await page.waitForSelector('.sched tr:has-text("third"):has-text("waits, 1 before it")');
+      // A lock that is gone means that the worker is, too.
+      await redis.del('bull:work:lonely:lock');
+      await page.waitForSelector('.sched tr:has-text("without a lock")');
+      end();
+      await Promise.all([first, second, third].map((worker) => worker.close(true)));
+      await work.obliterate({ force: true });
+      await work.close();
+    });
+
+    test('a flow is seen as a tree, across queues', async () => {
+      const flows = new FlowProducer({ connection });
+      const child = { name: 'zip', queueName: 'tree-b', opts: { jobId: 'zip' } };
+      await flows.add({
+        name: 'month', queueName: 'tree-a', opts: { jobId: 'month' },
+        children: [{ name: 'archive', queueName: 'tree-b', opts: { jobId: 'archive' }, children: [child] }, { name: 'send', queueName: 'tree-a', opts: { jobId: 'send', delay: 600_000 } }],
+      });
+      await page.goto(`${rest.url}/#/flows`);
+      await page.click('.sched a:has-text("month")');
+      await page.waitForSelector('.tree');
+      const lines = await page.locator('.tree .line').allTextContents();
+      assert.equal(lines.length, 4);
+      assert.match(lines[0], /month.*tree-a.*waits for 2/);
+      assert.match(await page.textContent('.tree ul ul .line:has-text("zip")'), /tree-b.*waits for a worker/);
+      assert.match(await page.textContent('.tree .line:has-text("send")'), /due in (9|10) min/);
+      // From a child the whole family is reached.
+      await page.click('.tree a:has-text("zip")');
+      await page.click('.facts a:has-text("parent and siblings")');
+      await page.waitForSelector('.tree .line:has-text("month")');
+      const worker = new Worker('tree-b', async () => 'ok', { connection });
+      await page.waitForSelector('.tree .line:has-text("archive"):has(.dot.done)');
+      await worker.close();
+      await flows.close();
+    });
+
     test('who may only look sees no buttons', async () => {
       const context = await browser.newContext();
       const looked = await context.newPage();
@@ -356,6 +430,7 @@ describe('the page', { skip: !executablePath }, () => {
   test('nothing overflows, and axe finds nothing, in both themes and on a phone', async () => {
     await page.close();
     const [newest] = await queue.getFailed(0, 0);
+    await queue.upsertJobScheduler('yearly', { pattern: '0 3 1 1 *' }, { name: 'scheduled' });
     const id = idOf('mail');
     for (const colorScheme of ['light', 'dark']) {
       for (const width of [1280, 390]) {
@@ -363,7 +438,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');
