@@ -29,15 +29,30 @@ export function refresh() {
   } }));
 }
 
+const FOCUSABLE = 'a, button, input, summary';
+
+/** What is held back under the focus comes so long after that has gone: a click is over by then. */
+const LATE_MS = 400;
+
 let shown = '';
+let isLate = false;
+
+document.addEventListener('focusout', () => {
+  if (!isLate) return;
+  isLate = false;
+  setTimeout(() => document.dispatchEvent(new Event('stale')), LATE_MS);
+});
 
 /** A whole view. @param {string} html */
 export function view(html) {
   const drawn = parse(html);
   const main = /** @type {HTMLElement} */ (drawn.querySelector('#main'));
   const before = document.getElementById('main');
-  if (before && shown === location.hash) keepOpen(before, main);
+  const isSame = shown === location.hash;
+  if (before && isSame) keepOpen(before, main);
+  const refocus = isSame ? focused() : () => {};
   shown = location.hash;
+  isLate = false;
   document.getElementById('nav')?.replaceWith(/** @type {Node} */ (drawn.querySelector('#nav')));
   document.getElementById('main')?.replaceWith(main);
   for (const link of document.querySelectorAll('#sections a')) {
@@ -49,6 +64,17 @@ export function view(html) {
   const told = document.getElementById('port');
   if (told) told.textContent = `:${port}`;
   document.dispatchEvent(new Event('placed'));
+  refocus();
+}
+
+/** What gives the focus back to what has it now, once that has come anew. */
+function focused() {
+  const holder = document.activeElement;
+  const part = /** @type {HTMLElement | null} */ (holder?.closest('#main [data-key]'));
+  if (!holder || !part?.dataset.key) return () => {};
+  const key = part.dataset.key;
+  const at = [...part.querySelectorAll(FOCUSABLE)].indexOf(holder);
+  return () => /** @type {HTMLElement | undefined} */ (find(key)?.querySelectorAll(FOCUSABLE)[at])?.focus();
 }
 
 /** Whether a part is under the pointer or holds the focus or an open choice of its reader.
@@ -77,7 +103,11 @@ export function changes(parts, lists) {
     const old = find(key);
     if (!old) continue;
     const fresh = parse(html).firstElementChild;
-    if (!fresh || old.outerHTML === fresh.outerHTML || isHeld(old)) continue;
+    if (!fresh || old.outerHTML === fresh.outerHTML) continue;
+    if (isHeld(old)) {
+      isLate = true;
+      continue;
+    }
     keepOpen(old, fresh);
     old.replaceWith(fresh);
   }
