@@ -36,7 +36,7 @@ fn it_says_what_it_is() {
 fn it_says_what_is_wrong() {
     check(&["--nope", "1"], "", 1, "at line 2\n>>> 'nope \"1\"'\nBad directive");
     check(&["--port", "1", "--maxmemory", "zz"], "", 1, "at line 3\n>>> 'maxmemory \"zz\"'\n");
-    check(&["--appendonly", "yes"], "", 1, "only 'no' can be served");
+    check(&["--cluster-enabled", "yes"], "", 1, "only 'no' can be served");
     check(&["/no/such.conf"], "", 1, "can't open config file '/no/such.conf': No such file");
     check(&["-"], "hz 10\nnope 1\n", 1, "at line 2\n>>> 'nope 1'\n");
     check(&["-", "--timeout", "x"], "hz 10", 1, "at line 2\n>>> 'timeout \"x\"'\n");
@@ -51,13 +51,13 @@ fn files_are_read_in_order() {
         std::fs::write(&path, text).expect("the folder for tests can be written");
         path
     };
-    let first = write("command-line-1.conf", "appendonly yes");
-    write("command-line-2.conf", "appendonly no\nhz x");
+    let first = write("command-line-1.conf", "cluster-enabled yes");
+    write("command-line-2.conf", "cluster-enabled no\nhz x");
     let pattern = format!("include {folder}/command-line-?.conf\n");
     check(&["-"], &pattern, 1, "at line 2\n>>> 'hz x'\n");
     let none = format!("include {folder}/none-?.conf\nhz x\n");
     check(&["-"], &none, 1, "at line 2\n>>> 'hz x'\n");
-    check(&[&first], "", 1, "at line 1\n>>> 'appendonly yes'\n");
+    check(&[&first], "", 1, "at line 1\n>>> 'cluster-enabled yes'\n");
     check(&[&first, "--timeout", "x"], "", 1, "at line 3\n>>> 'timeout \"x\"'\n");
     check(&[&first, "-"], "nope", 1, "at line 2\n>>> 'nope'\n");
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn it_says_how_to_use_it_and_alarms_no_tool() {
     // A directive without effect, too many clients for any system: both are said, but later.
-    let server = Running::start(&["--rdbchecksum", "no", "--maxclients", "4000000000"]);
+    let server = Running::start(&["--lfu-decay-time", "2", "--maxclients", "4000000000"]);
     let text = server.lines.concat();
     for word in ["error", "denied", "can't", "not listen", "already in use"] {
         assert!(!text.to_lowercase().contains(word), "{word}: {text}");
@@ -25,7 +25,7 @@ fn it_says_how_to_use_it_and_alarms_no_tool() {
     server.signal(Signal::TERM);
     let (rest, status) = server.end();
     assert_eq!(status, Some(0));
-    assert!(rest.contains("rdbchecksum"), "{rest}");
+    assert!(rest.contains("lfu-decay-time"), "{rest}");
     assert!(rest.contains("maxclients has been reduced to"), "{rest}");
 }
 

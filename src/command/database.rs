@@ -18,6 +18,7 @@ fn dbsize(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 
 fn flushall(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
     let is_lazy = is_lazy(cx, args)?;
+    cx.abandon_saving();
     flush(cx, 0..cx.keyspace().databases(), is_lazy);
     reply.ok();
     Ok(())

@@ -10,7 +10,7 @@ use crate::config::parse_memory;
 use crate::data::item::Item;
 use crate::data::string::Str;
 use crate::data::{self, Value};
-use crate::engine::effect::Effect;
+use crate::engine::effect::{Effect, Reloading};
 use crate::util::number;
 use digest::Digest;
 
@@ -45,6 +45,10 @@ const HELP: &[&str] = &[
     "    null, array, set, map, attrib, push, verbatim, true or false.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Has elements of so many bytes count as nodes of their own. 0: as the settings say.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Writes a snapshot and reads it again, or what is in the file already, into the data",
+    "    that there is or in its place; with MERGE, keys may be in both. The server stops",
+    "    meanwhile.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    With 0, keys whose time has come stay in memory until somebody looks for them.",
     "SLEEP <seconds>",
@@ -80,6 +84,7 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         (b"populate", [count, prefix]) => populate(cx, count, prefix, b"0", reply)?,
         (b"populate", [count, prefix, size]) => populate(cx, count, prefix, size, reply)?,
         (b"protocol", [kind]) => return protocol(kind, reply),
+        (b"reload", options) => return reload(cx, options, args),
         (b"set-active-expire", [flag]) => {
             cx.expire_unasked(is_set(flag));
             reply.ok();
@@ -94,6 +99,24 @@ fn debug(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         }
         _ => return Err(Error::misused(subcommand, "DEBUG")),
     }
+    Ok(())
+}
+
+fn reload(cx: &mut Ctx, options: &[&[u8]], args: Args) -> Result {
+    let mut how = Reloading { saves: true, flushes: true, merges: false };
+    for option in options {
+        match &option.to_ascii_lowercase()[..] {
+            b"nosave" => how.saves = false,
+            b"noflush" => how.flushes = false,
+            b"merge" => how.merges = true,
+            _ => {
+                return Err(Error::new(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    cx.await_effect(Effect::Reload { client: cx.client, how }, args);
     Ok(())
 }
 

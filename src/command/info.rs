@@ -10,6 +10,7 @@ use super::prelude::*;
 use crate::config::TORIL_VERSION;
 use crate::engine::Engine;
 use crate::engine::acl::selector::Reason;
+use crate::engine::persistence::{Appending, SnapshotKind};
 use crate::engine::script::Realm;
 use crate::engine::tracking::Tracking;
 use std::fmt::Display;
@@ -226,25 +227,61 @@ fn memory(engine: &Engine, text: &mut Text) {
 }
 
 fn persistence(engine: &Engine, text: &mut Text) {
-    text.nothing(&["loading", "async_loading"]);
+    let state = &engine.persistence;
+    let now_ms = engine.keyspace.now.wall_ms;
+    text.field("loading", u8::from(state.loading().is_some()));
+    text.field("async_loading", 0);
+    if let Some(loading) = state.loading() {
+        let per_cent = loading.bytes as f64 * 100.0 / loading.bytes_total.max(1) as f64;
+        let passed_s = (now_ms - loading.since_ms) as f64 / 1000.0;
+        let left = loading.bytes_total.saturating_sub(loading.bytes) as f64;
+        let eta_s = passed_s * left / loading.bytes.max(1) as f64;
+        text.field("loading_start_time", loading.since_ms / 1000);
+        text.field("loading_total_bytes", loading.bytes_total);
+        text.field("loading_rdb_used_mem", 0);
+        text.field("loading_loaded_bytes", loading.bytes);
+        text.field("loading_loaded_perc", format_args!("{per_cent:.2}"));
+        text.field("loading_eta_seconds", eta_s as u64);
+    }
     text.nothing(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     text.field("current_fork_perc", "0.00");
-    text.nothing(&["current_save_keys_processed", "current_save_keys_total"]);
-    text.field("rdb_changes_since_last_save", engine.keyspace.aftermath.changes);
-    text.field("rdb_bgsave_in_progress", 0);
-    text.field("rdb_last_save_time", engine.started.wall_ms / 1000);
-    text.field("rdb_last_bgsave_status", "ok");
-    text.field("rdb_last_bgsave_time_sec", -1);
-    text.field("rdb_current_bgsave_time_sec", -1);
-    text.nothing(&["rdb_saves", "rdb_last_cow_size"]);
-    text.nothing(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    text.nothing(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    text.field("aof_last_rewrite_time_sec", -1);
-    text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.nothing(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    text.field("aof_last_write_status", "ok");
+    let saving = engine.keyspace.saving();
+    text.field("current_save_keys_processed", saving.map_or(0, |it| it.keys));
+    text.field("current_save_keys_total", saving.map_or(0, |it| it.keys_total));
+    text.field("rdb_changes_since_last_save", engine.unsaved_changes());
+    text.field("rdb_bgsave_in_progress", u8::from(state.is_saving_aside()));
+    text.field("rdb_last_save_time", state.saved_s());
+    text.field("rdb_last_bgsave_status", if state.has_failed() { "err" } else { "ok" });
+    text.field("rdb_last_bgsave_time_sec", state.last_span_s.unwrap_or(-1));
+    let span_s = state.aside_since_ms().map_or(-1, |since_ms| (now_ms - since_ms) / 1000);
+    text.field("rdb_current_bgsave_time_sec", span_s);
+    text.field("rdb_saves", state.saves);
+    text.field("rdb_last_cow_size", 0);
+    text.field("rdb_last_load_keys_expired", state.loaded_expired);
+    text.field("rdb_last_load_keys_loaded", state.loaded_keys);
+    let none = Appending::default();
+    let appending = state.appending.as_ref().unwrap_or(&none);
+    text.field("aof_enabled", u8::from(state.appending.is_some()));
+    text.field("aof_rewrite_in_progress", u8::from(state.is_rewriting()));
+    text.field("aof_rewrite_scheduled", u8::from(state.wants_rewrite()));
+    text.field("aof_last_rewrite_time_sec", appending.last_span_s.unwrap_or(-1));
+    let span_s =
+        state.since_ms(SnapshotKind::Base).map_or(-1, |since_ms| (now_ms - since_ms) / 1000);
+    text.field("aof_current_rewrite_time_sec", span_s);
+    let status = |is_good: bool| if is_good { "ok" } else { "err" };
+    text.field("aof_last_bgrewrite_status", status(appending.rewrites_failed == 0));
+    text.field("aof_rewrites", appending.rewrites);
+    text.field("aof_rewrites_consecutive_failures", appending.rewrites_failed);
+    text.field("aof_last_write_status", status(appending.problem.is_none()));
     text.nothing(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if state.appending.is_some() {
+        text.field("aof_current_size", appending.bytes);
+        text.field("aof_base_size", appending.base_bytes);
+        text.field("aof_pending_rewrite", u8::from(state.wants_rewrite()));
+        text.field("aof_buffer_length", appending.waiting_bytes);
+        text.field("aof_pending_bio_fsync", 0);
+        text.field("aof_delayed_fsync", appending.delayed);
+    }
 }
 
 fn stats(engine: &Engine, text: &mut Text) {

@@ -7,9 +7,9 @@ use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
-    row("bgrewriteaof", "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "", "Refused: nothing is persisted yet."),
-    row("bgsave",       "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], save, "[SCHEDULE]", "Refused: nothing is persisted yet."),
-    row("lastsave",     "1.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, AclAdmin, Dangerous], lastsave, "", "Answers when the data was saved last: as nothing is yet, when the server started.").tips(&[VARIES]),
+    row("bgrewriteaof", "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], bgrewriteaof, "", "Writes the append-only file anew, as short as it can be, while clients are served."),
+    row("bgsave",       "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading], bgsave, "[SCHEDULE]", "Writes a snapshot of all keys to a file while clients are served."),
+    row("lastsave",     "1.0.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast, AclAdmin, Dangerous], lastsave, "", "Answers when the data was saved last, in seconds since 1970; at first, when the server started.").tips(&[VARIES]),
     row("lolwut",       "5.0.0", AtLeast(1), Keys::none(), &[Read, Fast], lolwut, "[VERSION version]", "Answers the version."),
     container("module", "4.0.0", &[
         help("5.0.0"),
@@ -18,7 +18,7 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
     row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NeedsConnection], monitor, "", "Shows every request that the server runs from here on."),
     row("replicaof",    "5.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
     row("role",         "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication."),
-    row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Refused: nothing is persisted yet."),
+    row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Writes a snapshot of all keys to a file; the server stops meanwhile."),
     row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy, Saves, NeedsConnection], shutdown, "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
     row("slaveof",      "1.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
     row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
@@ -55,28 +55,59 @@ fn replicaof(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn lastsave(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.int(cx.server().started.wall_ms / 1000);
+    reply.int(cx.server().persistence.saved_s());
     Ok(())
 }
 
-const NOT_PERSISTED: &str =
-    "ERR toril persists nothing yet: its data is in memory alone and ends with the process";
+fn save(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
+    if cx.server().persistence.is_saving_aside() {
+        return Err(Error::new("ERR Background save already in progress"));
+    }
+    cx.await_effect(Effect::Save { client: cx.client }, args);
+    Ok(())
+}
 
-fn save(_cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
-    let _ = args.accept("schedule");
+fn bgsave(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let is_scheduled = args.accept("schedule");
     args.end()?;
-    Err(Error::new(NOT_PERSISTED))
+    // Not in the middle of a transaction.
+    let may_wait = is_scheduled || !cx.may_block();
+    let waits = !cx.may_block() || cx.server().persistence.is_rewriting();
+    cx.save_aside(may_wait)?;
+    reply.status(if waits { "Background saving scheduled" } else { "Background saving started" });
+    Ok(())
+}
+
+fn bgrewriteaof(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
+    let state = &cx.server().persistence;
+    if state.appending.is_none() {
+        return Err(Error::new(
+            "ERR toril keeps no append-only file: start it with --appendonly yes, or say BGSAVE \
+             for a snapshot",
+        ));
+    }
+    if state.is_rewriting() {
+        return Err(Error::new("ERR Background append only file rewriting already in progress"));
+    }
+    let waits = !cx.may_block() || state.is_saving_aside();
+    cx.rewrite();
+    reply.status(match waits {
+        true => "Background append only file rewriting scheduled",
+        false => "Background append only file rewriting started",
+    });
+    Ok(())
 }
 
 fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
-    let (mut saves, mut saves_not, mut aborts) = (false, false, false);
+    let (mut saves, mut saves_not, mut aborts, mut is_forced) = (false, false, false, false);
     for word in args {
         match &word.to_ascii_lowercase()[..] {
             b"nosave" => saves_not = true,
             b"save" => saves = true,
             b"abort" => aborts = true,
-            // They would cut short what is not done yet: saving, and waiting for replicas.
-            b"now" | b"force" => {}
+            b"force" => is_forced = true,
+            // It would cut short the wait for replicas, of which there are none.
+            b"now" => {}
             _ => return Err(Error::Syntax),
         }
     }
@@ -87,10 +118,10 @@ fn shutdown(cx: &mut Ctx, args: Args, _reply: &mut Reply) -> Result {
         // Nothing delays a shutdown: there is no replica to wait for.
         return Err(Error::new("ERR No shutdown in progress."));
     }
-    if saves {
-        return Err(Error::new(NOT_PERSISTED));
-    }
-    cx.await_effect(Effect::Shutdown { client: Some(cx.client) }, args);
+    saves |= !saves_not && !cx.config().save.is_empty();
+    // What is not loaded yet cannot be saved, and is in its file.
+    saves &= cx.server().persistence.loading().is_none();
+    cx.await_effect(Effect::Shutdown { client: Some(cx.client), saves, is_forced }, args);
     Ok(())
 }
 

@@ -94,6 +94,18 @@ choice! {
 }
 
 choice! {
+    /// When what was appended is synced.
+    AppendSync {
+        /// Once a second.
+        EverySecond = "everysec",
+        /// Before anybody is answered.
+        Always = "always",
+        /// When the system likes.
+        No = "no",
+    }
+}
+
+choice! {
     /// Which channels a new user may use.
     NewUserChannels {
         All = "allchannels",

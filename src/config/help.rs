@@ -47,7 +47,7 @@ Settings, with what they are if not given:
 
 const NOT_SERVED: &str = "
 Redis's other settings are accepted with a warning. Those that guard or move data, such as tls-port,
-user, replicaof or appendonly yes, stop the start, because that is not there yet.
+user or replicaof, stop the start, because that is not there yet.
 ";
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
         };
         check("port", " (6379)");
         check("requirepass", " (\"\")");
-        assert!(!help.contains("rdbchecksum"));
+        assert!(!help.contains("no-appendfsync-on-rewrite"));
     }
 
     #[test]

@@ -184,10 +184,6 @@ impl Reader<'_> {
                 self.config.provider.word()
             )));
         }
-        // `save ""` asks for what happens anyway.
-        if let Some(row) = self.save.filter(|_| !self.config.save.is_empty()) {
-            self.ignore(row.name, row.about);
-        }
         let warnings = self.ignored.iter().map(|(about, names)| {
             format!("Accepted without effect ({about}): {}", names.join(", "))
         });
@@ -326,21 +322,21 @@ mod tests {
 
     #[test]
     fn save_lines_add_up() {
-        let ignored = "Accepted without effect (nothing is written to disk yet): save";
         check("save \"\"", "save = ");
         check("save", "save = ");
-        check("save 60 1\nsave 30 2", &format!("save = 60 1 30 2\n{ignored}"));
-        check("save 5 6\nsave \"\"\nsave 7 8", &format!("save = 7 8\n{ignored}"));
-        check("save \"60 1 30 2\"", &format!("save = 60 1 30 2\n{ignored}"));
+        check("save 60 1\nsave 30 2", "save = 60 1 30 2");
+        check("save 5 6\nsave \"\"\nsave 7 8", "save = 7 8");
+        check("save \"60 1 30 2\"", "save = 60 1 30 2");
         check("save 60 1\nsave \"\"", "save = ");
     }
 
     #[test]
     fn what_has_no_effect_is_named() {
         check(
-            "appendfsync no\ndbfilename x\nappendfsync always\nio-threads 4\nappendonly no\n\
+            "activerehashing no\nlfu-decay-time 2\nactiverehashing no\nio-threads 4\nappendonly no\n\
              lua-replicate-commands yes",
-            "Accepted without effect (nothing is written to disk yet): appendfsync, dbfilename\n\
+            "Accepted without effect (what is due is done when it is due, without a clock to tune): activerehashing\n\
+             Accepted without effect (eviction has no finer controls yet): lfu-decay-time\n\
              Accepted without effect (one thread serves all clients): io-threads\n\
              Accepted without effect (it has no effect in Redis either): lua-replicate-commands",
         );
@@ -348,9 +344,7 @@ mod tests {
 
     #[test]
     fn what_guards_data_stops_the_start() {
-        let reason = "only 'no' can be served: nothing is written to disk yet";
-        check("port 1\nappendonly yes", &format!("line 2\n>>> 'appendonly yes'\n{reason}"));
-        check("appendonly yes\nappendonly no", "");
+        check("replicaof 127.0.0.1 6379\nreplicaof no one", "");
         check("cluster-enabled no\ntls-port 0\nreplicaof no one\naclfile \"\"", "");
         check(
             "replicaof 127.0.0.1 6379",

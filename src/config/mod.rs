@@ -8,6 +8,7 @@
 mod argv;
 mod bounds;
 mod choice;
+mod files;
 mod help;
 mod lines;
 mod provider;
@@ -25,8 +26,10 @@ use std::path::{Path, PathBuf};
 pub use argv::{Invocation, Sources, argv_to_lines};
 pub use bounds::*;
 pub use choice::{
-    Announce, Check, EventClasses, Level, LogLevel, NewUserChannels, Policy, Protected, Provider,
+    Announce, AppendSync, Check, EventClasses, Level, LogLevel, NewUserChannels, Policy, Protected,
+    Provider,
 };
+pub use files::FileSettings;
 pub use help::{help, version_line};
 pub use lines::ConfigError;
 pub use provider::Profile;
@@ -156,8 +159,10 @@ pub struct Config {
     pub announce: Announce,
     /// The number of the process with which the server ends; 0: it ends with none.
     pub exit_with_parent: u32,
-    /// Seconds and changes after which Redis would save. Only reported: nothing is persisted yet.
+    /// When the data is saved. Empty: nothing is, but when asked for.
     pub save: Vec<SavePoint>,
+    /// What is written to files, and read from them.
+    pub files: FileSettings,
     /// What was given for settings without a field, by name.
     kept: BTreeMap<&'static str, SettingValue>,
 }
@@ -214,7 +219,7 @@ impl MemoryShare {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-/// When Redis would save: so many seconds after a save, if there were so many changes.
+/// When the data is saved: so many seconds after a save, if there were so many changes.
 pub struct SavePoint {
     /// Seconds since the last save.
     pub seconds: u64,
@@ -307,11 +312,9 @@ impl Default for Config {
             pidfile: None,
             announce: Announce::No,
             exit_with_parent: 0,
-            save: vec![
-                SavePoint { seconds: 3600, changes: 1 },
-                SavePoint { seconds: 300, changes: 100 },
-                SavePoint { seconds: 60, changes: 10_000 },
-            ],
+            // Redis has three rules; a server for tests leaves nothing behind unless it is told to.
+            save: Vec::new(),
+            files: FileSettings::default(),
             kept: BTreeMap::new(),
         }
     }

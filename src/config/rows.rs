@@ -9,7 +9,9 @@ use super::table::{
     Changeable::*, Directive, Holder, Holder::Kept, Serving::*, Setting, directive, row,
 };
 use super::value::SettingKind::*;
-use super::{Announce, DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected, Provider};
+use super::{
+    Announce, AppendSync, DATABASES_MAX, LogLevel, NewUserChannels, Policy, Protected, Provider,
+};
 
 const PORT: i128 = u16::MAX as i128;
 const INT_MIN: i128 = i32::MIN as i128;
@@ -24,7 +26,7 @@ const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
 const ACCEPT: &str = "waiting connections are accepted as they come";
 const CLUSTER: &str = "there is no cluster yet";
-const DISK: &str = "nothing is written to disk yet";
+const BASES: &str = "an append-only file is a snapshot and what has changed since, without times";
 const EVICTION: &str = "eviction has no finer controls yet";
 const FREED: &str = "large values are freed piece by piece in any case";
 const FLUSHING: &str = "flushing frees all values at once";
@@ -32,8 +34,11 @@ const FREEING: &str = "memory is never moved, and given back in idle moments";
 const LISTS: &str = "lists are never compressed";
 const LOG: &str = "the log is one plain text and holds no data of users";
 const OBSOLETE: &str = "it has no effect in Redis either";
+const PACE: &str = "snapshots are written and read at their own pace";
 const PROCESS: &str = "the process is left as the system made it";
 const REPLICAS: &str = "there is no replication yet";
+const SIGNALS: &str = "a signal saves if there are rules of save, and ends the server";
+const SYNCED: &str = "files are synced piece by piece in any case";
 const THREADS: &str = "one thread serves all clients";
 const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
 const TLS: &str = "there is no TLS yet";
@@ -108,8 +113,8 @@ pub static ROWS: &[Setting] = &[
     row("latency-tracking",                   YesNo,                      field!(latency_tracking),                Live,    Served, "whether INFO latencystats and LATENCY HISTOGRAM have something to tell"),
     row("latency-tracking-info-percentiles",  Percentiles,                field!(latency_percentiles),             Live,    Served, "the percentiles that INFO latencystats shows"),
     row("shutdown-timeout",                   Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS),
-    row("shutdown-on-sigint",                 Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  DISK),
-    row("shutdown-on-sigterm",                Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  DISK),
+    row("shutdown-on-sigint",                 Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  SIGNALS),
+    row("shutdown-on-sigterm",                Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  SIGNALS),
 
     // What clients may do.
     row("enable-debug-command",               Choice(Protected::WORDS),   field!(enable_debug_command),            AtStart, Served, "who may run DEBUG: no, yes or local"),
@@ -171,29 +176,32 @@ pub static ROWS: &[Setting] = &[
     row("sanitize-dump-payload",              Choice(&["no", "yes", "clients"]), Kept("no"),                              Live,    Known,  VALUES),
 
     // Snapshots and the append-only file.
-    row("save",                               SavePoints,                 field!(save),                            Live,    Known,  DISK),
-    row("key-load-delay",                     Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  DISK).hidden(),
-    row("rdb-key-save-delay",                 Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  DISK).hidden(),
-    row("loading-process-events-interval-bytes", Integer(1024, INT),      Kept("2097152"),                         Live,    Known,  DISK).hidden(),
+    row("save",                               SavePoints,                 field!(save),                            Live,    Served, "seconds and changes after which the data is saved, such as 60 1; empty: only when asked for"),
+    row("load",                               Text,                       field!(files.load),                            PerStart, Served, "file of RDB to begin with. Empty: dbfilename, if there is one; no: none"),
+    row("load-partly",                        YesNo,                      field!(files.load_partly),                     PerStart, Served, "whether what belongs to modules is left out of it, and not refused"),
+    row("repair",                             YesNo,                      field!(files.repair),                          PerStart, Served, "whether what stands before its first fault is kept, and the file as NAME.broken"),
+    row("key-load-delay",                     Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  PACE).hidden(),
+    row("rdb-key-save-delay",                 Integer(INT_MIN, INT),      Kept("0"),                               Live,    Known,  PACE).hidden(),
+    row("loading-process-events-interval-bytes", Integer(1024, INT),      Kept("2097152"),                         Live,    Known,  PACE).hidden(),
     row("use-exit-on-panic",                  YesNo,                      Kept("no"),                              Live,    Known,  PROCESS).hidden(),
     row("watchdog-period",                    Integer(0, INT),            Kept("0"),                               Live,    Known,  TIMERS).hidden(),
-    row("dbfilename",                         FileName,                   Kept("dump.rdb"),                        Guarded, Known,  DISK),
+    row("dbfilename",                         FileName,                   field!(files.dbfilename),                      Guarded, Served, "file in dir that the data is saved to"),
     row("rdbcompression",                     YesNo,                      field!(rdbcompression),                  Live,    Served, "whether DUMP compresses long strings"),
-    row("rdbchecksum",                        YesNo,                      Kept("yes"),                             AtStart, Known,  DISK),
-    row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
-    row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  DISK),
-    row("stop-writes-on-bgsave-error",        YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
-    row("appendonly",                         YesNo,                      Kept("no"),                              Live,    Guards, DISK),
-    row("appendfilename",                     Text,                       Kept("appendonly.aof"),                  AtStart, Known,  DISK),
-    row("appenddirname",                      Text,                       Kept("appendonlydir"),                   AtStart, Known,  DISK),
-    row("appendfsync",                        Choice(&["everysec", "always", "no"]), Kept("everysec"),                        Live,    Known,  DISK),
-    row("no-appendfsync-on-rewrite",          YesNo,                      Kept("no"),                              Live,    Known,  DISK),
-    row("aof-load-truncated",                 YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
-    row("aof-use-rdb-preamble",               YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
-    row("aof-rewrite-incremental-fsync",      YesNo,                      Kept("yes"),                             Live,    Known,  DISK),
-    row("aof-timestamp-enabled",              YesNo,                      Kept("no"),                              Live,    Known,  DISK),
-    row("auto-aof-rewrite-percentage",        Integer(0, INT),            Kept("100"),                             Live,    Known,  DISK),
-    row("auto-aof-rewrite-min-size",          Memory(0, MAX),             Kept("67108864"),                        Live,    Known,  DISK),
+    row("rdbchecksum",                        YesNo,                      field!(files.rdbchecksum),                     AtStart, Served, "whether that file has a checksum"),
+    row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  SYNCED),
+    row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
+    row("stop-writes-on-bgsave-error",        YesNo,                      field!(files.stop_writes_on_bgsave_error),     Live,    Served, "whether writes are refused while the data cannot be saved as save says"),
+    row("appendonly",                         YesNo,                      field!(files.appendonly),                      Live,    Served, "whether each change is appended to a file, so that a restart loses nothing"),
+    row("appendfilename",                     FileName,                   field!(files.appendfilename),                  AtStart, Served, "how the names of its parts begin"),
+    row("appenddirname",                      FileName,                   field!(files.appenddirname),                   AtStart, Served, "folder in dir that they are in"),
+    row("appendfsync",                        Choice(AppendSync::WORDS),  field!(files.appendfsync),                     Live,    Served, "when it is synced: everysec, always (before anybody is answered) or no"),
+    row("no-appendfsync-on-rewrite",          YesNo,                      Kept("no"),                              Live,    Known,  SYNCED),
+    row("aof-load-truncated",                 YesNo,                      field!(files.aof_load_truncated),              Live,    Served, "whether one that ends in the middle of a change is cut before it"),
+    row("aof-use-rdb-preamble",               YesNo,                      Kept("yes"),                             Live,    Known,  BASES),
+    row("aof-rewrite-incremental-fsync",      YesNo,                      Kept("yes"),                             Live,    Known,  SYNCED),
+    row("aof-timestamp-enabled",              YesNo,                      Kept("no"),                              Live,    Known,  BASES),
+    row("auto-aof-rewrite-percentage",        Integer(0, INT),            field!(files.auto_aof_rewrite_percentage),     Live,    Served, "per cent by which it has grown when it is written anew; 0: never"),
+    row("auto-aof-rewrite-min-size",          Memory(0, MAX),             field!(files.auto_aof_rewrite_min_size),       Live,    Served, "bytes that it must have then"),
 
     // Replicas.
     row("replicaof",                          Master,                     Kept(""),                                AtStart, Guards, REPLICAS).alias("slaveof"),

@@ -2,8 +2,8 @@
 
 use super::value::SettingValue;
 use super::{
-    Announce, EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit, Policy, Protected,
-    Provider, SavePoint, Secret, Strict,
+    Announce, AppendSync, EventClasses, LogLevel, MemoryShare, NewUserChannels, OutputLimit,
+    Policy, Protected, Provider, SavePoint, Secret, Strict,
 };
 
 /// A field that a setting is kept in. `assign` trusts that the kind of the field's row made the
@@ -67,6 +67,8 @@ stored! {
         SettingValue::Word(word) => one_of(LogLevel::from_word(word));
     Announce: form => SettingValue::Word(form.word()),
         SettingValue::Word(word) => one_of(Announce::from_word(word));
+    AppendSync: which => SettingValue::Word(which.word()),
+        SettingValue::Word(word) => one_of(AppendSync::from_word(word));
     NewUserChannels: which => SettingValue::Word(which.word()),
         SettingValue::Word(word) => one_of(NewUserChannels::from_word(word));
     Protected: who => SettingValue::Word(who.word()),

@@ -21,6 +21,8 @@ pub(super) enum Alarm {
     SoftLimit(ClientId),
     /// Time to evict more, whether or not somebody sends a command.
     Eviction,
+    /// Time to look whether the data is to be saved.
+    SaveRules,
     /// The fixture asked to be told.
     Fixture,
 }

@@ -133,6 +133,10 @@ impl Engine {
             }
             client = &self.clients[id];
         }
+        let has_trouble = self.persistence.has_trouble();
+        if has_trouble {
+            self.check_disk(self.flags_of(id, found, args))?;
+        }
         if client.subscriptions() > 0
             && client.outbox.protocol == Protocol::Resp2
             && !flags.has(Flag::AllowSubscriber)
@@ -142,6 +146,9 @@ impl Engine {
                  RESET are allowed in this context",
                 found.full_name()
             )));
+        }
+        if has_trouble {
+            self.check_loaded(flags)?;
         }
         if self.is_busy() && !self.is_allowed_while_busy(found, args) {
             return Err(self.busy_error());

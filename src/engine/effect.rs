@@ -18,8 +18,17 @@ use std::path::PathBuf;
 pub enum Effect {
     /// Stops the whole server for a while, as DEBUG SLEEP does.
     Sleep { client: ClientId, micros: u64 },
-    /// Ends the process.
-    Shutdown { client: Option<ClientId> },
+    /// Ends the process, with the data saved before if that is wanted; if that fails, only where it
+    /// is forced.
+    Shutdown { client: Option<ClientId>, saves: bool, is_forced: bool },
+    /// Writes a snapshot, and stops the whole server meanwhile.
+    Save { client: ClientId },
+    /// Writes one while clients are served. Nobody waits for its end.
+    SaveAside,
+    /// Writes the append-only file anew while clients are served. Nobody waits for its end.
+    Rewrite,
+    /// Reads the snapshot again.
+    Reload { client: ClientId, how: Reloading },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.
     Close { client: ClientId },
     /// Closes the connection at once, and loses what is on its way, as if the machine had gone.
@@ -44,6 +53,17 @@ pub enum Effect {
     /// Moves the wall clock, here and for the clients that follow it; `Engine::clock_moved` is to
     /// be told.
     MoveClock(ClockMove),
+}
+
+/// How a snapshot is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloading {
+    /// Once one was written of what there is.
+    pub saves: bool,
+    /// In the place of what there is.
+    pub flushes: bool,
+    /// Keys that there are already take its values.
+    pub merges: bool,
 }
 
 /// What is to become of the wall clock.

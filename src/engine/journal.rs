@@ -9,9 +9,8 @@
 //! Whoever carries the journal on takes `whole_units` after each turn. Of a unit under way, say of
 //! a suspended script, nothing is taken: a crash loses all of it, or nothing.
 //!
-//! An effect is written once, into memory that is kept: it allocates nothing. Nobody listens until
-//! persistence comes but the simulation, which replays what it hears; till then a command pays one
-//! branch.
+//! An effect is written once, into memory that is kept: it allocates nothing. Without a file that
+//! is appended to nobody listens, and a command pays one branch.
 //!
 //! A handler that panics after a change has had an effect that no command tells. With a listener
 //! that ends the process, as a panic in the middle of a change does: what was taken before is true,
@@ -74,6 +73,11 @@ impl Journal {
     /// Begins to write.
     pub fn listen(&mut self) {
         self.is_on = true;
+    }
+
+    /// What follows goes to another place, where no database is selected yet.
+    pub fn begin_anew(&mut self) {
+        self.db = None;
     }
 
     #[inline]

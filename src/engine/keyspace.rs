@@ -9,6 +9,7 @@ mod edit;
 mod expiry;
 mod fields;
 mod key;
+mod saving;
 mod slots;
 mod snapshot;
 mod usage;
@@ -30,10 +31,10 @@ use crate::util::zstd::Zstd;
 use slots::{SlotId, Slots};
 use std::ops::Range;
 
-pub use edit::Edit;
-pub(super) use edit::UNANNOUNCED;
+pub use edit::{Edit, UNANNOUNCED};
 pub use expiry::{Authority, Presence};
 pub use key::Key;
+pub use saving::{Saving, SavingStep};
 pub use slots::{Db, KeyValue};
 pub use snapshot::Snapshot;
 
@@ -458,13 +459,38 @@ impl Keyspace {
     ) {
         self.take_away(db, key);
         let slot = self.put_new(db, key, value, lifetime);
+        self.mark_used(slot, used);
+        self.aftermath.changed(db, key, Change::of_key(event));
+    }
+
+    /// Puts in a key that was there before this server was: nobody is told. False if there is a key
+    /// of that name.
+    pub fn take_in(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        mut value: Value,
+        expires_ms: Option<i64>,
+        used: Used,
+    ) -> bool {
+        if self.slots.find(db, key).is_some() {
+            return false;
+        }
+        if let Value::Hash(hash) = &mut value {
+            hash.share(&mut self.values);
+        }
+        let slot = self.slots.fill(db, key, value, self.now);
+        self.slots.set_expiry(slot, expires_ms, self.now);
+        self.mark_used(slot, used);
+        true
+    }
+
+    fn mark_used(&mut self, slot: SlotId, used: Used) {
         let usage = self.slots.usage_mut(slot).1;
         match used {
             Used::Unknown => {}
             Used::Idle(idle_s) => usage.set_idle(self.now, idle_s),
             Used::Often(frequency) => usage.set_frequency(self.now, frequency),
         }
-        self.aftermath.changed(db, key, Change::of_key(event));
     }
 
     /// Removes a key; false if there is none.

@@ -31,6 +31,7 @@ pub mod keyspace;
 pub mod latency;
 pub mod parking;
 pub mod pause;
+pub mod persistence;
 pub mod pubsub;
 mod pushes;
 pub mod rest;
@@ -59,6 +60,7 @@ use facts::Facts;
 use feed::Input;
 use keyspace::Keyspace;
 use pause::Pauses;
+use persistence::Persistence;
 use pubsub::PubSub;
 use pushes::Pushes;
 use script::Scripts;
@@ -102,6 +104,7 @@ pub struct Engine {
     pub facts: Box<dyn Facts>,
     pub scripts: Scripts,
     pub pauses: Pauses,
+    pub persistence: Persistence,
     pub compaction: Compaction,
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
@@ -139,6 +142,7 @@ impl Engine {
             facts,
             scripts: Scripts::default(),
             pauses: Pauses::default(),
+            persistence: Persistence::new(now),
             compaction: Compaction::default(),
             run_id,
             started: now,
@@ -153,6 +157,7 @@ impl Engine {
         };
         engine.set_default_password(engine.config.requirepass.clone().as_ref());
         engine.find_what_is_slow();
+        engine.watch_save_rules();
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
         }
@@ -267,6 +272,7 @@ impl Engine {
                 Alarm::Eviction => self.go_on_evicting(),
                 Alarm::IdleClients => self.close_idle_clients(),
                 Alarm::Compaction => self.begin_pass(),
+                Alarm::SaveRules => self.look_at_save_rules(),
                 Alarm::SoftLimit(id) => self.check_output_limit(id),
                 Alarm::Fixture => self.fixture.is_due = true,
             }

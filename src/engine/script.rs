@@ -270,6 +270,15 @@ impl Ctx<'_> {
 }
 
 impl Engine {
+    /// Takes up a library that was here before the server was, say from a file.
+    ///
+    /// # Errors
+    ///
+    /// As `Lua::load_library`.
+    pub fn load_library(&mut self, source: &[u8]) -> Result {
+        self.with_lua(Realm::Functions, |lua, host| lua.load_library(source, false, host)).map(drop)
+    }
+
     /// What a command does that runs a script which declares that; None if it does not.
     pub(super) fn flags_of_script(&self, found: Found, args: &Args) -> Option<Flags> {
         let word = args.all().get(1)?;

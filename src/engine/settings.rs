@@ -51,6 +51,10 @@ impl Engine {
             directory: &|from, name| self.facts.directory(from, name),
         };
         let changed = config.set_many(settings, &world)?;
+        if config.files.appendonly != self.config.files.appendonly {
+            let reason = "toril begins and ends an append-only file at its start alone";
+            return Err(SetError::failed(b"appendonly", reason));
+        }
         if config.maxmemory != 0 && self.facts.is_guest() {
             return Err(SetError::failed(b"maxmemory", NEEDS_PROCESS));
         }

@@ -29,8 +29,8 @@ const ACTIVE: [(&str, &str, [&str; 3]); 2] = [
     ("rq:wip:*", "zset", ["ZRANGE", "0", "0"]),
 ];
 
-/// Where it listens if it is not told: where nobody else does.
-const PLACE: [&str; 4] = ["--port", "0", "--bind", "127.0.0.1"];
+/// What it does if it is not told: it listens where nobody else does, and begins with nothing.
+const PLACE: [&str; 6] = ["--port", "0", "--bind", "127.0.0.1", "--load", "no"];
 
 /// A server of a test's own, which ends when this is dropped.
 ///

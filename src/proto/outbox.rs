@@ -6,8 +6,8 @@
 //! piles up behind it, nothing is moved. Positions count bytes since the client came, so that they
 //! mean the same whatever has been sent.
 //!
-//! Nothing is sent beyond the position `ready`: what stands there waits for something else, as for
-//! a log to be on the disk. Nothing waits unless somebody sets it.
+//! Nothing is sent beyond the positions `ready` and `synced`: what stands there waits for something
+//! else, the latter for a log to be on the disk. Nothing waits unless somebody sets it.
 
 use super::events::Events;
 use super::json::{Json, JsonStyle};
@@ -24,8 +24,9 @@ pub struct Outbox {
     start: u64,
     /// The position up to which the socket has taken everything.
     sent: u64,
-    /// Nothing beyond this position is sent.
+    /// Nothing beyond this position is sent, nor beyond the other.
     ready: u64,
+    synced: u64,
     /// What the next answer is lowered to.
     pub protocol: Protocol,
 }
@@ -38,6 +39,7 @@ impl Default for Outbox {
             start: 0,
             sent: 0,
             ready: u64::MAX,
+            synced: u64::MAX,
             protocol: Protocol::default(),
         }
     }
@@ -192,9 +194,24 @@ impl Outbox {
         self.ready = position.max(self.sent);
     }
 
+    /// As `set_ready`, for who writes a log: both must let go.
+    pub fn set_synced(&mut self, position: u64) {
+        self.synced = position.max(self.sent);
+    }
+
+    /// The position up to which the socket has taken everything.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether a log lets only a part be sent.
+    pub fn awaits_sync(&self) -> bool {
+        self.synced < self.position()
+    }
+
     /// The position up to which all may be sent.
     fn ready(&self) -> u64 {
-        self.ready.min(self.position())
+        self.ready.min(self.synced).min(self.position())
     }
 
     /// Whether anything may be sent.
@@ -308,7 +325,7 @@ impl Outbox {
 
     /// All that may be sent, for a transport that sends it whole.
     pub fn take(&mut self) -> Vec<u8> {
-        if self.sent != self.front() || self.ready < self.position() {
+        if self.sent != self.front() || self.ready() < self.position() {
             let part: Vec<u8> = self.pieces().flatten().copied().collect();
             self.consume(part.len());
             return part;
@@ -329,7 +346,7 @@ impl Outbox {
     /// As `take`, but chunk by chunk, so that what is not yet taken still counts as waiting. Empty
     /// if nothing may be sent.
     pub fn take_chunk(&mut self) -> Vec<u8> {
-        if self.sent != self.front() || self.ready < self.position() {
+        if self.sent != self.front() || self.ready() < self.position() {
             return self.take();
         }
         let front = self.sealed.as_mut().and_then(|sealed| sealed.chunks.pop_front());

@@ -1,10 +1,8 @@
 //! What FUNCTION DUMP answers: the sources of libraries, one behind the other.
 
+use super::file::opcode;
 use super::payload::{seal, unsealed};
 use super::{Flaw, RdbReader, RdbWriter, Result};
-
-/// Stands before each library.
-const LIBRARY: u8 = 245;
 
 /// The version that has them: Redis 7.0's.
 const VERSION: u16 = 10;
@@ -13,8 +11,7 @@ const VERSION: u16 = 10;
 pub fn dump_libraries<'a>(sources: impl Iterator<Item = &'a [u8]>, compresses: bool) -> Vec<u8> {
     let mut writer = RdbWriter::new(compresses);
     for source in sources {
-        writer.raw(&[LIBRARY]);
-        writer.text(source);
+        writer.library(source);
     }
     seal(writer.into_bytes(), VERSION)
 }
@@ -29,7 +26,7 @@ pub fn restore_libraries(payload: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut sources = Vec::new();
     while !reader.rest().is_empty() {
         match reader.byte()? {
-            LIBRARY => sources.push(reader.text()?.into_owned()),
+            opcode::LIBRARY => sources.push(reader.text()?.into_owned()),
             kind => return Err(Flaw::Foreign(kind)),
         }
     }

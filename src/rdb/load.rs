@@ -15,13 +15,12 @@ use super::streams::load_stream;
 use super::{Flaw, RdbReader, Result};
 use super::{kind, listpack, old};
 
-/// Reads a value, its kind in front. It is as Redis would keep it under these limits.
+/// Reads a value of a kind, which stood in front. It is as Redis would keep it under these limits.
 ///
 /// # Errors
 /// Whatever the bytes do not hold. How far they were read then, or what they cost, follows from how
 /// many there are.
-pub fn load(reader: &mut RdbReader, limits: &Limits) -> Result<Value> {
-    let kind = reader.byte()?;
+pub fn load(kind: u8, reader: &mut RdbReader, limits: &Limits) -> Result<Value> {
     Ok(match kind {
         kind::STRING => Str::of_bytes(&reader.text()?).wrap(),
         kind::LIST => list_of(reader.texts(1)?, limits)?,

@@ -13,6 +13,7 @@
 //! `Short` tells bytes that end too soon from those that are wrong: of a file, more may come.
 
 mod crc;
+mod file;
 mod libraries;
 mod listpack;
 mod load;
@@ -25,11 +26,10 @@ mod streams;
 mod writer;
 
 pub use crc::crc64;
+pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, next_record};
 pub use libraries::{dump_libraries, restore_libraries};
-pub use load::load;
 pub use payload::{dump, restore};
 pub use reader::RdbReader;
-pub use save::save;
 pub use writer::RdbWriter;
 
 /// Why bytes are no value.

@@ -3,16 +3,18 @@
 use crate::config::Limits;
 use crate::data::Value;
 
-use super::save::version_of;
-use super::{Flaw, RdbReader, RdbWriter, Result, crc64, load, save};
+use super::load::load;
+use super::save::{kind_of, save, version_of};
+use super::{Flaw, RdbReader, RdbWriter, Result, crc64};
 
 /// A value as DUMP answers it. The version is the least that knows its form: Redis 7.0 takes up to
 /// 10, 7.4 up to 12, Valkey 9.1 up to 11. The value is not one at rest.
 pub fn dump(value: &Value, limits: &Limits, compresses: bool) -> Vec<u8> {
     let mut writer = RdbWriter::new(compresses);
-    save(value, limits, &mut writer);
-    let bytes = writer.into_bytes();
-    let version = version_of(bytes[0]);
+    let kind = kind_of(value);
+    writer.raw(&[kind]);
+    save(kind, value, limits, &mut writer);
+    let (bytes, version) = (writer.into_bytes(), version_of(kind));
     seal(bytes, version)
 }
 
@@ -45,7 +47,14 @@ fn is_known(version: u16) -> bool {
 /// # Errors
 /// `Unsealed` if version or checksum are wrong, else what is wrong with the value.
 pub fn restore(payload: &[u8], limits: &Limits) -> Result<Value> {
-    load(&mut RdbReader::new(unsealed(payload)?), limits)
+    load_with_kind(unsealed(payload)?, limits)
+}
+
+/// A value behind its kind.
+fn load_with_kind(bytes: &[u8], limits: &Limits) -> Result<Value> {
+    let mut reader = RdbReader::new(bytes);
+    let kind = reader.byte()?;
+    load(kind, &mut reader, limits)
 }
 
 #[cfg(test)]
@@ -225,7 +234,7 @@ mod tests {
             let payload = dump(&value, &limits, false);
             let bytes = &payload[..payload.len() - 10];
             for len in (0..bytes.len()).filter(|len| *len < 40 || len % 97 == 0) {
-                let flaw = load(&mut RdbReader::new(&bytes[..len]), &limits).unwrap_err();
+                let flaw = load_with_kind(&bytes[..len], &limits).unwrap_err();
                 assert_eq!(flaw, Flaw::Short, "seed {seed} cut at {len}");
             }
         }

@@ -3,13 +3,13 @@
 use crate::config::Limits;
 use crate::data::hash::PairExpiry;
 use crate::data::list::{NodeFill, NodePlace};
-use crate::data::{Hash, List, Set, Str, Value, Zset};
+use crate::data::{Hash, List, Set, Value, Zset};
 use crate::util::number;
 
 use super::RdbWriter;
 use super::kind;
 use super::listpack::ListpackWriter;
-use super::streams::save_stream;
+use super::streams::{kind_of_stream, save_stream};
 
 /// The least version of RDB that knows a kind: that of Redis 7.0 unless the kind came later.
 pub(super) fn version_of(kind: u8) -> u16 {
@@ -20,26 +20,69 @@ pub(super) fn version_of(kind: u8) -> u16 {
     }
 }
 
-/// Appends a value, its kind in front. What lists are cut into, and nothing else, depends on the
-/// limits.
+/// The kind that a value is written as.
+///
+/// A set of a few texts is written as a large one, since Redis 7.0 knows no listpacks of them, and
+/// those who do make one of it. Only if all members are integers they would not.
 ///
 /// # Panics
 /// If the value is one at rest.
-pub fn save(value: &Value, limits: &Limits, writer: &mut RdbWriter) {
+pub(super) fn kind_of(value: &Value) -> u8 {
     match value {
-        Value::Str(it) => save_string(it, writer),
-        Value::List(it) => save_list(it, limits, writer),
-        Value::Hash(it) => save_hash(it, writer),
-        Value::Set(it) => save_set(it, writer),
-        Value::Zset(it) => save_zset(it, writer),
-        Value::Stream(it) => save_stream(it, writer),
-        Value::Cold(_) => unreachable!("what is read does not rest"),
+        Value::Str(_) => kind::STRING,
+        Value::List(_) => kind::LIST_QUICKLIST_2,
+        Value::Hash(it) => match (it.earliest_ms().is_some(), it.is_hashtable()) {
+            (false, false) => kind::HASH_LISTPACK,
+            (false, true) => kind::HASH,
+            (true, false) => kind::HASH_LISTPACK_EX,
+            (true, true) => kind::HASH_METADATA,
+        },
+        Value::Set(it) => match it.encoding() {
+            "intset" => kind::SET_INTSET,
+            "listpack" if it.iter().all(|it| number::parse_i64(&it).is_some()) => {
+                kind::SET_LISTPACK
+            }
+            _ => kind::SET,
+        },
+        Value::Zset(it) if it.is_compact() => kind::ZSET_LISTPACK,
+        Value::Zset(_) => kind::ZSET_2,
+        Value::Stream(it) => kind_of_stream(it),
+        Value::Cold(_) => unreachable!("what is written does not rest"),
     }
 }
 
-fn save_string(string: &Str, writer: &mut RdbWriter) {
-    writer.raw(&[kind::STRING]);
-    writer.text(&string.bytes());
+/// Appends a value without its kind, which stands in front. What lists are cut into, and nothing
+/// else, depends on the limits.
+///
+/// # Panics
+/// If the value is one at rest.
+pub(super) fn save(kind: u8, value: &Value, limits: &Limits, writer: &mut RdbWriter) {
+    match value {
+        Value::Str(it) => writer.text(&it.bytes()),
+        Value::List(it) => save_list(it, limits, writer),
+        Value::Hash(it) => match kind {
+            kind::HASH_LISTPACK => save_pairs(it, writer),
+            kind::HASH => save_hash(it, writer),
+            kind::HASH_LISTPACK_EX => save_timed_pairs(it, writer),
+            _ => save_timed(it, writer),
+        },
+        Value::Set(it) => match kind {
+            kind::SET_INTSET => save_integers(it, writer),
+            kind::SET_LISTPACK => {
+                let mut packed = ListpackWriter::new();
+                it.iter().for_each(|member| packed.push(&member));
+                writer.text(&packed.finish());
+            }
+            _ => {
+                writer.count(it.len());
+                it.iter().for_each(|member| writer.text(&member));
+            }
+        },
+        Value::Zset(it) if kind == kind::ZSET_LISTPACK => save_scores(it, writer),
+        Value::Zset(it) => save_zset(it, writer),
+        Value::Stream(it) => save_stream(it, writer),
+        Value::Cold(_) => unreachable!("what is written does not rest"),
+    }
 }
 
 /// How a quicklist's node says what it is.
@@ -70,24 +113,20 @@ fn save_list(list: &List, limits: &Limits, writer: &mut RdbWriter) {
         }
     }
     close(&mut packed, &mut nodes);
-    writer.raw(&[kind::LIST_QUICKLIST_2]);
     writer.count(count);
     writer.raw(&nodes.into_bytes());
 }
 
+fn save_pairs(hash: &Hash, writer: &mut RdbWriter) {
+    let mut packed = ListpackWriter::new();
+    for (field, value) in hash.iter() {
+        packed.push(&field);
+        packed.push(&value);
+    }
+    writer.text(&packed.finish());
+}
+
 fn save_hash(hash: &Hash, writer: &mut RdbWriter) {
-    if let Some(earliest_ms) = hash.earliest_ms() {
-        return save_timed(hash, earliest_ms, writer);
-    }
-    if !hash.is_hashtable() {
-        let mut packed = ListpackWriter::new();
-        for (field, value) in hash.iter() {
-            packed.push(&field);
-            packed.push(&value);
-        }
-        return save_packed(kind::HASH_LISTPACK, packed, writer);
-    }
-    writer.raw(&[kind::HASH]);
     writer.count(hash.len());
     for (field, value) in hash.iter() {
         writer.text(&field);
@@ -95,24 +134,30 @@ fn save_hash(hash: &Hash, writer: &mut RdbWriter) {
     }
 }
 
-/// A hash of which a field has a TTL: Redis 7.4 reads it, and what came later but Valkey.
-fn save_timed(hash: &Hash, earliest_ms: i64, writer: &mut RdbWriter) {
-    let pairs = hash.iter_with_expiry();
-    if hash.is_hashtable() {
-        writer.raw(&[kind::HASH_METADATA]);
-        writer.raw(&earliest_ms.to_le_bytes());
-        let pairs: Vec<PairExpiry> = pairs.collect();
-        writer.count(pairs.len());
-        for PairExpiry { field, value, expires_ms } in pairs {
-            // Counted from the earliest, which is 1.
-            writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
-            writer.text(&field);
-            writer.text(&value);
-        }
-        return;
+/// The earliest deadline of a hash of which a field has a TTL: Redis 7.4 reads it, and what came
+/// later but Valkey.
+fn save_earliest(hash: &Hash, writer: &mut RdbWriter) -> i64 {
+    let earliest_ms = hash.earliest_ms().expect("a field has a TTL");
+    writer.raw(&earliest_ms.to_le_bytes());
+    earliest_ms
+}
+
+fn save_timed(hash: &Hash, writer: &mut RdbWriter) {
+    let earliest_ms = save_earliest(hash, writer);
+    let pairs: Vec<PairExpiry> = hash.iter_with_expiry().collect();
+    writer.count(pairs.len());
+    for PairExpiry { field, value, expires_ms } in pairs {
+        // Counted from the earliest, which is 1.
+        writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
+        writer.text(&field);
+        writer.text(&value);
     }
-    // Redis relies on their order: who has none stands behind.
-    let mut pairs: Vec<PairExpiry> = pairs.collect();
+}
+
+/// Redis relies on their order: who has no deadline stands behind.
+fn save_timed_pairs(hash: &Hash, writer: &mut RdbWriter) {
+    save_earliest(hash, writer);
+    let mut pairs: Vec<PairExpiry> = hash.iter_with_expiry().collect();
     pairs.sort_by_key(|pair| pair.expires_ms.unwrap_or(i64::MAX));
     let mut packed = ListpackWriter::new();
     for PairExpiry { field, value, expires_ms } in pairs {
@@ -120,36 +165,13 @@ fn save_timed(hash: &Hash, earliest_ms: i64, writer: &mut RdbWriter) {
         packed.push(&value);
         packed.push_integer(expires_ms.unwrap_or(0));
     }
-    writer.raw(&[kind::HASH_LISTPACK_EX]);
-    writer.raw(&earliest_ms.to_le_bytes());
     writer.text(&packed.finish());
-}
-
-/// A set of a few texts is written as a large one, since Redis 7.0 knows no listpacks of them, and
-/// those who do make one of it. Only if all members are integers they would not.
-fn save_set(set: &Set, writer: &mut RdbWriter) {
-    let integers = || set.iter().map(|member| number::parse_i64(&member));
-    match set.encoding() {
-        "intset" => {
-            writer.raw(&[kind::SET_INTSET]);
-            writer.text(&intset_of(integers().flatten().collect()));
-        }
-        "listpack" if integers().all(|it| it.is_some()) => {
-            let mut packed = ListpackWriter::new();
-            set.iter().for_each(|member| packed.push(&member));
-            save_packed(kind::SET_LISTPACK, packed, writer);
-        }
-        _ => {
-            writer.raw(&[kind::SET]);
-            writer.count(set.len());
-            set.iter().for_each(|member| writer.text(&member));
-        }
-    }
 }
 
 /// Bytes of each number, how many there are, and the numbers in ascending order; all of them with
 /// the lowest byte first.
-fn intset_of(mut integers: Vec<i64>) -> Vec<u8> {
+fn save_integers(set: &Set, writer: &mut RdbWriter) {
+    let mut integers: Vec<i64> = set.iter().flat_map(|it| number::parse_i64(&it)).collect();
     integers.sort_unstable();
     let fits = |bits: u32| integers.iter().all(|it| it << (64 - bits) >> (64 - bits) == *it);
     let width = [16, 32].into_iter().find(|bits| fits(*bits)).unwrap_or(64) / 8;
@@ -159,28 +181,23 @@ fn intset_of(mut integers: Vec<i64>) -> Vec<u8> {
     for integer in integers {
         bytes.extend_from_slice(&integer.to_le_bytes()[..width as usize]);
     }
-    bytes
+    writer.text(&bytes);
 }
 
-fn save_zset(zset: &Zset, writer: &mut RdbWriter) {
-    if zset.is_compact() {
-        let mut packed = ListpackWriter::new();
-        for (member, score) in zset.iter() {
-            packed.push(&member);
-            packed.push(&number::format_double(score));
-        }
-        return save_packed(kind::ZSET_LISTPACK, packed, writer);
+fn save_scores(zset: &Zset, writer: &mut RdbWriter) {
+    let mut packed = ListpackWriter::new();
+    for (member, score) in zset.iter() {
+        packed.push(&member);
+        packed.push(&number::format_double(score));
     }
-    writer.raw(&[kind::ZSET_2]);
+    writer.text(&packed.finish());
+}
+
+/// From the end, so that who reads them puts each in front of a skiplist.
+fn save_zset(zset: &Zset, writer: &mut RdbWriter) {
     writer.count(zset.len());
-    // From the end, so that who reads them puts each in front of a skiplist.
     for (member, score) in zset.iter().rev() {
         writer.text(&member);
         writer.raw(&score.to_le_bytes());
     }
-}
-
-fn save_packed(kind: u8, packed: ListpackWriter, writer: &mut RdbWriter) {
-    writer.raw(&[kind]);
-    writer.text(&packed.finish());
 }

@@ -17,13 +17,13 @@ const ID_BYTES: usize = 16;
 const DELETED: i64 = 1;
 const SAME_NAMES: i64 = 2;
 
-pub(super) fn save_stream(stream: &Stream, writer: &mut RdbWriter) {
-    // The third says of a consumer when it was active, and Redis 7.0 does not know it.
+/// The third kind says of a consumer when it was active, and Redis 7.0 does not know it.
+pub(super) fn kind_of_stream(stream: &Stream) -> u8 {
     let has_consumers = stream.groups().iter().any(|(_, group)| group.consumers().len() > 0);
-    writer.raw(&[match has_consumers {
-        true => kind::STREAM_LISTPACKS_3,
-        false => kind::STREAM_LISTPACKS_2,
-    }]);
+    if has_consumers { kind::STREAM_LISTPACKS_3 } else { kind::STREAM_LISTPACKS_2 }
+}
+
+pub(super) fn save_stream(stream: &Stream, writer: &mut RdbWriter) {
     writer.count(stream.node_count());
     for node in stream.nodes() {
         // As a string, which spells no number.

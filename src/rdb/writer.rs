@@ -26,6 +26,21 @@ impl RdbWriter {
         self.bytes
     }
 
+    /// Bytes written and not taken.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What was written since this was last asked.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// An empty one that writes in the same way.
     pub(super) fn beside(&self) -> Self {
         Self::new(self.compresses)

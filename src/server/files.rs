@@ -87,6 +87,20 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| _ = std::fs::remove_file(&beside))
 }
 
+/// Between two operations on files that must be good for a crash: a debug build ends here, as if
+/// the machine had stopped, if `TORIL_FAULT_POINT` is the number of times that one was come by.
+pub fn fault_point() {
+    #[cfg(debug_assertions)]
+    {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+        if std::env::var("TORIL_FAULT_POINT").is_ok_and(|it| it == count.to_string()) {
+            std::process::abort();
+        }
+    }
+}
+
 /// How many files the process may have open, if it asks for it.
 pub fn max() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)

@@ -90,7 +90,8 @@ pub async fn run(server: Rc<Server>) {
 }
 
 impl Server {
-    fn is_idle(&self, quiet_us: u64) -> bool {
+    /// Whether nobody was served for so many microseconds, and nothing is due within a millisecond.
+    pub(super) fn is_idle(&self, quiet_us: u64) -> bool {
         let engine = self.engine.borrow();
         let now_us = self.now().mono_us;
         now_us.saturating_sub(self.idle.turned_us.get()) >= quiet_us

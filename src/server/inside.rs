@@ -58,6 +58,7 @@ fn unfit(config: &Config) -> Option<&'static str> {
     [
         ("maxmemory", config.maxmemory != 0),
         ("daemonize", config.daemonize),
+        ("appendonly", config.files.appendonly),
         ("pidfile", config.pidfile.is_some()),
         ("logfile", !config.logfile.is_empty()),
         ("announce", config.announce != Announce::No),

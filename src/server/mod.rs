@@ -5,9 +5,11 @@
 //! the engine asks of the world. No borrow of the engine crosses an `.await`.
 
 mod announce;
+mod appending;
 mod clock;
 mod connection;
 mod daemon;
+mod disk;
 mod facts;
 mod files;
 mod http;
@@ -39,7 +41,7 @@ use clock::Clock;
 use connection::{Connection, Connections, Sending};
 pub use inside::{Inside, serve_inside};
 pub use signals::TERMINATED;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +62,10 @@ pub struct Server {
     connections: Connections,
     /// Connections over HTTP that are over, but are still read for a moment.
     lingering: Cell<usize>,
+    /// Whether a signal saves what there is, as SHUTDOWN has done by then.
+    saves_at_end: Cell<bool>,
+    /// Writes the append-only file, if there is one.
+    appender: OnceCell<appending::Appender>,
     /// Spans under way in which nobody can connect.
     absences: Cell<usize>,
     /// None in a process that is another program's, which logs as it likes.
@@ -170,7 +176,6 @@ async fn serve(
     if is_for_tests || engine.config.is_strict() {
         engine.offer_fixture(testing::make);
     }
-    ready(&listeners, &engine, &made_token);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         listeners: RefCell::new(listeners),
@@ -179,30 +184,69 @@ async fn serve(
         scratch: Cell::new(vec![0; connection::SCRATCH_BYTES]),
         connections,
         lingering: Cell::new(0),
+        saves_at_end: Cell::new(true),
+        appender: OnceCell::new(),
         absences: Cell::new(0),
         log,
         board: RefCell::default(),
         board_wanted: tokio::sync::Notify::new(),
-        made_token,
+        made_token: made_token.clone(),
         timer: timer::Alarm::default(),
         idle: idle::Idle::default(),
         stop,
     });
+    let begin = begin(&server);
+    server.listeners.borrow_mut().accept(&server);
+    tokio::task::spawn_local(timer::run(server.clone()));
+    tokio::task::spawn_local(idle::run(server.clone()));
+    tokio::task::spawn_local(http::keep_pages(server.clone()));
+    tokio::select! {
+        begun = begin => begun?,
+        () = server.stop.wanted() => return Ok(()),
+    }
+    ready(&server.listeners.borrow(), &server.engine.borrow(), &made_token);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     if is_daemon {
         daemon::let_go();
     }
-    server.listeners.borrow_mut().accept(&server);
-    tokio::task::spawn_local(timer::run(server.clone()));
-    tokio::task::spawn_local(idle::run(server.clone()));
-    tokio::task::spawn_local(http::keep_pages(server.clone()));
-    server.stop.wanted().await;
-    server.listeners.borrow_mut().stop();
+    end(&server).await;
     drop(pid_file);
     tracing::warn!("toril is now ready to exit, bye bye...");
     Ok(())
+}
+
+/// Waits until the server is to end, and keeps what is to be kept.
+async fn end(server: &Server) {
+    loop {
+        server.stop.wanted().await;
+        if disk::save_at_end(server) {
+            break;
+        }
+        server.stop.go_on();
+    }
+    server.end_appending();
+    server.listeners.borrow_mut().stop();
+}
+
+/// Reads what there was before, if there is a file of it, and goes on writing where that is wanted.
+async fn begin(server: &Rc<Server>) -> Result<(), String> {
+    let config = server.engine.borrow().config.clone();
+    let folder = match config.files.appendonly {
+        true => Some(appending::AofFolder::find(&config)?),
+        false => None,
+    };
+    match &folder {
+        Some(folder) if !folder.is_new() => appending::load(server, folder).await?,
+        // An append-only file begins with what a snapshot has, rather than with nothing.
+        _ => {
+            if let Some(path) = disk::to_load(&config)? {
+                disk::load(server, &path).await?;
+            }
+        }
+    }
+    folder.map_or(Ok(()), |folder| appending::begin(server, folder))
 }
 
 /// The users of the redis.conf, or of their own file.
@@ -260,7 +304,14 @@ impl Server {
     fn flush(self: &Rc<Self>) {
         loop {
             let mut engine = self.engine.borrow_mut();
+            let appender = self.appender.get();
+            if let Some(appender) = appender {
+                appender.take(&mut engine);
+            }
             while let Some(id) = engine.next_dirty() {
+                if let Some(appender) = appender {
+                    appender.hold(&mut engine, id);
+                }
                 self.send(&mut engine, id);
             }
             let (runnable, effects) = (engine.take_runnable(), engine.take_effects());
@@ -355,10 +406,11 @@ impl Server {
             Effect::WriteFile { client, path, bytes, refusal } => {
                 self.answer(client, files::write(&path, &bytes, refusal));
             }
-            Effect::Shutdown { .. } => {
-                tracing::warn!("User requested shutdown...");
-                self.stop.want();
-            }
+            effect @ (Effect::Shutdown { .. }
+            | Effect::Save { .. }
+            | Effect::SaveAside
+            | Effect::Rewrite
+            | Effect::Reload { .. }) => self.perform_on_files(effect),
             Effect::Close { client } => self.connection(client).iter().for_each(|it| it.end()),
             Effect::Reset { client } => self.connection(client).iter().for_each(|it| it.reset()),
             Effect::StandStill { micros } => std::thread::sleep(Duration::from_micros(micros)),
@@ -375,6 +427,45 @@ impl Server {
                 // What the system allows was asked before the setting was changed.
                 files::raise(&mut engine.config);
             }
+        }
+    }
+
+    /// What is done with the files that outlive the process, and with its end.
+    fn perform_on_files(self: &Rc<Self>, effect: Effect) {
+        let failed = |text: &str| Outcome::Failed(text.to_owned());
+        match effect {
+            Effect::Shutdown { client, saves, is_forced } => {
+                tracing::warn!("User requested shutdown...");
+                if saves && disk::save(self).is_err() && !is_forced {
+                    tracing::warn!("Error trying to save the DB, can't exit.");
+                    let outcome = failed("ERR Errors trying to SHUTDOWN. Check logs.");
+                    client.into_iter().for_each(|client| self.answer(client, outcome.clone()));
+                    return;
+                }
+                self.saves_at_end.set(false);
+                self.stop.want();
+            }
+            Effect::Save { client } => {
+                let saved = disk::save(self);
+                self.answer(client, saved.map_or_else(|_| failed("ERR"), |()| Outcome::Done));
+            }
+            Effect::SaveAside => {
+                tokio::task::spawn_local(disk::save_aside(self.clone()));
+            }
+            Effect::Rewrite => {
+                tokio::task::spawn_local(appending::rewrite(self.clone()));
+            }
+            Effect::Reload { client, how } => {
+                let outcome = match disk::reload(self, how) {
+                    Ok(()) => Outcome::Done,
+                    Err(problem) => {
+                        tracing::warn!("DEBUG RELOAD: {problem}");
+                        failed("ERR Error trying to load the RDB dump, check server logs.")
+                    }
+                };
+                self.answer(client, outcome);
+            }
+            _ => unreachable!("the other effects touch no such file"),
         }
     }
 

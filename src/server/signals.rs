@@ -37,6 +37,12 @@ impl Stop {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
+    /// The server does not end after all.
+    pub fn go_on(&self) {
+        self.is_wanted.store(false, Ordering::Relaxed);
+        self.is_noticed.store(false, Ordering::Relaxed);
+    }
+
     /// For the server alone, which then takes the time that it needs.
     pub async fn wanted(&self) {
         self.wanted.notified().await;

@@ -14,8 +14,11 @@ use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
-use toril::engine::effect::{Effect, Outcome, Problem, Reading};
+use toril::engine::effect::{Effect, Outcome, Problem, Reading, Reloading};
+use toril::engine::persistence::SnapshotKind;
 use toril::engine::time::{Deadline, Now};
+use toril::persist::{LoadOptions, Loader};
+use toril::rdb::crc64;
 use toril::testing;
 
 /// Some moment; what matters is that it is always the same.
@@ -32,6 +35,8 @@ pub struct InsideServer {
     reading: Reading,
     stopwatch_us: Rc<Cell<u64>>,
     clients: BTreeMap<usize, Client>,
+    /// What was saved.
+    file: Vec<u8>,
 }
 
 struct Client {
@@ -54,6 +59,7 @@ impl InsideServer {
             reading: Reading::default(),
             stopwatch_us,
             clients: BTreeMap::new(),
+            file: Vec::new(),
         }
     }
 
@@ -145,6 +151,21 @@ impl InsideServer {
             Effect::Listen { client, .. } => {
                 self.engine.answer(client, Outcome::Done, self.now);
             }
+            Effect::Save { client } => {
+                self.save();
+                self.engine.answer(client, Outcome::Done, self.now);
+            }
+            Effect::SaveAside => self.save(),
+            Effect::Rewrite => unreachable!("nothing is appended"),
+            Effect::Reload { client, how } => {
+                let outcome = match self.reload(how) {
+                    Ok(()) => Outcome::Done,
+                    Err(_) => Outcome::Failed(
+                        "ERR Error trying to load the RDB dump, check server logs.".into(),
+                    ),
+                };
+                self.engine.answer(client, outcome, self.now);
+            }
             // There is nobody to speak to.
             Effect::RewriteConfig { .. } => unreachable!("there is no configuration file"),
             Effect::Converse(it) => {
@@ -165,6 +186,32 @@ impl InsideServer {
             }
             Effect::Absent { .. } | Effect::Reconfigure => {}
         }
+    }
+}
+
+/// There is a file after all, of snapshots.
+impl InsideServer {
+    fn save(&mut self) {
+        self.file.clear();
+        let written: Result<(), ()> = self.engine.save_whole(SnapshotKind::Alone, |bytes| {
+            self.file.extend_from_slice(bytes);
+            Ok(())
+        });
+        self.file.extend(crc64(0, &self.file).to_le_bytes());
+        self.engine.end_saving(written.is_ok(), self.now);
+    }
+
+    fn reload(&mut self, how: Reloading) -> Result<(), String> {
+        if how.saves {
+            self.save();
+        }
+        if how.flushes {
+            self.engine.forget_all();
+        }
+        let options = LoadOptions { merges: how.merges, ..LoadOptions::default() };
+        let mut blocks = [self.file.clone(), Vec::new()].into_iter();
+        Loader::new(options)
+            .read_whole(&mut self.engine, || Ok(blocks.next().expect("the last one ends it")))
     }
 }
 

@@ -26,6 +26,37 @@ impl Peer {
         Self { _process: Some(process), ..Self::connect(name, port) }
     }
 
+    /// One that saves to this folder, and begins with what is there.
+    pub fn start_in(name: &'static str, program: &Path, folder: &Path) -> Self {
+        Self::start_with(name, program, folder, &[])
+    }
+
+    /// As `start_in`, with more options.
+    pub fn start_with(name: &'static str, program: &Path, folder: &Path, options: &[&str]) -> Self {
+        let process = Process::start_with(program, Dialect::Resp2, folder, options);
+        let port = process.port;
+        let mut peer = Self { _process: Some(process), ..Self::connect(name, port) };
+        while peer.say("PING") != Reply::Simple(b"PONG".into()) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        peer
+    }
+
+    /// Ends the server as a signal does, and waits for that.
+    pub fn end(self) {
+        self._process.expect("it was started here").end();
+    }
+
+    /// Lets it write files of any size from now on.
+    pub fn lift_file_limit(&self) {
+        self._process.as_ref().expect("it was started here").lift_file_limit();
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(self) {
+        drop(self);
+    }
+
     pub fn toril() -> Self {
         Self::start("toril", Path::new(env!("CARGO_BIN_EXE_toril")))
     }

@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A reply that is wanted has this long to come, on a machine that has other things to do.
@@ -39,10 +40,35 @@ pub struct Process {
     pub port: u16,
     /// 0 if it serves no HTTP.
     http_port: u16,
+    /// Where it saves to, if that ends with it.
+    folder: Option<PathBuf>,
 }
 
 impl Process {
+    /// It saves to a folder that ends with it.
     pub fn start(program: &Path, dialect: Dialect) -> Process {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let own = format!("toril-test-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(own);
+        std::fs::create_dir_all(&folder).expect("there is room for a folder");
+        let mut process = Self::start_in(program, dialect, &folder);
+        process.folder = Some(folder);
+        process
+    }
+
+    /// It saves to this folder, and begins with what is there.
+    pub fn start_in(program: &Path, dialect: Dialect, folder: &Path) -> Process {
+        Self::start_with(program, dialect, folder, &[])
+    }
+
+    /// As `start_in`, with more options.
+    pub fn start_with(
+        program: &Path,
+        dialect: Dialect,
+        folder: &Path,
+        options: &[&str],
+    ) -> Process {
         // The ports are free at the moment; where another process is quicker, others are tried.
         for _ in 0..10 {
             let probes = [0; 2].map(|any| TcpListener::bind(("127.0.0.1", any)));
@@ -52,23 +78,40 @@ impl Process {
             });
             let mut command = Command::new(program);
             command
+                .arg("--dir")
+                .arg(folder)
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
                 .args(["--appendonly", "no", "--enable-debug-command", "yes"]);
             if program.file_name().is_some_and(|name| name == "toril") {
                 command.args(["--clock", "yes"]);
             }
+            command.args(options);
             if matches!(dialect, Dialect::Json | Dialect::Base64) {
                 command.args(["--http-port", &http_port.to_string(), "--http-token", TOKEN]);
             } else {
                 http_port = 0;
             }
             let child = command.stdout(Stdio::null()).spawn().expect("the server can be started");
-            let mut process = Process { child, port, http_port };
+            let mut process = Process { child, port, http_port, folder: None };
             if process.is_up() {
                 return process;
             }
         }
         panic!("{} does not come up", program.display());
+    }
+
+    /// Lets it write files of any size from now on.
+    pub fn lift_file_limit(&self) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = Some(Pid::from_child(&self.child));
+        prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).expect("it is ours");
+    }
+
+    /// Ends it as a signal does, and waits for that.
+    pub fn end(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.child.wait().expect("it ends");
     }
 
     fn is_up(&mut self) -> bool {
@@ -95,6 +138,9 @@ impl Drop for Process {
         // It may be gone already, after SHUTDOWN.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 

@@ -26,8 +26,10 @@ use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome, Problem};
+use toril::engine::persistence::SnapshotKind;
 use toril::engine::time::Now;
 use toril::engine::tracking::Tracking;
+use toril::persist::{LoadOptions, Loader};
 
 const CLIENTS: usize = 4;
 
@@ -197,8 +199,19 @@ impl World {
             Effect::Sleep { client, .. } | Effect::Listen { client, .. } => {
                 self.engine.answer(client, Outcome::Done, self.now)
             }
-            Effect::Shutdown { client: Some(client) } => {
+            Effect::Shutdown { client: Some(client), .. } => {
                 let outcome = Outcome::Failed("ERR Errors trying to SHUTDOWN".into());
+                self.engine.answer(client, outcome, self.now);
+            }
+            Effect::Save { client } => {
+                self.save();
+                self.engine.answer(client, Outcome::Done, self.now);
+            }
+            Effect::SaveAside => self.save(),
+            Effect::Rewrite => unreachable!("nothing is appended"),
+            Effect::Reload { client, .. } => {
+                self.save();
+                let outcome = Outcome::Failed("ERR not here".into());
                 self.engine.answer(client, outcome, self.now);
             }
             Effect::Close { client } => {
@@ -220,8 +233,34 @@ impl World {
             | Effect::StandStill { .. }
             | Effect::Absent { .. }
             | Effect::MoveClock(_) => unreachable!("there is no fixture"),
-            Effect::Shutdown { client: None } | Effect::Reconfigure => {}
+            Effect::Shutdown { client: None, .. } | Effect::Reconfigure => {}
         }
+    }
+
+    /// What is saved is what there is.
+    fn save(&mut self) {
+        let mut file = Vec::new();
+        let written: Result<(), ()> = self.engine.save_whole(SnapshotKind::Alone, |bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        });
+        let keys = self.engine.keyspace.saving().map(|saving| saving.keys);
+        assert_eq!(keys, Some(self.engine.keyspace.len()));
+        self.engine.end_saving(written.is_ok(), self.now);
+        file.extend([0; 8]);
+        let mut other = Engine::new(
+            table(),
+            self.engine.config.clone(),
+            Box::new(FixedFacts::default()),
+            self.now,
+        );
+        let mut blocks = [file, Vec::new()].into_iter();
+        let options = LoadOptions { keeps_expired: true, ..LoadOptions::default() };
+        Loader::new(options)
+            .read_whole(&mut other, || Ok(blocks.next().expect("the last one ends it")))
+            .expect("what was written is read");
+        // Of a hash all fields may be over.
+        assert!(other.keyspace.len() <= self.engine.keyspace.len());
     }
 
     /// Reads replies, of which only a suspended script may leave a half.

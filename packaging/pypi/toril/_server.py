@@ -19,6 +19,7 @@ from ._follow import find_library
 
 #: What every server of a test is told: to lose no first event, and to keep what is looked back on.
 BASE = ["--port", "0", "--announce", "json", "--keep-dollar", "yes", "--fixture", "yes"]
+BASE += ["--load", "no"]
 
 #: How long a server may take to end after SIGTERM before it gets SIGKILL.
 STOP_SECONDS_MAX = 2.0

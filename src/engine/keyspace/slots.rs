@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use super::doomed::Doomed;
 use super::key::Key;
+use super::saving::Saving;
 use super::usage::Usage;
 use crate::data::Value;
 use crate::engine::time::Now;
@@ -172,6 +173,8 @@ pub(super) struct Slots {
     over: BTreeSet<SlotId>,
     /// What has left a slot and is not freed yet.
     pub(super) doomed: Doomed,
+    /// The snapshot under way, which must see what was there before it changes.
+    pub(super) saving: Option<Box<Saving>>,
 }
 
 impl Slots {
@@ -185,6 +188,7 @@ impl Slots {
             prefixes: Recent::default(),
             over: BTreeSet::new(),
             doomed: Doomed::default(),
+            saving: None,
         }
     }
 
@@ -200,6 +204,11 @@ impl Slots {
     /// The databases as they lie in memory.
     pub fn dbs(&self) -> &[Db] {
         &self.dbs
+    }
+
+    /// Which of them a database number means.
+    pub fn numbers(&self) -> &[usize] {
+        &self.numbers
     }
 
     /// Bytes of the tables that nothing has taken yet. Costs a look at each database.
@@ -369,6 +378,9 @@ impl Slots {
         let index = entries.insert(KeyValue { key, value, timer: None, usage: Usage::new(now) });
         table.insert(hash, index);
         let slot = SlotId { inner: inner as u32, index };
+        if let Some(saving) = &mut self.saving {
+            saving.skip(slot.inner, index);
+        }
         if has_field_ttls {
             self.hang_fields(slot, now);
         }
@@ -378,7 +390,16 @@ impl Slots {
     /// Opens a slot: its value is about to be changed in place, by way of `opened`.
     #[inline]
     pub fn open(&mut self, slot: SlotId) -> &mut Value {
+        self.guard(slot);
         self.opened(slot)
+    }
+
+    /// What lies in a slot is about to change.
+    #[inline]
+    fn guard(&mut self, slot: SlotId) {
+        if let Some(saving) = &mut self.saving {
+            saving.guard(slot.inner, slot.index, &self.dbs[slot.inner as usize]);
+        }
     }
 
     /// The value of a slot that was opened and not yet left.
@@ -390,6 +411,7 @@ impl Slots {
     /// Puts a value in the place of another, which is freed. The TTL stays; true if there is one.
     /// The new value is no hash of which a field has a TTL: such come by `fill`.
     pub fn replace(&mut self, slot: SlotId, value: Value) -> bool {
+        self.guard(slot);
         let db = &mut self.dbs[slot.inner as usize];
         if has_field_ttls(&db.entries[slot.index].value) {
             db.unhang_fields(slot.index);
@@ -430,6 +452,7 @@ impl Slots {
 
     /// Sets the last millisecond of the wall clock at which a key still exists; None for ever.
     pub fn set_expiry(&mut self, slot: SlotId, at_ms: Option<i64>, now: Now) {
+        self.guard(slot);
         let db = &mut self.dbs[slot.inner as usize];
         let entry = &mut db.entries[slot.index];
         if let (Some(timer), Some(wheel)) = (entry.timer.take(), &mut db.wheel) {
@@ -447,6 +470,7 @@ impl Slots {
 
     /// Takes a key with its value out of its slot.
     pub fn vacate(&mut self, slot: SlotId) -> KeyValue {
+        self.guard(slot);
         let db = &mut self.dbs[slot.inner as usize];
         if db.field_wheel.is_some() {
             db.unhang_fields(slot.index);
@@ -474,7 +498,11 @@ impl Slots {
         self.field_timed.retain(|&timed| timed != inner as u32);
         self.over.retain(|slot| slot.inner != inner as u32);
         let len = emptied.len();
-        self.doomed.add_db(emptied);
+        let emptied = match &mut self.saving {
+            Some(saving) => saving.hand_over(inner as u32, emptied),
+            None => Some(emptied),
+        };
+        emptied.into_iter().for_each(|db| self.doomed.add_db(db));
         len
     }
 

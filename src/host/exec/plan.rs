@@ -88,14 +88,15 @@ impl Plan {
         Ok(())
     }
 
-    /// The command line of the server. It listens where nobody else does, unless told otherwise; a
-    /// file may be that of the server in production.
+    /// The command line of the server. It listens where nobody else does and begins with nothing,
+    /// unless told otherwise; a file may be that of the server in production.
     pub fn server_args(&self) -> Vec<String> {
         let has_file = self.settings.first().is_some_and(|word| !word.starts_with('-'));
         let (file, options) = self.settings.split_at(usize::from(has_file));
         let pid = std::process::id().to_string();
         let mut args = file.to_vec();
         args.extend(["--port", "0", "--bind", "127.0.0.1", "--http-port", "0"].map(Into::into));
+        args.extend(["--load", "no"].map(Into::into));
         if self.clock {
             args.extend(["--clock", "yes"].map(Into::into));
         }
@@ -163,7 +164,10 @@ mod tests {
     fn the_server_has_free_ports_unless_told_otherwise() {
         let plan = Plan { settings: ["--port", "7"].map(Into::into).into(), ..Plan::default() };
         let args = plan.server_args().join(" ");
-        assert!(args.starts_with("--port 0 --bind 127.0.0.1 --http-port 0 --port 7 "), "{args}");
+        assert!(
+            args.starts_with("--port 0 --bind 127.0.0.1 --http-port 0 --load no --port 7 "),
+            "{args}"
+        );
         let plan = Plan { settings: ["a.conf", "--hz", "7"].map(Into::into).into(), ..plan };
         let args = plan.server_args().join(" ");
         assert!(args.starts_with("a.conf --port 0 "), "{args}");

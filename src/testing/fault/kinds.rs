@@ -47,7 +47,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "misconf",
         error: || Error::MisConf,
-        hits: |found| has(found, Flag::Write) || found.row.name == "ping",
+        hits: |found| has(found, Flag::Write) || has(found, Flag::TellsHealth),
         spares_scripts: true,
         ..PLAIN
     },

@@ -41,7 +41,7 @@ async function begin(server, path) {
 }
 
 /** What every server of a test is told: to lose no first event, and to keep what is looked back on. */
-const BASE = ['--port', '0', '--announce', 'json', '--keep-dollar', 'yes', '--fixture', 'yes'];
+const BASE = ['--port', '0', '--announce', 'json', '--keep-dollar', 'yes', '--fixture', 'yes', '--load', 'no'];
 
 function argumentsFor(options) {
   const args = [...BASE, '--exit-with-parent', String(process.pid)];

@@ -1,0 +1,137 @@
+//! The way back: the base and the increments of an append-only file are read at the start, and what
+//! is not whole is mended where that is allowed.
+
+use super::folder::AofFolder;
+use crate::engine::client::{ClientId, Peer};
+use crate::persist::{IncrementFlaw, IncrementReader, LoadOptions, LoadProgress, Loader};
+use crate::server::disk::{self, read_block};
+use crate::server::{Server, files};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Reads all that the append-only file holds, while clients are told to wait.
+pub async fn load(server: &Rc<Server>, folder: &AofFolder) -> Result<(), String> {
+    let began = Instant::now();
+    let now = server.now();
+    let client = {
+        let mut engine = server.engine.borrow_mut();
+        let client = engine.connect(Peer::inside(), now);
+        engine.set_loading(Some(folder.sizes().1));
+        client
+    };
+    let chain: Vec<_> = folder.manifest.chain().collect();
+    let mut replaying = Replaying { server, client, bytes: 0, keys: 0, commands: 0 };
+    for (at, file) in chain.iter().enumerate() {
+        let path = folder.place(&file.name);
+        replaying.read(&path, at + 1 == chain.len()).await?;
+    }
+    let Replaying { keys, commands, .. } = replaying;
+    let mut engine = server.engine.borrow_mut();
+    engine.set_loading(None);
+    engine.disconnect(client, server.now());
+    engine.count_as_saved();
+    engine.persistence.loaded_keys = keys;
+    tracing::warn!(
+        "DB loaded from {}: {keys} keys of the base and {commands} commands in {} ms",
+        folder.path.display(),
+        began.elapsed().as_millis()
+    );
+    Ok(())
+}
+
+struct Replaying<'a> {
+    server: &'a Rc<Server>,
+    client: ClientId,
+    /// Of the files before.
+    bytes: u64,
+    keys: u64,
+    commands: u64,
+}
+
+impl Replaying<'_> {
+    /// Reads one file of the chain, a base or an increment: its first bytes say what it is made of.
+    async fn read(&mut self, path: &Path, is_last: bool) -> Result<(), String> {
+        let shown = path.display();
+        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
+        let mut file = File::open(path).map_err(failed)?;
+        self.run(&[b"SELECT", b"0"], path)?;
+        let mut block = read_block(&mut file).map_err(failed)?;
+        let mut reader = IncrementReader::new(0);
+        if block.starts_with(b"REDIS") || block.starts_with(b"VALKEY") {
+            let config = self.server.engine.borrow().config.clone();
+            let options = LoadOptions { keeps_expired: true, ..disk::options_of(&config) };
+            let mut loader = Loader::new(options);
+            loader.feed(&block);
+            loop {
+                match disk::load_some(self.server, &mut loader, path, self.bytes)? {
+                    LoadProgress::Done => break,
+                    LoadProgress::Hungry => loader.feed(&read_block(&mut file).map_err(failed)?),
+                    LoadProgress::More => {}
+                }
+                tokio::task::yield_now().await;
+            }
+            self.keys = loader.report().keys;
+            disk::finish_loading(&mut self.server.engine.borrow_mut(), path, loader.report())?;
+            reader = IncrementReader::new(loader.position());
+            block = loader.rest().to_vec();
+            if block.is_empty() {
+                block = read_block(&mut file).map_err(failed)?;
+            }
+        }
+        let mut len = 0;
+        while !block.is_empty() && !reader.is_bad() {
+            len += block.len() as u64;
+            reader.feed(&block);
+            while let Some(unit) = reader.next_unit() {
+                unit.try_each(|words| self.run(words, path))?;
+            }
+            self.server.engine.borrow_mut().note_loaded(self.bytes + len, self.keys);
+            tokio::task::yield_now().await;
+            block = read_block(&mut file).map_err(failed)?;
+        }
+        self.bytes += file.metadata().map_err(failed)?.len();
+        match reader.flaw() {
+            Some(flaw) => self.mend(path, &flaw, is_last),
+            None => Ok(()),
+        }
+    }
+
+    /// An error of a command is none of ours: it was one when it was written.
+    fn run(&mut self, words: &[&[u8]], path: &Path) -> Result<(), String> {
+        self.commands += 1;
+        let mut engine = self.server.engine.borrow_mut();
+        engine.replay(self.client, words).map_err(|problem| {
+            format!("{}: a command that toril does not know: {problem}", path.display())
+        })
+    }
+
+    /// Cuts a file that is not whole, where the settings allow it.
+    fn mend(&self, path: &Path, flaw: &IncrementFlaw, is_last: bool) -> Result<(), String> {
+        let engine = self.server.engine.borrow();
+        let config = &engine.config;
+        let shown = path.display().to_string();
+        let text = flaw.text(&shown);
+        if !is_last {
+            return Err(format!(
+                "{text}. It is not the last file, so more would be lost than its end"
+            ));
+        }
+        let is_cut = flaw.wrong.is_none() && config.files.aof_load_truncated;
+        if !is_cut && !config.files.repair {
+            return Err(format!("{text}. Start with --repair yes to cut it there"));
+        }
+        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
+        if !is_cut {
+            let broken = format!("{shown}.broken");
+            std::fs::copy(path, &broken).map_err(failed)?;
+            tracing::warn!("{text}. It is cut there, and kept as {broken}");
+        } else {
+            flaw.lines_of_cut(&shown).iter().for_each(|line| tracing::warn!("{line}"));
+        }
+        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        file.set_len(flaw.whole_bytes).and_then(|()| file.sync_all()).map_err(failed)
+    }
+}

@@ -1,0 +1,451 @@
+//! The append-only file: what a restart has, what a crash at any point leaves, and that other
+//! servers read it.
+
+mod common;
+
+use common::peer::{ORACLES, Peer};
+use common::program::{Guarded, ask, toril, until};
+use common::reply::Reply;
+use common::tcp::oracle;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const ON: [&str; 2] = ["--appendonly", "yes"];
+
+/// A folder of a test's own, new.
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("there is room");
+    path
+}
+
+fn ours(folder: &Path, more: &[&str]) -> Peer {
+    let program = Path::new(env!("CARGO_BIN_EXE_toril"));
+    Peer::start_with("toril", program, folder, &[&ON, more].concat())
+}
+
+/// Each kind of change that is written in another way than it was sent.
+fn change(peer: &mut Peer) {
+    for request in [
+        "SET s v",
+        "SET t v EX 5000",
+        "SETEX u 5000 v",
+        "PEXPIRE s 5000000",
+        "SET gone v PX 1",
+        "INCRBYFLOAT f 1.5",
+        "HINCRBYFLOAT h a 2.5",
+        "HSET h b 1",
+        "RPUSH l a b c d",
+        "LPOP l 2",
+        "SADD set a b c d e",
+        "SPOP set 2",
+        "ZADD z 1 a 2 b 3 c",
+        "ZPOPMIN z",
+        "XADD x * f v",
+        "XADD x MAXLEN ~ 10 * f v",
+        "XGROUP CREATE x g 0",
+        "XREADGROUP GROUP g alice COUNT 1 STREAMS x >",
+        "GETDEL f",
+        "SETBIT bits 7 1",
+        "PFADD p a b",
+        "PFCOUNT p",
+        "COPY l m",
+        "RENAME m n",
+        "MOVE n 3",
+        "SELECT 3",
+        "SET in 3",
+        "SWAPDB 3 4",
+        "SELECT 0",
+        "MULTI",
+        "SET e 1",
+        "INCR e",
+        "EXEC",
+        "EVAL redis.call('set',KEYS[1],'a')redis.call('append',KEYS[1],'b') 1 script",
+    ] {
+        assert!(!matches!(peer.say(request), Reply::Error(_)), "{request}");
+    }
+    let library = b"#!lua name=lib\nredis.register_function('f', function() return 7 end)";
+    peer.ask(&[b"FUNCTION", b"LOAD", b"REPLACE", library]);
+    std::thread::sleep(Duration::from_millis(5));
+    // Redis has it in its memory, and in its digest, until somebody looks.
+    assert_eq!(peer.say("EXISTS gone"), Reply::Integer(0));
+}
+
+#[test]
+fn a_restart_has_all_and_other_servers_read_it() {
+    for name in ["toril"].into_iter().chain(ORACLES) {
+        let folder = folder(&format!("restart-{name}"));
+        let mut peer = ours(&folder, &[]);
+        change(&mut peer);
+        let (digest, pending) = (peer.say("DEBUG DIGEST"), peer.say("XPENDING x g"));
+        peer.end();
+        // Redis 7.0 reads RDB up to version 10.
+        let other = match (name, oracle(name)) {
+            ("toril", _) => ours(&folder, &[]),
+            ("redis-7.0", _) => continue,
+            (_, None) => {
+                eprintln!("skipped: {name} is not installed");
+                continue;
+            }
+            (_, Some(program)) => Peer::start_with(name, &program, &folder, &ON),
+        };
+        let mut other = other;
+        assert_eq!(other.say("DEBUG DIGEST"), digest, "{name}");
+        assert_eq!(other.say("XPENDING x g"), pending, "{name}");
+        assert_eq!(other.say("FCALL f 0"), Reply::Integer(7), "{name}");
+        // And back, with what it has added.
+        other.say("FLUSHALL");
+        change(&mut other);
+        let digest = other.say("DEBUG DIGEST");
+        other.end();
+        let mut back = ours(&folder, &[]);
+        assert_eq!(back.say("DEBUG DIGEST"), digest, "back from {name}");
+        assert_eq!(back.say("EXISTS gone"), Reply::Integer(0));
+    }
+}
+
+/// Appends to lists until the server is gone; what was acknowledged last, list by list.
+fn load(port: u16, lists: usize, is_over: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<u64>> {
+    (0..lists)
+        .map(|list| {
+            let is_over = is_over.clone();
+            std::thread::spawn(move || {
+                let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return 0 };
+                let mut replies = BufReader::new(stream.try_clone().expect("it is a socket"));
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut line = String::new();
+                    let sent = stream.write_all(format!("RPUSH q{list} {count}\r\n").as_bytes());
+                    if sent.is_err() || !matches!(replies.read_line(&mut line), Ok(1..)) {
+                        break;
+                    }
+                    assert_eq!(line, format!(":{}\r\n", count + 1));
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_whenever_the_process_is_killed() {
+    let folder = folder("kill");
+    let lists = 6;
+    for round in 0..5 {
+        let mut peer = ours(&folder, &["--appendfsync", "always"]);
+        peer.say("FLUSHALL");
+        let is_over = Arc::default();
+        let threads = load(peer.port(), lists, &is_over);
+        if round % 2 == 1 {
+            peer.say("BGREWRITEAOF");
+        }
+        std::thread::sleep(Duration::from_millis(20 + 37 * round));
+        peer.kill();
+        let acknowledged: Vec<u64> =
+            threads.into_iter().map(|it| it.join().expect("it ends")).collect();
+        assert!(acknowledged.iter().sum::<u64>() > 0);
+        let mut peer = ours(&folder, &[]);
+        for (list, count) in acknowledged.into_iter().enumerate() {
+            let Reply::Integer(len) = peer.say(&format!("LLEN q{list}")) else { panic!("a list") };
+            // One more may have been written whose answer nobody has seen.
+            assert!((count..=count + 1).contains(&(len as u64)), "{len} of {count} in {round}");
+        }
+        peer.end();
+    }
+}
+
+#[test]
+fn a_rewrite_holds_what_it_began_with_and_what_came_meanwhile() {
+    let folder = folder("rewrite");
+    let mut peer = ours(&folder, &["--auto-aof-rewrite-percentage", "0"]);
+    for at in 0..20_000 {
+        peer.say(&format!("SET k{at} {at}"));
+    }
+    let is_over = Arc::<AtomicBool>::default();
+    let threads = load(peer.port(), 2, &is_over);
+    let reply = peer.say("BGREWRITEAOF");
+    assert_eq!(reply, Reply::Simple(b"Background append only file rewriting started".into()));
+    let again = peer.say("BGSAVE");
+    assert!(matches!(again, Reply::Error(text) if text.starts_with(b"ERR Another child process")));
+    until("the rewrite", || {
+        let info = peer.say("INFO persistence").text().expect("text");
+        String::from_utf8_lossy(&info).contains("aof_rewrite_in_progress:0")
+    });
+    is_over.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|it| _ = it.join().expect("it ends"));
+    let digest = peer.say("DEBUG DIGEST");
+    peer.end();
+    let mut names: Vec<String> = std::fs::read_dir(folder.join("appendonlydir"))
+        .expect("it is there")
+        .map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let expect = ["2.base.rdb", "2.incr.aof", "manifest"].map(|it| format!("appendonly.aof.{it}"));
+    assert_eq!(names, expect);
+    assert_eq!(ours(&folder, &[]).say("DEBUG DIGEST"), digest);
+}
+
+#[test]
+fn it_is_written_anew_when_it_has_grown() {
+    let folder = folder("grown");
+    let mut peer = ours(&folder, &["--auto-aof-rewrite-min-size", "20kb"]);
+    for at in 0..2_000 {
+        peer.say(&format!("SET k {at}"));
+    }
+    let first = folder.join("appendonlydir/appendonly.aof.1.base.rdb");
+    assert!(first.exists() || peer.say("EXISTS k") == Reply::Integer(1));
+    until("the rewrite", || !first.exists());
+}
+
+/// A crash between any two operations on files, at the start, at rewrites and while appending.
+#[test]
+fn a_crash_at_any_point_leaves_what_was_acknowledged() {
+    let mut point = 0;
+    loop {
+        point += 1;
+        let folder = folder("points");
+        let mut child = toril(&["--port", "0", "--dir", folder.to_str().expect("UTF-8")])
+            .args(ON)
+            .args(["--appendfsync", "always"])
+            .env("TORIL_FAULT_POINT", point.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Guarded)
+            .expect("the program starts");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut port = 0;
+        for line in output.lines() {
+            let line = line.expect("it is UTF-8");
+            if let Some((_, text)) = line.split_once("Listening on 127.0.0.1:") {
+                port = text.trim().parse().expect("it is a port");
+            }
+            if line.contains("Ready to accept") {
+                break;
+            }
+        }
+        let mut acknowledged = Vec::new();
+        let is_alive = port > 0 && work(port, &mut acknowledged);
+        if is_alive {
+            assert!(point > 15, "there are more points than {point}");
+            break;
+        }
+        assert!(!child.wait().expect("it has ended").success());
+        for name in ["toril", "redis-7.4", "valkey"] {
+            let copy = self::folder(&format!("points-{name}"));
+            copy_folder(&folder, &copy);
+            let mut peer = match (name, oracle(name)) {
+                ("toril", _) => ours(&copy, &[]),
+                // Of the others some points at each run, so that all are seen in time.
+                (_, Some(program)) if point % 3 == 0 => {
+                    Peer::start_with(name, &program, &copy, &ON)
+                }
+                _ => continue,
+            };
+            for (key, value) in &acknowledged {
+                let found = peer.say(&format!("GET {key}")).text();
+                assert_eq!(found.as_deref(), Some(value.as_bytes()), "{name}, point {point}");
+            }
+        }
+    }
+}
+
+/// Writes and has it written anew, twice. False once the server is gone.
+fn work(port: u16, acknowledged: &mut Vec<(String, String)>) -> bool {
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.write_all(format!("{request}\r\n").as_bytes()).ok()?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).ok().filter(|count| *count > 0)?;
+        Some(line.trim_end().to_owned())
+    };
+    for round in 0..2 {
+        for at in 0..3 {
+            let (key, value) = (format!("k{round}{at}"), at.to_string());
+            let Some(answer) = ask(&format!("SET {key} {value}")) else { return false };
+            assert_eq!(answer, "+OK");
+            acknowledged.push((key, value));
+        }
+        if ask("BGREWRITEAOF").is_none() {
+            return false;
+        }
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(5));
+            if ask(&format!("SET during {round}")).is_none() {
+                return false;
+            }
+            let done = "return redis.call('INFO','persistence'):find('aof_rewrite_in_progress:0')";
+            match ask(&format!("EVAL \"{done}\" 0")) {
+                None => return false,
+                Some(answer) if answer.starts_with(':') => break,
+                Some(_) => {}
+            }
+        }
+        if ask("SAVE").is_none() {
+            return false;
+        }
+    }
+    true
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("it is there");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&target).expect("there is room");
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("there is room");
+        }
+    }
+}
+
+/// The text with which a start ends.
+fn refusal(folder: &Path, more: &[&str]) -> String {
+    let folder = folder.to_str().expect("UTF-8");
+    let output =
+        toril(&["--port", "0", "--dir", folder]).args(ON).args(more).output().expect("it starts");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_is_not_whole_is_cut_or_refused_and_never_written_over() {
+    let folder = folder("tails");
+    let increment = folder.join("appendonlydir/appendonly.aof.1.incr.aof");
+    let mut peer = ours(&folder, &[]);
+    peer.say("SET k v");
+    peer.end();
+    let good = std::fs::read(&increment).expect("it is there");
+    // In the middle of a command, and of a transaction.
+    for tail in
+        ["*3\r\n$3\r\nSET\r\n$1\r\nk", "*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"]
+    {
+        std::fs::write(&increment, [&good[..], tail.as_bytes()].concat()).expect("there is room");
+        assert!(
+            refusal(&folder, &["--aof-load-truncated", "no"]).contains("Unexpected end of file")
+        );
+        let mut peer = ours(&folder, &[]);
+        assert_eq!(peer.say("GET k"), Reply::Bulk(b"v".into()));
+        peer.end();
+        assert_eq!(std::fs::read(&increment).expect("it is there"), good);
+    }
+    std::fs::write(&increment, [&good[..], &[0; 50]].concat()).expect("there is room");
+    let text = refusal(&folder, &[]);
+    assert!(text.contains("as after a loss of power") && text.contains("--repair yes"), "{text}");
+    let mut peer = ours(&folder, &["--repair", "yes"]);
+    assert_eq!(peer.say("GET k"), Reply::Bulk(b"v".into()));
+    peer.end();
+    assert!(folder.join("appendonlydir/appendonly.aof.1.incr.aof.broken").exists());
+    assert_eq!(std::fs::read(&increment).expect("it is there"), good);
+    // A base that is damaged, and a manifest that is lost.
+    let base = folder.join("appendonlydir/appendonly.aof.1.base.rdb");
+    let before = std::fs::read(&base).expect("it is there");
+    std::fs::write(&base, &before[..before.len() - 9]).expect("there is room");
+    assert!(refusal(&folder, &[]).contains("it was cut"));
+    std::fs::write(&base, &before).expect("there is room");
+    std::fs::remove_file(folder.join("appendonlydir/appendonly.aof.manifest")).expect("it was");
+    assert!(refusal(&folder, &[]).contains("no manifest"));
+    assert_eq!(std::fs::read(&base).expect("it is there"), before);
+}
+
+#[test]
+fn the_clock_stands_while_there_is_a_log() {
+    let mut peer = ours(&folder("clock"), &[]);
+    let refusal =
+        "ERR the clock cannot move while data is written to a log or followed by a replica";
+    assert_eq!(peer.say("TORIL CLOCK ADVANCE 1s"), Reply::Error(refusal.into()));
+    peer.end();
+}
+
+#[test]
+fn it_begins_with_a_snapshot_rather_than_with_nothing() {
+    let folder = folder("dump");
+    let program = Path::new(env!("CARGO_BIN_EXE_toril"));
+    let mut peer = Peer::start_in("toril", program, &folder);
+    peer.say("SET k v");
+    peer.say("SAVE");
+    drop(peer);
+    for _ in 0..2 {
+        let mut peer = ours(&folder, &[]);
+        assert_eq!(peer.say("GET k"), Reply::Bulk(b"v".into()));
+        peer.end();
+        let _ = std::fs::remove_file(folder.join("dump.rdb"));
+    }
+}
+
+/// A server whose files may have so many blocks of 512 bytes, as on a disk that is full.
+fn on_small_disk(folder: &Path, more: &[&str]) -> Peer {
+    let script = folder.join("toril");
+    let program = env!("CARGO_BIN_EXE_toril");
+    let text = format!("#!/bin/sh\ntrap '' XFSZ\nulimit -S -f 64\nexec {program} \"$@\"\n");
+    std::fs::write(&script, text).expect("there is room");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).expect("it is ours");
+    Peer::start_with("toril", &script, folder, &[&ON, more].concat())
+}
+
+#[test]
+fn a_disk_that_is_full_refuses_writes_serves_reads_and_heals() {
+    let folder = folder("full");
+    let mut peer = on_small_disk(&folder, &[]);
+    let mut acknowledged = 0;
+    until("MISCONF", || match peer.say(&format!("SET k{acknowledged} {}", "x".repeat(1_000))) {
+        Reply::Error(text) => {
+            let expect = "MISCONF Errors writing to the AOF file: File too large";
+            assert_eq!(String::from_utf8_lossy(&text), expect);
+            true
+        }
+        _ => {
+            acknowledged += 1;
+            false
+        }
+    });
+    assert!(peer.say("GET k0").text().is_some_and(|value| value.len() == 1_000));
+    assert!(matches!(peer.say("PING"), Reply::Error(_)));
+    assert!(ask(peer.port(), "INFO persistence").starts_with('$'));
+    peer.lift_file_limit();
+    until("healing", || !matches!(peer.say("SET healed 1"), Reply::Error(_)));
+    peer.end();
+    let mut peer = ours(&folder, &[]);
+    assert_eq!(peer.say("DBSIZE"), Reply::Integer(acknowledged + 1));
+    peer.end();
+}
+
+#[test]
+fn with_always_nobody_is_answered_before_the_disk_has_it() {
+    let folder = folder("full-always");
+    let peer = on_small_disk(&folder, &["--appendfsync", "always"]);
+    let mut stream = TcpStream::connect(("127.0.0.1", peer.port())).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("it is more than nothing");
+    let mut replies = BufReader::new(stream.try_clone().expect("it is a socket"));
+    let mut line = String::new();
+    let mut acknowledged = 0;
+    loop {
+        let request = format!("RPUSH q {}\r\n", "x".repeat(1_000));
+        stream.write_all(request.as_bytes()).expect("it reads");
+        line.clear();
+        match replies.read_line(&mut line) {
+            Ok(_) => acknowledged += 1,
+            // Neither an answer nor an error: nobody knows yet what becomes of it.
+            Err(_) => break,
+        }
+        assert!(acknowledged < 100, "{line}");
+    }
+    assert!(acknowledged > 5);
+    peer.lift_file_limit();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("it is more than nothing");
+    replies.read_line(&mut line).expect("the answer comes");
+    assert_eq!(line, format!(":{}\r\n", acknowledged + 1));
+    peer.kill();
+    let mut peer = ours(&folder, &[]);
+    assert_eq!(peer.say("LLEN q"), Reply::Integer(acknowledged + 1));
+    peer.end();
+}
