@@ -137,6 +137,8 @@ impl Saving {
     }
 
     /// The door: an empty slot is taken, which the walk must not come to.
+    #[cold]
+    #[inline(never)]
     pub(super) fn skip(&mut self, inner: u32, index: u32) {
         let saved = &mut self.dbs[inner as usize];
         if saved.gone.is_none() {

@@ -394,9 +394,17 @@ impl Slots {
         self.opened(slot)
     }
 
-    /// What lies in a slot is about to change.
-    #[inline]
+    /// What lies in a slot is about to change. Without a snapshot that is one branch.
+    #[inline(always)]
     fn guard(&mut self, slot: SlotId) {
+        if self.saving.is_some() {
+            self.save_first(slot);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn save_first(&mut self, slot: SlotId) {
         if let Some(saving) = &mut self.saving {
             saving.guard(slot.inner, slot.index, &self.dbs[slot.inner as usize]);
         }
