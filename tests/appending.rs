@@ -357,6 +357,57 @@ fn what_is_not_whole_is_cut_or_refused_and_never_written_over() {
 }
 
 #[test]
+fn who_says_no_more_is_answered_all_the_same() {
+    let peer = ours(&folder("half"), &["--appendfsync", "always"]);
+    for at in 1..=5 {
+        let mut stream = TcpStream::connect(("127.0.0.1", peer.port())).expect("it listens");
+        stream.write_all(b"RPUSH q a\r\n").expect("it reads");
+        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).expect("it answers");
+        assert_eq!(answer, format!(":{at}\r\n"));
+    }
+    peer.end();
+}
+
+#[test]
+fn one_server_writes_to_a_folder() {
+    let folder = folder("two");
+    let peer = ours(&folder, &[]);
+    assert!(refusal(&folder, &[]).contains("another server writes here"));
+    peer.end();
+    ours(&folder, &[]).end();
+}
+
+#[test]
+fn what_cannot_be_replayed_is_told_with_its_place() {
+    let folder = folder("odd");
+    let mut peer = ours(&folder, &[]);
+    peer.say("SET k v");
+    peer.end();
+    let increment = folder.join("appendonlydir/appendonly.aof.1.incr.aof");
+    let good = std::fs::read(&increment).expect("it is there");
+    for (tail, words) in [
+        ("*1\r\n$6\r\nNOSUCH\r\n", "a command that toril does not run: ERR unknown command"),
+        ("*2\r\n$3\r\nSET\r\n$1\r\nk\r\n", "wrong number of arguments"),
+        ("*2\r\n$6\r\nSELECT\r\n$2\r\n20\r\n", "start with --databases 21"),
+    ] {
+        std::fs::write(&increment, [&good[..], tail.as_bytes()].concat()).expect("there is room");
+        let text = refusal(&folder, &[]);
+        assert!(text.contains(words), "{text}");
+        assert!(text.contains(&format!("at byte {}", good.len())), "{text}");
+        let mut peer = ours(&folder, &["--repair", "yes"]);
+        assert_eq!(peer.say("GET k"), Reply::Bulk(b"v".into()));
+        peer.end();
+        assert_eq!(std::fs::read(&increment).expect("it is there"), good);
+    }
+    // Each original is kept.
+    assert!(folder.join("appendonlydir/appendonly.aof.1.incr.aof.broken.3").exists());
+    let load = refusal(&folder, &["--load", "x.rdb"]);
+    assert!(load.contains("the append-only file holds data already"), "{load}");
+}
+
+#[test]
 fn the_clock_stands_while_there_is_a_log() {
     let mut peer = ours(&folder("clock"), &[]);
     let refusal =

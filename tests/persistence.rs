@@ -7,10 +7,12 @@ mod common;
 
 use common::facts::FixedFacts;
 use common::peer::{ORACLES, Peer};
-use common::program::{Running, ask, toril, until};
+use common::program::{Running, ask, ask_all, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
@@ -223,6 +225,48 @@ fn a_signal_saves_by_the_rules_and_the_next_start_has_all() {
     std::fs::remove_file(folder.0.join("dump.rdb")).expect("it is there");
     server.stop();
     assert!(!folder.0.join("dump.rdb").exists());
+}
+
+#[test]
+fn a_signal_whose_save_fails_does_not_end_it() {
+    let folder = Folder::new("cannot");
+    let server = start(&folder, &["--save", "3600 1"]);
+    ask(server.port, "SET k v");
+    let dump = folder.0.join("dump.rdb");
+    std::fs::create_dir(&dump).expect("there is room");
+    server.signal(Signal::TERM);
+    // Longer than a server has to notice a signal.
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert_eq!(ask(server.port, "PING"), "+PONG");
+    let left = std::fs::read_dir(&folder.0).expect("it is there").count();
+    assert_eq!(left, 1, "what was written beside is gone");
+    std::fs::remove_dir(&dump).expect("it is empty");
+    server.stop();
+    assert!(dump.is_file());
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_script_saves_behind_it() {
+    let folder = Folder::new("script");
+    let server = start(&folder, &["--save", "3600 1", "--lua-time-limit", "5"]);
+    let port = server.port;
+    let script = "local n = 0 for i = 1, 4e7 do n = n + 1 end redis.call('SET', 'k', 'v') return n";
+    let request = format!("EVAL \"{script}\" 0");
+    let busy = std::thread::spawn(move || ask(port, &request));
+    until("the script runs", || ask(port, "GET k").starts_with("-BUSY"));
+    server.stop();
+    let _ = busy.join();
+    let server = start(&folder, &[]);
+    assert_eq!(ask(server.port, "GET k"), "$1");
+}
+
+#[test]
+fn what_is_read_again_in_a_transaction_is_read() {
+    let folder = Folder::new("exec");
+    let server = start(&folder, &[]);
+    ask(server.port, "SET k v");
+    let text = ask_all(server.port, "MULTI\r\nDEBUG RELOAD\r\nGET k\r\nEXEC");
+    assert!(text.contains("*2\r\n+OK\r\n$1\r\nv\r\n"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::database::db_index;
 use super::prelude::*;
 use super::scan::admits;
+use crate::config::AppendSync;
 use crate::engine::keyspace::KeyValue;
 
 #[rustfmt::skip]
@@ -159,6 +160,20 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         return Err(Error::NotPositive);
     }
     let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
+    let is_always = cx.config().files.appendfsync == AppendSync::Always;
+    if cx.server().persistence.appending.is_some() && replicas == 0 {
+        // What is answered then is on the disk by then.
+        if files == 0 || is_always {
+            reply.array(2);
+            reply.int(i64::from(is_always));
+            reply.int(0);
+            return Ok(());
+        }
+        return Err(Error::new(
+            "ERR WAITAOF knows of a sync with appendfsync always alone: CONFIG SET appendfsync \
+             always, or leave it out",
+        ));
+    }
     if files > 0 {
         return Err(Error::new(
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",

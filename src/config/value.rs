@@ -27,7 +27,7 @@ pub enum SettingKind {
     Text,
     /// The name of a directory, which is looked for when it is set.
     Directory,
-    FileName,
+    FileName(&'static str),
     /// Text that no log, no error and no MONITOR shows.
     Secret,
     /// As `Secret`, and CONFIG GET does not show it either.
@@ -152,8 +152,12 @@ impl SettingKind {
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             },
             Self::Strict => Strict::default().read(word).map(SettingValue::Strict),
-            Self::FileName if word.contains('/') => {
-                Err("dbfilename can't be a path, just a filename".into())
+            Self::FileName(name) if word.contains(['/', '\\']) => {
+                let kind = if name == "appenddirname" { "dirname" } else { "filename" };
+                Err(format!("{name} can't be a path, just a {kind}"))
+            }
+            Self::FileName(name) if word.is_empty() && name != "dbfilename" => {
+                Err(format!("{name} can't be empty"))
             }
             // What follows a NUL is no part of a name.
             Self::Directory => {

@@ -280,9 +280,9 @@ impl Engine {
     /// up.
     ///
     /// # Panics
-    /// In the middle of a unit.
+    /// If it is to be a base and a unit is under way: the journal would have half of that.
     pub fn begin_saving(&mut self, kind: SnapshotKind) -> u64 {
-        assert!(self.is_between_units());
+        assert!(kind != SnapshotKind::Base || self.is_between_units());
         match kind {
             SnapshotKind::Alone => {}
             SnapshotKind::Aside => self.persistence.is_wanted = false,

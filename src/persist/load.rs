@@ -16,7 +16,7 @@ use crate::rdb::{
 /// What may be left out, and what is kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
-    /// What belongs to modules is left out, and counted.
+    /// What belongs to modules is left out, and functions that do not load; both are counted.
     pub is_partial: bool,
     /// What stands before the first fault is kept.
     pub repairs: bool,
@@ -34,7 +34,7 @@ pub struct LoadReport {
     pub expired: u64,
     /// Collections of nothing.
     pub empty: u64,
-    /// What was left out, by the module that it belongs to.
+    /// What was left out, by the module that it belongs to, or as functions.
     pub foreign: BTreeMap<String, u64>,
     /// The fault before which it ends, if it was repaired.
     pub fault: Option<String>,
@@ -169,8 +169,11 @@ impl Loader {
                     return Ok(LoadProgress::Hungry);
                 }
                 Err(fault) => {
+                    // What other settings would read is not thrown away.
+                    let is_damage =
+                        matches!(fault, Fault::Flaw(_) | Fault::Checksum | Fault::Twice(_));
                     let text = self.text_of(fault);
-                    if !self.options.repairs || self.report.keys == 0 {
+                    if !self.options.repairs || self.report.keys == 0 || !is_damage {
                         return Err(text);
                     }
                     self.report.fault = Some(text);
@@ -253,7 +256,10 @@ impl Loader {
     /// What is wrong, where, and what would help.
     fn text_of(&self, fault: Fault) -> String {
         let (at, keys) = (self.position(), self.report.keys);
-        let repair = format!("Start with --repair yes to keep the {keys} keys before that");
+        let repair = match keys {
+            0 => "No key stands before that".to_owned(),
+            _ => format!("Start with --repair yes to keep the {keys} keys before that"),
+        };
         let partly = "Start with --load-partly yes to load all others";
         match fault {
             Fault::Head => {
@@ -287,7 +293,9 @@ impl Loader {
                 number.saturating_add(1)
             ),
             Fault::Library(error) => {
-                format!("has at byte {at} a library of functions that does not load: {error}")
+                format!(
+                    "has at byte {at} a library of functions that does not load: {error}. {partly}"
+                )
             }
             Fault::Twice(key) => {
                 format!("has the key '{}' twice, again at byte {at}. {repair}", key.escape_ascii())

@@ -255,6 +255,11 @@ pub fn run(server: Rc<Server>, stream: ClientStream, peer: Peer) -> impl Future<
                 received = poll_fn(|cx| receive(&server, &mut reader, id, &mut input, cx)),
                     if may_read =>
                 {
+                    if let Ok(None) = received {
+                        // Who says no more may still read what waits for the disk.
+                        Box::pin(server.until_synced(id)).await;
+                        server.send(&mut server.engine.borrow_mut(), id);
+                    }
                     let Ok(Some(outcome)) = received else { break };
                     fed = Some(outcome);
                     if !input.is_empty() {

@@ -98,7 +98,7 @@ fn places(config: &Config) -> (PathBuf, PathBuf) {
 
 /// A file that is whole takes its place.
 fn put_in_place(beside: &Path, path: &Path) -> io::Result<()> {
-    std::fs::rename(beside, path)?;
+    std::fs::rename(beside, path).inspect_err(|_| _ = std::fs::remove_file(beside))?;
     files::fault_point();
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
@@ -236,14 +236,23 @@ pub async fn write_aside(
     Ok(server.engine.borrow().persistence.is_under_way(number))
 }
 
+/// Whether the end of the server has something to write.
+pub fn keeps(config: &Config) -> bool {
+    config.files.appendonly || !config.save.is_empty()
+}
+
 /// The server is about to end: saves if there are rules to save by. False if that fails.
-pub fn save_at_end(server: &Server) -> bool {
+pub async fn save_at_end(server: &Server) -> bool {
     let is_wanted = {
         let engine = server.engine.borrow();
         server.saves_at_end.get()
             && !engine.config.save.is_empty()
             && engine.persistence.loading().is_none()
     };
+    // A script that is under way comes to its end, or SCRIPT KILL ends it, as in Redis.
+    while is_wanted && !server.engine.borrow().is_between_units() {
+        tokio::time::sleep(PAUSE).await;
+    }
     if is_wanted && save(server).is_err() {
         tracing::warn!("Error trying to save the DB, can't exit.");
         return false;
@@ -256,6 +265,9 @@ pub fn to_load(config: &Config) -> Result<Option<PathBuf>, String> {
     let dump = config.place(&config.files.dbfilename);
     match &config.files.load[..] {
         "no" => Ok(None),
+        "" if dump.is_dir() || dump.exists() && !dump.is_file() => {
+            Err(format!("{}: it is no file, so nothing can be read from it", dump.display()))
+        }
         "" => Ok(dump.exists().then_some(dump)),
         name => match std::fs::metadata(name) {
             Ok(found) if found.is_file() => Ok(Some(name.into())),
@@ -324,16 +336,17 @@ pub fn finish_loading(engine: &mut Engine, path: &Path, report: &LoadReport) -> 
     let state = &mut engine.persistence;
     (state.loaded_keys, state.loaded_expired) = (report.keys, report.expired);
     for (module, count) in &report.foreign {
-        tracing::warn!("{count} of the module {module} were left out");
+        tracing::warn!("left out: {count} of {module}, which toril cannot read");
     }
     if let Some(fault) = &report.fault {
-        let broken = format!("{}.broken", path.display());
+        let broken = files::name_for_broken(path);
         std::fs::rename(path, &broken)
             .map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))?;
         tracing::warn!(
-            "{} {fault}. Its first {} keys are here; the file is kept as {broken}",
+            "{} {fault}. Its first {} keys are here; the file is kept as {}",
             path.display(),
-            report.keys
+            report.keys,
+            broken.display()
         );
     }
     Ok(())

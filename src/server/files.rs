@@ -87,6 +87,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| _ = std::fs::remove_file(&beside))
 }
 
+/// What a file is called that was mended: nothing that was kept before is written over.
+pub fn name_for_broken(path: &Path) -> PathBuf {
+    let name = |count: usize| {
+        let end = if count == 1 { String::new() } else { format!(".{count}") };
+        PathBuf::from(format!("{}.broken{end}", path.display()))
+    };
+    (1..).map(name).find(|name| !name.exists()).expect("there are numbers enough")
+}
+
 /// Between two operations on files that must be good for a crash: a debug build ends here, as if
 /// the machine had stopped, if `TORIL_FAULT_POINT` is the number of times that one was come by.
 pub fn fault_point() {

@@ -134,6 +134,10 @@ fn prepare(config: &mut Config) -> Result<(), String> {
     if config.http_readonly_token.is_some() && config.http_readonly_token.as_ref() == writers {
         return Err("http-readonly-token is also the token that may write: choose two".into());
     }
+    // What is to be kept is kept, also at the first start.
+    if config.files.appendonly {
+        let _ = std::fs::create_dir_all(&config.dir);
+    }
     config.dir = files::directory(Path::new(""), &config.dir)
         .map_err(|problem| format!("The directory {}: {problem}", config.dir))?;
     Ok(())
@@ -195,6 +199,7 @@ async fn serve(
         idle: idle::Idle::default(),
         stop,
     });
+    server.stop.be_patient(disk::keeps(&server.engine.borrow().config));
     let begin = begin(&server);
     server.listeners.borrow_mut().accept(&server);
     tokio::task::spawn_local(timer::run(server.clone()));
@@ -221,7 +226,7 @@ async fn serve(
 async fn end(server: &Server) {
     loop {
         server.stop.wanted().await;
-        if disk::save_at_end(server) {
+        if disk::save_at_end(server).await {
             break;
         }
         server.stop.go_on();
@@ -238,7 +243,17 @@ async fn begin(server: &Rc<Server>) -> Result<(), String> {
         false => None,
     };
     match &folder {
-        Some(folder) if !folder.is_new() => appending::load(server, folder).await?,
+        Some(folder) if !folder.is_new() => {
+            if !matches!(&config.files.load[..], "" | "no") {
+                return Err(format!(
+                    "load {}: the append-only file holds data already. Start without --load, or \
+                     move {} away",
+                    config.files.load,
+                    config.place(&config.files.appenddirname).display()
+                ));
+            }
+            appending::load(server, folder).await?;
+        }
         // An append-only file begins with what a snapshot has, rather than with nothing.
         _ => {
             if let Some(path) = disk::to_load(&config)? {
@@ -421,6 +436,7 @@ impl Server {
                 self.engine.borrow_mut().clock_moved(moved, now);
             }
             Effect::Reconfigure => {
+                self.stop.be_patient(disk::keeps(&self.engine.borrow().config));
                 let Some(log) = &self.log else { return };
                 let mut engine = self.engine.borrow_mut();
                 log.set_level(engine.config.loglevel);

@@ -1,6 +1,6 @@
 //! Signals: SIGTERM and SIGINT end the process cleanly, as the end of its parent does
-//! (parent.rs), and SIGHUP is ignored. A second one ends it at once. A server that does not notice
-//! the first is ended all the same.
+//! (parent.rs), and SIGHUP is ignored. A second one ends it at once, whatever it is at. A server
+//! that does not notice the first is ended all the same, unless there is something to keep.
 //!
 //! They are awaited on a thread of their own, because the server's may be busy: a script, or DEBUG
 //! SLEEP.
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(800);
 pub struct Stop {
     is_wanted: AtomicBool,
     is_noticed: AtomicBool,
+    /// Something is kept at the end, which may take its time to begin.
+    is_patient: AtomicBool,
     wanted: Notify,
 }
 
@@ -40,7 +42,11 @@ impl Stop {
     /// The server does not end after all.
     pub fn go_on(&self) {
         self.is_wanted.store(false, Ordering::Relaxed);
-        self.is_noticed.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the end waits for whatever the server is at.
+    pub fn be_patient(&self, is_patient: bool) {
+        self.is_patient.store(is_patient, Ordering::Relaxed);
     }
 
     /// For the server alone, which then takes the time that it needs.
@@ -86,14 +92,15 @@ async fn wait(
         if stop.is_wanted() {
             std::process::exit(0);
         }
+        stop.is_noticed.store(false, Ordering::Relaxed);
         stop.want();
         let is_another = tokio::select! {
             () = tokio::time::sleep(PATIENCE) => false,
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
         };
-        if is_another || !stop.is_noticed.load(Ordering::Relaxed) {
-            // Nothing here outlives the process.
+        let is_deaf = !stop.is_noticed.load(Ordering::Relaxed);
+        if is_another || is_deaf && !stop.is_patient.load(Ordering::Relaxed) {
             std::process::exit(0);
         }
     }

@@ -18,6 +18,8 @@ pub struct AofFolder {
     pub(super) path: PathBuf,
     pub(super) names: AofNames,
     pub(super) manifest: Manifest,
+    /// Locked: nobody else writes here as long as this is open.
+    _lock: File,
 }
 
 impl AofFolder {
@@ -28,19 +30,27 @@ impl AofFolder {
     pub fn find(config: &Config) -> Result<Self, String> {
         let names = AofNames::new(&config.files.appendfilename);
         let path = config.place(&config.files.appenddirname);
-        let mut folder = Self { path, names, manifest: Manifest::default() };
         let single = config.place(&config.files.appendfilename);
-        let shown = folder.path.display().to_string();
+        let shown = path.display().to_string();
         let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
-        match std::fs::read(folder.place(&folder.names.manifest())) {
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let lock = File::open(&path).map_err(failed)?;
+        lock.try_lock()
+            .map_err(|_| format!("{shown}: another server writes here. Give each its own --dir"))?;
+        let mut folder = Self { path, names, manifest: Manifest::default(), _lock: lock };
+        let manifest = folder.place(&folder.names.manifest());
+        match std::fs::read(&manifest) {
             Ok(text) => {
                 folder.manifest = Manifest::parse(&text).map_err(|problem| {
-                    format!("\n*** FATAL AOF MANIFEST FILE ERROR ***\n{problem}")
+                    format!(
+                        "\n*** FATAL AOF MANIFEST FILE ERROR ***\n{problem}\nin {}: bring back \
+                         the one before, or move {shown} away to start without it",
+                        manifest.display()
+                    )
                 })?;
             }
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
                 if single.is_file() {
-                    std::fs::create_dir_all(&folder.path).map_err(failed)?;
                     let upgraded = Manifest::upgraded(&folder.names);
                     folder.put(upgraded).map_err(failed)?;
                 }
@@ -115,6 +125,13 @@ impl AofFolder {
         let opened = self.manifest.opened(&self.names);
         let last = opened.increments.last().expect("it was opened");
         let (path, seq) = (self.place(&last.name), last.seq);
+        // One that a crash has left is empty; what holds data is not written over.
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() > 0) {
+            return Err(io::Error::other(format!(
+                "{} holds data, and the manifest does not name it",
+                path.display()
+            )));
+        }
         let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
         files::fault_point();
         self.put(opened)?;

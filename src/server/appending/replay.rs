@@ -12,6 +12,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
+/// A crash leaves less of a change that is not whole; where a length was damaged it is anything.
+const SURPRISING_BYTES: u64 = 64 << 20;
+
 /// Reads all that the append-only file holds, while clients are told to wait.
 pub async fn load(server: &Rc<Server>, folder: &AofFolder) -> Result<(), String> {
     let began = Instant::now();
@@ -57,7 +60,8 @@ impl Replaying<'_> {
         let shown = path.display();
         let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
         let mut file = File::open(path).map_err(failed)?;
-        self.run(&[b"SELECT", b"0"], path)?;
+        let start = [&b"SELECT"[..], b"0"];
+        let _ = self.server.engine.borrow_mut().replay(self.client, &start);
         let mut block = read_block(&mut file).map_err(failed)?;
         let mut reader = IncrementReader::new(0);
         if block.starts_with(b"REDIS") || block.starts_with(b"VALKEY") {
@@ -86,7 +90,10 @@ impl Replaying<'_> {
             len += block.len() as u64;
             reader.feed(&block);
             while let Some(unit) = reader.next_unit() {
-                unit.try_each(|words| self.run(words, path))?;
+                if let Err(problem) = unit.try_each(|words| self.run(words)) {
+                    let text = format!("{shown}: at byte {}: {problem}", unit.offset);
+                    return self.cut(path, unit.offset, &text, is_last);
+                }
             }
             self.server.engine.borrow_mut().note_loaded(self.bytes + len, self.keys);
             tokio::task::yield_now().await;
@@ -99,39 +106,63 @@ impl Replaying<'_> {
         }
     }
 
-    /// An error of a command is none of ours: it was one when it was written.
-    fn run(&mut self, words: &[&[u8]], path: &Path) -> Result<(), String> {
+    /// An error of a command is none of ours: it was one when it was written. But for SELECT, whose
+    /// commands would go to another database.
+    fn run(&mut self, words: &[&[u8]]) -> Result<(), String> {
         self.commands += 1;
         let mut engine = self.server.engine.borrow_mut();
-        engine.replay(self.client, words).map_err(|problem| {
-            format!("{}: a command that toril does not know: {problem}", path.display())
-        })
+        if let [word, number] = words
+            && word.eq_ignore_ascii_case(b"select")
+        {
+            let number = std::str::from_utf8(number).ok().and_then(|it| it.parse::<usize>().ok());
+            let number = number.ok_or("SELECT of no number")?;
+            if number >= engine.keyspace.databases() {
+                let wanted = number.saturating_add(1);
+                return Err(format!(
+                    "there is no database {number}: start with --databases {wanted}"
+                ));
+            }
+        }
+        let replayed = engine.replay(self.client, words);
+        replayed.map_err(|problem| format!("a command that toril does not run: {problem}"))
     }
 
     /// Cuts a file that is not whole, where the settings allow it.
     fn mend(&self, path: &Path, flaw: &IncrementFlaw, is_last: bool) -> Result<(), String> {
-        let engine = self.server.engine.borrow();
-        let config = &engine.config;
         let shown = path.display().to_string();
-        let text = flaw.text(&shown);
+        let is_cut = flaw.wrong.is_none()
+            && is_last
+            && flaw.lost_bytes() <= SURPRISING_BYTES
+            && self.server.engine.borrow().config.files.aof_load_truncated;
+        if !is_cut {
+            return self.cut(path, flaw.whole_bytes, &flaw.text(&shown), is_last);
+        }
+        flaw.lines_of_cut(&shown).iter().for_each(|line| tracing::warn!("{line}"));
+        shorten(path, flaw.whole_bytes)
+    }
+
+    /// Cuts a file that is worse than that, if `repair` says so, and keeps it under another name.
+    fn cut(&self, path: &Path, at: u64, text: &str, is_last: bool) -> Result<(), String> {
         if !is_last {
             return Err(format!(
-                "{text}. It is not the last file, so more would be lost than its end"
+                "{text}. It is not the last file: more than its end would be lost"
             ));
         }
-        let is_cut = flaw.wrong.is_none() && config.files.aof_load_truncated;
-        if !is_cut && !config.files.repair {
+        if !self.server.engine.borrow().config.files.repair {
             return Err(format!("{text}. Start with --repair yes to cut it there"));
         }
-        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
-        if !is_cut {
-            let broken = format!("{shown}.broken");
-            std::fs::copy(path, &broken).map_err(failed)?;
-            tracing::warn!("{text}. It is cut there, and kept as {broken}");
-        } else {
-            flaw.lines_of_cut(&shown).iter().for_each(|line| tracing::warn!("{line}"));
-        }
-        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        file.set_len(flaw.whole_bytes).and_then(|()| file.sync_all()).map_err(failed)
+        let broken = files::name_for_broken(path);
+        std::fs::copy(path, &broken)
+            .map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))?;
+        tracing::warn!("{text}. It is cut there, and kept as {}", broken.display());
+        shorten(path, at)
     }
+}
+
+fn shorten(path: &Path, len: u64) -> Result<(), String> {
+    let shortened = OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.set_len(len)?;
+        file.sync_all()
+    });
+    shortened.map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))
 }
