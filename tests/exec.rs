@@ -157,7 +157,7 @@ fn the_log_is_shown_if_the_command_fails() {
         // Who is answered finds all said that is said at the start.
         let program = env!("CARGO_BIN_EXE_toril");
         let script = format!("{program} ping -p $REDIS_PORT; exit {status}");
-        let mut command = toril(&["exec", "--rdbchecksum", "no", "--", "sh", "-c", &script]);
+        let mut command = toril(&["exec", "--lfu-decay-time", "2", "--", "sh", "-c", &script]);
         let (_, err, _) = told(&mut command);
         assert_eq!(err.contains("Accepted without effect"), is_shown, "{err}");
         assert!(!err.contains("TOKEN"), "{err}");
