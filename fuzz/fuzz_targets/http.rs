@@ -229,7 +229,9 @@ impl World {
             while let Some(effect) = effects.pop() {
                 let outcome = match effect {
                     Effect::Sleep { .. } | Effect::Listen { .. } => Outcome::Done,
-                    Effect::Shutdown { client: Some(_) } => Outcome::Failed("ERR not now".into()),
+                    Effect::Shutdown { client: Some(_), .. }
+                    | Effect::Save { .. }
+                    | Effect::Reload { .. } => Outcome::Failed("ERR not now".into()),
                     _ => continue,
                 };
                 self.engine.answer(self.caller, outcome, self.now);
