@@ -79,26 +79,15 @@ impl Page for FlowsPage {
     }
 
     fn draw(&self, frame: &Frame) -> Drawn {
-        let rows: Vec<Row> =
-            self.lines.iter().map(|line| Row { key: line.key(), html: line.row() }).collect();
-        let sub = html! {
-            p class="sub" data-key="sub" {
-                (text::jobs(self.count)) " of all queues that wait for others"
-            }
+        let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row() });
+        let said = html! {
+            (text::jobs(self.count)) " of all queues that wait for others"
         };
-        let body = html! {
-            div class="head" { div { h1 { "Flows" } (sub) } }
-            div class="card" {
-                table class="table sched" {
-                    thead { tr {
-                        th { "Job" } th { "Queue" } th class="num" { "Children" }
-                        th class="num hide-s" { "Added" }
-                    } }
-                    tbody data-list="flows" { @for row in &rows { (row.html) } }
-                }
-            }
+        let heads = html! {
+            th { "Job" } th { "Queue" } th class="num" { "Children" }
+            th class="num hide-s" { "Added" }
         };
-        Drawn::new(frame, body).with_part("sub", sub).with_rows("flows", rows)
+        Drawn::table(frame, &self.title(), &said, &heads, ("flows", rows.collect()))
     }
 
     fn json(&self) -> Json {

@@ -210,6 +210,28 @@ impl Drawn {
         self
     }
 
+    /// A view that is one table: what is said below its title, the heads of its columns, and its
+    /// rows, which change one by one.
+    fn table(
+        frame: &Frame,
+        title: &str,
+        said: &Markup,
+        heads: &Markup,
+        (list, rows): (&'static str, Vec<Row>),
+    ) -> Self {
+        let sub = html! { p class="sub" data-key="sub" { (said) } };
+        let body = html! {
+            div class="head" { div { h1 { (title) } (sub) } }
+            div class="card" {
+                table class="table sched" {
+                    thead { tr { (heads) } }
+                    tbody data-list=(list) { @for row in &rows { (row.html) } }
+                }
+            }
+        };
+        Self::new(frame, body).with_part("sub", sub).with_rows(list, rows)
+    }
+
     /// All of it: what stands at the side, and the view.
     pub fn whole(self, title: String) -> String {
         let nav = &self.parts[0].1;

@@ -161,29 +161,18 @@ impl Page for SchedulersPage {
     }
 
     fn draw(&self, frame: &Frame) -> Drawn {
-        let rows: Vec<Row> =
-            self.lines.iter().map(|line| Row { key: line.key(), html: line.row() }).collect();
-        let sub = html! {
-            p class="sub" data-key="sub" {
-                (text::number(self.count)) " in all queues"
-                @if self.count > SHOWN_MAX { ", the next " (SHOWN_MAX) " of them" }
-            }
+        let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row() });
+        let said = html! {
+            (text::number(self.count)) " in all queues"
+            @if self.count > SHOWN_MAX { ", the next " (SHOWN_MAX) " of them" }
         };
-        let body = html! {
-            div class="head" { div { h1 { "Schedulers" } (sub) } }
-            div class="card" {
-                table class="table sched" {
-                    thead { tr {
-                        th { "Scheduler" } th { "Runs" } th class="hide-m" { "Job" }
-                        th class="num hide-s" { "So far" } th class="hide-s" { "Last" }
-                        th class="num" { "Next" }
-                        th class="hide-s" { span class="visually-hidden" { "Actions" } }
-                    } }
-                    tbody data-list="schedulers" { @for row in &rows { (row.html) } }
-                }
-            }
+        let heads = html! {
+            th { "Scheduler" } th { "Runs" } th class="hide-m" { "Job" }
+            th class="num hide-s" { "So far" } th class="hide-s" { "Last" }
+            th class="num" { "Next" }
+            th class="hide-s" { span class="visually-hidden" { "Actions" } }
         };
-        Drawn::new(frame, body).with_part("sub", sub).with_rows("schedulers", rows)
+        Drawn::table(frame, &self.title(), &said, &heads, ("schedulers", rows.collect()))
     }
 
     fn json(&self) -> serde_json::Value {

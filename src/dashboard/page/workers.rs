@@ -241,24 +241,15 @@ impl Page for WorkersPage {
     }
 
     fn draw(&self, frame: &Frame) -> Drawn {
-        let rows: Vec<Row> =
-            self.lines.iter().map(|line| Row { key: line.key.clone(), html: line.row() }).collect();
-        let sub = html! {
-            p class="sub" data-key="sub" { (text::number(self.count)) " on all queues" }
+        let rows = self.lines.iter().map(|line| Row { key: line.key.clone(), html: line.row() });
+        let said = html! {
+            (text::number(self.count)) " on all queues"
         };
-        let body = html! {
-            div class="head" { div { h1 { "Workers" } (sub) } }
-            div class="card" {
-                table class="table sched" {
-                    thead { tr {
-                        th { "Worker" } th { "Now" } th class="hide-m" { "Address" }
-                        th class="num hide-s" { "Connected" }
-                    } }
-                    tbody data-list="workers" { @for row in &rows { (row.html) } }
-                }
-            }
+        let heads = html! {
+            th { "Worker" } th { "Now" } th class="hide-m" { "Address" }
+            th class="num hide-s" { "Connected" }
         };
-        Drawn::new(frame, body).with_part("sub", sub).with_rows("workers", rows)
+        Drawn::table(frame, &self.title(), &said, &heads, ("workers", rows.collect()))
     }
 
     fn json(&self) -> serde_json::Value {
