@@ -194,6 +194,18 @@ fn a_rewrite_holds_what_it_began_with_and_what_came_meanwhile() {
 
 #[test]
 fn it_is_written_anew_when_it_has_grown() {
+    // What is left of it does not grow by as much again.
+    let few = folder("grown-once");
+    let mut peer = ours(&few, &["--auto-aof-rewrite-min-size", "20kb"]);
+    for at in 0..200 {
+        peer.say(&format!("SET k{at} {}", "x".repeat(100)));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let info = peer.say("INFO persistence").text().expect("text");
+    let info = String::from_utf8_lossy(&info).into_owned();
+    assert!(info.contains("aof_rewrites:1\r\n"), "{info}");
+    peer.end();
     let folder = folder("grown");
     let mut peer = ours(&folder, &["--auto-aof-rewrite-min-size", "20kb"]);
     for at in 0..2_000 {

@@ -246,6 +246,34 @@ fn a_signal_whose_save_fails_does_not_end_it() {
 }
 
 #[test]
+fn a_snapshot_that_another_takes_the_place_of_writes_to_no_file_of_its() {
+    let folder = Folder::new("instead");
+    for round in 0..3 {
+        let server = start(&folder, &["--save", "3600 1"]);
+        let size = 200 + round;
+        ask(server.port, "FLUSHALL");
+        ask(server.port, &format!("DEBUG POPULATE 60000 k{round} {size}"));
+        let digest = ask(server.port, "DEBUG DIGEST");
+        assert!(ask(server.port, "BGSAVE").starts_with("+Background saving started"));
+        // Some blocks are on their way to the disk.
+        std::thread::sleep(Duration::from_millis(20 * round));
+        server.stop();
+        let server = start(&folder, &[]);
+        assert_eq!(ask(server.port, "DEBUG DIGEST"), digest, "round {round}");
+        server.stop();
+        let left: Vec<_> = std::fs::read_dir(&folder.0)
+            .expect("it is there")
+            .map(|entry| entry.expect("it is there").file_name())
+            .filter(|name| *name != "dump.rdb")
+            .collect();
+        assert!(left.len() <= 1, "{left:?}");
+        for name in left {
+            std::fs::remove_file(folder.0.join(name)).expect("the process ended before it was");
+        }
+    }
+}
+
+#[test]
 fn a_signal_in_the_middle_of_a_script_saves_behind_it() {
     let folder = Folder::new("script");
     let server = start(&folder, &["--save", "3600 1", "--lua-time-limit", "5"]);

@@ -246,12 +246,13 @@ fn persistence(engine: &Engine, text: &mut Text) {
     text.nothing(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     text.field("current_fork_perc", "0.00");
     let saving = engine.keyspace.saving();
+    let status = |is_good: bool| if is_good { "ok" } else { "err" };
     text.field("current_save_keys_processed", saving.map_or(0, |it| it.keys));
     text.field("current_save_keys_total", saving.map_or(0, |it| it.keys_total));
     text.field("rdb_changes_since_last_save", engine.unsaved_changes());
     text.field("rdb_bgsave_in_progress", u8::from(state.is_saving_aside()));
     text.field("rdb_last_save_time", state.saved_s());
-    text.field("rdb_last_bgsave_status", if state.has_failed() { "err" } else { "ok" });
+    text.field("rdb_last_bgsave_status", status(!state.has_failed()));
     text.field("rdb_last_bgsave_time_sec", state.last_span_s.unwrap_or(-1));
     let span_s = state.aside_since_ms().map_or(-1, |since_ms| (now_ms - since_ms) / 1000);
     text.field("rdb_current_bgsave_time_sec", span_s);
@@ -268,11 +269,10 @@ fn persistence(engine: &Engine, text: &mut Text) {
     let span_s =
         state.since_ms(SnapshotKind::Base).map_or(-1, |since_ms| (now_ms - since_ms) / 1000);
     text.field("aof_current_rewrite_time_sec", span_s);
-    let status = |is_good: bool| if is_good { "ok" } else { "err" };
     text.field("aof_last_bgrewrite_status", status(appending.rewrites_failed == 0));
     text.field("aof_rewrites", appending.rewrites);
     text.field("aof_rewrites_consecutive_failures", appending.rewrites_failed);
-    text.field("aof_last_write_status", status(appending.problem.is_none()));
+    text.field("aof_last_write_status", status(state.problem.is_none()));
     text.nothing(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     if state.appending.is_some() {
         text.field("aof_current_size", appending.bytes);

@@ -71,9 +71,9 @@ fn bgsave(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let is_scheduled = args.accept("schedule");
     args.end()?;
     // Not in the middle of a transaction.
-    let may_wait = is_scheduled || !cx.may_block();
-    let waits = !cx.may_block() || cx.server().persistence.is_rewriting();
-    cx.save_aside(may_wait)?;
+    let is_in_exec = !cx.may_block();
+    let waits = is_in_exec || cx.server().persistence.is_rewriting();
+    cx.save_aside(is_scheduled || is_in_exec)?;
     reply.status(if waits { "Background saving scheduled" } else { "Background saving started" });
     Ok(())
 }

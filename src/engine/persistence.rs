@@ -1,6 +1,5 @@
 //! What the engine knows of the files that outlive it: whether they are being read, when they were
-//! written last and how that went, what is written now. The server reads and
-//! writes them.
+//! written last and how that went, what is written now. The server reads and writes them.
 //!
 //! A snapshot begins when the server has got round to it, between two units, and is carried out of
 //! the engine piece by piece (`keyspace/saving.rs`).
@@ -34,7 +33,6 @@ pub struct Loading {
     pub since_ms: i64,
     pub bytes_total: u64,
     pub bytes: u64,
-    pub keys: u64,
 }
 
 /// What a snapshot is for.
@@ -67,8 +65,6 @@ pub struct Appending {
     pub base_bytes: u64,
     /// Bytes that wait to be written.
     pub waiting_bytes: usize,
-    /// Why nothing can be written.
-    pub problem: Option<String>,
     /// Syncs that took more than two seconds.
     pub delayed: u64,
     /// Rewrites since start, those that failed one behind the other, and how long the last took.
@@ -91,8 +87,9 @@ pub struct Persistence {
     saved_ms: i64,
     /// The changes that the last save has.
     saved_changes: u64,
-    /// When a save that failed began.
+    /// When one that was written while clients were served ended last, whole or not.
     tried_ms: i64,
+    /// Snapshots since start that were begun.
     begun: u64,
     /// Snapshots since start that went well.
     pub saves: u64,
@@ -102,7 +99,8 @@ pub struct Persistence {
     watches_rules: bool,
     /// BGREWRITEAOF was asked for and has not begun.
     wants_rewrite: bool,
-    has_problem: bool,
+    /// What keeps the append-only file from being written.
+    pub problem: Option<String>,
     /// None without an append-only file.
     pub appending: Option<Appending>,
 }
@@ -120,7 +118,7 @@ impl Persistence {
     /// Whether requests may have to be refused: one look for all reasons.
     #[inline]
     pub(super) fn has_trouble(&self) -> bool {
-        self.loading.is_some() | self.has_failed | self.has_problem
+        self.loading.is_some() | self.has_failed | self.problem.is_some()
     }
 
     /// Seconds since 1970 of the last save.
@@ -138,7 +136,12 @@ impl Persistence {
         self.since_ms(SnapshotKind::Aside)
     }
 
-    /// Since when such a snapshot is written.
+    /// Whether one is written so, or about to be.
+    pub fn is_saving_aside(&self) -> bool {
+        self.is_wanted || self.aside_since_ms().is_some()
+    }
+
+    /// Since when a snapshot of this kind is written, in milliseconds.
     pub fn since_ms(&self, kind: SnapshotKind) -> Option<i64> {
         self.under_way.filter(|it| it.kind == kind).map(|it| it.since_ms)
     }
@@ -148,27 +151,14 @@ impl Persistence {
         self.since_ms(SnapshotKind::Base).is_some()
     }
 
-    /// Whether a snapshot is still under way.
-    pub fn is_under_way(&self, number: u64) -> bool {
-        self.under_way.is_some_and(|it| it.number == number)
-    }
-
     /// Whether it is to be.
     pub fn wants_rewrite(&self) -> bool {
         self.wants_rewrite
     }
 
-    /// What keeps the append-only file from being written, or nothing any more.
-    pub fn set_problem(&mut self, problem: Option<String>) {
-        self.has_problem = problem.is_some();
-        if let Some(appending) = &mut self.appending {
-            appending.problem = problem;
-        }
-    }
-
-    /// Whether one is written so, or about to be.
-    pub fn is_saving_aside(&self) -> bool {
-        self.is_wanted || self.aside_since_ms().is_some()
+    /// Whether a snapshot is still under way.
+    pub fn is_under_way(&self, number: u64) -> bool {
+        self.under_way.is_some_and(|it| it.number == number)
     }
 }
 
@@ -190,13 +180,13 @@ impl Engine {
         self.keyspace.authority = authority;
         self.keyspace.aftermath.classes = classes;
         self.persistence.loading =
-            bytes_total.map(|bytes_total| Loading { since_ms, bytes_total, bytes: 0, keys: 0 });
+            bytes_total.map(|bytes_total| Loading { since_ms, bytes_total, bytes: 0 });
     }
 
     /// Notes how far the file was read.
-    pub fn note_loaded(&mut self, bytes: u64, keys: u64) {
+    pub fn note_loaded(&mut self, bytes: u64) {
         if let Some(loading) = &mut self.persistence.loading {
-            (loading.bytes, loading.keys) = (bytes, keys);
+            loading.bytes = bytes;
         }
     }
 
@@ -220,8 +210,7 @@ impl Engine {
         if !flags.has(Flag::Write) && !flags.has(Flag::TellsHealth) {
             return Ok(());
         }
-        let problem = self.persistence.appending.as_ref().and_then(|it| it.problem.as_ref());
-        match problem {
+        match &self.persistence.problem {
             _ if is_bad => Err(Error::MisConf),
             Some(why) => Err(Error::new(format!("MISCONF Errors writing to the AOF file: {why}"))),
             None => Ok(()),
@@ -252,10 +241,8 @@ impl Engine {
         let now_ms = self.keyspace.now.wall_ms;
         let (changes, state) = (self.unsaved_changes(), &self.persistence);
         let may_try = !state.has_failed || now_ms - state.tried_ms > PATIENCE_MS;
-        let is_free = !state.is_saving_aside()
-            && state.loading.is_none()
-            && state.under_way.is_none()
-            && !state.wants_rewrite;
+        let is_busy = state.loading.is_some() || state.under_way.is_some();
+        let is_free = !is_busy && !state.is_wanted && !state.wants_rewrite;
         let since_s = (now_ms - state.saved_ms) / 1000;
         let rule = self.config.save.iter().find(|rule| {
             changes >= rule.changes && since_s > i64::try_from(rule.seconds).unwrap_or(i64::MAX)
@@ -389,14 +376,6 @@ impl Engine {
         self.take_output(id);
         Ok(())
     }
-
-    /// Gives up a snapshot that nobody wants any more, since all is gone that it has.
-    fn abandon_saving(&mut self) {
-        if self.persistence.aside_since_ms().is_some() {
-            self.persistence.under_way = None;
-            self.keyspace.give_up_saving();
-        }
-    }
 }
 
 impl Ctx<'_> {
@@ -425,8 +404,11 @@ impl Ctx<'_> {
         self.engine.want_rewrite();
     }
 
-    /// A snapshot under way is given up.
+    /// Gives up a snapshot that BGSAVE has begun: all is gone that it has.
     pub fn abandon_saving(&mut self) {
-        self.engine.abandon_saving();
+        if self.engine.persistence.aside_since_ms().is_some() {
+            self.engine.persistence.under_way = None;
+            self.engine.keyspace.give_up_saving();
+        }
     }
 }

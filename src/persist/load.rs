@@ -213,7 +213,7 @@ impl Loader {
         let record = next_record(&mut reader, made, &engine.config.limits);
         let used = bytes.len() - reader.rest().len();
         match record? {
-            Record::Aux { .. } | Record::Hint => {}
+            Record::Hint => {}
             Record::Database(number) => {
                 let is_known = number < engine.keyspace.databases() as u64;
                 self.db =
@@ -235,7 +235,7 @@ impl Loader {
                     self.report.keys += 1;
                 }
             }
-            Record::Empty { .. } => self.report.empty += 1,
+            Record::Empty => self.report.empty += 1,
             Record::Foreign { key, module } => {
                 if !self.options.is_partial {
                     let key = key.map(|key| key.into_owned());

@@ -128,8 +128,10 @@ impl AofNames {
 
     /// What a new base is called until it is whole. Redis puts it into the working folder, which
     /// may be somebody else's too; in the folder of the append-only file it can be told as its own.
-    pub fn temporary_base(&self, pid: u32) -> Vec<u8> {
-        format!("temp-rewriteaof-bg-{pid}.aof").into_bytes()
+    ///
+    /// Each of a process has a number.
+    pub fn temporary_base(&self, pid: u32, number: u64) -> Vec<u8> {
+        format!("temp-rewriteaof-bg-{pid}-{number}.aof").into_bytes()
     }
 
     /// A base.
@@ -164,7 +166,7 @@ impl AofNames {
         let Some(rest) = name.strip_prefix(b"temp-") else { return false };
         let of_rewrite = rest.strip_prefix(b"rewriteaof-").and_then(|rest| {
             let pid = rest.strip_prefix(b"bg-").unwrap_or(rest).strip_suffix(b".aof")?;
-            Some(!pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
+            Some(!pid.is_empty() && pid.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'-')))
         });
         let of_stem = rest.strip_prefix(&self.stem[..]);
         of_rewrite == Some(true) || matches!(of_stem, Some(b".manifest" | b".incr"))
@@ -601,7 +603,7 @@ mod tests {
             let found = Manifest::default().role_of(&names, name.as_bytes(), size_bytes);
             assert_eq!(found, without, "{name} of {size_bytes}, without a manifest");
         }
-        let own = names.temporary_base(17);
+        let own = names.temporary_base(17, 3);
         assert_eq!(known.role_of(&names, &own, 9), Leftover);
         assert_eq!(known.role_of(&names, &names.temporary_manifest(), 9), Leftover);
     }

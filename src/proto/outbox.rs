@@ -199,11 +199,6 @@ impl Outbox {
         self.synced = position.max(self.sent);
     }
 
-    /// The position up to which the socket has taken everything.
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
-
     /// Whether a log lets only a part be sent.
     pub fn awaits_sync(&self) -> bool {
         self.synced < self.position()

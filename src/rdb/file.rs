@@ -53,22 +53,15 @@ const VERSION_WITH_FIELD_TTLS: u16 = 12;
 /// One step of a file.
 #[derive(Debug)]
 pub enum Record<'a> {
-    /// Something about the file.
-    Aux {
-        name: Text<'a>,
-        value: Text<'a>,
-    },
     /// The source of a library of functions.
     Library(Text<'a>),
     /// The database of the keys that follow.
     Database(u64),
-    /// About how many keys it has, and how many of them have a TTL; or nothing that matters here.
+    /// Something about the file or its sizes, which nothing here goes by.
     Hint,
     Key(KeyRecord<'a>),
     /// A collection of nothing, which older servers wrote at times.
-    Empty {
-        key: Text<'a>,
-    },
+    Empty,
     /// What belongs to a module of this name, a key's value or something beside the keys.
     Foreign {
         key: Option<Text<'a>>,
@@ -161,7 +154,7 @@ pub fn next_record<'a>(
                     Ok(value) => {
                         Record::Key(KeyRecord { key, value, expires_ms, idle_s, frequency })
                     }
-                    Err(Flaw::Empty) => Record::Empty { key },
+                    Err(Flaw::Empty) => Record::Empty,
                     Err(flaw) => return Err(flaw),
                 };
             }
@@ -174,7 +167,11 @@ pub fn next_record<'a>(
 /// What is no key, behind its code.
 fn beside_keys<'a>(code: u8, reader: &mut RdbReader<'a>) -> Result<Record<'a>> {
     Ok(match code {
-        opcode::AUX => Record::Aux { name: reader.text()?, value: reader.text()? },
+        opcode::AUX => {
+            reader.text()?;
+            reader.text()?;
+            Record::Hint
+        }
         opcode::LIBRARY => Record::Library(reader.text()?),
         opcode::DATABASE => Record::Database(reader.number()?),
         opcode::SIZES | opcode::SLOT_INFO => {

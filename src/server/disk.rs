@@ -90,10 +90,9 @@ impl Drop for SnapshotFile {
     }
 }
 
-/// Where a snapshot is written, as Redis calls it, and whose place it takes.
-fn places(config: &Config) -> (PathBuf, PathBuf) {
-    let beside = config.place(&format!("temp-{}.rdb", std::process::id()));
-    (beside, config.place(&config.files.dbfilename))
+/// The file that snapshots are put into.
+fn dump(config: &Config) -> PathBuf {
+    config.place(&config.files.dbfilename)
 }
 
 /// A file that is whole takes its place.
@@ -125,11 +124,12 @@ pub fn save(server: &Server) -> io::Result<()> {
 }
 
 fn write_whole(engine: &mut Engine) -> io::Result<()> {
-    let (beside, path) = places(&engine.config);
+    // As Redis calls it.
+    let beside = engine.config.place(&format!("temp-{}.rdb", std::process::id()));
     let mut file = SnapshotFile::create(&engine.config, &beside)?;
     engine.save_whole(SnapshotKind::Alone, |bytes| file.write(bytes))?;
     file.close()?;
-    put_in_place(&beside, &path)?;
+    put_in_place(&beside, &dump(&engine.config))?;
     tracing::warn!("DB saved on disk");
     Ok(())
 }
@@ -142,12 +142,14 @@ pub async fn save_aside(server: Rc<Server>) {
         tokio::time::sleep(PAUSE).await;
     }
     let began = Instant::now();
-    let (number, places, created) = {
+    let (number, beside, dump, created) = {
         let mut engine = server.engine.borrow_mut();
         let number = engine.begin_saving(SnapshotKind::Aside);
-        let places = places(&engine.config);
-        let created = SnapshotFile::create(&engine.config, &places.0);
-        (number, places, created)
+        let config = &engine.config;
+        // Another may be written before this one has come to its end.
+        let beside = config.place(&format!("temp-{}-{number}.rdb", std::process::id()));
+        let created = SnapshotFile::create(config, &beside);
+        (number, beside, dump(config), created)
     };
     let written = match created {
         Ok(file) => write_aside(&server, file, number).await,
@@ -155,7 +157,7 @@ pub async fn save_aside(server: Rc<Server>) {
     };
     let saved = written.and_then(|is_whole| {
         if is_whole {
-            put_in_place(&places.0, &places.1)?;
+            put_in_place(&beside, &dump)?;
         }
         Ok(is_whole)
     });
@@ -174,32 +176,41 @@ pub async fn save_aside(server: Rc<Server>) {
     }
 }
 
-/// Carries the snapshot of this number into its file. False if it was given up meanwhile.
-pub async fn write_aside(
+/// Carries the snapshot of this number into its file. False if it was given up meanwhile; either
+/// way nobody writes to the file any more.
+pub async fn write_aside(server: &Rc<Server>, file: SnapshotFile, number: u64) -> io::Result<bool> {
+    let (blocks, to_write) = mpsc::channel(BLOCKS_MAX);
+    let (end, ended) = oneshot::channel();
+    let work = move || _ = end.send(write_blocks(file, to_write));
+    std::thread::Builder::new().name("toril-save".into()).spawn(work)?;
+    let carried = carry(server, blocks, number).await;
+    let written = ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread has ended")));
+    if carried? {
+        written?;
+    }
+    Ok(server.engine.borrow().persistence.is_under_way(number))
+}
+
+/// Writes what comes, on a thread of its own. An empty block says that the file is whole; one that
+/// never comes, that nobody wants it.
+fn write_blocks(mut file: SnapshotFile, mut blocks: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(block) = blocks.blocking_recv() {
+        if block.is_empty() {
+            return file.close();
+        }
+        file.write(&block)?;
+    }
+    Ok(())
+}
+
+/// Walks over the keys, and hands on what comes of it. False if the snapshot was given up; true
+/// also if nobody takes the blocks, who then says why.
+async fn carry(
     server: &Rc<Server>,
-    mut file: SnapshotFile,
+    blocks: mpsc::Sender<Vec<u8>>,
     number: u64,
 ) -> io::Result<bool> {
-    let (blocks, mut to_write) = mpsc::channel::<Vec<u8>>(BLOCKS_MAX);
-    let (end, ended) = oneshot::channel();
-    let work = move || {
-        let written = loop {
-            match to_write.blocking_recv() {
-                // As a sign that it is whole; without it, it was given up.
-                Some(block) if block.is_empty() => break file.close(),
-                Some(block) => {
-                    if let Err(problem) = file.write(&block) {
-                        break Err(problem);
-                    }
-                }
-                None => return,
-            }
-        };
-        let _ = end.send(written);
-    };
-    std::thread::Builder::new().name("toril-save".into()).spawn(work)?;
-    let mut slices = 0;
-    loop {
+    for slice in 1.. {
         let (is_done, block) = {
             let mut engine = server.engine.borrow_mut();
             if !engine.persistence.is_under_way(number) {
@@ -215,7 +226,6 @@ pub async fn write_aside(
             let is_block = is_done || engine.keyspace.saved_len() >= BLOCK_BYTES;
             (is_done, is_block.then(|| engine.keyspace.take_saved()))
         };
-        // Who writes has failed if nobody takes it, and says so below.
         if let Some(block) = block
             && blocks.send(block).await.is_err()
         {
@@ -225,15 +235,13 @@ pub async fn write_aside(
             let _ = blocks.send(Vec::new()).await;
             break;
         }
-        slices += 1;
-        if slices % SLICES == 0 && !server.is_idle(QUIET_US) {
+        if slice % SLICES == 0 && !server.is_idle(QUIET_US) {
             tokio::time::sleep(PAUSE).await;
         } else {
             tokio::task::yield_now().await;
         }
     }
-    ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread that writes has ended")))?;
-    Ok(server.engine.borrow().persistence.is_under_way(number))
+    Ok(true)
 }
 
 /// Whether the end of the server has something to write.
@@ -262,10 +270,10 @@ pub async fn save_at_end(server: &Server) -> bool {
 
 /// The file to begin with, if there is one.
 pub fn to_load(config: &Config) -> Result<Option<PathBuf>, String> {
-    let dump = config.place(&config.files.dbfilename);
+    let dump = dump(config);
     match &config.files.load[..] {
         "no" => Ok(None),
-        "" if dump.is_dir() || dump.exists() && !dump.is_file() => {
+        "" if dump.exists() && !dump.is_file() => {
             Err(format!("{}: it is no file, so nothing can be read from it", dump.display()))
         }
         "" => Ok(dump.exists().then_some(dump)),
@@ -295,16 +303,16 @@ pub fn load_some(
 ) -> Result<LoadProgress, String> {
     let mut engine = server.engine.borrow_mut();
     let progress = loader.step(&mut engine, RECORDS_MAX);
-    engine.note_loaded(bytes_before + loader.position(), loader.report().keys);
+    engine.note_loaded(bytes_before + loader.position());
     progress.map_err(|problem| format!("{} {problem}", path.display()))
 }
 
 /// Reads the file to begin with, while clients are told to wait.
 pub async fn load(server: &Rc<Server>, path: &Path) -> Result<(), String> {
     let began = Instant::now();
-    let failed = |problem: io::Error| format!("{}: {}", path.display(), files::text_of(&problem));
-    let mut file = File::open(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
+    let failed = files::trouble_with(path);
+    let mut file = File::open(path).map_err(&failed)?;
+    let len = file.metadata().map_err(&failed)?.len();
     let mut loader = {
         let mut engine = server.engine.borrow_mut();
         engine.set_loading(Some(len));
@@ -313,7 +321,7 @@ pub async fn load(server: &Rc<Server>, path: &Path) -> Result<(), String> {
     loop {
         match load_some(server, &mut loader, path, 0)? {
             LoadProgress::Done => break,
-            LoadProgress::Hungry => loader.feed(&read_block(&mut file).map_err(failed)?),
+            LoadProgress::Hungry => loader.feed(&read_block(&mut file).map_err(&failed)?),
             LoadProgress::More => {}
         }
         tokio::task::yield_now().await;
@@ -335,13 +343,15 @@ pub async fn load(server: &Rc<Server>, path: &Path) -> Result<(), String> {
 pub fn finish_loading(engine: &mut Engine, path: &Path, report: &LoadReport) -> Result<(), String> {
     let state = &mut engine.persistence;
     (state.loaded_keys, state.loaded_expired) = (report.keys, report.expired);
+    if report.empty > 0 {
+        tracing::warn!("left out: {} collections of nothing, which have no key", report.empty);
+    }
     for (module, count) in &report.foreign {
         tracing::warn!("left out: {count} of {module}, which toril cannot read");
     }
     if let Some(fault) = &report.fault {
         let broken = files::name_for_broken(path);
-        std::fs::rename(path, &broken)
-            .map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))?;
+        std::fs::rename(path, &broken).map_err(files::trouble_with(path))?;
         tracing::warn!(
             "{} {fault}. Its first {} keys are here; the file is kept as {}",
             path.display(),
@@ -358,9 +368,8 @@ pub fn reload(server: &Server, how: Reloading) -> Result<(), String> {
         save(server).map_err(|problem| files::text_of(&problem))?;
     }
     let mut engine = server.engine.borrow_mut();
-    let path = places(&engine.config).1;
-    let failed = |problem: io::Error| format!("{}: {}", path.display(), files::text_of(&problem));
-    let mut file = File::open(&path).map_err(failed)?;
+    let path = dump(&engine.config);
+    let mut file = File::open(&path).map_err(files::trouble_with(&path))?;
     if how.flushes {
         engine.forget_all();
     }

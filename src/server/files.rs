@@ -27,6 +27,11 @@ pub fn text_of(problem: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
+/// What is said of a problem with a file or a folder.
+pub fn trouble_with(path: &Path) -> impl Fn(io::Error) -> String {
+    move |problem| format!("{}: {}", path.display(), text_of(&problem))
+}
+
 /// Writes the settings that are in force to the configuration file; the log, too, tells why it has
 /// failed.
 pub fn rewrite_config(engine: &Engine) -> Outcome {

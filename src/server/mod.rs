@@ -194,7 +194,7 @@ async fn serve(
         log,
         board: RefCell::default(),
         board_wanted: tokio::sync::Notify::new(),
-        made_token: made_token.clone(),
+        made_token,
         timer: timer::Alarm::default(),
         idle: idle::Idle::default(),
         stop,
@@ -209,7 +209,7 @@ async fn serve(
         begun = begin => begun?,
         () = server.stop.wanted() => return Ok(()),
     }
-    ready(&server.listeners.borrow(), &server.engine.borrow(), &made_token);
+    ready(&server.listeners.borrow(), &server.engine.borrow(), &server.made_token);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -32,12 +32,12 @@ impl AofFolder {
         let path = config.place(&config.files.appenddirname);
         let single = config.place(&config.files.appendfilename);
         let shown = path.display().to_string();
-        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        let lock = File::open(&path).map_err(failed)?;
+        std::fs::create_dir_all(&path).map_err(files::trouble_with(&path))?;
+        let lock = File::open(&path).map_err(files::trouble_with(&path))?;
         lock.try_lock()
             .map_err(|_| format!("{shown}: another server writes here. Give each its own --dir"))?;
         let mut folder = Self { path, names, manifest: Manifest::default(), _lock: lock };
+        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
         let manifest = folder.place(&folder.names.manifest());
         match std::fs::read(&manifest) {
             Ok(text) => {
@@ -68,11 +68,7 @@ impl AofFolder {
 
     /// Removes leftovers. Files that hold data and that no manifest names are an error.
     fn look_around(&self, shown: &str) -> io::Result<Result<(), String>> {
-        let entries = match std::fs::read_dir(&self.path) {
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Ok(())),
-            entries => entries?,
-        };
-        for entry in entries {
+        for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
             match self.manifest.role_of(&self.names, name.as_bytes(), entry.metadata()?.len()) {
@@ -170,9 +166,7 @@ impl AofFolder {
 
     /// Makes the first files, with all that there is now in the base.
     pub(super) fn make(&mut self, engine: &mut Engine) -> io::Result<File> {
-        std::fs::create_dir_all(&self.path)?;
-        files::fault_point();
-        let beside = self.place(&self.names.temporary_base(std::process::id()));
+        let beside = self.place(&self.names.temporary_base(std::process::id(), 0));
         let mut base = SnapshotFile::create(&engine.config, &beside)?;
         let written = engine.save_whole(SnapshotKind::Base, |bytes| base.write(bytes));
         engine.end_saving(written.is_ok(), engine.keyspace.now);

@@ -24,9 +24,12 @@ use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::journal::Class;
 use crate::engine::persistence::{Appending, SnapshotKind};
+use crate::persist::AofNames;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,7 +38,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use writer::{Order, Report, Writer};
+use writer::{AofSizes, Order, Report, Writer};
 
 pub use folder::AofFolder;
 pub use replay::load;
@@ -64,8 +67,9 @@ pub struct Appender {
     synced: Notify,
     /// For the thread.
     is_over: Arc<AtomicBool>,
-    /// Where a snapshot for a new base is written.
-    beside: PathBuf,
+    /// Where snapshots for new bases are written.
+    folder: PathBuf,
+    names: AofNames,
 }
 
 #[derive(Default)]
@@ -130,11 +134,10 @@ impl Appender {
         };
         let outbox = &mut client.outbox;
         let until = state.given;
-        let position = outbox.len() + outbox.sent();
         if state.held_until.insert(id, until).is_none() {
-            outbox.set_synced(outbox.sent());
+            outbox.set_synced(0);
         }
-        state.held.push_back(Held { until, client: id, position });
+        state.held.push_back(Held { until, client: id, position: outbox.position() });
     }
 
     /// What was written up to here may be told; returns whose replies go.
@@ -177,7 +180,7 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
     let file = file.map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
     let (base_bytes, bytes) = folder.sizes();
-    let beside = folder.place(&folder.names.temporary_base(std::process::id()));
+    let (path, names) = (folder.path.clone(), folder.names.clone());
     let (orders, to_do) = channel();
     let is_over = Arc::<AtomicBool>::default();
     let (reports, to_hear) = mpsc::unbounded_channel();
@@ -201,7 +204,8 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
         state: RefCell::new(state),
         synced: Notify::new(),
         is_over,
-        beside,
+        folder: path,
+        names,
     };
     let _ = server.appender.set(appender);
     engine.persistence.appending = Some(Appending { bytes, base_bytes, ..Appending::default() });
@@ -211,15 +215,18 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
 }
 
 /// Takes the thread's reports as they come.
-async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<Report>) {
-    while let Some(report) = reports.recv().await {
+async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<(Report, AofSizes)>) {
+    while let Some((report, sizes)) = reports.recv().await {
         let Some(appender) = server.appender.get() else { return };
+        let now = server.now();
+        let mut engine = server.engine.borrow_mut();
+        if let Some(appending) = &mut engine.persistence.appending {
+            (appending.base_bytes, appending.bytes) = (sizes.base, sizes.all);
+        }
         match report {
             Report::Written { until, took } => {
-                let mut engine = server.engine.borrow_mut();
-                engine.persistence.set_problem(None);
-                let released = appender.let_go(&mut engine, until);
-                for id in released {
+                engine.persistence.problem = None;
+                for id in appender.let_go(&mut engine, until) {
                     server.send(&mut engine, id);
                     if let Some(connection) = server.connection(id) {
                         connection.wake.call();
@@ -228,39 +235,28 @@ async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<Report>) 
                 let mut state = appender.state.borrow_mut();
                 state.is_busy = false;
                 appender.submit(&mut state, engine.config.files.appendfsync);
-                let waiting_bytes = state.waiting.len();
                 if let Some(appending) = &mut engine.persistence.appending {
-                    appending.waiting_bytes = waiting_bytes;
+                    appending.waiting_bytes = state.waiting.len();
                     appending.delayed += u64::from(took >= DELAYED);
                 }
-                drop(state);
                 appender.synced.notify_waiters();
             }
-            Report::Failed(text) => {
-                server.engine.borrow_mut().persistence.set_problem(Some(text));
-            }
-            Report::Sizes(base_bytes, bytes) => {
-                let mut engine = server.engine.borrow_mut();
-                if let Some(appending) = &mut engine.persistence.appending {
-                    (appending.base_bytes, appending.bytes) = (base_bytes, bytes);
-                }
-                let is_free = !engine.persistence.is_rewriting();
-                if is_free && appender.is_due(&engine.config, bytes) {
-                    tracing::warn!("Starting automatic rewriting of AOF on {bytes} bytes");
-                    engine.want_rewrite();
-                }
-            }
+            Report::Failed(text) => engine.persistence.problem = Some(text),
+            Report::Cut => {}
             Report::Rebased(result) => {
-                let (now, mut engine) = (server.now(), server.engine.borrow_mut());
                 engine.end_saving(result.is_ok(), now);
                 match result {
                     Ok(()) => tracing::warn!("Background AOF rewrite finished successfully"),
                     Err(problem) => tracing::warn!("The AOF was not rewritten: {problem}"),
                 }
-                let bytes = engine.persistence.appending.as_ref().map_or(0, |it| it.base_bytes);
-                appender.state.borrow_mut().rewritten_bytes = bytes;
+                appender.state.borrow_mut().rewritten_bytes = sizes.all;
             }
         }
+        if !engine.persistence.is_rewriting() && appender.is_due(&engine.config, sizes.all) {
+            tracing::warn!("Starting automatic rewriting of AOF on {} bytes", sizes.all);
+            engine.want_rewrite();
+        }
+        drop(engine);
         server.flush();
     }
 }
@@ -274,21 +270,24 @@ pub async fn rewrite(server: Rc<Server>) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     // At this very moment one increment ends and the next begins.
-    let (number, created) = {
+    let (number, beside, created) = {
         let mut engine = server.engine.borrow_mut();
         appender.take(&mut engine);
         appender.submit(&mut appender.state.borrow_mut(), engine.config.files.appendfsync);
         appender.order(Order::Cut);
         engine.keyspace.aftermath.journal.begin_anew();
         let number = engine.begin_saving(SnapshotKind::Base);
-        (number, SnapshotFile::create(&engine.config, &appender.beside))
+        let name = appender.names.temporary_base(std::process::id(), number);
+        let beside = appender.folder.join(OsStr::from_bytes(&name));
+        let created = SnapshotFile::create(&engine.config, &beside);
+        (number, beside, created)
     };
     let written = match created {
         Ok(file) => disk::write_aside(&server, file, number).await,
         Err(problem) => Err(problem),
     };
     match written {
-        Ok(true) => appender.order(Order::Rebase(appender.beside.clone())),
+        Ok(true) => appender.order(Order::Rebase(beside)),
         // SAVE has taken its place.
         Ok(false) => {
             server.engine.borrow_mut().want_rewrite();

@@ -7,7 +7,6 @@ use crate::persist::{IncrementFlaw, IncrementReader, LoadOptions, LoadProgress, 
 use crate::server::disk::{self, read_block};
 use crate::server::{Server, files};
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
@@ -57,22 +56,21 @@ struct Replaying<'a> {
 impl Replaying<'_> {
     /// Reads one file of the chain, a base or an increment: its first bytes say what it is made of.
     async fn read(&mut self, path: &Path, is_last: bool) -> Result<(), String> {
-        let shown = path.display();
-        let failed = |problem: io::Error| format!("{shown}: {}", files::text_of(&problem));
-        let mut file = File::open(path).map_err(failed)?;
+        let failed = files::trouble_with(path);
+        let mut file = File::open(path).map_err(&failed)?;
         let start = [&b"SELECT"[..], b"0"];
         let _ = self.server.engine.borrow_mut().replay(self.client, &start);
-        let mut block = read_block(&mut file).map_err(failed)?;
+        let mut block = read_block(&mut file).map_err(&failed)?;
         let mut reader = IncrementReader::new(0);
         if block.starts_with(b"REDIS") || block.starts_with(b"VALKEY") {
-            let config = self.server.engine.borrow().config.clone();
-            let options = LoadOptions { keeps_expired: true, ..disk::options_of(&config) };
+            let options = disk::options_of(&self.server.engine.borrow().config);
+            let options = LoadOptions { keeps_expired: true, ..options };
             let mut loader = Loader::new(options);
             loader.feed(&block);
             loop {
                 match disk::load_some(self.server, &mut loader, path, self.bytes)? {
                     LoadProgress::Done => break,
-                    LoadProgress::Hungry => loader.feed(&read_block(&mut file).map_err(failed)?),
+                    LoadProgress::Hungry => loader.feed(&read_block(&mut file).map_err(&failed)?),
                     LoadProgress::More => {}
                 }
                 tokio::task::yield_now().await;
@@ -82,7 +80,7 @@ impl Replaying<'_> {
             reader = IncrementReader::new(loader.position());
             block = loader.rest().to_vec();
             if block.is_empty() {
-                block = read_block(&mut file).map_err(failed)?;
+                block = read_block(&mut file).map_err(&failed)?;
             }
         }
         let mut len = 0;
@@ -91,15 +89,15 @@ impl Replaying<'_> {
             reader.feed(&block);
             while let Some(unit) = reader.next_unit() {
                 if let Err(problem) = unit.try_each(|words| self.run(words)) {
-                    let text = format!("{shown}: at byte {}: {problem}", unit.offset);
+                    let text = format!("{}: at byte {}: {problem}", path.display(), unit.offset);
                     return self.cut(path, unit.offset, &text, is_last);
                 }
             }
-            self.server.engine.borrow_mut().note_loaded(self.bytes + len, self.keys);
+            self.server.engine.borrow_mut().note_loaded(self.bytes + len);
             tokio::task::yield_now().await;
-            block = read_block(&mut file).map_err(failed)?;
+            block = read_block(&mut file).map_err(&failed)?;
         }
-        self.bytes += file.metadata().map_err(failed)?.len();
+        self.bytes += file.metadata().map_err(&failed)?.len();
         match reader.flaw() {
             Some(flaw) => self.mend(path, &flaw, is_last),
             None => Ok(()),
@@ -152,8 +150,7 @@ impl Replaying<'_> {
             return Err(format!("{text}. Start with --repair yes to cut it there"));
         }
         let broken = files::name_for_broken(path);
-        std::fs::copy(path, &broken)
-            .map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))?;
+        std::fs::copy(path, &broken).map_err(files::trouble_with(path))?;
         tracing::warn!("{text}. It is cut there, and kept as {}", broken.display());
         shorten(path, at)
     }
@@ -164,5 +161,5 @@ fn shorten(path: &Path, len: u64) -> Result<(), String> {
         file.set_len(len)?;
         file.sync_all()
     });
-    shortened.map_err(|problem| format!("{}: {}", path.display(), files::text_of(&problem)))
+    shortened.map_err(files::trouble_with(path))
 }

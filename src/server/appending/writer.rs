@@ -30,16 +30,19 @@ pub(super) enum Order {
     End,
 }
 
-/// What the thread tells.
+/// What the thread tells, an order each, and of each write that fails.
 pub(super) enum Report {
-    Written {
-        until: u64,
-        took: Duration,
-    },
+    Written { until: u64, took: Duration },
     Failed(String),
+    Cut,
     Rebased(Result<(), String>),
-    /// Bytes of the base and of all files, after whatever has changed them.
-    Sizes(u64, u64),
+}
+
+/// Bytes of the base, and of all files.
+#[derive(Clone, Copy)]
+pub(super) struct AofSizes {
+    pub(super) base: u64,
+    pub(super) all: u64,
 }
 
 /// The thread's own.
@@ -56,7 +59,7 @@ pub(super) struct Writer {
     pub(super) sync_at: Option<Instant>,
     /// The server ends, and waits for no disk to heal.
     pub(super) is_over: Arc<AtomicBool>,
-    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) reports: mpsc::UnboundedSender<(Report, AofSizes)>,
 }
 
 impl Writer {
@@ -75,7 +78,7 @@ impl Writer {
                     }
                 }
             };
-            match order {
+            let report = match order {
                 Order::Append { bytes, until, sync } => {
                     let began = Instant::now();
                     self.append(&bytes);
@@ -89,22 +92,23 @@ impl Writer {
                         }
                         AppendSync::No => self.sync_at = None,
                     }
-                    self.tell(Report::Written { until, took: began.elapsed() });
+                    Report::Written { until, took: began.elapsed() }
                 }
-                Order::Cut => self.cut(),
-                Order::Rebase(beside) => self.rebase(&beside),
+                Order::Cut => {
+                    self.cut();
+                    Report::Cut
+                }
+                Order::Rebase(beside) => Report::Rebased(self.rebase(&beside)),
                 Order::End => return self.sync(),
-            }
-            self.tell(Report::Sizes(
-                self.base_bytes,
-                self.base_bytes + self.other_bytes + self.len,
-            ));
+            };
+            self.tell(report);
         }
     }
 
     /// Nobody may listen any more.
     fn tell(&self, report: Report) {
-        let _ = self.reports.send(report);
+        let all = self.base_bytes + self.other_bytes + self.len;
+        let _ = self.reports.send((report, AofSizes { base: self.base_bytes, all }));
     }
 
     /// Writes all of it, however long that takes.
@@ -152,7 +156,8 @@ impl Writer {
         }
     }
 
-    fn rebase(&mut self, beside: &Path) {
+    /// The error is what the log is to say.
+    fn rebase(&mut self, beside: &Path) -> Result<(), String> {
         let rebased = match self.cut.take() {
             Some(cut) => self.folder.rebase(beside, cut),
             None => Err(io::Error::other("its increment could not be opened")),
@@ -164,6 +169,6 @@ impl Writer {
             self.base_bytes = base;
             self.other_bytes = all.saturating_sub(base + self.len);
         }
-        self.tell(Report::Rebased(rebased.map_err(|problem| files::text_of(&problem))));
+        rebased.map_err(|problem| files::text_of(&problem))
     }
 }

@@ -132,7 +132,7 @@ impl Call {
 
     /// There are too many clients, or protected mode holds.
     async fn refuse(&self) -> Result<()> {
-        let resp = self.server.take_output(self.id);
+        let resp = self.server.take_output(self.id).await;
         let text = String::from_utf8_lossy(&resp);
         let text = text.trim_start_matches('-').trim_end();
         self.write(&bare(StatusCode::SERVICE_UNAVAILABLE, text)).await
@@ -171,7 +171,9 @@ impl Server {
         use_it(engine.outbox(id).unwrap_or(&mut gone))
     }
 
-    fn take_output(&self, id: ClientId) -> Vec<u8> {
+    /// All that a client was answered, once it may be told.
+    async fn take_output(&self, id: ClientId) -> Vec<u8> {
+        self.until_synced(id).await;
         self.engine.borrow_mut().take_output(id)
     }
 

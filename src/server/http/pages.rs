@@ -185,7 +185,7 @@ impl Call {
         server.with_outbox(self.id, |outbox| *outbox = Outbox::json(form));
         let words: Vec<&[u8]> = script.words.iter().map(Vec::as_slice).collect();
         self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
-        let output = server.take_output(self.id);
+        let output = server.take_output(self.id).await;
         let answer: Json = serde_json::from_slice(&output).unwrap_or_default();
         if let Some(error) = answer["error"].as_str() {
             return Err(wrong(error.into()));

@@ -53,8 +53,9 @@ impl Call {
         self.server.with_outbox(self.id, |outbox| *outbox = Outbox::events());
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
+        self.server.until_synced(self.id).await;
         if self.server.with_outbox(self.id, |outbox| is_error(outbox.pending())) {
-            let output = self.server.take_output(self.id);
+            let output = self.server.take_output(self.id).await;
             return Given::new(StatusCode::BAD_REQUEST, output.into())
                 .with(header::CONTENT_TYPE, JSON);
         }

@@ -108,8 +108,7 @@ impl Call {
                 self.command(&command).await
             }
         };
-        self.server.until_synced(self.id).await;
-        let output = self.server.take_output(self.id);
+        let output = self.server.take_output(self.id).await;
         // A reply that was too large is told of with 200; the errors of a pipeline are its items.
         let has_failed = is_error(&output) && !is_cut && route != Route::Pipeline;
         let status = if has_failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
@@ -132,8 +131,7 @@ impl Call {
         let words = [&b"TORIL"[..], b"EXPECT", &body].map(Cow::Borrowed);
         self.check_size(&words).map_err(too_large)?;
         self.command(&words).await;
-        self.server.until_synced(self.id).await;
-        let output = self.server.take_output(self.id);
+        let output = self.server.take_output(self.id).await;
         let (status, text) = match rest::result_text(&output) {
             Some(text) => (StatusCode::OK, text.into_bytes().into()),
             None => (StatusCode::BAD_REQUEST, output.into()),
