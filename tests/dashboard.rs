@@ -6,7 +6,7 @@ mod common;
 use common::facts::FixedFacts;
 use toril::command::table::table;
 use toril::config::Config;
-use toril::dashboard::{Board, Form};
+use toril::dashboard::{Board, Form, Trouble};
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer};
 use toril::engine::time::Now;
@@ -44,6 +44,13 @@ impl Bench {
         let user = self.engine.acl.default_user().clone();
         let shown = self.board.view(&mut self.engine, &user, path, Form::Json);
         serde_json::from_str(&shown.expect("it is shown")).expect("it is JSON")
+    }
+
+    /// A view as a user sees it whose rules these are.
+    fn html(&mut self, path: &str, rules: &[&str]) -> Result<String, Trouble> {
+        self.ask(&[&["acl", "setuser", "ada", "reset", "on", "nopass"], rules].concat());
+        let user = self.engine.acl.get(b"ada").expect("it was made").clone();
+        self.board.view(&mut self.engine, &user, path, Form::Html)
     }
 
     /// The names of the queues that the overview shows.
@@ -173,4 +180,88 @@ fn a_minute_of_history_is_there_at_the_first_look() {
     bench.pass(90_000);
     let view = bench.view("overview");
     assert!(view["queues"][0]["late"].is_null(), "{view}");
+}
+
+const ALL: &[&str] = &["~*", "&*", "+@all"];
+const HOSTILE: &str = "<img/src=x>";
+
+#[test]
+fn clients_are_shown_with_what_each_does() {
+    let mut bench = Bench::new();
+    let mut other = |words: &[&str]| {
+        let id = bench.engine.connect(Peer::inside(), bench.now);
+        bench.engine.name_client(id, HOSTILE.as_bytes());
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        bench.engine.run(id, Args::new(&words), bench.now);
+        id
+    };
+    let waits = other(&["blpop", "jobs", HOSTILE, "0"]);
+    other(&["subscribe", "news"]);
+    other(&["monitor"]);
+    other(&["multi"]);
+    let view = bench.view("clients");
+    assert_eq!(view["count"], 5, "{view}");
+    let told = |at: usize, name: &str| view["clients"][at][name].clone();
+    assert_eq!(told(1, "id"), waits.0);
+    assert_eq!(told(1, "command"), "BLPOP");
+    assert_eq!(told(1, "waits"), serde_json::json!(["jobs", HOSTILE]));
+    let html = bench.html("clients", ALL).expect("it is shown");
+    for text in ["listens to 1 channel", "sees what all ask for", "0 commands so far"] {
+        assert!(html.contains(text), "{text}: {html}");
+    }
+    assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
+}
+
+#[test]
+fn the_slow_log_names_its_scripts() {
+    let mut bench = Bench::new();
+    bench.ask(&["config", "set", "slowlog-log-slower-than", "0"]);
+    bench.ask(&["set", "key", HOSTILE]);
+    bench.ask(&["eval", "-- counts words\nreturn 1", "0"]);
+    let view = bench.view("slowlog");
+    assert_eq!(view["entries"][0]["script"], "counts words", "{view}");
+    assert_eq!(view["entries"][1]["words"], serde_json::json!(["set", "key", HOSTILE]), "{view}");
+    let html = bench.html("slowlog", ALL).expect("it is shown");
+    assert!(html.contains("set key &lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
+    bench.ask(&["config", "set", "slowlog-log-slower-than", "-1"]);
+    let html = bench.html("slowlog", ALL).expect("it is shown");
+    assert!(html.contains("nothing is kept"), "{html}");
+}
+
+#[test]
+fn commands_are_shown_with_their_calls_and_errors() {
+    let mut bench = Bench::new();
+    bench.ask(&["set", "key", "text"]);
+    bench.ask(&["set", "key", "text"]);
+    let wrong = Args::new(&[b"lpush", b"key", b"item"]);
+    bench.engine.run(bench.client, wrong, bench.now);
+    assert!(bench.engine.outbox(bench.client).expect("it is connected").take().starts_with(b"-"));
+    let view = bench.view("commands");
+    let find = |name: &str| {
+        let all = view["commands"].as_array().expect("a list");
+        all.iter().find(|it| it["name"] == name).expect("it was called").clone()
+    };
+    assert_eq!((&find("SET")["calls"], &find("SET")["errors"]), (&2.into(), &0.into()), "{view}");
+    assert_eq!(find("LPUSH")["errors"], 1, "{view}");
+    let html = bench.html("commands", ALL).expect("it is shown");
+    assert!(html.contains("<code>ACL SETUSER</code>"), "{html}");
+}
+
+#[test]
+fn what_a_user_may_not_run_it_does_not_see() {
+    let mut bench = Bench::new();
+    for (view, command) in
+        [("clients", "client|list"), ("slowlog", "slowlog|get"), ("commands", "info")]
+    {
+        let link = format!("href=\"#/{view}\"");
+        let left_out = format!("-{command}");
+        let rules = ["~*", "&*", "+@all", &left_out];
+        let shown = bench.html("overview", &rules).expect("it is shown");
+        assert!(!shown.contains(&link), "{view}: {shown}");
+        let refused = bench.html(view, &rules);
+        assert!(matches!(&refused, Err(Trouble::Forbidden(_))), "{view}: {refused:?}");
+        assert!(bench.html("overview", ALL).expect("it is shown").contains(&link), "{view}");
+    }
+    let shown = bench.html("overview", &["~*", "+@read"]).expect("it is shown");
+    assert!(!shown.contains("aria-label=\"Server\""), "{shown}");
 }

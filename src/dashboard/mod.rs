@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::acl::selector::right;
 use crate::engine::acl::user::User;
 use crate::engine::client::ClientId;
+use crate::proto::Args;
 pub use actions::PageScript;
 pub use app::INDEX;
 use page::{Drawn, Frame, Page};
@@ -75,9 +76,9 @@ impl Board {
             let watch = self.watch.as_ref().expect("somebody looks");
             return page::ask_before(watch, engine, asked);
         }
-        let page = self.page(engine, path)?;
+        let page = self.page(engine, user, path)?;
         Ok(match form {
-            Form::Html => page.draw(&self.frame(engine, path)).whole(page.title()),
+            Form::Html => page.draw(&self.frame(engine, user, path)).whole(page.title()),
             Form::Json => page.json().to_string(),
         })
     }
@@ -121,14 +122,14 @@ impl Board {
         actions::Order::read(engine, queue, body)?.script(action)
     }
 
-    fn page(&self, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {
+    fn page(&self, engine: &Engine, user: &User, path: &str) -> Result<Box<dyn Page>, Trouble> {
         let watch = self.watch.as_ref().expect("somebody looks");
-        page::find(watch, engine, path)
+        page::find(watch, engine, user, path)
     }
 
-    fn frame(&self, engine: &Engine, path: &str) -> Frame {
+    fn frame(&self, engine: &Engine, user: &User, path: &str) -> Frame {
         let watch = self.watch.as_ref().expect("somebody looks");
-        Frame::new(watch, engine, path)
+        Frame::new(watch, engine, user, path)
     }
 
     /// Opens a stream of what changes in a view, which is written into a client's outbox.
@@ -143,7 +144,7 @@ impl Board {
         path: &str,
     ) -> Result<(), Trouble> {
         self.look(engine, user)?;
-        self.page(engine, path)?;
+        self.page(engine, user, path)?;
         self.streams.open(engine, client, path)
     }
 
@@ -174,8 +175,10 @@ impl Board {
     fn send(&mut self, engine: &mut Engine) {
         let mut streams = std::mem::take(&mut self.streams);
         for stream in streams.iter_mut() {
-            let drawn: Option<Drawn> = match self.page(engine, &stream.path) {
-                Ok(page) => Some(page.draw(&self.frame(engine, &stream.path))),
+            let Some(client) = engine.clients.get(stream.client) else { continue };
+            let user = &client.user;
+            let drawn: Option<Drawn> = match self.page(engine, user, &stream.path) {
+                Ok(page) => Some(page.draw(&self.frame(engine, user, &stream.path))),
                 Err(_) => None,
             };
             stream.send(engine, drawn);
@@ -192,20 +195,18 @@ const WALK_PERIOD_US: u64 = 3_000;
 
 /// Pages show every key there is, so they are for who may read them all.
 pub fn may_look(engine: &Engine, user: &User) -> bool {
-    let reads = engine.table.find(b"hgetall").is_some_and(|found| {
-        let words: [&[u8]; 2] = [b"HGETALL", b"x"];
-        user.check(found, &words).is_ok()
-    });
-    reads && user.has_all_keys(right::READ)
+    may_run(engine, user, &[b"HGETALL", b"x"]) && user.has_all_keys(right::READ)
+}
+
+/// Whether a user may run a command, which is named with its arguments.
+pub fn may_run(engine: &Engine, user: &User, words: &[&[u8]]) -> bool {
+    let found = engine.table.resolve(&Args::new(words));
+    found.is_ok_and(|found| user.check(found, words).is_ok())
 }
 
 /// Whether the page's buttons would do anything for a user: they run scripts. One that was refused
 /// half-way would leave half of its work behind, so all that a script may call has to be allowed.
 pub fn may_act(engine: &Engine, user: &User) -> bool {
-    let may = |name: &&str| {
-        let words: [&[u8]; 4] = [name.as_bytes(), b"x", b"1", b"x"];
-        let found = engine.table.find(name.as_bytes());
-        found.is_some_and(|found| user.check(found, &words).is_ok())
-    };
+    let may = |name: &&str| may_run(engine, user, &[name.as_bytes(), b"x", b"1", b"x"]);
     actions::COMMANDS.iter().all(may) && user.has_all_keys(right::READ | right::WRITE)
 }

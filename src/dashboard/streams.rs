@@ -19,7 +19,7 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// One page.
 pub struct OpenPage {
-    client: ClientId,
+    pub client: ClientId,
     pub path: String,
     /// What its parts were when they were last sent, hashed, and the order of its rows.
     sent: BTreeMap<String, u64>,

@@ -58,6 +58,8 @@ export function view(html) {
   for (const link of document.querySelectorAll('#sections a')) {
     if (link.getAttribute('href') === (location.hash || '#/overview')) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
+    // What the user may not see does not stand at the side either.
+    /** @type {HTMLElement} */ (link).hidden = !document.querySelector(`#nav a[href="${link.getAttribute('href')}"]`);
   }
   document.title = `${main.dataset.title} · toril`;
   const port = document.getElementById('nav')?.dataset.port;

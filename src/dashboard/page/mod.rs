@@ -7,19 +7,23 @@
 mod ask;
 mod buttons;
 mod chart;
+mod clients;
+mod commands;
 mod empty;
 mod flow;
 mod job;
 mod overview;
 mod queue;
 mod schedulers;
+mod slowlog;
 pub mod text;
 mod workers;
 
 use super::rings::Spans;
 use super::watch::Watch;
-use super::{Trouble, actions, ids};
+use super::{Trouble, actions, ids, may_run};
 use crate::engine::Engine;
+use crate::engine::acl::user::User;
 use crate::queues::{Queue, Role};
 use maud::{Markup, PreEscaped, html};
 
@@ -33,10 +37,18 @@ pub trait Page {
 /// The view at an address.
 ///
 /// # Errors
-/// There is none, or what it showed has gone.
-pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>, Trouble> {
+/// There is none, what it showed has gone, or the user may not run the command that tells it.
+pub fn find(
+    watch: &Watch,
+    engine: &Engine,
+    user: &User,
+    path: &str,
+) -> Result<Box<dyn Page>, Trouble> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let segments: Vec<&str> = path.split('/').collect();
+    if let Some(view) = SERVER.iter().find(|view| view.is_at(segments[0])) {
+        view.admit(engine, user)?;
+    }
     let queue = |id: &str| known_queue(watch, engine, id);
     match *segments {
         ["overview"] => Ok(Box::new(overview::Overview::new(watch, engine))),
@@ -50,6 +62,9 @@ pub fn find(watch: &Watch, engine: &Engine, path: &str) -> Result<Box<dyn Page>,
         ["workers"] => Ok(Box::new(workers::WorkersPage::new(watch, engine))),
         ["flows"] => Ok(Box::new(flow::FlowsPage::new(watch, engine))),
         ["flow", id, job] => Ok(Box::new(flow::FlowPage::new(watch, engine, &queue(id)?, job)?)),
+        ["clients"] => Ok(Box::new(clients::ClientsPage::new(engine))),
+        ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(engine))),
+        ["commands"] => Ok(Box::new(commands::CommandsPage::new(engine))),
         ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
     }
@@ -87,6 +102,9 @@ pub struct Frame {
     queues: Vec<Item>,
     /// Schedulers, workers and jobs that wait for others, of all queues.
     across: [usize; 3],
+    /// The views of the server that the user may see. They have no counts, which would change with
+    /// every request.
+    server: Vec<&'static ServerView>,
     /// How much of the keys has been looked at for queues, in percent.
     walked_percent: usize,
 }
@@ -98,6 +116,42 @@ const ACROSS: [(&str, &str, &str); 3] = [
     ("Flows", "flows", "flow"),
 ];
 
+/// A view of the server itself, which shows what a command answers.
+struct ServerView {
+    name: &'static str,
+    place: &'static str,
+    /// Who may run this may see it.
+    words: [&'static str; 2],
+}
+
+const SERVER: [ServerView; 3] = [
+    ServerView { name: "Clients", place: "clients", words: ["CLIENT", "LIST"] },
+    ServerView { name: "Slow log", place: "slowlog", words: ["SLOWLOG", "GET"] },
+    ServerView { name: "Commands", place: "commands", words: ["INFO", "commandstats"] },
+];
+
+impl ServerView {
+    fn is_at(&self, segment: &str) -> bool {
+        segment == self.place
+    }
+
+    fn is_for(&self, engine: &Engine, user: &User) -> bool {
+        may_run(engine, user, &self.words.map(str::as_bytes))
+    }
+
+    /// # Errors
+    /// The user may not see it.
+    fn admit(&self, engine: &Engine, user: &User) -> Result<(), Trouble> {
+        if self.is_for(engine, user) {
+            return Ok(());
+        }
+        Err(Trouble::Forbidden(format!(
+            "this user may not see this: it wants the right to {}",
+            self.words.join(" ")
+        )))
+    }
+}
+
 /// A queue at the side.
 struct Item {
     id: String,
@@ -108,7 +162,7 @@ struct Item {
 }
 
 impl Frame {
-    pub fn new(watch: &Watch, engine: &Engine, path: &str) -> Self {
+    pub fn new(watch: &Watch, engine: &Engine, user: &User, path: &str) -> Self {
         let mut across = [0; 3];
         let mut item = |queue: &Queue| {
             let look = queue.look(engine);
@@ -124,6 +178,7 @@ impl Frame {
             }
         };
         let known = watch.queues();
+        let server = SERVER.iter().filter(|view| view.is_for(engine, user));
         let queues = known.iter().take(QUEUES_MAX).map(&mut item).collect();
         Self {
             port: engine.facts.tcp_port(),
@@ -131,6 +186,7 @@ impl Frame {
             count: known.len(),
             queues,
             across,
+            server: server.collect(),
             walked_percent: watch.walked_percent(engine),
         }
     }
@@ -179,6 +235,20 @@ impl Frame {
                         }
                     }
                 }
+                @if !self.server.is_empty() {
+                    nav class="nav" aria-label="Server" { h2 { "Server" } (self.server_links()) }
+                }
+            }
+        }
+    }
+
+    fn server_links(&self) -> Markup {
+        let place = self.path.split(['/', '?']).next().unwrap_or_default();
+        html! {
+            @for view in &self.server {
+                a href={ "#/" (view.place) } aria-current=[view.is_at(place).then_some("page")] {
+                    span { (view.name) }
+                }
             }
         }
     }
@@ -220,8 +290,15 @@ impl Drawn {
         (list, rows): (&'static str, Vec<Row>),
     ) -> Self {
         let sub = html! { p class="sub" data-key="sub" { (said) } };
+        let is_of_server = frame.server.iter().any(|view| view.name == title);
         let body = html! {
             div class="head" { div { h1 { (title) } (sub) } }
+            // On a phone nothing stands at the side.
+            @if is_of_server {
+                nav class="nav across only-s" aria-label="Views of the server" {
+                    (frame.server_links())
+                }
+            }
             div class="card" {
                 table class="table sched" {
                     thead { tr { (heads) } }

@@ -44,6 +44,29 @@ pub fn span_text(ms: u64) -> String {
     format!("{number} {unit}")
 }
 
+/// Microseconds, with three digits: `1.25 µs`, `12.5 µs`, `3.10 ms`.
+pub fn micros(us: f64) -> String {
+    let (value, unit) = match us {
+        1_000_000.0.. => (us / 1_000_000.0, "s"),
+        1_000.0.. => (us / 1_000.0, "ms"),
+        _ => (us, "µs"),
+    };
+    match value {
+        100.0.. => format!("{value:.0} {unit}"),
+        10.0.. => format!("{value:.1} {unit}"),
+        _ => format!("{value:.2} {unit}"),
+    }
+}
+
+/// Bytes of memory: `512 B`, `1.5 KB`, `3.0 MB`.
+pub fn bytes(count: usize) -> String {
+    const UNITS: [(usize, &str); 3] = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
+    match UNITS.into_iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", count as f64 / unit as f64),
+        None => format!("{count} B"),
+    }
+}
+
 /// The beginning of a text: `len` characters at most, in one line.
 pub fn excerpt(text: &[u8], len: usize) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(len * 4)]);
@@ -88,6 +111,17 @@ mod tests {
         ];
         for (ms, told) in cases {
             assert_eq!(span_text(ms), told);
+        }
+    }
+
+    #[test]
+    fn microseconds_and_bytes_have_the_unit_that_fits() {
+        for (us, told) in [(1.25, "1.25 µs"), (12.5, "12.5 µs"), (3_100.0, "3.10 ms")] {
+            assert_eq!(micros(us), told);
+        }
+        assert_eq!(micros(125_000_000.0), "125 s");
+        for (count, told) in [(1_023, "1023 B"), (1_536, "1.5 KB"), (3 << 20, "3.0 MB")] {
+            assert_eq!(bytes(count), told);
         }
     }
 

@@ -428,6 +428,34 @@ describe('the page', { skip: !executablePath }, () => {
     });
   });
 
+  test('what clients do is seen as they do it, and what took long', async () => {
+    const looked = await browser.newPage();
+    await looked.goto(`${rest.url}/#token=${rest.token}`);
+    await looked.waitForSelector('#nav a:has-text("Clients")');
+    await looked.keyboard.press('g');
+    await looked.keyboard.press('c');
+    await looked.waitForSelector('#main h1:has-text("Clients")');
+    const waits = new Redis({ ...address, connectionName: 'waits' });
+    const row = looked.locator('#main tr:has-text("waits")').filter({ hasText: 'BLPOP' });
+    const popped = waits.blpop(HOSTILE, 0);
+    await row.waitFor({ timeout: 3000 });
+    assert.match(String(await row.textContent()), /waits: BLPOP <img src=x/);
+    await redis.rpush(HOSTILE, 'item');
+    await popped;
+    await row.filter({ hasText: 'waits:' }).waitFor({ state: 'detached', timeout: 3000 });
+    waits.disconnect();
+    const before = (await redis.config('GET', 'slowlog-log-slower-than'))[1];
+    await redis.config('SET', 'slowlog-log-slower-than', '0');
+    await redis.eval(`-- says ${HOSTILE}\nreturn 1`, 0);
+    await redis.config('SET', 'slowlog-log-slower-than', before);
+    await looked.click('#nav a:has-text("Slow log")');
+    await looked.waitForSelector('#main tr b:has-text("says <img")');
+    await looked.click('#nav a:has-text("Commands")');
+    await looked.waitForSelector('#main td:has-text("BLPOP")');
+    assert.equal(await looked.locator('#main img').count(), 0, 'what a client says stays text');
+    await looked.close();
+  });
+
   test('nothing overflows, and axe finds nothing, in both themes and on a phone', async () => {
     await page.close();
     const [newest] = await queue.getFailed(0, 0);
@@ -439,7 +467,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['clients'], ['slowlog'], ['commands'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');
