@@ -250,9 +250,12 @@ fn commands_are_shown_with_their_calls_and_errors() {
 #[test]
 fn what_a_user_may_not_run_it_does_not_see() {
     let mut bench = Bench::new();
-    for (view, command) in
-        [("clients", "client|list"), ("slowlog", "slowlog|get"), ("commands", "info")]
-    {
+    for (view, command) in [
+        ("keys", "scan"),
+        ("clients", "client|list"),
+        ("slowlog", "slowlog|get"),
+        ("commands", "info"),
+    ] {
         let link = format!("href=\"#/{view}\"");
         let left_out = format!("-{command}");
         let rules = ["~*", "&*", "+@all", &left_out];
@@ -262,6 +265,107 @@ fn what_a_user_may_not_run_it_does_not_see() {
         assert!(matches!(&refused, Err(Trouble::Forbidden(_))), "{view}: {refused:?}");
         assert!(bench.html("overview", ALL).expect("it is shown").contains(&link), "{view}");
     }
+    // Who may read may list the keys, and no more than that.
     let shown = bench.html("overview", &["~*", "+@read"]).expect("it is shown");
+    assert_eq!(shown.matches("href=\"#/keys\"").count(), 1, "{shown}");
+    assert!(!shown.contains("#/clients"), "{shown}");
+    let shown = bench.html("overview", &["~*", "+@read", "-scan"]).expect("it is shown");
     assert!(!shown.contains("aria-label=\"Server\""), "{shown}");
+    let refused = bench.html("key/0/noted", &["~*", "+@read", "-scan"]);
+    assert!(matches!(&refused, Err(Trouble::Forbidden(_))), "{refused:?}");
+}
+
+#[test]
+fn keys_are_found_by_name_and_type() {
+    let mut bench = Bench::new();
+    for number in 0..300 {
+        bench.ask(&["set", &format!("user:{number}"), "x"]);
+    }
+    bench.ask(&["hset", "user:hash", "field", "x"]);
+    bench.ask(&["sadd", HOSTILE, "x"]);
+    let view = bench.view("keys");
+    assert!(view["keys"].as_array().is_some_and(|keys| (50..70).contains(&keys.len())), "{view}");
+    let mut names = std::collections::BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let view = bench.view(&format!("keys?match=user&cursor={cursor}"));
+        let keys = view["keys"].as_array().expect("a list");
+        names.extend(keys.iter().map(|key| key["name"].to_string()));
+        view["cursor"].as_str().expect("a cursor").clone_into(&mut cursor);
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!(names.len(), 301);
+    let only = bench.view("keys?type=hash");
+    assert_eq!(only["keys"][0]["name"], "user:hash", "{only}");
+    let only = bench.view("keys?match=%3Cimg*");
+    assert_eq!(only["keys"].as_array().map(Vec::len), Some(1), "{only}");
+    let address = only["keys"][0]["address"].as_str().expect("an address").to_owned();
+    assert_eq!(bench.view(&address)["elements"], serde_json::json!([["", "x"]]));
+    let html = bench.html("keys?match=%3Cimg", ALL).expect("it is shown");
+    assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
+    // In another database there are none.
+    assert_eq!(bench.view("keys?db=3")["keys"], serde_json::json!([]));
+}
+
+#[test]
+fn one_answer_looks_at_so_many_keys_and_no_more() {
+    let mut bench = Bench::new();
+    let fill = "for i = 1, 30000 do redis.call('set', 'key:' .. i, i) end";
+    bench.ask(&["eval", fill, "0"]);
+    let view = bench.view("keys?match=absent*");
+    let visited = view["visited"].as_u64().expect("a number");
+    assert!((10_000..10_100).contains(&visited), "{visited}");
+    assert_ne!(view["cursor"], "0");
+}
+
+#[test]
+fn a_key_is_shown_page_by_page_whatever_its_type() {
+    let mut bench = Bench::new();
+    bench.ask(&["set", "text", HOSTILE, "px", "60000"]);
+    for at in 0..120 {
+        let number = format!("{at:03}");
+        bench.ask(&["rpush", "list", &number]);
+        bench.ask(&["hset", "hash", &number, HOSTILE]);
+        bench.ask(&["sadd", "set", &number]);
+        bench.ask(&["zadd", "zset", "1.5", &number]);
+        bench.ask(&["xadd", "stream", &format!("5-{}", at + 1), "name", HOSTILE]);
+    }
+    let text = bench.view("key/0/text");
+    assert_eq!(text["elements"], serde_json::json!([["", HOSTILE]]), "{text}");
+    assert_eq!(text["expires"], bench.now.wall_ms + 60_000, "{text}");
+    for (name, page, first) in [
+        ("list", "from=50", ["50", "050"]),
+        ("hash", "from=50", ["050", HOSTILE]),
+        ("zset", "from=100", ["1.5", "100"]),
+        ("stream", "after=5-49", ["5-50", "name=<img/src=x>"]),
+    ] {
+        let view = bench.view(&format!("key/0/{name}?{page}"));
+        assert_eq!(view["len"], 120, "{view}");
+        assert_eq!(view["elements"][0], serde_json::json!(first), "{view}");
+        let count = if page == "from=100" { 20 } else { 50 };
+        assert_eq!(view["elements"].as_array().map(Vec::len), Some(count), "{view}");
+    }
+    let members = |bench: &mut Bench, from: usize| {
+        let view = bench.view(&format!("key/0/set?from={from}"));
+        view["elements"].as_array().expect("a list").clone()
+    };
+    let mut all: Vec<_> = [0, 50, 100].into_iter().flat_map(|it| members(&mut bench, it)).collect();
+    all.sort_by_key(ToString::to_string);
+    all.dedup();
+    assert_eq!(all.len(), 120);
+    for name in ["text", "hash", "stream"] {
+        let html = bench.html(&format!("key/0/{name}"), ALL).expect("it is shown");
+        assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
+    }
+    let absent = bench.html("key/0/none", ALL);
+    assert!(matches!(&absent, Err(Trouble::Absent(_))), "{absent:?}");
+    // What the user may not ask of a key it is not told.
+    let rules = ["~*", "&*", "+@all", "-memory|usage", "-pttl", "-get"];
+    let html = bench.html("key/0/text", &rules).expect("it is shown");
+    for told in ["img", "Memory", "Goes in"] {
+        assert!(!html.contains(told), "{told}: {html}");
+    }
+    assert!(html.contains("Encoding"), "{html}");
 }

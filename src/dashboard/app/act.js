@@ -147,6 +147,15 @@ document.addEventListener('submit', async (event) => {
   if (await act(form.dataset.act, order)) form.closest('dialog')?.close();
 });
 
+// A form that looks for something: what it asks for becomes the address.
+document.addEventListener('submit', (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!form.dataset.go) return;
+  event.preventDefault();
+  const fields = /** @type {[string, string][]} */ ([...new FormData(form)]);
+  location.hash = `#/${form.dataset.go}?${new URLSearchParams(fields)}`;
+});
+
 document.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
   for (const menu of document.querySelectorAll('details.menu[open]')) {

@@ -32,6 +32,7 @@ const KEYS = /** @type {Record<string, () => void>} */ ({
   'g s': () => { location.hash = '#/schedulers'; },
   'g w': () => { location.hash = '#/workers'; },
   'g f': () => { location.hash = '#/flows'; },
+  'g k': () => { location.hash = '#/keys'; },
   'g c': () => { location.hash = '#/clients'; },
 });
 

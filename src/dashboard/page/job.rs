@@ -186,7 +186,6 @@ impl JobPage {
             (Some(start), Some(end)) => Some(text::span_text((end - start).max(0) as u64)),
             _ => None,
         };
-        let fact = |title: &str, value: Markup| html! { div { dt { (title) } dd { (value) } } };
         html! {
             section class="card" data-key="facts" {
                 header { h2 { "Facts" } }
@@ -237,6 +236,11 @@ impl JobPage {
     }
 }
 
+/// A fact, and what it is about.
+pub fn fact(title: &str, value: Markup) -> Markup {
+    html! { div { dt { (title) } dd { (value) } } }
+}
+
 fn class_of_step(what: &str) -> &'static str {
     match what {
         "active" | "progress" => "active",
@@ -249,7 +253,7 @@ fn class_of_step(what: &str) -> &'static str {
 }
 
 /// A text that may be JSON: if it is, its nodes fold.
-fn value(title: &str, key: &str, text: &[u8]) -> Markup {
+pub fn value(title: &str, key: &str, text: &[u8]) -> Markup {
     let shown = &text[..text.len().min(TEXT_LEN_MAX)];
     let parsed: Option<Json> = serde_json::from_slice(text).ok();
     html! {

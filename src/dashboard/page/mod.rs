@@ -12,7 +12,10 @@ mod commands;
 mod empty;
 mod flow;
 mod job;
+mod key;
+mod keys;
 mod overview;
+mod query;
 mod queue;
 mod schedulers;
 mod slowlog;
@@ -46,8 +49,9 @@ pub fn find(
 ) -> Result<Box<dyn Page>, Trouble> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let segments: Vec<&str> = path.split('/').collect();
+    let viewer = Viewer { engine, user };
     if let Some(view) = SERVER.iter().find(|view| view.is_at(segments[0])) {
-        view.admit(engine, user)?;
+        view.admit(&viewer)?;
     }
     let queue = |id: &str| known_queue(watch, engine, id);
     match *segments {
@@ -62,6 +66,8 @@ pub fn find(
         ["workers"] => Ok(Box::new(workers::WorkersPage::new(watch, engine))),
         ["flows"] => Ok(Box::new(flow::FlowsPage::new(watch, engine))),
         ["flow", id, job] => Ok(Box::new(flow::FlowPage::new(watch, engine, &queue(id)?, job)?)),
+        ["keys"] => Ok(Box::new(keys::KeysPage::new(&viewer, query))),
+        ["key", db, name] => Ok(Box::new(key::KeyPage::new(&viewer, db, name, query)?)),
         ["clients"] => Ok(Box::new(clients::ClientsPage::new(engine))),
         ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(engine))),
         ["commands"] => Ok(Box::new(commands::CommandsPage::new(engine))),
@@ -116,6 +122,20 @@ const ACROSS: [(&str, &str, &str); 3] = [
     ("Flows", "flows", "flow"),
 ];
 
+/// Who looks at what.
+pub struct Viewer<'e> {
+    engine: &'e Engine,
+    user: &'e User,
+}
+
+impl Viewer<'_> {
+    /// Whether they may run a command.
+    fn may(&self, words: &[&str]) -> bool {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        may_run(self.engine, self.user, &words)
+    }
+}
+
 /// A view of the server itself, which shows what a command answers.
 struct ServerView {
     name: &'static str,
@@ -124,25 +144,23 @@ struct ServerView {
     words: [&'static str; 2],
 }
 
-const SERVER: [ServerView; 3] = [
+const SERVER: [ServerView; 4] = [
+    ServerView { name: "Keys", place: "keys", words: ["SCAN", "0"] },
     ServerView { name: "Clients", place: "clients", words: ["CLIENT", "LIST"] },
     ServerView { name: "Slow log", place: "slowlog", words: ["SLOWLOG", "GET"] },
     ServerView { name: "Commands", place: "commands", words: ["INFO", "commandstats"] },
 ];
 
 impl ServerView {
+    /// Whether an address that begins so is this view, or one key of it.
     fn is_at(&self, segment: &str) -> bool {
-        segment == self.place
-    }
-
-    fn is_for(&self, engine: &Engine, user: &User) -> bool {
-        may_run(engine, user, &self.words.map(str::as_bytes))
+        segment == self.place || (segment == "key" && self.place == "keys")
     }
 
     /// # Errors
     /// The user may not see it.
-    fn admit(&self, engine: &Engine, user: &User) -> Result<(), Trouble> {
-        if self.is_for(engine, user) {
+    fn admit(&self, viewer: &Viewer) -> Result<(), Trouble> {
+        if viewer.may(&self.words) {
             return Ok(());
         }
         Err(Trouble::Forbidden(format!(
@@ -178,7 +196,8 @@ impl Frame {
             }
         };
         let known = watch.queues();
-        let server = SERVER.iter().filter(|view| view.is_for(engine, user));
+        let viewer = Viewer { engine, user };
+        let server = SERVER.iter().filter(|view| viewer.may(&view.words));
         let queues = known.iter().take(QUEUES_MAX).map(&mut item).collect();
         Self {
             port: engine.facts.tcp_port(),
@@ -242,6 +261,13 @@ impl Frame {
         }
     }
 
+    /// The same on a phone, where nothing stands at the side.
+    fn server_tabs(&self) -> Markup {
+        html! {
+            nav class="nav across only-s" aria-label="Views of the server" { (self.server_links()) }
+        }
+    }
+
     fn server_links(&self) -> Markup {
         let place = self.path.split(['/', '?']).next().unwrap_or_default();
         html! {
@@ -293,12 +319,7 @@ impl Drawn {
         let is_of_server = frame.server.iter().any(|view| view.name == title);
         let body = html! {
             div class="head" { div { h1 { (title) } (sub) } }
-            // On a phone nothing stands at the side.
-            @if is_of_server {
-                nav class="nav across only-s" aria-label="Views of the server" {
-                    (frame.server_links())
-                }
-            }
+            @if is_of_server { (frame.server_tabs()) }
             div class="card" {
                 table class="table sched" {
                     thead { tr { (heads) } }

@@ -448,6 +448,18 @@ describe('the page', { skip: !executablePath }, () => {
     await redis.config('SET', 'slowlog-log-slower-than', '0');
     await redis.eval(`-- says ${HOSTILE}\nreturn 1`, 0);
     await redis.config('SET', 'slowlog-log-slower-than', before);
+    await redis.hset(`${HOSTILE} of mine`, 'field', HOSTILE);
+    await looked.click('#nav a:has-text("Keys")');
+    await looked.fill('form.seek [name=match]', `${HOSTILE} of`);
+    await looked.keyboard.press('Enter');
+    await looked.waitForSelector('.foot-line:has-text("1 found")');
+    await looked.click('#main td a:has-text("of mine")');
+    await looked.waitForSelector('#main td:has-text("<img src=x")');
+    await redis.hset(`${HOSTILE} of mine`, 'second', 'come later');
+    await looked.waitForSelector('#main td:has-text("come later")', { timeout: 2000 });
+    assert.equal(await looked.locator('#main img').count(), 0, 'what is in a key stays text');
+    await redis.del(`${HOSTILE} of mine`);
+    await looked.waitForSelector('text=What was shown here is gone');
     await looked.click('#nav a:has-text("Slow log")');
     await looked.waitForSelector('#main tr b:has-text("says <img")');
     await looked.click('#nav a:has-text("Commands")');
@@ -467,7 +479,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['clients'], ['slowlog'], ['commands'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');

@@ -1,0 +1,276 @@
+//! The keys of a database, found piece by piece: those that match a pattern, or one type alone.
+
+use super::query::field;
+use super::{Drawn, Frame, Page, Row, Viewer, moment, text};
+use crate::dashboard::ids;
+use crate::engine::Engine;
+use crate::engine::keyspace::KeyValue;
+use crate::util::glob::{self, Case};
+use maud::{Markup, html};
+use serde_json::json;
+
+/// Once so many are found, it looks no further.
+const SHOWN_MAX: usize = 50;
+
+/// So many keys are looked at for one answer: nobody else waits for long.
+const VISITED_MAX: usize = 10_000;
+
+/// As many are visited between two counts of what was found.
+const STEP: usize = 16;
+
+const TYPES: [&str; 6] = ["string", "hash", "list", "set", "zset", "stream"];
+
+pub struct KeysPage {
+    asked: Asked,
+    /// The databases that hold keys, with how many.
+    databases: Vec<(usize, usize)>,
+    lines: Vec<Line>,
+    visited: usize,
+    /// Where to go on; 0 if there is no more.
+    next: u64,
+    sees: Sees,
+}
+
+/// What is looked for, as the query of the address says.
+struct Asked {
+    db: usize,
+    /// As it was typed.
+    pattern: String,
+    type_name: String,
+    cursor: u64,
+}
+
+/// What the user may know of a key.
+#[derive(Clone, Copy)]
+pub struct Sees {
+    pub expiry: bool,
+    pub memory: bool,
+    pub encoding: bool,
+}
+
+struct Line {
+    name: Vec<u8>,
+    type_name: &'static str,
+    bytes: usize,
+    expires_ms: Option<i64>,
+}
+
+impl Asked {
+    fn read(query: &str) -> Self {
+        let number = |name| field(query, name).parse().unwrap_or(0);
+        Self {
+            db: number("db") as usize,
+            pattern: field(query, "match"),
+            type_name: field(query, "type"),
+            cursor: number("cursor"),
+        }
+    }
+
+    /// The pattern for SCAN: a text without signs is the beginning of a name.
+    fn glob(&self) -> Vec<u8> {
+        let is_pattern = self.pattern.contains(['*', '?', '[', '\\']);
+        let end = if is_pattern { "" } else { "*" };
+        [self.pattern.as_bytes(), end.as_bytes()].concat()
+    }
+
+    /// The address of what is looked for, beginning at a cursor.
+    fn place(&self, cursor: u64) -> String {
+        let Self { db, pattern, type_name, .. } = self;
+        let pattern = ids::segment(pattern.as_bytes());
+        let type_name = ids::segment(type_name.as_bytes());
+        format!("#/keys?db={db}&match={pattern}&type={type_name}&cursor={cursor}")
+    }
+
+    fn of_type(&self, type_name: &str) -> String {
+        let pattern = self.pattern.clone();
+        Self { db: self.db, pattern, type_name: type_name.into(), cursor: 0 }.place(0)
+    }
+
+    fn of_database(&self, db: usize) -> String {
+        let (pattern, type_name) = (self.pattern.clone(), self.type_name.clone());
+        Self { db, pattern, type_name, cursor: 0 }.place(0)
+    }
+}
+
+impl Sees {
+    pub fn of(viewer: &Viewer) -> Self {
+        Self {
+            expiry: viewer.may(&["PTTL", "x"]),
+            memory: viewer.may(&["MEMORY", "USAGE", "x"]),
+            encoding: viewer.may(&["OBJECT", "ENCODING", "x"]),
+        }
+    }
+}
+
+impl KeysPage {
+    pub fn new(viewer: &Viewer, query: &str) -> Self {
+        let engine = viewer.engine;
+        let mut asked = Asked::read(query);
+        asked.db = asked.db.min(engine.keyspace.databases() - 1);
+        let sees = Sees::of(viewer);
+        let databases = (0..engine.keyspace.databases())
+            .map(|db| (db, engine.keyspace.db(db).len()))
+            .filter(|&(db, count)| count > 0 || db == asked.db);
+        let databases = databases.collect();
+        let (lines, visited, next) = find(engine, &asked);
+        Self { asked, databases, lines, visited, next, sees }
+    }
+}
+
+/// Walks on from the cursor until enough was found or visited: what was found, how many keys were
+/// visited, and where to go on.
+fn find(engine: &Engine, asked: &Asked) -> (Vec<Line>, usize, u64) {
+    let (keyspace, db) = (&engine.keyspace, engine.keyspace.db(asked.db));
+    let glob = asked.glob();
+    let is_wanted = |entry: &KeyValue| {
+        (asked.type_name.is_empty() || entry.value.type_name() == asked.type_name)
+            && glob::matches(&glob, &entry.key.text(), Case::Sensitive)
+            && !keyspace.is_over(asked.db, entry)
+    };
+    let (mut lines, mut visited, mut cursor) = (Vec::new(), 0, asked.cursor);
+    loop {
+        cursor = db.scan(cursor, STEP, &mut |entry| {
+            visited += 1;
+            if is_wanted(entry) {
+                lines.push(Line {
+                    name: entry.key.text().to_vec(),
+                    type_name: entry.value.type_name(),
+                    bytes: entry.size(),
+                    expires_ms: db.expires_ms(entry),
+                });
+            }
+        });
+        if cursor == 0 || lines.len() >= SHOWN_MAX || visited >= VISITED_MAX {
+            return (lines, visited, cursor);
+        }
+    }
+}
+
+impl Line {
+    fn key(&self) -> String {
+        format!("key-{}", ids::segment(&self.name))
+    }
+
+    fn row(&self, db: usize, sees: Sees) -> Markup {
+        html! {
+            tr data-key=(self.key()) {
+                td class="c-name clip" {
+                    a class="mono" href={ "#/key/" (db) "/" (ids::segment(&self.name)) } {
+                        @if self.name.is_empty() { span class="faint" { "the empty name" } }
+                        @else { (text::excerpt(&self.name, 120)) }
+                    }
+                }
+                td { (self.type_name) }
+                td class="num hide-s" { @if sees.memory { (text::bytes(self.bytes)) } }
+                td class="num hide-s" {
+                    @match self.expires_ms.filter(|_| sees.expiry) {
+                        Some(ms) => { (moment(ms, "left")) }
+                        None => { span class="faint" { "–" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl KeysPage {
+    fn filter(&self) -> Markup {
+        let current = |is_chosen: bool| is_chosen.then_some("page");
+        let chosen = &self.asked.type_name;
+        html! {
+            form class="seek" data-go="keys" role="search" {
+                input type="hidden" name="db" value=(self.asked.db);
+                input type="hidden" name="type" value=(chosen);
+                input name="match" value=(self.asked.pattern) autocomplete="off" spellcheck="false"
+                    placeholder="the beginning of a name, or user:*:mail" aria-label="Names";
+                button class="btn" { "Find" }
+            }
+            nav class="nav across" aria-label="Types" {
+                a href=(self.asked.of_type("")) aria-current=[current(chosen.is_empty())] { "All" }
+                @for name in TYPES {
+                    a href=(self.asked.of_type(name)) aria-current=[current(chosen == name)] {
+                        (name)
+                    }
+                }
+            }
+            @if self.databases.len() > 1 {
+                nav class="nav across" aria-label="Databases" {
+                    @for &(db, _) in &self.databases {
+                        @let is_chosen = db == self.asked.db;
+                        a href=(self.asked.of_database(db)) aria-current=[current(is_chosen)] {
+                            "db" (db)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        let own = self.databases.iter().find(|(db, _)| *db == self.asked.db);
+        own.map_or(0, |(_, count)| *count)
+    }
+
+    fn pages(&self) -> Markup {
+        html! {
+            div class="foot-line" data-key="pages" {
+                span {
+                    (text::number(self.lines.len())) " found among "
+                    (text::number(self.visited)) " of " (text::number(self.count())) " keys"
+                }
+                span class="pages" {
+                    @if self.asked.cursor != 0 {
+                        a class="btn small" href=(self.asked.place(0)) { "From the start" }
+                    }
+                    @if self.next != 0 {
+                        a class="btn small" href=(self.asked.place(self.next)) { "Further" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Page for KeysPage {
+    fn title(&self) -> String {
+        "Keys".into()
+    }
+
+    fn draw(&self, frame: &Frame) -> Drawn {
+        let (db, sees, pages) = (self.asked.db, self.sees, self.pages());
+        let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row(db, sees) });
+        let rows: Vec<Row> = rows.collect();
+        let body = html! {
+            div class="head" { div { h1 { "Keys" } } }
+            (frame.server_tabs())
+            (self.filter())
+            div class="card" {
+                table class="table sched" {
+                    thead { tr {
+                        th { "Name" } th { "Type" } th class="num hide-s" { "Memory" }
+                        th class="num hide-s" { "Goes in" }
+                    } }
+                    tbody data-list="keys" { @for row in &rows { (row.html) } }
+                }
+                (pages)
+            }
+        };
+        Drawn::new(frame, body).with_part("pages", pages).with_rows("keys", rows)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let told = |line: &Line| {
+            json!({
+                "name": text::lossy(&line.name), "type": line.type_name,
+                "address": format!("key/{}/{}", self.asked.db, ids::segment(&line.name)),
+                "bytes": self.sees.memory.then_some(line.bytes),
+                "expires": line.expires_ms.filter(|_| self.sees.expiry),
+            })
+        };
+        let all: Vec<_> = self.lines.iter().map(told).collect();
+        json!({
+            "keys": all, "cursor": self.next.to_string(), "visited": self.visited,
+            "count": self.count(),
+        })
+    }
+}
