@@ -364,7 +364,7 @@ fn a_key_is_shown_page_by_page_whatever_its_type() {
     // What the user may not ask of a key it is not told.
     let rules = ["~*", "&*", "+@all", "-memory|usage", "-pttl", "-get"];
     let html = bench.html("key/0/text", &rules).expect("it is shown");
-    for told in ["img", "Memory", "Goes in"] {
+    for told in ["img", "Memory", "Expires in"] {
         assert!(!html.contains(told), "{told}: {html}");
     }
     assert!(html.contains("Encoding"), "{html}");

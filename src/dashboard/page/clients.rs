@@ -2,7 +2,7 @@
 
 use super::{Drawn, Frame, Page, Row, moment, text};
 use crate::engine::Engine;
-use crate::engine::client::{Client, Parked, State};
+use crate::engine::client::{Client, Parked, State, Transport};
 use crate::engine::time::Now;
 use maud::{Markup, html};
 use serde_json::json;
@@ -42,6 +42,8 @@ enum Doing {
     Queues(usize),
     /// It asked for this last, so long ago.
     Asked(String, i64),
+    /// It speaks HTTP: it has the page open, or fetches a view of it.
+    Looks,
     Nothing,
 }
 
@@ -121,6 +123,7 @@ impl Doing {
                 Some(count) => Self::Queues(count),
                 None => Self::Asked(last, second_of(client.active_us, now)),
             },
+            None if client.peer.transport == Transport::Http => Self::Looks,
             None => Self::Nothing,
         }
     }
@@ -146,6 +149,7 @@ impl Doing {
                 Self::Asked(command, ms) => {
                     code { (command) } " " span class="faint" { (moment(*ms, "ago")) }
                 }
+                Self::Looks => { span class="faint" { "speaks HTTP" } }
                 Self::Nothing => { span class="faint" { "has asked for nothing" } }
             }
         }
@@ -157,7 +161,8 @@ impl Doing {
             Self::Waits(command, _) | Self::IsServed(command) | Self::Asked(command, _) => command,
             Self::Monitors => "MONITOR",
             Self::Queues(_) => "MULTI",
-            Self::Listens(_) | Self::IsHeld | Self::RunsScript | Self::Nothing => "",
+            Self::Listens(_) | Self::IsHeld | Self::RunsScript => "",
+            Self::Looks | Self::Nothing => "",
         }
     }
 }

@@ -176,10 +176,10 @@ impl KeyPage {
                         (job::fact("Memory", html! { (text::bytes(self.bytes)) }))
                     }
                     @if self.sees.expiry {
-                        (job::fact("Goes in", html! {
+                        (job::fact("Expires in", html! {
                             @match self.expires_ms {
                                 Some(ms) => { (moment(ms, "left")) }
-                                None => { "stays" }
+                                None => { "never" }
                             }
                         }))
                     }

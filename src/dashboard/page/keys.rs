@@ -248,7 +248,7 @@ impl Page for KeysPage {
                 table class="table sched" {
                     thead { tr {
                         th { "Name" } th { "Type" } th class="num hide-s" { "Memory" }
-                        th class="num hide-s" { "Goes in" }
+                        th class="num hide-s" { "Expires in" }
                     } }
                     tbody data-list="keys" { @for row in &rows { (row.html) } }
                 }

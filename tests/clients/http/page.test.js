@@ -487,6 +487,9 @@ describe('the page', { skip: !executablePath }, () => {
           await sleep(300);
           const wide = await looked.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           assert.ok(wide <= 0, `${view} at ${width}: ${wide} px too wide`);
+          const narrow = await looked.evaluate(() => [...document.querySelectorAll('#main td.c-name')]
+            .filter((cell) => cell.checkVisibility() && cell.getBoundingClientRect().width < 24).length);
+          assert.equal(narrow, 0, `${view} at ${width}: names that nobody can read`);
           await looked.addScriptTag({ path: axe });
           const found = await looked.evaluate(() => /** @type {any} */ (window).axe.run());
           const told = found.violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(' | ')}`);
