@@ -159,20 +159,26 @@ fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 enum Type {
     Normal,
     Pubsub,
-    /// The two ends of replication, which is not there yet.
-    Replication,
+    /// The server that this one follows, which is not there yet.
+    Master,
+    Replica,
 }
 
 impl Type {
     fn of(client: &Client) -> Self {
-        if client.subscriptions() > 0 { Type::Pubsub } else { Type::Normal }
+        match client.subscriptions() {
+            0 if client.is_replica => Type::Replica,
+            0 => Type::Normal,
+            _ => Type::Pubsub,
+        }
     }
 
     fn parse(word: &[u8]) -> Result<Self> {
         match &word.to_ascii_lowercase()[..] {
             b"normal" => Ok(Type::Normal),
             b"pubsub" => Ok(Type::Pubsub),
-            b"master" | b"replica" | b"slave" => Ok(Type::Replication),
+            b"master" => Ok(Type::Master),
+            b"replica" | b"slave" => Ok(Type::Replica),
             _ => Err(Error::quoting("ERR Unknown client type '", word, "'")),
         }
     }

@@ -195,7 +195,8 @@ const GROWING: &[(&str, &[&str])] = &[
 ];
 
 /// Nobody has said.
-const UNTOLD: &[&str] = &["lolwut", "monitor", "pfdebug", "pfselftest", "xread", "xreadgroup"];
+const UNTOLD: &[&str] =
+    &["lolwut", "monitor", "pfdebug", "pfselftest", "psync", "sync", "xread", "xreadgroup"];
 
 /// None where Redis tells of none.
 pub fn of(found: &Found) -> Option<&'static str> {

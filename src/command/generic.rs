@@ -19,7 +19,7 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("touch",     "3.2.1", AtLeast(2), Keys::span(1, -1).inspects(), &[Read, Fast],      touch,     "key [key ...]", "Counts those keys that exist, which counts as an access to them.").tips(&[MULTI_SHARD, SUM]),
     row("type",      "1.0.0", Exactly(2), Keys::one(1).inspects(),      &[Read, Fast],      type_name, "key",           "Tells of what type a value is."),
     row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     unlink,    "key [key ...]", "Deletes keys: the same as DEL.").tips(&[MULTI_SHARD, SUM]),
-    row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits for replicas, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
+    row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits until so many replicas have all that was changed.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
     row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
 ]);
 
@@ -144,11 +144,34 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?, cx.now_ms())?);
-    if replicas > 0 {
-        return wait_in_vain(cx, timeout, Empty::Zero, args, reply);
+    let offset = cx.server().stream_offset();
+    let wanted = Acknowledgement { replicas, offset };
+    let empty = Empty::Replicas { offset };
+    cx.block(Wait { on: On::Nothing, timeout, empty }, wanted, args, reply)
+}
+
+/// Waits until so many replicas have the stream up to an offset.
+#[derive(Debug)]
+struct Acknowledgement {
+    replicas: i64,
+    offset: u64,
+}
+
+impl Attempt for Acknowledgement {
+    fn keys(&self) -> Range<usize> {
+        0..0
     }
-    Empty::Zero.write(reply);
-    Ok(())
+
+    fn attempt(&self, cx: &mut Ctx, _: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
+        let count = cx.server().replication.count_at(self.offset);
+        let is_enough = count as i64 >= self.replicas;
+        if is_enough {
+            reply.count(count);
+        } else {
+            cx.hear_of_replicas();
+        }
+        Ok(is_enough)
+    }
 }
 
 fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
@@ -182,7 +205,7 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if replicas > 0 {
         return wait_in_vain(cx, timeout, Empty::ZeroPair, args, reply);
     }
-    Empty::ZeroPair.write(reply);
+    Empty::ZeroPair.write(reply, 0);
     Ok(())
 }
 

@@ -191,7 +191,7 @@ const DEPRECATED: &[(&str, &str, &str)] = &[
 ];
 
 /// Commands for those who work on the server itself.
-const OF_THE_SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest", "restore-asking"];
+const OF_THE_SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest", "replconf", "restore-asking"];
 
 /// From the oldest to the youngest; none where a command is as it came.
 pub fn of(found: &Found) -> &'static [Note] {

@@ -345,16 +345,32 @@ fn stats(engine: &Engine, text: &mut Text) {
 }
 
 fn replication(engine: &Engine, text: &mut Text) {
+    let state = &engine.replication;
     text.field("role", "master");
-    text.field("connected_slaves", 0);
+    text.field("connected_slaves", state.replicas().count());
+    for (number, (id, replica)) in state.replicas().enumerate() {
+        let lag_s = engine.time().mono_us.saturating_sub(replica.heard_us) / 1_000_000;
+        let told = format!(
+            "ip={},port={},state={},offset={},lag={lag_s}",
+            engine.replica_address(id, replica),
+            replica.port,
+            replica.stage.name(),
+            replica.acknowledged,
+        );
+        text.field(format!("slave{number}"), told);
+    }
     text.field("master_failover_state", "no-failover");
-    // It names the history of the data, which is as old as the process.
-    text.field("master_replid", &engine.run_id);
-    text.field("master_replid2", "0".repeat(engine.run_id.len()));
-    text.field("master_repl_offset", 0);
+    text.field("master_replid", &state.id);
+    text.field("master_replid2", "0".repeat(state.id.len()));
+    text.field("master_repl_offset", engine.stream_offset());
     text.field("second_repl_offset", -1);
-    text.nothing(&["repl_backlog_active", "repl_backlog_size"]);
-    text.nothing(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    let backlog = state.backlog_len();
+    text.field("repl_backlog_active", u8::from(backlog.is_some()));
+    text.field("repl_backlog_size", engine.config.repl_backlog_size);
+    let len = backlog.unwrap_or(0) as u64;
+    let first = if backlog.is_some() { state.offset + 1 - len } else { 0 };
+    text.field("repl_backlog_first_byte_offset", first);
+    text.field("repl_backlog_histlen", len);
 }
 
 fn cpu(engine: &Engine, text: &mut Text) {

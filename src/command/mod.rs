@@ -29,6 +29,7 @@ mod migrate;
 mod object;
 mod pubsub;
 mod random;
+mod replication;
 mod scan;
 mod script;
 mod server;

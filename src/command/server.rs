@@ -1,9 +1,7 @@
-//! TIME, ROLE, MONITOR, SHUTDOWN and others: commands about the server itself. What belongs to
-//! replication alone (PSYNC, FAILOVER, ...) is absent until there is some; REPLICAOF refuses.
+//! TIME, MONITOR, SHUTDOWN and others: commands about the server itself.
 
 use super::prelude::*;
 use crate::engine::effect::Effect;
-use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
@@ -16,11 +14,8 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
         row("list",     "4.0.0", Exactly(2), Keys::none(), &[Admin, NoScript], module_list, "", "Lists the modules: there are none.").tips(&[ORDER_VARIES]),
     ], "Tells about modules, which toril does not load."),
     row("monitor",      "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NeedsConnection], monitor, "", "Shows every request that the server runs from here on."),
-    row("replicaof",    "5.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
-    row("role",         "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication."),
     row("save",         "1.0.0", Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti], save, "", "Writes a snapshot of all keys to a file; the server stops meanwhile."),
     row("shutdown",     "1.0.0", AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, NoMulti, AllowBusy, Saves, NeedsConnection], shutdown, "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Ends the server."),
-    row("slaveof",      "1.0.0", Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: there is no replication yet."),
     row("time",         "2.6.0", Exactly(1), Keys::none(), &[Loading, Stale, Fast], time, "", "Answers the seconds since 1970, and the microseconds of the second.").tips(&[VARIES]),
 ]);
 
@@ -31,27 +26,6 @@ fn time(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     reply.bulk_int(now_us / 1_000_000);
     reply.bulk_int(now_us % 1_000_000);
     Ok(())
-}
-
-fn role(_cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
-    reply.array(3);
-    reply.bulk(b"master");
-    reply.int(0);
-    reply.array(0);
-    Ok(())
-}
-
-/// Who leads already may be told to.
-fn replicaof(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    if args.accept("no") && args.accept("one") {
-        reply.ok();
-        return Ok(());
-    }
-    let port = number::parse_i64(args.all()[2]);
-    Err(Error::new(match port {
-        Some(0..=65_535) => "ERR toril has no replication yet: it follows nobody",
-        _ => "ERR Invalid master port",
-    }))
 }
 
 fn lastsave(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {

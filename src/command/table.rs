@@ -33,6 +33,7 @@ pub const FAMILIES: &[&Family] = &[
     &migrate::FAMILY,
     &object::FAMILY,
     &pubsub::FAMILY,
+    &replication::FAMILY,
     &scan::FAMILY,
     &script::FAMILY,
     &server::FAMILY,

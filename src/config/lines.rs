@@ -349,7 +349,7 @@ mod tests {
         check(
             "replicaof 127.0.0.1 6379",
             "line 1\n>>> 'replicaof 127.0.0.1 6379'\n\
-             only '' can be served: there is no replication yet",
+             only '' can be served: toril follows no other server yet",
         );
     }
 

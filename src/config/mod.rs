@@ -163,6 +163,12 @@ pub struct Config {
     pub save: Vec<SavePoint>,
     /// What is written to files, and read from them.
     pub files: FileSettings,
+    /// Bytes of the stream that are kept for replicas whose link was cut.
+    pub repl_backlog_size: u64,
+    /// Seconds between two pings to replicas.
+    pub repl_ping_replica_period_s: u64,
+    /// Seconds of silence after which a replica is let go.
+    pub repl_timeout_s: u64,
     /// What was given for settings without a field, by name.
     kept: BTreeMap<&'static str, SettingValue>,
 }
@@ -172,7 +178,7 @@ pub struct Config {
 pub enum ClientClass {
     /// Neither of the others.
     Normal,
-    /// A replica, of which there are none yet.
+    /// A replica.
     Replica,
     /// It subscribes to something.
     Pubsub,
@@ -295,6 +301,9 @@ impl Default for Config {
             users: Vec::new(),
             acl_pubsub_default: NewUserChannels::None,
             acllog_max_len: 128,
+            repl_backlog_size: 1024 * 1024,
+            repl_ping_replica_period_s: 10,
+            repl_timeout_s: 60,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
             enable_toril_command: Protected::Local,

@@ -36,7 +36,8 @@ const LOG: &str = "the log is one plain text and holds no data of users";
 const OBSOLETE: &str = "it has no effect in Redis either";
 const PACE: &str = "snapshots are written and read at their own pace";
 const PROCESS: &str = "the process is left as the system made it";
-const REPLICAS: &str = "there is no replication yet";
+const REPLICAS: &str = "toril follows no other server yet";
+const WAITS: &str = "writes never wait for replicas";
 const SIGNALS: &str = "a signal saves if there are rules of save, and ends the server";
 const SYNCED: &str = "files are synced piece by piece in any case";
 const THREADS: &str = "one thread serves all clients";
@@ -207,8 +208,8 @@ pub static ROWS: &[Setting] = &[
     row("replicaof",                          Master,                     Kept(""),                                AtStart, Guards, REPLICAS).alias("slaveof"),
     row("masteruser",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
     row("masterauth",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
-    row("min-replicas-to-write",              Integer(0, INT),            Kept("0"),                               Live,    Guards, REPLICAS).alias("min-slaves-to-write"),
-    row("min-replicas-max-lag",               Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS).alias("min-slaves-max-lag"),
+    row("min-replicas-to-write",              Integer(0, INT),            Kept("0"),                               Live,    Guards, WAITS).alias("min-slaves-to-write"),
+    row("min-replicas-max-lag",               Integer(0, INT),            Kept("10"),                              Live,    Known,  WAITS).alias("min-slaves-max-lag"),
     row("replica-read-only",                  YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-read-only"),
     row("replica-serve-stale-data",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-serve-stale-data"),
     row("replica-ignore-maxmemory",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-ignore-maxmemory"),
@@ -219,9 +220,9 @@ pub static ROWS: &[Setting] = &[
     row("replica-priority",                   Integer(0, INT),            Kept("100"),                             Live,    Known,  REPLICAS).alias("slave-priority"),
     row("replica-announce-ip",                Text,                       Kept(""),                                Live,    Known,  REPLICAS).alias("slave-announce-ip"),
     row("replica-announce-port",              Integer(0, PORT),           Kept("0"),                               Live,    Known,  REPLICAS).alias("slave-announce-port"),
-    row("repl-ping-replica-period",           Integer(1, INT),            Kept("10"),                              Live,    Known,  REPLICAS).alias("repl-ping-slave-period"),
-    row("repl-timeout",                       Integer(1, INT),            Kept("60"),                              Live,    Known,  REPLICAS),
-    row("repl-backlog-size",                  Memory(1, MAX),             Kept("1048576"),                         Live,    Known,  REPLICAS),
+    row("repl-ping-replica-period",           Integer(1, INT),            field!(repl_ping_replica_period_s), Live,    Served, "seconds between two pings to replicas").alias("repl-ping-slave-period"),
+    row("repl-timeout",                       Integer(1, INT),            field!(repl_timeout_s), Live,    Served, "seconds of silence after which a replica is let go"),
+    row("repl-backlog-size",                  Memory(1, MAX),             field!(repl_backlog_size), Live,    Served, "bytes of the stream that are kept for replicas whose link was cut"),
     row("repl-backlog-ttl",                   Integer(0, MAX),            Kept("3600"),                            Live,    Known,  REPLICAS),
     row("repl-diskless-load",                 Choice(&["disabled", "on-empty-db", "swapdb"]), Kept("disabled"),                        Live,    Known,  REPLICAS),
     row("repl-diskless-sync-delay",           Integer(0, INT),            Kept("5"),                               Live,    Known,  REPLICAS),

@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(error.map(|error| error.text()), Some(text));
         check("timeout|1|TIMEOUT|2", &failed("TIMEOUT", "duplicate parameter"));
         check("min-replicas-to-write|0", "");
-        let reason = "only '0' can be served: there is no replication yet";
+        let reason = "only '0' can be served: writes never wait for replicas";
         check("min-replicas-to-write|1", &failed("min-replicas-to-write", reason));
     }
 

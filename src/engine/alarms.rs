@@ -23,6 +23,10 @@ pub(super) enum Alarm {
     Eviction,
     /// Time to look whether the data is to be saved.
     SaveRules,
+    /// Time to ping replicas.
+    Replicas,
+    /// A replica has said how far it is.
+    Acknowledged,
     /// The fixture asked to be told.
     Fixture,
 }

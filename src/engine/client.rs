@@ -119,6 +119,8 @@ pub struct Client {
     pub dollars: Option<Box<Dollars>>,
     pub reply_mode: ReplyMode,
     pub is_monitor: bool,
+    /// It follows, or is about to.
+    pub is_replica: bool,
     pub no_evict: bool,
     pub no_touch: bool,
     pub created_us: u64,
@@ -167,6 +169,7 @@ impl Client {
             dollars: None,
             reply_mode: ReplyMode::On,
             is_monitor: false,
+            is_replica: false,
             no_evict: false,
             no_touch: false,
             created_us: now.mono_us,

@@ -357,7 +357,8 @@ impl Ctx<'_> {
             return Ok(());
         }
         if !self.may_block() {
-            wait.empty.write(reply);
+            let replicas = self.engine.count_for(wait.empty);
+            wait.empty.write(reply, replicas);
             return Ok(());
         }
         let park = Park {
@@ -436,18 +437,21 @@ pub struct Wait {
 pub enum Empty {
     Null,
     NullArray,
-    /// WAIT: no replica has acknowledged.
-    Zero,
+    /// WAIT: how many replicas have acknowledged the stream up to here.
+    Replicas {
+        offset: u64,
+    },
     /// WAITAOF: neither the log here nor a replica has.
     ZeroPair,
 }
 
 impl Empty {
-    pub fn write(self, reply: &mut Reply) {
+    /// Answers it.
+    pub fn write(self, reply: &mut Reply, replicas: usize) {
         match self {
             Empty::Null => reply.null(),
             Empty::NullArray => reply.null_array(),
-            Empty::Zero => reply.int(0),
+            Empty::Replicas { .. } => reply.count(replicas),
             Empty::ZeroPair => {
                 reply.array(2);
                 reply.int(0);

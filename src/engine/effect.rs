@@ -27,6 +27,8 @@ pub enum Effect {
     SaveAside,
     /// Writes the append-only file anew while clients are served. Nobody waits for its end.
     Rewrite,
+    /// Brings a snapshot to the replicas that wait for one.
+    Synchronise,
     /// Reads the snapshot again.
     Reload { client: ClientId, how: Reloading },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.

@@ -34,6 +34,7 @@ pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 mod pushes;
+pub mod replication;
 pub mod rest;
 pub mod row;
 pub mod script;
@@ -63,6 +64,7 @@ use pause::Pauses;
 use persistence::Persistence;
 use pubsub::PubSub;
 use pushes::Pushes;
+use replication::Replication;
 use script::Scripts;
 use stats::Stats;
 use table::Table;
@@ -105,6 +107,7 @@ pub struct Engine {
     pub scripts: Scripts,
     pub pauses: Pauses,
     pub persistence: Persistence,
+    pub replication: Replication,
     pub compaction: Compaction,
     /// Names this server in INFO: 40 hexadecimal digits, new at each start.
     pub run_id: String,
@@ -125,7 +128,8 @@ impl Engine {
     /// An empty server. `now` is the first moment it knows; what is random follows from `facts`.
     pub fn new(table: Table, config: Config, facts: Box<dyn Facts>, now: Now) -> Self {
         let mut rng = Rng::from_seed(facts.entropy());
-        let run_id = (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let mut name = || (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
+        let (run_id, history) = (name(), name());
         let stats = Stats::new(table.count(), facts.allocated_bytes());
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.aftermath.classes = config.notify_keyspace_events;
@@ -143,6 +147,7 @@ impl Engine {
             scripts: Scripts::default(),
             pauses: Pauses::default(),
             persistence: Persistence::new(now),
+            replication: Replication::new(history),
             compaction: Compaction::default(),
             run_id,
             started: now,
@@ -193,6 +198,7 @@ impl Engine {
         }
         self.unpark(id);
         self.release_pushes(id);
+        self.leave_replication(id);
         self.unsubscribe_all(id);
         self.unwatch(id);
         if self.keyspace.aftermath.tracking.is_some() {
@@ -273,6 +279,8 @@ impl Engine {
                 Alarm::IdleClients => self.close_idle_clients(),
                 Alarm::Compaction => self.begin_pass(),
                 Alarm::SaveRules => self.look_at_save_rules(),
+                Alarm::Replicas => self.look_at_replicas(),
+                Alarm::Acknowledged => self.serve_acknowledged(),
                 Alarm::SoftLimit(id) => self.check_output_limit(id),
                 Alarm::Fixture => self.fixture.is_due = true,
             }

@@ -146,9 +146,10 @@ impl Engine {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
         }
+        let replicas = self.count_for(park.empty);
         self.answer_with(id, |reply| match error {
             Some(error) => reply.error(&error),
-            None => park.empty.write(reply),
+            None => park.empty.write(reply, replicas),
         });
         self.end_caching(id);
         self.release_pushes(id);
@@ -201,7 +202,7 @@ impl Engine {
     }
 
     /// Has a parked client try again. False if it goes on waiting, at its old place.
-    fn serve(&mut self, id: ClientId, woken: Woken) -> bool {
+    pub(super) fn serve(&mut self, id: ClientId, woken: Woken) -> bool {
         let Some(Parked::Keys(mut park)) = self.clients[id].parked.take() else { return true };
         let started_us = self.stats.lap_us();
         let Request { found, words } = &park.request;

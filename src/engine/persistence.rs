@@ -44,6 +44,8 @@ pub enum SnapshotKind {
     Aside,
     /// The base of an append-only file.
     Base,
+    /// For replicas: no file.
+    Replicas,
 }
 
 /// A snapshot under way.
@@ -144,6 +146,11 @@ impl Persistence {
     /// Since when a snapshot of this kind is written, in milliseconds.
     pub fn since_ms(&self, kind: SnapshotKind) -> Option<i64> {
         self.under_way.filter(|it| it.kind == kind).map(|it| it.since_ms)
+    }
+
+    /// Whether a snapshot is written while clients are served, whatever for.
+    pub fn is_saving(&self) -> bool {
+        self.under_way.is_some()
     }
 
     /// Whether the append-only file is written anew.
@@ -269,9 +276,14 @@ impl Engine {
     /// # Panics
     /// If it is to be a base and a unit is under way: the journal would have half of that.
     pub fn begin_saving(&mut self, kind: SnapshotKind) -> u64 {
+        self.begin_saving_as(kind, false)
+    }
+
+    /// As `begin_saving`, in the format of Valkey if that is wanted.
+    fn begin_saving_as(&mut self, kind: SnapshotKind, is_valkey: bool) -> u64 {
         assert!(kind != SnapshotKind::Base || self.is_between_units());
         match kind {
-            SnapshotKind::Alone => {}
+            SnapshotKind::Alone | SnapshotKind::Replicas => {}
             SnapshotKind::Aside => self.persistence.is_wanted = false,
             SnapshotKind::Base => self.persistence.wants_rewrite = false,
         }
@@ -291,8 +303,17 @@ impl Engine {
         let sources = libraries.flat_map(|lua| lua.libraries()).map(|it| it.source.to_vec());
         let sources: Vec<Vec<u8>> = sources.collect();
         let bytes_max = (self.facts.allocated_bytes() / SHARE_THAT_WAITS) as usize;
-        self.keyspace.begin_saving(bytes_max.max(WAITING_BYTES_MIN), &aux, &sources);
+        self.keyspace.begin_saving(bytes_max.max(WAITING_BYTES_MIN), is_valkey, &aux, &sources);
         number
+    }
+
+    /// Begins a snapshot of what there is now, for the replicas that wait for one; returns its
+    /// number and the mark that ends it. None if nobody waits.
+    pub fn begin_saving_for_replicas(&mut self) -> Option<(u64, String)> {
+        let mark = self.run_id.clone();
+        let is_valkey = self.begin_payload(&mark)?;
+        let number = self.begin_saving_as(SnapshotKind::Replicas, is_valkey);
+        Some((number, mark))
     }
 
     /// Writes a snapshot in one go, piece by piece; the checksum is to follow. `end_saving` is
@@ -332,6 +353,7 @@ impl Engine {
                 }
                 return;
             }
+            SnapshotKind::Replicas => return,
             SnapshotKind::Aside => {
                 state.last_span_s = Some(span_s);
                 (state.has_failed, state.tried_ms) = (!has_gone_well, now.wall_ms);

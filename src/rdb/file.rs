@@ -224,6 +224,12 @@ impl RdbWriter {
         self.raw(format!("REDIS{version:04}").as_bytes());
     }
 
+    /// The head of a file in the format of Valkey, which has its own form of fields' TTLs.
+    pub fn head_of_valkey(&mut self) {
+        self.is_valkey = true;
+        self.raw(b"VALKEY080");
+    }
+
     /// Something about the file that readers know by this name, or read past.
     pub fn aux(&mut self, name: &str, value: &str) {
         self.raw(&[opcode::AUX]);
@@ -258,7 +264,10 @@ impl RdbWriter {
             self.raw(&[opcode::EXPIRES_MS]);
             self.raw(&at_ms.to_le_bytes());
         }
-        let kind = kind_of(value);
+        let kind = match kind_of(value) {
+            kind::HASH_LISTPACK_EX | kind::HASH_METADATA if self.is_valkey => kind::HASH_2,
+            kind => kind,
+        };
         self.raw(&[kind]);
         self.text(key);
         save(kind, value, limits, self);

@@ -64,6 +64,7 @@ pub(super) fn save(kind: u8, value: &Value, limits: &Limits, writer: &mut RdbWri
             kind::HASH_LISTPACK => save_pairs(it, writer),
             kind::HASH => save_hash(it, writer),
             kind::HASH_LISTPACK_EX => save_timed_pairs(it, writer),
+            kind::HASH_2 => save_timed_by_valkey(it, writer),
             _ => save_timed(it, writer),
         },
         Value::Set(it) => match kind {
@@ -151,6 +152,17 @@ fn save_timed(hash: &Hash, writer: &mut RdbWriter) {
         writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
         writer.text(&field);
         writer.text(&value);
+    }
+}
+
+/// Each with its deadline, or -1.
+fn save_timed_by_valkey(hash: &Hash, writer: &mut RdbWriter) {
+    let pairs: Vec<PairExpiry> = hash.iter_with_expiry().collect();
+    writer.count(pairs.len());
+    for PairExpiry { field, value, expires_ms } in pairs {
+        writer.text(&field);
+        writer.text(&value);
+        writer.raw(&expires_ms.unwrap_or(-1).to_le_bytes());
     }
 }
 

@@ -9,6 +9,8 @@ use super::lzf;
 pub struct RdbWriter {
     bytes: Vec<u8>,
     compresses: bool,
+    /// Written in Valkey's format.
+    pub(super) is_valkey: bool,
 }
 
 /// Shorter texts are not worth the try, nor is what does not save so many bytes.
@@ -18,7 +20,7 @@ const SAVED_BYTES_MIN: usize = 4;
 impl RdbWriter {
     /// `rdbcompression` says whether long strings are compressed where that pays.
     pub fn new(compresses: bool) -> Self {
-        Self { bytes: Vec::new(), compresses }
+        Self { bytes: Vec::new(), compresses, is_valkey: false }
     }
 
     /// What was written.

@@ -136,8 +136,7 @@ fn write_whole(engine: &mut Engine) -> io::Result<()> {
 
 /// Writes a snapshot while clients are served.
 pub async fn save_aside(server: Rc<Server>) {
-    let may_begin =
-        |engine: &Engine| engine.is_between_units() && !engine.persistence.is_rewriting();
+    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
     while !may_begin(&server.engine.borrow()) {
         tokio::time::sleep(PAUSE).await;
     }
@@ -205,7 +204,7 @@ fn write_blocks(mut file: SnapshotFile, mut blocks: mpsc::Receiver<Vec<u8>>) -> 
 
 /// Walks over the keys, and hands on what comes of it. False if the snapshot was given up; true
 /// also if nobody takes the blocks, who then says why.
-async fn carry(
+pub async fn carry(
     server: &Rc<Server>,
     blocks: mpsc::Sender<Vec<u8>>,
     number: u64,

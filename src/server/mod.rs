@@ -20,6 +20,7 @@ mod logging;
 mod outbound;
 #[allow(unsafe_code)]
 mod parent;
+mod replicas;
 mod signals;
 pub mod sources;
 mod timer;
@@ -320,9 +321,7 @@ impl Server {
         loop {
             let mut engine = self.engine.borrow_mut();
             let appender = self.appender.get();
-            if let Some(appender) = appender {
-                appender.take(&mut engine);
-            }
+            self.carry_journal(&mut engine);
             while let Some(id) = engine.next_dirty() {
                 if let Some(appender) = appender {
                     appender.hold(&mut engine, id);
@@ -346,6 +345,18 @@ impl Server {
         let engine = self.engine.borrow();
         self.timer.look(&engine);
         self.idle.turned(&engine);
+    }
+
+    /// Hands on what the journal has: to the append-only file, and to replicas.
+    fn carry_journal(&self, engine: &mut Engine) {
+        if !engine.has_stream() {
+            return;
+        }
+        if let Some(appender) = self.appender.get() {
+            appender.take(engine);
+        }
+        engine.stream();
+        engine.keyspace.aftermath.journal.forget_whole_units();
     }
 
     fn connection(&self, id: ClientId) -> Option<Rc<Connection>> {
@@ -425,6 +436,7 @@ impl Server {
             | Effect::Save { .. }
             | Effect::SaveAside
             | Effect::Rewrite
+            | Effect::Synchronise
             | Effect::Reload { .. }) => self.perform_on_files(effect),
             Effect::Close { client } => self.connection(client).iter().for_each(|it| it.end()),
             Effect::Reset { client } => self.connection(client).iter().for_each(|it| it.reset()),
@@ -470,6 +482,9 @@ impl Server {
             }
             Effect::Rewrite => {
                 tokio::task::spawn_local(appending::rewrite(self.clone()));
+            }
+            Effect::Synchronise => {
+                tokio::task::spawn_local(replicas::synchronise(self.clone()));
             }
             Effect::Reload { client, how } => {
                 let outcome = match disk::reload(self, how) {

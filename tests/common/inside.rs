@@ -157,6 +157,7 @@ impl InsideServer {
             }
             Effect::SaveAside => self.save(),
             Effect::Rewrite => unreachable!("nothing is appended"),
+            Effect::Synchronise => unreachable!("nobody follows in a transcript"),
             Effect::Reload { client, how } => {
                 let outcome = match self.reload(how) {
                     Ok(()) => Outcome::Done,

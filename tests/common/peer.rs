@@ -66,7 +66,7 @@ impl Peer {
         Self::connect(self.name, self.port)
     }
 
-    fn connect(name: &'static str, port: u16) -> Self {
+    pub fn connect(name: &'static str, port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server is up");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is more than nothing");
         Self { name, port, _process: None, stream, input: Vec::new() }

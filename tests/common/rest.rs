@@ -21,8 +21,8 @@ const PATH_LEN_MAX: usize = 16 * 1024;
 /// Commands that mean their connection or may wait, as Upstash's page lists them; and SHUTDOWN.
 const REFUSED: &str = "\
     asking auth blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client discard exec \
-    hello monitor multi psubscribe punsubscribe quit readonly readwrite reset select shutdown \
-    ssubscribe subscribe sunsubscribe unsubscribe unwatch wait waitaof watch";
+    hello monitor multi psubscribe psync punsubscribe quit readonly readwrite replconf reset \
+    select shutdown ssubscribe subscribe sunsubscribe sync unsubscribe unwatch wait waitaof watch";
 
 type Request = Vec<Vec<u8>>;
 

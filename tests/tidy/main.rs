@@ -193,6 +193,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
         "the journal's words for data that comes back",
     ),
     ("engine/journal.rs", &["del", "hdel", "multi", "exec", "select"], "what it writes"),
+    ("engine/replication.rs", &["replconf", "ping"], "what it writes"),
     ("engine/row.rs", &["readonly", "pubsub", "asking", "set", "cluster"], "flags and categories"),
     ("engine/table.rs", &["pubsub"], "a category"),
     ("engine/keys.rs", &["get"], "an option of SET and BITFIELD"),

@@ -26,6 +26,7 @@ use toril::data::Value;
 use toril::engine::Engine;
 use toril::engine::client::{ClientId, Peer, State, Transport};
 use toril::engine::effect::{Effect, Outcome, Problem};
+use toril::engine::keyspace::SavingStep;
 use toril::engine::persistence::SnapshotKind;
 use toril::engine::time::Now;
 use toril::engine::tracking::Tracking;
@@ -179,6 +180,8 @@ impl World {
                 self.perform(effect);
                 has_moved = true;
             }
+            self.engine.stream();
+            self.engine.keyspace.aftermath.journal.forget_whole_units();
             while self.engine.next_dirty().is_some() {}
             self.engine.take_runnable();
             for at in 0..CLIENTS {
@@ -209,6 +212,7 @@ impl World {
             }
             Effect::SaveAside => self.save(),
             Effect::Rewrite => unreachable!("nothing is appended"),
+            Effect::Synchronise => self.synchronise(),
             Effect::Reload { client, .. } => {
                 self.save();
                 let outcome = Outcome::Failed("ERR not here".into());
@@ -235,6 +239,17 @@ impl World {
             | Effect::MoveClock(_) => unreachable!("there is no fixture"),
             Effect::Shutdown { client: None, .. } | Effect::Reconfigure => {}
         }
+    }
+
+    /// Gives replicas that wait for one a snapshot.
+    fn synchronise(&mut self) {
+        if self.engine.begin_saving_for_replicas().is_some() {
+            while !self.engine.keyspace.save_some(SavingStep::LONG) {}
+            let bytes = self.engine.keyspace.take_saved();
+            self.engine.send_payload(&bytes);
+            self.engine.end_saving(true, self.now);
+        }
+        self.engine.end_payload(true);
     }
 
     /// What is saved is what there is.

@@ -102,11 +102,15 @@ impl Saving {
         dbs: &[Db],
         numbers: &[usize],
         (limits, bytes_max): (Limits, usize),
+        is_valkey: bool,
         aux: &[(&str, String)],
         libraries: &[Vec<u8>],
     ) -> Self {
         let mut writer = RdbWriter::new(false);
-        writer.head(dbs.iter().any(|db| db.with_expiring_fields() > 0));
+        match is_valkey {
+            true => writer.head_of_valkey(),
+            false => writer.head(dbs.iter().any(|db| db.with_expiring_fields() > 0)),
+        }
         aux.iter().for_each(|(name, value)| writer.aux(name, value));
         libraries.iter().for_each(|source| writer.library(source));
         let number_of = |inner| numbers.iter().position(|it| *it == inner);
@@ -213,11 +217,17 @@ impl Saving {
 }
 
 impl Keyspace {
-    /// Begins a snapshot of which so many bytes may wait to be taken; one that is under way is
-    /// given up.
+    /// Whether a hash has fields with a TTL.
+    pub fn has_field_ttls(&self) -> bool {
+        self.slots.dbs().iter().any(|db| db.with_expiring_fields() > 0)
+    }
+
+    /// Begins a snapshot of which so many bytes may wait to be taken, in Valkey's format if that is
+    /// wanted; one that is under way is given up.
     pub fn begin_saving(
         &mut self,
         bytes_max: usize,
+        is_valkey: bool,
         aux: &[(&str, String)],
         libraries: &[Vec<u8>],
     ) {
@@ -227,6 +237,7 @@ impl Keyspace {
             slots.dbs(),
             slots.numbers(),
             (self.limits.clone(), bytes_max),
+            is_valkey,
             aux,
             libraries,
         );

@@ -89,10 +89,10 @@ struct AppenderState {
 }
 
 impl Appender {
-    /// Takes what the journal has, and gives the thread what waits if it has nothing to do.
-    pub fn take(&self, engine: &mut Engine) {
-        let journal = &mut engine.keyspace.aftermath.journal;
-        let (bytes, stretches) = journal.whole_units();
+    /// Takes what the journal has, which the caller then forgets, and gives the thread what waits
+    /// if it has nothing to do.
+    pub fn take(&self, engine: &Engine) {
+        let (bytes, stretches) = engine.keyspace.aftermath.journal.whole_units();
         if bytes.is_empty() {
             return;
         }
@@ -102,7 +102,6 @@ impl Appender {
             state.waiting.extend_from_slice(bytes);
             state.given += stretch.len as u64;
         }
-        journal.forget_whole_units();
         if !state.is_busy {
             self.submit(&mut state, engine.config.files.appendfsync);
         }
@@ -129,7 +128,8 @@ impl Appender {
         if engine.config.files.appendfsync != AppendSync::Always || state.synced == state.given {
             return;
         }
-        let Some(client) = engine.clients.get_mut(id).filter(|client| !client.is_monitor) else {
+        let Some(client) = engine.clients.get_mut(id).filter(|it| !it.is_monitor && !it.is_replica)
+        else {
             return;
         };
         let outbox = &mut client.outbox;
@@ -264,15 +264,14 @@ async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<(Report, 
 /// Writes the append-only file anew.
 pub async fn rewrite(server: Rc<Server>) {
     let Some(appender) = server.appender.get() else { return };
-    let may_begin =
-        |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving_aside();
+    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
     while !may_begin(&server.engine.borrow()) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     // At this very moment one increment ends and the next begins.
     let (number, beside, created) = {
         let mut engine = server.engine.borrow_mut();
-        appender.take(&mut engine);
+        server.carry_journal(&mut engine);
         appender.submit(&mut appender.state.borrow_mut(), engine.config.files.appendfsync);
         appender.order(Order::Cut);
         engine.keyspace.aftermath.journal.begin_anew();
@@ -318,7 +317,7 @@ impl Server {
     /// The server ends: what was changed is written and synced.
     pub(super) fn end_appending(&self) {
         let Some(appender) = self.appender.get() else { return };
-        appender.take(&mut self.engine.borrow_mut());
+        self.carry_journal(&mut self.engine.borrow_mut());
         appender.submit(&mut appender.state.borrow_mut(), AppendSync::Always);
         appender.is_over.store(true, Ordering::Relaxed);
         appender.order(Order::End);

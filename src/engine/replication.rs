@@ -1,0 +1,540 @@
+//! Replicas: who follows this server, and how far each of them has come.
+//!
+//! The *stream* is the journal with nothing left out, counted in bytes from the moment at which the
+//! first replica asked. Its last part is kept as the backlog: a replica whose link was cut for a
+//! moment goes on where it stopped. Any other is given a snapshot, and behind it the stream from
+//! the snapshot's very moment on. The server carries the snapshot (server/replicas.rs); what is
+//! streamed meanwhile waits here for each replica, and goes out when the replica says that it has
+//! read the snapshot.
+//!
+//! Without a replica nothing is streamed: the journal may not even be written.
+
+use super::Engine;
+use super::alarms::Alarm;
+use super::client::{ClientId, Clients};
+use super::context::{Ctx, Empty};
+use super::effect::Effect;
+use super::waiters::Woken;
+use crate::config::ClientClass;
+use crate::proto::{Error, Result, request};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How often it is looked whether a replica is to be pinged, or has fallen silent.
+const LOOK_US: u64 = 1_000_000;
+
+/// Valkey's version from which on it reads its own format of snapshots.
+const VALKEY_MAJOR_MIN: u32 = 9;
+
+/// So many snapshots that a replica left without reading them are enough: it cannot. It may try
+/// again when so much time has passed.
+const UNREAD_MAX: u32 = 5;
+const UNREAD_KEPT_US: u64 = 60_000_000;
+
+const CANNOT_READ: &str = "ERR this replica has left five snapshots one behind the other without \
+    reading them: toril writes version 11 of RDB, which Redis reads from 7.2 on. It may try again \
+    in a minute";
+
+const NEEDS_EOF: &str = "ERR toril sends a snapshot to who says REPLCONF capa eof alone: its length \
+    is not known before its end";
+
+/// How far a replica has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicaStage {
+    /// It has introduced itself and asked for nothing.
+    Introduced,
+    /// It waits for a snapshot to begin.
+    Waits,
+    /// It gets one. What the stream had since waits for it.
+    Loads { later: Vec<u8>, is_sent: bool },
+    /// It is next to be told so much, which is all up to now.
+    Joins(Vec<u8>),
+    /// It gets the stream as it comes.
+    Follows,
+}
+
+impl ReplicaStage {
+    /// As INFO names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Introduced | Self::Waits => "wait_bgsave",
+            Self::Loads { .. } => "send_bulk",
+            Self::Joins(_) | Self::Follows => "online",
+        }
+    }
+}
+
+/// What a replica has told of itself.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub stage: ReplicaStage,
+    /// Where others reach it.
+    pub port: u16,
+    pub address: Option<String>,
+    /// Whether it takes a snapshot whose length is not told before.
+    takes_eof: bool,
+    /// Whether it takes a history's new name.
+    takes_id: bool,
+    /// The first number of its version; 0 if it did not tell.
+    major: u32,
+    /// Up to where it has the stream, and the monotonic clock when it last said so.
+    pub acknowledged: u64,
+    pub heard_us: u64,
+}
+
+impl Replica {
+    fn new(now_us: u64) -> Self {
+        Self {
+            stage: ReplicaStage::Introduced,
+            port: 0,
+            address: None,
+            takes_eof: false,
+            takes_id: false,
+            major: 0,
+            acknowledged: 0,
+            heard_us: now_us,
+        }
+    }
+
+    /// Whether it reads Valkey's format, in which alone it takes TTLs of fields.
+    fn is_valkey(&self) -> bool {
+        self.major >= VALKEY_MAJOR_MIN
+    }
+}
+
+/// Who follows, and what they are sent.
+#[derive(Debug, Default)]
+pub struct Replication {
+    /// Names the history: 40 hexadecimal digits.
+    pub id: String,
+    /// Bytes of the stream.
+    pub offset: u64,
+    /// Its last bytes. None until somebody asked for them.
+    backlog: Option<VecDeque<u8>>,
+    replicas: BTreeMap<ClientId, Replica>,
+    /// Where replicas came from that left without reading a snapshot to its end: how many one
+    /// behind the other, and when the last.
+    unread: BTreeMap<(String, u16), (u32, u64)>,
+    /// The server was asked for a snapshot for them.
+    is_synchronising: bool,
+    /// Clients of WAIT.
+    waiting: Vec<ClientId>,
+    /// Replicas are to be asked how far they are.
+    asks: bool,
+    /// Some of them join.
+    has_joining: bool,
+    /// When replicas were pinged last.
+    pinged_us: u64,
+    is_looking: bool,
+}
+
+impl Replication {
+    /// A history that begins now, under a name.
+    pub fn new(id: String) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// Those who have asked for the data.
+    pub fn replicas(&self) -> impl Iterator<Item = (ClientId, &Replica)> {
+        let all = self.replicas.iter().map(|(id, it)| (*id, it));
+        all.filter(|(_, it)| it.stage != ReplicaStage::Introduced)
+    }
+
+    /// Bytes of the stream that are kept; None if nobody has followed yet.
+    pub fn backlog_len(&self) -> Option<usize> {
+        self.backlog.as_ref().map(VecDeque::len)
+    }
+
+    /// Replicas that have the stream up to an offset.
+    pub fn count_at(&self, offset: u64) -> usize {
+        let follows =
+            |it: &&Replica| it.stage == ReplicaStage::Follows && it.acknowledged >= offset;
+        self.replicas.values().filter(follows).count()
+    }
+
+    /// Bytes of snapshots that the slowest replica has still to take.
+    pub fn payload_waiting(&self, clients: &Clients) -> u64 {
+        let waiting = self.loading().filter_map(|id| clients.get(id)).map(|it| it.outbox.len());
+        waiting.max().unwrap_or(0)
+    }
+
+    /// Those who get a snapshot.
+    fn loading(&self) -> impl Iterator<Item = ClientId> {
+        let loads = |it: &Replica| matches!(it.stage, ReplicaStage::Loads { is_sent: false, .. });
+        self.replicas.iter().filter(move |(_, it)| loads(it)).map(|(id, _)| *id)
+    }
+
+    /// Goes on with the stream. Returns replicas for whom too much waits.
+    fn push(&mut self, bytes: &[u8], backlog_max: usize, later_max: u64) -> Vec<ClientId> {
+        let Some(backlog) = &mut self.backlog else { return Vec::new() };
+        self.offset += bytes.len() as u64;
+        let kept = &bytes[bytes.len().saturating_sub(backlog_max)..];
+        let excess = (backlog.len() + kept.len()).saturating_sub(backlog_max);
+        backlog.drain(..excess);
+        backlog.extend(kept);
+        let mut over = Vec::new();
+        for (id, replica) in &mut self.replicas {
+            if let ReplicaStage::Loads { later, .. } = &mut replica.stage {
+                later.extend_from_slice(bytes);
+                if later_max > 0 && later.len() as u64 > later_max {
+                    over.push(*id);
+                }
+            }
+        }
+        over
+    }
+
+    /// Whether the stream is kept from this byte on; a replica asks for the one behind its last.
+    fn keeps(&self, history: &[u8], first: u64) -> bool {
+        let kept = self.backlog_len().unwrap_or(0) as u64;
+        let missing = (self.offset + 1).checked_sub(first);
+        history == self.id.as_bytes() && missing.is_some_and(|missing| missing <= kept)
+    }
+
+    /// Lets a replica go on from a byte that is kept.
+    fn resume(&mut self, id: ClientId, first: u64) {
+        let Some(replica) = self.replicas.get_mut(&id) else { return };
+        let backlog = self.backlog.iter().flatten();
+        let begin = self.offset + 1 - self.backlog.as_ref().map_or(0, VecDeque::len) as u64;
+        let answer = match replica.takes_id {
+            true => format!("+CONTINUE {}\r\n", self.id),
+            false => "+CONTINUE\r\n".to_owned(),
+        };
+        let missing = backlog.skip((first - begin) as usize);
+        replica.stage =
+            ReplicaStage::Joins(answer.into_bytes().into_iter().chain(missing.copied()).collect());
+        replica.acknowledged = first - 1;
+        self.has_joining = true;
+        tracing::warn!("a replica goes on from offset {first}");
+    }
+
+    /// Has a replica wait for the next snapshot.
+    fn await_snapshot(&mut self, id: ClientId) {
+        if let Some(replica) = self.replicas.get_mut(&id) {
+            replica.stage = ReplicaStage::Waits;
+        }
+    }
+
+    fn following(&self) -> Vec<ClientId> {
+        let follows =
+            |(id, it): (&ClientId, &Replica)| (it.stage == ReplicaStage::Follows).then_some(*id);
+        self.replicas.iter().filter_map(follows).collect()
+    }
+}
+
+/// What a replica tells with REPLCONF.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReplicaWord<'a> {
+    Port(u16),
+    Address(&'a [u8]),
+    Capability(&'a [u8]),
+    Version(&'a [u8]),
+    /// It has the stream up to here.
+    Acknowledged(u64),
+}
+
+impl Ctx<'_> {
+    /// Notes what a replica tells of itself.
+    pub fn note_replica(&mut self, told: ReplicaWord) {
+        let (id, now_us) = (self.client, self.now().mono_us);
+        let all = &mut self.engine.replication.replicas;
+        let replica = match told {
+            // Anybody may say so.
+            ReplicaWord::Acknowledged(_) => match all.get_mut(&id) {
+                Some(replica) => replica,
+                None => return,
+            },
+            _ => all.entry(id).or_insert_with(|| Replica::new(now_us)),
+        };
+        let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        match told {
+            ReplicaWord::Port(port) => replica.port = port,
+            ReplicaWord::Address(address) => replica.address = Some(text(address)),
+            ReplicaWord::Capability(name) => {
+                replica.takes_eof |= name.eq_ignore_ascii_case(b"eof");
+                replica.takes_id |= name.eq_ignore_ascii_case(b"psync2");
+            }
+            ReplicaWord::Version(version) => {
+                let digits = text(version.split(|it| *it == b'.').next().unwrap_or_default());
+                replica.major = digits.parse().unwrap_or(0);
+            }
+            ReplicaWord::Acknowledged(offset) => {
+                (replica.acknowledged, replica.heard_us) = (offset, now_us);
+                self.engine.note_acknowledged(id);
+            }
+        }
+    }
+
+    /// Lets the caller follow from an offset of a history on, if that is still here, and else with
+    /// a snapshot. The answer comes behind those to all that was asked before.
+    ///
+    /// # Errors
+    /// It could not take a snapshot.
+    pub fn follow_from(&mut self, history: &[u8], offset: Option<u64>) -> Result {
+        let (id, now_us) = (self.client, self.now().mono_us);
+        self.engine.begin_streaming();
+        let state = &mut self.engine.replication;
+        let replica = state.replicas.entry(id).or_insert_with(|| Replica::new(now_us));
+        if replica.stage != ReplicaStage::Introduced {
+            return Ok(());
+        }
+        replica.heard_us = now_us;
+        let takes_eof = replica.takes_eof;
+        let first = offset.filter(|first| state.keeps(history, *first));
+        match first {
+            Some(first) => state.resume(id, first),
+            None if !takes_eof => return Err(Error::new(NEEDS_EOF)),
+            None if self.engine.has_left_unread(id) => return Err(Error::new(CANNOT_READ)),
+            None => self.engine.replication.await_snapshot(id),
+        }
+        if let Some(client) = self.engine.clients.get_mut(id) {
+            client.is_replica = true;
+        }
+        if first.is_none() {
+            self.engine.synchronise();
+        }
+        Ok(())
+    }
+
+    /// Has the caller's wait tried again whenever a replica acknowledges something.
+    pub fn hear_of_replicas(&mut self) {
+        let id = self.client;
+        let waiting = &mut self.engine.replication.waiting;
+        if !waiting.contains(&id) {
+            waiting.push(id);
+        }
+        self.engine.replication.asks = true;
+    }
+}
+
+impl Engine {
+    /// From now on there is a stream.
+    fn begin_streaming(&mut self) {
+        if self.replication.backlog.is_none() {
+            // What was journaled for a file alone is no part of it.
+            self.replication.backlog = Some(VecDeque::new());
+            self.keyspace.aftermath.journal.listen();
+        }
+        if !std::mem::replace(&mut self.replication.is_looking, true) {
+            self.replication.pinged_us = self.keyspace.now.mono_us;
+            let at_us = self.keyspace.now.mono_us + LOOK_US;
+            self.alarms.set(at_us, Alarm::Replicas);
+        }
+    }
+
+    /// Replicas that have what a wait is for; 0 where it is for something else.
+    pub(super) fn count_for(&self, wait: Empty) -> usize {
+        match wait {
+            Empty::Replicas { offset } => self.replication.count_at(offset),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of the stream so far, with those that nobody has taken.
+    pub fn stream_offset(&self) -> u64 {
+        let waiting = self.keyspace.aftermath.journal.whole_units().0.len() as u64;
+        self.replication.offset + if self.replication.backlog.is_some() { waiting } else { 0 }
+    }
+
+    /// Whether `stream` has something to do.
+    pub fn has_stream(&self) -> bool {
+        let state = &self.replication;
+        state.asks
+            || state.has_joining
+            || !self.keyspace.aftermath.journal.whole_units().0.is_empty()
+    }
+
+    /// Sends replicas what the journal has, which the caller then forgets.
+    pub fn stream(&mut self) {
+        if std::mem::take(&mut self.replication.has_joining) {
+            self.let_join();
+        }
+        let bytes = self.keyspace.aftermath.journal.whole_units().0;
+        let limits = &self.config.client_output_buffer_limits;
+        let over = self.replication.push(
+            bytes,
+            self.config.repl_backlog_size as usize,
+            limits[ClientClass::Replica as usize].hard_bytes,
+        );
+        for id in self.replication.following() {
+            if let Some(client) = self.clients.mark_dirty(id) {
+                client.outbox.raw(bytes);
+            }
+        }
+        for id in over {
+            tracing::warn!("a replica that takes too long to load is let go: too much waits");
+            self.let_replica_go(id);
+        }
+        // Behind all that was changed before somebody wanted to know.
+        if std::mem::take(&mut self.replication.asks) {
+            self.stream_words(&[b"REPLCONF", b"GETACK", b"*"]);
+        }
+    }
+
+    /// From here on replicas get the stream as it comes that had to be told something before.
+    fn let_join(&mut self) {
+        for (id, replica) in &mut self.replication.replicas {
+            if let ReplicaStage::Joins(before) = &mut replica.stage {
+                if let Some(client) = self.clients.mark_dirty(*id) {
+                    client.outbox.raw(before);
+                }
+                replica.stage = ReplicaStage::Follows;
+            }
+        }
+    }
+
+    /// Where others reach a replica.
+    pub fn replica_address(&self, id: ClientId, replica: &Replica) -> String {
+        let peer = || Some(self.clients.get(id)?.peer.addr.rsplit_once(':')?.0.to_owned());
+        replica.address.clone().or_else(peer).unwrap_or_default()
+    }
+
+    /// Sends something that no command has brought about.
+    fn stream_words(&mut self, words: &[&[u8]]) {
+        let mut bytes = Vec::new();
+        request::write(words, &mut bytes);
+        self.replication.push(&bytes, self.config.repl_backlog_size as usize, 0);
+        for id in self.replication.following() {
+            self.write_out(id, &bytes);
+        }
+    }
+
+    fn let_replica_go(&mut self, id: ClientId) {
+        self.replication.replicas.remove(&id);
+        self.ask(Effect::Close { client: id });
+    }
+
+    /// A client has gone.
+    pub(super) fn leave_replication(&mut self, id: ClientId) {
+        let now_us = self.keyspace.now.mono_us;
+        self.replication.waiting.retain(|other| *other != id);
+        let Some(replica) = self.replication.replicas.get(&id) else { return };
+        if matches!(replica.stage, ReplicaStage::Loads { .. }) {
+            let Some(place) = self.place_of(id) else { return };
+            let unread = &mut self.replication.unread;
+            unread.retain(|_, (_, last_us)| now_us.saturating_sub(*last_us) < UNREAD_KEPT_US);
+            let left = unread.entry(place).or_default();
+            *left = (left.0 + 1, now_us);
+            if left.0 == UNREAD_MAX {
+                tracing::warn!("a replica cannot read the snapshots it is sent: it gets none");
+            }
+        }
+        self.replication.replicas.remove(&id);
+    }
+
+    /// A snapshot for replicas begins at this very moment, for those who wait and read the same
+    /// format: its head is written to them. Returns whether that is Valkey's; None if nobody waits.
+    pub(super) fn begin_payload(&mut self, mark: &str) -> Option<bool> {
+        let has_ttls = self.keyspace.has_field_ttls();
+        let state = &mut self.replication;
+        let waits = |it: &&mut Replica| it.stage == ReplicaStage::Waits;
+        let is_valkey = has_ttls && state.replicas.values_mut().find(waits)?.is_valkey();
+        let head = format!("+FULLRESYNC {} {}\r\n$EOF:{mark}\r\n", state.id, state.offset);
+        let mut begun = Vec::new();
+        for (id, replica) in &mut state.replicas {
+            if replica.stage == ReplicaStage::Waits
+                && (!has_ttls || replica.is_valkey() == is_valkey)
+            {
+                replica.stage = ReplicaStage::Loads { later: Vec::new(), is_sent: false };
+                begun.push(*id);
+            }
+        }
+        begun.iter().for_each(|id| self.write_out(*id, head.as_bytes()));
+        (!begun.is_empty()).then_some(is_valkey)
+    }
+
+    /// A part of the snapshot for those who get one; false if all of them have gone.
+    pub fn send_payload(&mut self, bytes: &[u8]) -> bool {
+        let loading: Vec<ClientId> = self.replication.loading().collect();
+        loading.iter().for_each(|id| self.write_out(*id, bytes));
+        !loading.is_empty()
+    }
+
+    /// The snapshot is sent, or cannot be. Who waits still gets the next.
+    pub fn end_payload(&mut self, is_whole: bool) {
+        let loading: Vec<ClientId> = self.replication.loading().collect();
+        for id in loading {
+            match self.replication.replicas.get_mut(&id).map(|it| &mut it.stage) {
+                Some(ReplicaStage::Loads { is_sent, .. }) if is_whole => *is_sent = true,
+                _ => self.let_replica_go(id),
+            }
+        }
+        self.replication.is_synchronising = false;
+        self.synchronise();
+    }
+
+    /// Has a snapshot begin for those who wait for one, unless one is under way.
+    fn synchronise(&mut self) {
+        let state = &mut self.replication;
+        if state.replicas.values().any(|it| it.stage == ReplicaStage::Waits)
+            && !std::mem::replace(&mut state.is_synchronising, true)
+        {
+            self.ask(Effect::Synchronise);
+        }
+    }
+
+    /// Where a replica comes from.
+    fn place_of(&self, id: ClientId) -> Option<(String, u16)> {
+        let replica = self.replication.replicas.get(&id)?;
+        Some((self.replica_address(id, replica), replica.port))
+    }
+
+    /// Whether who comes from there has shown that it cannot read what it is sent.
+    fn has_left_unread(&self, id: ClientId) -> bool {
+        let left = self.place_of(id).and_then(|place| self.replication.unread.get(&place));
+        let now_us = self.keyspace.now.mono_us;
+        let is_recent = |last_us: u64| now_us.saturating_sub(last_us) < UNREAD_KEPT_US;
+        left.is_some_and(|(count, last_us)| *count >= UNREAD_MAX && is_recent(*last_us))
+    }
+
+    /// A replica has said how far it is: one that has read its snapshot gets the stream, and who
+    /// waits for replicas may have waited long enough.
+    fn note_acknowledged(&mut self, id: ClientId) {
+        let Some(replica) = self.replication.replicas.get_mut(&id) else { return };
+        if let ReplicaStage::Loads { later, is_sent: true } = &mut replica.stage {
+            replica.stage = ReplicaStage::Joins(std::mem::take(later));
+            if let Some(place) = self.place_of(id) {
+                self.replication.unread.remove(&place);
+            }
+            self.replication.has_joining = true;
+            tracing::warn!("a replica has loaded and follows");
+        }
+        if !self.replication.waiting.is_empty() {
+            self.alarms.set_soon(self.keyspace.now, Alarm::Acknowledged);
+        }
+    }
+
+    /// Replicas have acknowledged something: who waits for that may have waited long enough.
+    pub(super) fn serve_acknowledged(&mut self) {
+        for id in std::mem::take(&mut self.replication.waiting) {
+            let is_blocked = self.clients.get(id).is_some_and(|client| client.is_blocked());
+            if is_blocked && !self.serve(id, Woken::Ready) {
+                self.replication.waiting.push(id);
+            }
+        }
+    }
+
+    /// Pings replicas now and then, and lets those go that have fallen silent.
+    pub(super) fn look_at_replicas(&mut self) {
+        self.replication.is_looking = false;
+        let now_us = self.keyspace.now.mono_us;
+        let ping_us = self.config.repl_ping_replica_period_s * 1_000_000;
+        let silent_us = self.config.repl_timeout_s * 1_000_000;
+        let all = &self.replication.replicas;
+        let is_silent = |it: &Replica| {
+            it.stage == ReplicaStage::Follows && now_us.saturating_sub(it.heard_us) > silent_us
+        };
+        let silent = all.iter().filter(|(_, it)| is_silent(it)).map(|(id, _)| *id);
+        for id in silent.collect::<Vec<ClientId>>() {
+            tracing::warn!("a replica that has said nothing for too long is let go");
+            self.let_replica_go(id);
+        }
+        if now_us - self.replication.pinged_us >= ping_us {
+            self.replication.pinged_us = now_us;
+            self.stream_words(&[b"PING"]);
+        }
+        if !self.replication.replicas.is_empty() {
+            self.replication.is_looking = true;
+            self.alarms.set(now_us + LOOK_US, Alarm::Replicas);
+        }
+    }
+}

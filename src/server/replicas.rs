@@ -1,0 +1,88 @@
+//! Snapshots for replicas: the engine walks over the keys while it serves clients, and all who wait
+//! for one get what comes of that.
+//!
+//! It goes as fast as the slowest of them takes it.
+
+use super::{Server, disk};
+use crate::engine::Engine;
+use crate::rdb::crc64;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Bytes that may wait for the slowest replica before the walk goes on.
+const WAITING_BYTES_MAX: u64 = 1 << 20;
+
+/// Blocks between the walk and the replicas.
+const BLOCKS_MAX: usize = 1;
+
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Brings who waits for it a snapshot.
+pub async fn synchronise(server: Rc<Server>) {
+    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
+    while !may_begin(&server.engine.borrow()) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let begun = {
+        let mut engine = server.engine.borrow_mut();
+        // What was changed before is in the snapshot, and stands before its place in the stream.
+        server.carry_journal(&mut engine);
+        engine.keyspace.aftermath.journal.begin_anew();
+        engine.begin_saving_for_replicas()
+    };
+    let Some((number, mark)) = begun else {
+        // Who waited has gone.
+        return server.engine.borrow_mut().end_payload(false);
+    };
+    server.flush();
+    let (blocks, to_send) = mpsc::channel(BLOCKS_MAX);
+    let sent = tokio::task::spawn_local(send(server.clone(), to_send, mark));
+    let carried = disk::carry(&server, blocks, number).await;
+    let is_sent = sent.await.unwrap_or(false);
+    let is_whole = {
+        let mut engine = server.engine.borrow_mut();
+        let is_whole = is_sent && engine.persistence.is_under_way(number);
+        if let Err(problem) = &carried {
+            tracing::warn!("a replica could not be given the data: {problem}");
+        }
+        engine.end_payload(is_whole && carried.is_ok());
+        if engine.persistence.is_under_way(number) {
+            engine.end_saving(is_whole, server.now());
+        }
+        is_whole
+    };
+    tracing::warn!(
+        "the snapshot for replicas {}",
+        if is_whole { "is sent" } else { "was given up" }
+    );
+    server.flush();
+}
+
+/// Sends what comes, with the checksum and the mark behind it. False if nobody is left to send to.
+async fn send(server: Rc<Server>, mut blocks: mpsc::Receiver<Vec<u8>>, mark: String) -> bool {
+    let mut checksum: u64 = 0;
+    while let Some(block) = blocks.recv().await {
+        let is_last = block.is_empty();
+        let bytes = match is_last {
+            false => block,
+            true => [&checksum.to_le_bytes()[..], mark.as_bytes()].concat(),
+        };
+        checksum = crc64(checksum, &bytes);
+        let waiting = |server: &Server| {
+            let engine = server.engine.borrow();
+            engine.replication.payload_waiting(&engine.clients)
+        };
+        while waiting(&server) > WAITING_BYTES_MAX {
+            tokio::time::sleep(PAUSE).await;
+        }
+        if !server.engine.borrow_mut().send_payload(&bytes) {
+            return false;
+        }
+        server.flush();
+        if is_last {
+            return true;
+        }
+    }
+    false
+}
