@@ -7,11 +7,11 @@ mod common;
 
 use common::facts::FixedFacts;
 use common::peer::{ORACLES, Peer};
-use common::program::{Running, ask, ask_all, toril, until};
+use common::program::{Folder, Running, ask, ask_all, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use rustix::process::Signal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use toril::command::table::table;
 use toril::config::Config;
@@ -189,22 +189,6 @@ fn a_file_that_is_cut_or_changed_is_refused_and_repaired() {
     }
     // What stands behind is none of its business, as in Redis.
     assert_eq!(load(&[&file[..], b"more"].concat(), false), (Ok(()), 4));
-}
-
-/// A folder of a test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("there is room");
-        Self(path)
-    }
-
-    fn text(&self) -> &str {
-        self.0.to_str().expect("it is UTF-8")
-    }
 }
 
 fn start(folder: &Folder, more: &[&str]) -> Running {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::program::{PATIENCE, Running, ask, ask_all, until};
+use common::program::{Folder, PATIENCE, Running, ask, ask_all, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{Read, Write};
@@ -135,9 +135,8 @@ fn fields_with_a_ttl_go_to_each_in_its_own_format() {
 #[test]
 fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
     let Some(program) = oracle("redis-7.4") else { return };
-    let folder = std::env::temp_dir().join(format!("toril-{}-replicas", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("there is room");
-    let path = folder.to_str().expect("it is UTF-8");
+    let folder = Folder::new("replicas-several");
+    let path = folder.text();
     let server = start(&["--dir", path, "--appendonly", "yes", "--appendfsync", "always"]);
     ask(server.port, "DEBUG POPULATE 50000 p 100");
     let mut replicas: Vec<Peer> = (0..2).map(|_| Peer::start("redis-7.4", &program)).collect();
@@ -157,7 +156,6 @@ fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
     let server = start(&["--dir", path, "--appendonly", "yes"]);
     assert_eq!(ask(server.port, "DEBUG DIGEST"), digest);
     server.stop();
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 /// Talks as a replica does, and reads until what comes holds `end`.
@@ -210,8 +208,14 @@ fn a_replica_that_says_nothing_is_let_go() {
     let (mut stream, input) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");
     let text = String::from_utf8_lossy(&input).into_owned();
     let offset = text.lines().nth(1).and_then(|it| it.rsplit(' ').next()).expect("it is told");
+    let mark = text.split("$EOF:").nth(1).expect("it is told").lines().next().expect("a line");
+    let mut rest = input.clone();
+    let mut block = [0; 4096];
+    while !rest.ends_with(mark.as_bytes()) {
+        let len = stream.read(&mut block).expect("it goes on");
+        rest.extend_from_slice(&block[..len]);
+    }
     stream.write_all(format!("REPLCONF ACK {offset}\r\n").as_bytes()).expect("it reads");
-    let mut rest = Vec::new();
     // Until the server closes.
     stream.read_to_end(&mut rest).expect("it closes");
     let text = String::from_utf8_lossy(&rest);
@@ -236,4 +240,26 @@ fn a_replica_that_cannot_read_the_snapshot_does_not_get_it_for_ever() {
     let words = words.replace("7777", "7778");
     let (_, input) = converse(&server, &words, "$EOF:");
     assert!(input.starts_with(b"+OK\r\n+FULLRESYNC "));
+}
+
+/// Else no other snapshot could ever begin.
+#[test]
+fn a_replica_that_does_not_read_its_snapshot_is_let_go() {
+    let folder = Folder::new("replica-silent");
+    let server = start(&["--repl-timeout", "1", "--dir", folder.text()]);
+    ask(server.port, "DEBUG POPULATE 100000 p 200");
+    let (_stream, _) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");
+    assert!(info(&server, "slave0").contains("state=send_bulk"));
+    until("it is let go", || info(&server, "connected_slaves") == "0");
+    assert!(ask(server.port, "BGSAVE").starts_with("+Background saving"));
+    until("another is written", || info(&server, "rdb_saves") == "1");
+}
+
+/// A clock that jumps here would not jump there.
+#[test]
+fn the_clock_is_not_moved_while_somebody_follows() {
+    let server = start(&["--clock", "yes"]);
+    let (_stream, _) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");
+    let refusal = ask(server.port, "TORIL CLOCK ADVANCE 1000");
+    assert!(refusal.starts_with("-ERR ") && refusal.contains("replica"), "{refusal}");
 }

@@ -442,22 +442,26 @@ impl Engine {
         (!begun.is_empty()).then_some(is_valkey)
     }
 
-    /// A part of the snapshot for those who get one; false if all of them have gone.
-    pub fn send_payload(&mut self, bytes: &[u8]) -> bool {
+    /// A part of the snapshot for those who get one, perhaps the last; false if all of them have
+    /// gone.
+    pub fn send_payload(&mut self, bytes: &[u8], is_last: bool) -> bool {
         let loading: Vec<ClientId> = self.replication.loading().collect();
-        loading.iter().for_each(|id| self.write_out(*id, bytes));
+        for id in &loading {
+            self.write_out(*id, bytes);
+            if let Some(replica) = self.replication.replicas.get_mut(id)
+                && let ReplicaStage::Loads { is_sent, .. } = &mut replica.stage
+            {
+                *is_sent = is_last;
+            }
+        }
         !loading.is_empty()
     }
 
-    /// The snapshot is sent, or cannot be. Who waits still gets the next.
-    pub fn end_payload(&mut self, is_whole: bool) {
+    /// The snapshot is over: whoever has not got the whole of it comes again. Who waits gets the
+    /// next.
+    pub fn end_payload(&mut self) {
         let loading: Vec<ClientId> = self.replication.loading().collect();
-        for id in loading {
-            match self.replication.replicas.get_mut(&id).map(|it| &mut it.stage) {
-                Some(ReplicaStage::Loads { is_sent, .. }) if is_whole => *is_sent = true,
-                _ => self.let_replica_go(id),
-            }
-        }
+        loading.into_iter().for_each(|id| self.let_replica_go(id));
         self.replication.is_synchronising = false;
         self.synchronise();
     }
@@ -519,13 +523,16 @@ impl Engine {
         let now_us = self.keyspace.now.mono_us;
         let ping_us = self.config.repl_ping_replica_period_s * 1_000_000;
         let silent_us = self.config.repl_timeout_s * 1_000_000;
-        let all = &self.replication.replicas;
-        let is_silent = |it: &Replica| {
-            it.stage == ReplicaStage::Follows && now_us.saturating_sub(it.heard_us) > silent_us
+        let heard_us = |id: &ClientId, replica: &Replica| match &replica.stage {
+            // It tells each second how far it is.
+            ReplicaStage::Follows => replica.heard_us,
+            // It takes what it is sent, or tells that it goes on loading.
+            _ => self.clients.get(*id).map_or(0, |client| client.active_us),
         };
-        let silent = all.iter().filter(|(_, it)| is_silent(it)).map(|(id, _)| *id);
-        for id in silent.collect::<Vec<ClientId>>() {
-            tracing::warn!("a replica that has said nothing for too long is let go");
+        let all = self.replication.replicas.iter();
+        let silent = all.filter(|(id, it)| now_us.saturating_sub(heard_us(id, it)) > silent_us);
+        for id in silent.map(|(id, _)| *id).collect::<Vec<ClientId>>() {
+            tracing::warn!("a replica that is silent or takes nothing for too long is let go");
             self.let_replica_go(id);
         }
         if now_us - self.replication.pinged_us >= ping_us {

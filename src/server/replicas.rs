@@ -33,7 +33,7 @@ pub async fn synchronise(server: Rc<Server>) {
     };
     let Some((number, mark)) = begun else {
         // Who waited has gone.
-        return server.engine.borrow_mut().end_payload(false);
+        return server.engine.borrow_mut().end_payload();
     };
     server.flush();
     let (blocks, to_send) = mpsc::channel(BLOCKS_MAX);
@@ -46,7 +46,7 @@ pub async fn synchronise(server: Rc<Server>) {
         if let Err(problem) = &carried {
             tracing::warn!("a replica could not be given the data: {problem}");
         }
-        engine.end_payload(is_whole && carried.is_ok());
+        engine.end_payload();
         if engine.persistence.is_under_way(number) {
             engine.end_saving(is_whole, server.now());
         }
@@ -76,7 +76,7 @@ async fn send(server: Rc<Server>, mut blocks: mpsc::Receiver<Vec<u8>>, mark: Str
         while waiting(&server) > WAITING_BYTES_MAX {
             tokio::time::sleep(PAUSE).await;
         }
-        if !server.engine.borrow_mut().send_payload(&bytes) {
+        if !server.engine.borrow_mut().send_payload(&bytes, is_last) {
             return false;
         }
         server.flush();

@@ -364,7 +364,8 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
              'toril exec --clock'",
         ));
     }
-    if cx.server().persistence.appending.is_some() {
+    let engine = cx.server();
+    if engine.persistence.appending.is_some() || engine.replication.replicas().next().is_some() {
         return Err(Error::new(
             "ERR the clock cannot move while data is written to a log or followed by a replica",
         ));

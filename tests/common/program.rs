@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -136,4 +137,20 @@ pub fn ask_all(port: u16, request: &str) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("it is UTF-8");
     text
+}
+
+/// A folder of a test's own, under a name that no other test has.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("there is room");
+        Self(path)
+    }
+
+    pub fn text(&self) -> &str {
+        self.0.to_str().expect("it is UTF-8")
+    }
 }

@@ -246,10 +246,10 @@ impl World {
         if self.engine.begin_saving_for_replicas().is_some() {
             while !self.engine.keyspace.save_some(SavingStep::LONG) {}
             let bytes = self.engine.keyspace.take_saved();
-            self.engine.send_payload(&bytes);
+            self.engine.send_payload(&bytes, true);
             self.engine.end_saving(true, self.now);
         }
-        self.engine.end_payload(true);
+        self.engine.end_payload();
     }
 
     /// What is saved is what there is.
