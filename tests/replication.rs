@@ -263,3 +263,20 @@ fn the_clock_is_not_moved_while_somebody_follows() {
     let refusal = ask(server.port, "TORIL CLOCK ADVANCE 1000");
     assert!(refusal.starts_with("-ERR ") && refusal.contains("replica"), "{refusal}");
 }
+
+#[test]
+fn who_comes_later_hears_which_database_is_meant() {
+    let Some(program) = oracle("redis-7.4") else { return };
+    let server = start(&[]);
+    let mut replicas: Vec<Peer> = Vec::new();
+    for count in 1..=2 {
+        let mut replica = Peer::start("redis-7.4", &program);
+        follow(&mut replica, &server);
+        until("it follows", || {
+            ask(server.port, &format!("WAIT {count} 100")) == format!(":{count}")
+        });
+        replicas.push(replica);
+        ask_all(server.port, &format!("SELECT 3\r\nSET k{count} 1"));
+    }
+    replicas.iter_mut().for_each(|replica| compare(replica, &server, 2));
+}
