@@ -204,7 +204,7 @@ fn who_asks_for_what_is_not_kept_gets_a_snapshot() {
 
 #[test]
 fn a_replica_that_says_nothing_is_let_go() {
-    let server = start(&["--repl-timeout", "1", "--repl-ping-replica-period", "1"]);
+    let server = start(&["--repl-timeout", "3", "--repl-ping-replica-period", "1"]);
     let (mut stream, input) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");
     let text = String::from_utf8_lossy(&input).into_owned();
     let offset = text.lines().nth(1).and_then(|it| it.rsplit(' ').next()).expect("it is told");
@@ -279,4 +279,23 @@ fn who_comes_later_hears_which_database_is_meant() {
         ask_all(server.port, &format!("SELECT 3\r\nSET k{count} 1"));
     }
     replicas.iter_mut().for_each(|replica| compare(replica, &server, 2));
+}
+
+/// As `redis-cli --rdb` asks.
+#[test]
+fn who_wants_a_snapshot_alone_gets_no_more() {
+    let server = start(&[]);
+    ask(server.port, "SET k v");
+    let words = "REPLCONF capa eof\r\nREPLCONF rdb-only 1\r\nSYNC\r\n";
+    let (mut stream, mut input) = converse(&server, words, "$EOF:");
+    stream.read_to_end(&mut input).expect("the server closes");
+    assert!(input.starts_with(b"+OK\r\n+OK\r\n$EOF:"), "{}", input.escape_ascii());
+    let mark = input[15..55].to_vec();
+    assert!(input.ends_with(&mark), "{}", input.escape_ascii());
+    assert_eq!(info(&server, "connected_slaves"), "0");
+    let folder = Folder::new("rdb-only");
+    let path = folder.0.join("dump.rdb");
+    std::fs::write(&path, &input[57..input.len() - 40]).expect("there is room");
+    let other = start(&["--dir", folder.text()]);
+    assert_eq!(ask(other.port, "DEBUG DIGEST"), ask(server.port, "DEBUG DIGEST"));
 }

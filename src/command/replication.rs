@@ -18,11 +18,11 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 fn psync(cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
     let history = args.word()?;
     let offset = args.int()?;
-    cx.follow_from(history, u64::try_from(offset).ok())
+    cx.follow_from(Some((history, offset)))
 }
 
 fn sync(cx: &mut Ctx, _args: Args, _reply: &mut Reply) -> Result {
-    cx.follow_from(b"?", None)
+    cx.follow_from(None)
 }
 
 fn replconf(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
@@ -39,6 +39,15 @@ fn replconf(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             b"ip-address" => ReplicaWord::Address(value),
             b"capa" => ReplicaWord::Capability(value),
             b"version" => ReplicaWord::Version(value),
+            b"rdb-only" => match number::parse_i64(value) {
+                Some(number @ (0 | 1)) => ReplicaWord::RdbOnly(number == 1),
+                Some(_) => {
+                    return Err(Error::new(
+                        "ERR value is out of range, value must between 0 and 1",
+                    ));
+                }
+                None => return Err(Error::NotInteger),
+            },
             b"ack" => {
                 let offset = number::parse_i64(value).and_then(|it| u64::try_from(it).ok());
                 offset.into_iter().for_each(|it| cx.note_replica(ReplicaWord::Acknowledged(it)));

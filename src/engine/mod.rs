@@ -128,8 +128,7 @@ impl Engine {
     /// An empty server. `now` is the first moment it knows; what is random follows from `facts`.
     pub fn new(table: Table, config: Config, facts: Box<dyn Facts>, now: Now) -> Self {
         let mut rng = Rng::from_seed(facts.entropy());
-        let mut name = || (0..5).map(|_| format!("{:08x}", rng.next_u64() as u32)).collect();
-        let (run_id, history) = (name(), name());
+        let (run_id, history) = (rng.hex_name(), rng.hex_name());
         let stats = Stats::new(table.count(), facts.allocated_bytes());
         let mut keyspace = Keyspace::new(config.databases, config.limits.clone(), rng, now);
         keyspace.aftermath.classes = config.notify_keyspace_events;

@@ -310,7 +310,7 @@ impl Engine {
     /// Begins a snapshot of what there is now, for the replicas that wait for one; returns its
     /// number and the mark that ends it. None if nobody waits.
     pub fn begin_saving_for_replicas(&mut self) -> Option<(u64, String)> {
-        let mark = self.run_id.clone();
+        let mark = self.keyspace.rng.hex_name();
         let is_valkey = self.begin_payload(&mark)?;
         let number = self.begin_saving_as(SnapshotKind::Replicas, is_valkey);
         Some((number, mark))

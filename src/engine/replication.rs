@@ -11,7 +11,7 @@
 
 use super::Engine;
 use super::alarms::Alarm;
-use super::client::{ClientId, Clients};
+use super::client::{ClientId, Clients, State};
 use super::context::{Ctx, Empty};
 use super::effect::Effect;
 use super::waiters::Woken;
@@ -34,8 +34,8 @@ const CANNOT_READ: &str = "ERR this replica has left five snapshots one behind t
     reading them: toril writes version 11 of RDB, which Redis reads from 7.2 on. It may try again \
     in a minute";
 
-const NEEDS_EOF: &str = "ERR toril sends a snapshot to who says REPLCONF capa eof alone: its length \
-    is not known before its end";
+const NEEDS_EOF: &str = "ERR toril sends a snapshot to who says REPLCONF capa eof alone: its \
+    length is not known before its end";
 
 /// How far a replica has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,10 @@ pub struct Replica {
     takes_eof: bool,
     /// Whether it takes a history's new name.
     takes_id: bool,
+    /// Whether it said SYNC, so that it is told of no history.
+    is_plain: bool,
+    /// Whether it wants a snapshot and nothing behind it.
+    wants_rdb_only: bool,
     /// The first number of its version; 0 if it did not tell.
     major: u32,
     /// Up to where it has the stream, and the monotonic clock when it last said so.
@@ -89,6 +93,8 @@ impl Replica {
             address: None,
             takes_eof: false,
             takes_id: false,
+            is_plain: false,
+            wants_rdb_only: false,
             major: 0,
             acknowledged: 0,
             heard_us: now_us,
@@ -228,6 +234,8 @@ pub enum ReplicaWord<'a> {
     Address(&'a [u8]),
     Capability(&'a [u8]),
     Version(&'a [u8]),
+    /// It wants a snapshot and nothing behind it, or the stream as well.
+    RdbOnly(bool),
     /// It has the stream up to here.
     Acknowledged(u64),
 }
@@ -257,6 +265,7 @@ impl Ctx<'_> {
                 let digits = text(version.split(|it| *it == b'.').next().unwrap_or_default());
                 replica.major = digits.parse().unwrap_or(0);
             }
+            ReplicaWord::RdbOnly(is_so) => replica.wants_rdb_only = is_so,
             ReplicaWord::Acknowledged(offset) => {
                 (replica.acknowledged, replica.heard_us) = (offset, now_us);
                 self.engine.note_acknowledged(id);
@@ -265,11 +274,12 @@ impl Ctx<'_> {
     }
 
     /// Lets the caller follow from an offset of a history on, if that is still here, and else with
-    /// a snapshot. The answer comes behind those to all that was asked before.
+    /// a snapshot; None is told of no history. The answer comes behind those to all that was asked
+    /// before.
     ///
     /// # Errors
     /// It could not take a snapshot.
-    pub fn follow_from(&mut self, history: &[u8], offset: Option<u64>) -> Result {
+    pub fn follow_from(&mut self, place: Option<(&[u8], i64)>) -> Result {
         let (id, now_us) = (self.client, self.now().mono_us);
         self.engine.begin_streaming();
         let state = &mut self.engine.replication;
@@ -277,9 +287,12 @@ impl Ctx<'_> {
         if replica.stage != ReplicaStage::Introduced {
             return Ok(());
         }
-        replica.heard_us = now_us;
+        (replica.heard_us, replica.is_plain) = (now_us, place.is_none());
         let takes_eof = replica.takes_eof;
-        let first = offset.filter(|first| state.keeps(history, *first));
+        let first = place.and_then(|(history, offset)| {
+            let first = u64::try_from(offset).ok()?;
+            state.keeps(history, first).then_some(first)
+        });
         match first {
             Some(first) => state.resume(id, first),
             None if !takes_eof => return Err(Error::new(NEEDS_EOF)),
@@ -428,17 +441,19 @@ impl Engine {
         let state = &mut self.replication;
         let waits = |it: &&mut Replica| it.stage == ReplicaStage::Waits;
         let is_valkey = has_ttls && state.replicas.values_mut().find(waits)?.is_valkey();
-        let head = format!("+FULLRESYNC {} {}\r\n$EOF:{mark}\r\n", state.id, state.offset);
+        let told = format!("+FULLRESYNC {} {}\r\n", state.id, state.offset);
         let mut begun = Vec::new();
         for (id, replica) in &mut state.replicas {
             if replica.stage == ReplicaStage::Waits
                 && (!has_ttls || replica.is_valkey() == is_valkey)
             {
                 replica.stage = ReplicaStage::Loads { later: Vec::new(), is_sent: false };
-                begun.push(*id);
+                begun.push((*id, if replica.is_plain { "" } else { &told }));
             }
         }
-        begun.iter().for_each(|id| self.write_out(*id, head.as_bytes()));
+        for (id, told) in &begun {
+            self.write_out(*id, format!("{told}$EOF:{mark}\r\n").as_bytes());
+        }
         (!begun.is_empty()).then_some(is_valkey)
     }
 
@@ -448,10 +463,13 @@ impl Engine {
         let loading: Vec<ClientId> = self.replication.loading().collect();
         for id in &loading {
             self.write_out(*id, bytes);
-            if let Some(replica) = self.replication.replicas.get_mut(id)
-                && let ReplicaStage::Loads { is_sent, .. } = &mut replica.stage
-            {
+            let Some(replica) = self.replication.replicas.get_mut(id) else { continue };
+            if let ReplicaStage::Loads { is_sent, .. } = &mut replica.stage {
                 *is_sent = is_last;
+            }
+            if is_last && replica.wants_rdb_only {
+                self.replication.replicas.remove(id);
+                self.clients[*id].state = State::Closing;
             }
         }
         !loading.is_empty()

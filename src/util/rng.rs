@@ -21,6 +21,11 @@ impl Rng {
         b.wrapping_mul(5).rotate_left(7).wrapping_mul(9)
     }
 
+    /// 40 hexadecimal digits.
+    pub fn hex_name(&mut self) -> String {
+        (0..5).map(|_| format!("{:08x}", self.next_u64() as u32)).collect()
+    }
+
     /// Uniform below `bound`, which is not zero. The high half of a product maps the whole range
     /// onto the bound; the few products that would favour some results are drawn again.
     pub fn below(&mut self, bound: usize) -> usize {
