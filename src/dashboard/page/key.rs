@@ -2,7 +2,7 @@
 
 use super::keys::Sees;
 use super::query::field;
-use super::{Drawn, Frame, Page, Row, Viewer, job, moment, text};
+use super::{Drawn, Frame, Page, Row, Viewer, card, job, moment, text};
 use crate::dashboard::{Trouble, ids};
 use crate::data::Value;
 use crate::data::stream::StreamId;
@@ -267,19 +267,10 @@ impl KeyPage {
     }
 
     fn table(&self, rows: &[Row], pages: &Markup) -> Markup {
-        html! {
-            div class="card" {
-                table class="table sched" {
-                    thead { tr {
-                        @for head in self.shape.heads.iter().filter(|head| !head.is_empty()) {
-                            th { (head) }
-                        }
-                    } }
-                    tbody data-list="elements" { @for row in rows { (row.html) } }
-                }
-                (pages)
-            }
-        }
+        let heads = html! {
+            @for head in self.shape.heads.iter().filter(|head| !head.is_empty()) { th { (head) } }
+        };
+        card(&heads, ("elements", rows), pages)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The keys of a database, found piece by piece: those that match a pattern, or one type alone.
 
 use super::query::field;
-use super::{Drawn, Frame, Page, Row, Viewer, moment, text};
+use super::{Drawn, Frame, Page, Row, Viewer, card, moment, text};
 use crate::dashboard::ids;
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
@@ -240,20 +240,15 @@ impl Page for KeysPage {
         let (db, sees, pages) = (self.asked.db, self.sees, self.pages());
         let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row(db, sees) });
         let rows: Vec<Row> = rows.collect();
+        let heads = html! {
+            th { "Name" } th { "Type" } th class="num hide-s" { "Memory" }
+            th class="num hide-s" { "Expires in" }
+        };
         let body = html! {
-            div class="head" { div { h1 { "Keys" } } }
+            div class="head" { div { h1 { (self.title()) } } }
             (frame.server_tabs())
             (self.filter())
-            div class="card" {
-                table class="table sched" {
-                    thead { tr {
-                        th { "Name" } th { "Type" } th class="num hide-s" { "Memory" }
-                        th class="num hide-s" { "Expires in" }
-                    } }
-                    tbody data-list="keys" { @for row in &rows { (row.html) } }
-                }
-                (pages)
-            }
+            (card(&heads, ("keys", &rows), &pages))
         };
         Drawn::new(frame, body).with_part("pages", pages).with_rows("keys", rows)
     }

@@ -261,18 +261,27 @@ impl Frame {
         }
     }
 
-    /// The same on a phone, where nothing stands at the side.
+    /// The same on a phone, where nothing stands at the side; nothing on other views.
     fn server_tabs(&self) -> Markup {
         html! {
-            nav class="nav across only-s" aria-label="Views of the server" { (self.server_links()) }
+            @if self.server.iter().any(|view| view.is_at(self.place())) {
+                nav class="nav across only-s" aria-label="Views of the server" {
+                    (self.server_links())
+                }
+            }
         }
     }
 
+    /// What the address begins with.
+    fn place(&self) -> &str {
+        self.path.split(['/', '?']).next().unwrap_or_default()
+    }
+
     fn server_links(&self) -> Markup {
-        let place = self.path.split(['/', '?']).next().unwrap_or_default();
         html! {
             @for view in &self.server {
-                a href={ "#/" (view.place) } aria-current=[view.is_at(place).then_some("page")] {
+                @let is_here = view.is_at(self.place());
+                a href={ "#/" (view.place) } aria-current=[is_here.then_some("page")] {
                     span { (view.name) }
                 }
             }
@@ -287,6 +296,19 @@ pub struct Drawn {
     pub parts: Vec<(String, String)>,
     /// The keys of the rows of each list, in order.
     pub lists: Vec<(&'static str, Vec<String>)>,
+}
+
+/// A table in a card: the heads of its columns, its rows, and what stands below.
+fn card(heads: &Markup, (list, rows): (&str, &[Row]), below: &Markup) -> Markup {
+    html! {
+        div class="card" {
+            table class="table sched" {
+                thead { tr { (heads) } }
+                tbody data-list=(list) { @for row in rows { (row.html) } }
+            }
+            (below)
+        }
+    }
 }
 
 impl Drawn {
@@ -316,16 +338,10 @@ impl Drawn {
         (list, rows): (&'static str, Vec<Row>),
     ) -> Self {
         let sub = html! { p class="sub" data-key="sub" { (said) } };
-        let is_of_server = frame.server.iter().any(|view| view.name == title);
         let body = html! {
             div class="head" { div { h1 { (title) } (sub) } }
-            @if is_of_server { (frame.server_tabs()) }
-            div class="card" {
-                table class="table sched" {
-                    thead { tr { (heads) } }
-                    tbody data-list=(list) { @for row in &rows { (row.html) } }
-                }
-            }
+            (frame.server_tabs())
+            (card(heads, (list, &rows), &html! {}))
         };
         Self::new(frame, body).with_part("sub", sub).with_rows(list, rows)
     }
