@@ -5,6 +5,7 @@ use super::prelude::*;
 use super::scan::admits;
 use crate::config::AppendSync;
 use crate::engine::keyspace::KeyValue;
+use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Generic, &[
@@ -20,7 +21,7 @@ pub const FAMILY: Family = Family::new(Category::Generic, &[
     row("type",      "1.0.0", Exactly(2), Keys::one(1).inspects(),      &[Read, Fast],      type_name, "key",           "Tells of what type a value is."),
     row("unlink",    "4.0.0", AtLeast(2), Keys::span(1, -1).removes(),  &[Write, Fast],     unlink,    "key [key ...]", "Deletes keys: the same as DEL.").tips(&[MULTI_SHARD, SUM]),
     row("wait",      "3.0.0", Exactly(3), Keys::none(),                 &[Blocking],        wait,      "numreplicas timeout", "Waits until so many replicas have all that was changed.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
-    row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits for append-only files, of which there are none.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
+    row("waitaof",   "7.2.0", Exactly(4), Keys::none(),                 &[Blocking],        waitaof,   "numlocal numreplicas timeout", "Waits until the append-only file is synced.").tips(&[ALL_SHARDS, MIN]).acl_families(&[Category::Connection]),
 ]);
 
 fn del(cx: &mut Ctx, args: Args, reply: &mut Reply) -> Result {
@@ -175,13 +176,9 @@ impl Attempt for Acknowledgement {
 }
 
 fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let (files, replicas) = (args.int()?, args.int()?);
-    if !matches!(files, 0 | 1) {
-        return Err(Error::new("ERR value is out of range, value must between 0 and 1"));
-    }
-    if replicas < 0 {
-        return Err(Error::NotPositive);
-    }
+    let files = args.int_within(0..=1)?;
+    let replicas = number::parse_i64(args.word()?).filter(|count| *count >= 0);
+    let replicas = replicas.ok_or(Error::NotPositive)?;
     let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
     let is_always = cx.config().files.appendfsync == AppendSync::Always;
     if cx.server().persistence.appending.is_some() && replicas == 0 {
@@ -203,21 +200,12 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         ));
     }
     if replicas > 0 {
-        return wait_in_vain(cx, timeout, Empty::ZeroPair, args, reply);
+        // None is counted: the time runs out, or CLIENT UNBLOCK ends it.
+        let wait = Wait { on: On::Nothing, timeout, empty: Empty::ZeroPair };
+        return cx.block(wait, InVain, args, reply);
     }
     Empty::ZeroPair.write(reply, 0);
     Ok(())
-}
-
-/// There are no replicas: the time runs out, or CLIENT UNBLOCK ends it.
-fn wait_in_vain(
-    cx: &mut Ctx,
-    timeout: Timeout,
-    empty: Empty,
-    args: Args,
-    reply: &mut Reply,
-) -> Result {
-    cx.block(Wait { on: On::Nothing, timeout, empty }, InVain, args, reply)
 }
 
 /// Waits for no key.

@@ -30,26 +30,14 @@ fn replconf(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         return Err(Error::Syntax);
     }
     while let Some(name) = args.next() {
-        let value = args.word()?;
         let told = match &name.to_ascii_lowercase()[..] {
-            b"listening-port" => {
-                let port = number::parse_i64(value).ok_or(Error::NotInteger)?;
-                ReplicaWord::Port(port as u16)
-            }
-            b"ip-address" => ReplicaWord::Address(value),
-            b"capa" => ReplicaWord::Capability(value),
-            b"version" => ReplicaWord::Version(value),
-            b"rdb-only" => match number::parse_i64(value) {
-                Some(number @ (0 | 1)) => ReplicaWord::RdbOnly(number == 1),
-                Some(_) => {
-                    return Err(Error::new(
-                        "ERR value is out of range, value must between 0 and 1",
-                    ));
-                }
-                None => return Err(Error::NotInteger),
-            },
+            b"listening-port" => ReplicaWord::Port(args.int()? as u16),
+            b"ip-address" => ReplicaWord::Address(args.word()?),
+            b"capa" => ReplicaWord::Capability(args.word()?),
+            b"version" => ReplicaWord::Version(args.word()?),
+            b"rdb-only" => ReplicaWord::RdbOnly(args.int_within(0..=1)? == 1),
             b"ack" => {
-                let offset = number::parse_i64(value).and_then(|it| u64::try_from(it).ok());
+                let offset = args.int().ok().and_then(|it| u64::try_from(it).ok());
                 offset.into_iter().for_each(|it| cx.note_replica(ReplicaWord::Acknowledged(it)));
                 // Nobody is answered, whatever follows.
                 return Ok(());

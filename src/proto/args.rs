@@ -3,7 +3,7 @@
 
 use super::error::{Error, Result};
 use crate::util::number;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A request and a place in it. `all()[0]` is the command's name; reading begins behind it.
 #[derive(Clone, Copy, Debug)]
@@ -155,14 +155,18 @@ impl<'a> Args<'a> {
 
     /// Reads a count whose sign means something of its own, so that it can be negated.
     pub fn signed_count(&mut self) -> Result<i64> {
-        match self.int()? {
-            i64::MIN => Err(Error::new(format!(
-                "ERR value is out of range, value must between {} and {}",
-                -i64::MAX,
-                i64::MAX
-            ))),
-            count => Ok(count),
+        self.int_within(-i64::MAX..=i64::MAX)
+    }
+
+    /// Reads an integer of a range.
+    pub fn int_within(&mut self, range: RangeInclusive<i64>) -> Result<i64> {
+        let number = self.int()?;
+        if range.contains(&number) {
+            return Ok(number);
         }
+        let (least, most) = (range.start(), range.end());
+        let text = format!("ERR value is out of range, value must between {least} and {most}");
+        Err(Error::new(text))
     }
 
     /// The words not yet read in pairs. Arity cannot say that they must be even in number.
