@@ -367,10 +367,8 @@ fn replication(engine: &Engine, text: &mut Text) {
     let backlog = state.backlog_len();
     text.field("repl_backlog_active", u8::from(backlog.is_some()));
     text.field("repl_backlog_size", engine.config.repl_backlog_size);
-    let len = backlog.unwrap_or(0) as u64;
-    let first = if backlog.is_some() { state.offset + 1 - len } else { 0 };
-    text.field("repl_backlog_first_byte_offset", first);
-    text.field("repl_backlog_histlen", len);
+    text.field("repl_backlog_first_byte_offset", state.first_kept().unwrap_or(0));
+    text.field("repl_backlog_histlen", backlog.unwrap_or(0));
 }
 
 fn cpu(engine: &Engine, text: &mut Text) {

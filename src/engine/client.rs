@@ -402,6 +402,13 @@ impl Clients {
         Some(client)
     }
 
+    /// Writes bytes that are no reply into a client's outbox.
+    pub fn write_out(&mut self, id: ClientId, bytes: &[u8]) {
+        if let Some(client) = self.mark_dirty(id) {
+            client.outbox.raw(bytes);
+        }
+    }
+
     /// Notes that a client's further requests can run.
     pub fn mark_runnable(&mut self, id: ClientId) {
         if let Some(client) = self.get_mut(id)

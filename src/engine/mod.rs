@@ -311,9 +311,7 @@ impl Engine {
 
     /// Writes bytes that are no reply into a client's outbox.
     pub fn write_out(&mut self, id: ClientId, bytes: &[u8]) {
-        if let Some(client) = self.clients.mark_dirty(id) {
-            client.outbox.raw(bytes);
-        }
+        self.clients.write_out(id, bytes);
     }
 
     /// Gives a client a name, as CLIENT SETNAME does.

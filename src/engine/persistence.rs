@@ -16,6 +16,7 @@ use super::script::Realm;
 use super::time::Now;
 use crate::config::{EventClasses, REDIS_VERSION};
 use crate::proto::{Args, Error, Result};
+use crate::rdb::Made;
 
 /// How often the rules of `save` are looked at.
 const RULES_LOOK_US: u64 = 100_000;
@@ -276,11 +277,11 @@ impl Engine {
     /// # Panics
     /// If it is to be a base and a unit is under way: the journal would have half of that.
     pub fn begin_saving(&mut self, kind: SnapshotKind) -> u64 {
-        self.begin_saving_as(kind, false)
+        self.begin_saving_as(kind, self.keyspace.snapshot_format())
     }
 
-    /// As `begin_saving`, in the format of Valkey if that is wanted.
-    fn begin_saving_as(&mut self, kind: SnapshotKind, is_valkey: bool) -> u64 {
+    /// As `begin_saving`, in this format.
+    fn begin_saving_as(&mut self, kind: SnapshotKind, made: Made) -> u64 {
         assert!(kind != SnapshotKind::Base || self.is_between_units());
         match kind {
             SnapshotKind::Alone | SnapshotKind::Replicas => {}
@@ -303,7 +304,7 @@ impl Engine {
         let sources = libraries.flat_map(|lua| lua.libraries()).map(|it| it.source.to_vec());
         let sources: Vec<Vec<u8>> = sources.collect();
         let bytes_max = (self.facts.allocated_bytes() / SHARE_THAT_WAITS) as usize;
-        self.keyspace.begin_saving(bytes_max.max(WAITING_BYTES_MIN), is_valkey, &aux, &sources);
+        self.keyspace.begin_saving(bytes_max.max(WAITING_BYTES_MIN), made, &aux, &sources);
         number
     }
 
@@ -311,8 +312,8 @@ impl Engine {
     /// number and the mark that ends it. None if nobody waits.
     pub fn begin_saving_for_replicas(&mut self) -> Option<(u64, String)> {
         let mark = self.keyspace.rng.hex_name();
-        let is_valkey = self.begin_payload(&mark)?;
-        let number = self.begin_saving_as(SnapshotKind::Replicas, is_valkey);
+        let made = self.begin_payload(&mark)?;
+        let number = self.begin_saving_as(SnapshotKind::Replicas, made);
         Some((number, mark))
     }
 

@@ -15,8 +15,9 @@ use super::client::{ClientId, Clients, State};
 use super::context::{Ctx, Empty};
 use super::effect::Effect;
 use super::waiters::Woken;
-use crate::config::ClientClass;
+use crate::config::{ClientClass, Config};
 use crate::proto::{Error, Result, request};
+use crate::rdb::Made;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How often it is looked whether a replica is to be pinged, or has fallen silent.
@@ -169,61 +170,64 @@ impl Replication {
         self.replicas.iter().filter(move |(_, it)| loads(it)).map(|(id, _)| *id)
     }
 
-    /// Goes on with the stream. Returns replicas for whom too much waits.
-    fn push(&mut self, bytes: &[u8], backlog_max: usize, later_max: u64) -> Vec<ClientId> {
+    /// Goes on with the stream: to the backlog, to those who follow, and for those who load.
+    /// Returns replicas for whom too much waits.
+    fn push(&mut self, bytes: &[u8], config: &Config, clients: &mut Clients) -> Vec<ClientId> {
         let Some(backlog) = &mut self.backlog else { return Vec::new() };
+        let backlog_max = config.repl_backlog_size as usize;
         self.offset += bytes.len() as u64;
         let kept = &bytes[bytes.len().saturating_sub(backlog_max)..];
         let excess = (backlog.len() + kept.len()).saturating_sub(backlog_max);
         backlog.drain(..excess);
         backlog.extend(kept);
+        let later_max =
+            config.client_output_buffer_limits[ClientClass::Replica as usize].hard_bytes;
         let mut over = Vec::new();
         for (id, replica) in &mut self.replicas {
-            if let ReplicaStage::Loads { later, .. } = &mut replica.stage {
-                later.extend_from_slice(bytes);
-                if later_max > 0 && later.len() as u64 > later_max {
-                    over.push(*id);
+            match &mut replica.stage {
+                ReplicaStage::Loads { later, .. } => {
+                    later.extend_from_slice(bytes);
+                    if later_max > 0 && later.len() as u64 > later_max {
+                        over.push(*id);
+                    }
                 }
+                ReplicaStage::Follows => clients.write_out(*id, bytes),
+                _ => {}
             }
         }
         over
     }
 
-    /// Whether the stream is kept from this byte on; a replica asks for the one behind its last.
-    fn keeps(&self, history: &[u8], first: u64) -> bool {
-        let kept = self.backlog_len().unwrap_or(0) as u64;
-        let missing = (self.offset + 1).checked_sub(first);
-        history == self.id.as_bytes() && missing.is_some_and(|missing| missing <= kept)
-    }
-
-    /// Lets a replica go on from a byte that is kept.
-    fn resume(&mut self, id: ClientId, first: u64) {
-        let Some(replica) = self.replicas.get_mut(&id) else { return };
-        let backlog = self.backlog.iter().flatten();
-        let begin = self.offset + 1 - self.backlog.as_ref().map_or(0, VecDeque::len) as u64;
-        let answer = match replica.takes_id {
-            true => format!("+CONTINUE {}\r\n", self.id),
-            false => "+CONTINUE\r\n".to_owned(),
-        };
-        let missing = backlog.skip((first - begin) as usize);
-        replica.stage =
-            ReplicaStage::Joins(answer.into_bytes().into_iter().chain(missing.copied()).collect());
-        replica.acknowledged = first - 1;
-        self.has_joining = true;
-        tracing::warn!("a replica goes on from offset {first}");
-    }
-
-    /// Has a replica wait for the next snapshot.
-    fn await_snapshot(&mut self, id: ClientId) {
-        if let Some(replica) = self.replicas.get_mut(&id) {
-            replica.stage = ReplicaStage::Waits;
+    /// From here on replicas get the stream as it comes that had to be told something before.
+    fn let_join(&mut self, clients: &mut Clients) {
+        for (id, replica) in &mut self.replicas {
+            if let ReplicaStage::Joins(before) = &replica.stage {
+                clients.write_out(*id, before);
+                replica.stage = ReplicaStage::Follows;
+            }
         }
     }
 
-    fn following(&self) -> Vec<ClientId> {
-        let follows =
-            |(id, it): (&ClientId, &Replica)| (it.stage == ReplicaStage::Follows).then_some(*id);
-        self.replicas.iter().filter_map(follows).collect()
+    /// The first byte of the stream that is kept; None if nobody has followed yet.
+    pub fn first_kept(&self) -> Option<u64> {
+        Some(self.offset + 1 - self.backlog_len()? as u64)
+    }
+
+    /// Whether the stream is kept from this byte on; a replica asks for the one behind its last.
+    fn keeps(&self, history: &[u8], first: u64) -> bool {
+        history == self.id.as_bytes()
+            && self.first_kept().is_some_and(|kept| (kept..=self.offset + 1).contains(&first))
+    }
+
+    /// What a replica is told that goes on from a byte that is kept.
+    fn continuation(&self, takes_id: bool, first: u64) -> Vec<u8> {
+        let answer = match takes_id {
+            true => format!("+CONTINUE {}\r\n", self.id),
+            false => "+CONTINUE\r\n".to_owned(),
+        };
+        let before = first - self.first_kept().unwrap_or(first);
+        let missing = self.backlog.iter().flatten().skip(before as usize);
+        answer.into_bytes().into_iter().chain(missing.copied()).collect()
     }
 }
 
@@ -288,23 +292,18 @@ impl Ctx<'_> {
             return Ok(());
         }
         (replica.heard_us, replica.is_plain) = (now_us, place.is_none());
-        let takes_eof = replica.takes_eof;
+        let (takes_eof, takes_id) = (replica.takes_eof, replica.takes_id);
         let first = place.and_then(|(history, offset)| {
             let first = u64::try_from(offset).ok()?;
             state.keeps(history, first).then_some(first)
         });
-        match first {
-            Some(first) => state.resume(id, first),
+        let stage = match first {
+            Some(first) => ReplicaStage::Joins(state.continuation(takes_id, first)),
             None if !takes_eof => return Err(Error::new(NEEDS_EOF)),
             None if self.engine.has_left_unread(id) => return Err(Error::new(CANNOT_READ)),
-            None => self.engine.replication.await_snapshot(id),
-        }
-        if let Some(client) = self.engine.clients.get_mut(id) {
-            client.is_replica = true;
-        }
-        if first.is_none() {
-            self.engine.synchronise();
-        }
+            None => ReplicaStage::Waits,
+        };
+        self.engine.begin_following(id, stage, first);
         Ok(())
     }
 
@@ -323,7 +322,6 @@ impl Engine {
     /// From now on there is a stream.
     fn begin_streaming(&mut self) {
         if self.replication.backlog.is_none() {
-            // What was journaled for a file alone is no part of it.
             self.replication.backlog = Some(VecDeque::new());
             self.keyspace.aftermath.journal.listen();
         }
@@ -331,6 +329,25 @@ impl Engine {
             self.replication.pinged_us = self.keyspace.now.mono_us;
             let at_us = self.keyspace.now.mono_us + LOOK_US;
             self.alarms.set(at_us, Alarm::Replicas);
+        }
+    }
+
+    /// A replica goes on from a byte of the stream, or waits for a snapshot.
+    fn begin_following(&mut self, id: ClientId, stage: ReplicaStage, first: Option<u64>) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.is_replica = true;
+        }
+        let state = &mut self.replication;
+        if let Some(replica) = state.replicas.get_mut(&id) {
+            replica.stage = stage;
+            replica.acknowledged = first.map_or(0, |first| first - 1);
+        }
+        match first {
+            Some(first) => {
+                state.has_joining = true;
+                tracing::warn!("a replica goes on from offset {first}");
+            }
+            None => self.synchronise(),
         }
     }
 
@@ -359,39 +376,14 @@ impl Engine {
     /// Sends replicas what the journal has, which the caller then forgets.
     pub fn stream(&mut self) {
         if std::mem::take(&mut self.replication.has_joining) {
-            self.let_join();
+            self.replication.let_join(&mut self.clients);
         }
         let bytes = self.keyspace.aftermath.journal.whole_units().0;
-        let limits = &self.config.client_output_buffer_limits;
-        let over = self.replication.push(
-            bytes,
-            self.config.repl_backlog_size as usize,
-            limits[ClientClass::Replica as usize].hard_bytes,
-        );
-        for id in self.replication.following() {
-            if let Some(client) = self.clients.mark_dirty(id) {
-                client.outbox.raw(bytes);
-            }
-        }
-        for id in over {
-            tracing::warn!("a replica that takes too long to load is let go: too much waits");
-            self.let_replica_go(id);
-        }
+        let over = self.replication.push(bytes, &self.config, &mut self.clients);
+        self.let_go_of(over);
         // Behind all that was changed before somebody wanted to know.
         if std::mem::take(&mut self.replication.asks) {
             self.stream_words(&[b"REPLCONF", b"GETACK", b"*"]);
-        }
-    }
-
-    /// From here on replicas get the stream as it comes that had to be told something before.
-    fn let_join(&mut self) {
-        for (id, replica) in &mut self.replication.replicas {
-            if let ReplicaStage::Joins(before) = &mut replica.stage {
-                if let Some(client) = self.clients.mark_dirty(*id) {
-                    client.outbox.raw(before);
-                }
-                replica.stage = ReplicaStage::Follows;
-            }
         }
     }
 
@@ -405,9 +397,14 @@ impl Engine {
     fn stream_words(&mut self, words: &[&[u8]]) {
         let mut bytes = Vec::new();
         request::write(words, &mut bytes);
-        self.replication.push(&bytes, self.config.repl_backlog_size as usize, 0);
-        for id in self.replication.following() {
-            self.write_out(id, &bytes);
+        let over = self.replication.push(&bytes, &self.config, &mut self.clients);
+        self.let_go_of(over);
+    }
+
+    fn let_go_of(&mut self, slow: Vec<ClientId>) {
+        for id in slow {
+            tracing::warn!("a replica that takes too long to load is let go: too much waits");
+            self.let_replica_go(id);
         }
     }
 
@@ -420,9 +417,9 @@ impl Engine {
     pub(super) fn leave_replication(&mut self, id: ClientId) {
         let now_us = self.keyspace.now.mono_us;
         self.replication.waiting.retain(|other| *other != id);
-        let Some(replica) = self.replication.replicas.get(&id) else { return };
+        let Some(replica) = self.replication.replicas.remove(&id) else { return };
         if matches!(replica.stage, ReplicaStage::Loads { .. }) {
-            let Some(place) = self.place_of(id) else { return };
+            let place = (self.replica_address(id, &replica), replica.port);
             let unread = &mut self.replication.unread;
             unread.retain(|_, (_, last_us)| now_us.saturating_sub(*last_us) < UNREAD_KEPT_US);
             let left = unread.entry(place).or_default();
@@ -431,22 +428,23 @@ impl Engine {
                 tracing::warn!("a replica cannot read the snapshots it is sent: it gets none");
             }
         }
-        self.replication.replicas.remove(&id);
     }
 
     /// A snapshot for replicas begins at this very moment, for those who wait and read the same
-    /// format: its head is written to them. Returns whether that is Valkey's; None if nobody waits.
-    pub(super) fn begin_payload(&mut self, mark: &str) -> Option<bool> {
-        let has_ttls = self.keyspace.has_field_ttls();
+    /// format: its head is written to them. Returns the format; None if nobody waits.
+    pub(super) fn begin_payload(&mut self, mark: &str) -> Option<Made> {
+        let for_redis = self.keyspace.snapshot_format();
         let state = &mut self.replication;
-        let waits = |it: &&mut Replica| it.stage == ReplicaStage::Waits;
-        let is_valkey = has_ttls && state.replicas.values_mut().find(waits)?.is_valkey();
+        // Without TTLs of fields both read the same.
+        let format_of = |replica: &Replica| match replica.is_valkey() {
+            true if for_redis == Made::WITH_FIELD_TTLS => Made::FOR_VALKEY,
+            _ => for_redis,
+        };
+        let made = format_of(state.replicas.values().find(|it| it.stage == ReplicaStage::Waits)?);
         let told = format!("+FULLRESYNC {} {}\r\n", state.id, state.offset);
         let mut begun = Vec::new();
         for (id, replica) in &mut state.replicas {
-            if replica.stage == ReplicaStage::Waits
-                && (!has_ttls || replica.is_valkey() == is_valkey)
-            {
+            if replica.stage == ReplicaStage::Waits && format_of(replica) == made {
                 replica.stage = ReplicaStage::Loads { later: Vec::new(), is_sent: false };
                 begun.push((*id, if replica.is_plain { "" } else { &told }));
             }
@@ -454,7 +452,7 @@ impl Engine {
         for (id, told) in &begun {
             self.write_out(*id, format!("{told}$EOF:{mark}\r\n").as_bytes());
         }
-        (!begun.is_empty()).then_some(is_valkey)
+        Some(made)
     }
 
     /// A part of the snapshot for those who get one, perhaps the last; false if all of them have

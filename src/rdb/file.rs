@@ -44,12 +44,6 @@ pub const HEAD_LEN: usize = 9;
 /// Bytes of the checksum at the end.
 pub const CHECKSUM_LEN: usize = 8;
 
-/// The version that Redis 7.4 and Valkey 9.1 both read.
-const VERSION: u16 = 11;
-
-/// The version that knows TTLs of fields, which Valkey 9.1 reads in its own form only.
-const VERSION_WITH_FIELD_TTLS: u16 = 12;
-
 /// One step of a file.
 #[derive(Debug)]
 pub enum Record<'a> {
@@ -85,6 +79,15 @@ pub struct KeyRecord<'a> {
 }
 
 impl Made {
+    /// What Redis 7.4 and Valkey 9.1 both read.
+    pub const FOR_ALL: Self = Self::ByRedis(11);
+
+    /// What knows TTLs of fields, which Valkey 9.1 reads in its own form only.
+    pub const WITH_FIELD_TTLS: Self = Self::ByRedis(12);
+
+    /// What Valkey reads and nobody else, TTLs of fields as well.
+    pub const FOR_VALKEY: Self = Self::ByValkey(80);
+
     /// Reads the head of a file. `Corrupt` if it is none, or of a version that is not known: what
     /// Redis 8.2 and Valkey 9.1 do not write either.
     pub fn of_head(head: &[u8; HEAD_LEN]) -> Result<Self> {
@@ -100,7 +103,7 @@ impl Made {
             _ => return Err(Flaw::Corrupt),
         };
         match made {
-            Self::ByRedis(1..=VERSION_WITH_FIELD_TTLS) | Self::ByValkey(80) => Ok(made),
+            Self::ByRedis(1..=12) | Self::FOR_VALKEY => Ok(made),
             _ => Err(Flaw::Corrupt),
         }
     }
@@ -218,16 +221,14 @@ fn skip_module(reader: &mut RdbReader) -> Result<()> {
 
 /// What stands around keys and values, appended.
 impl RdbWriter {
-    /// The head of a file, and what every server says of itself in one.
-    pub fn head(&mut self, has_field_ttls: bool) {
-        let version = if has_field_ttls { VERSION_WITH_FIELD_TTLS } else { VERSION };
-        self.raw(format!("REDIS{version:04}").as_bytes());
-    }
-
-    /// The head of a file in the format of Valkey, which has its own form of fields' TTLs.
-    pub fn head_of_valkey(&mut self) {
-        self.is_valkey = true;
-        self.raw(b"VALKEY080");
+    /// The head of a file. What follows is written as those read it who wrote such files first.
+    pub fn head(&mut self, made: Made) {
+        self.is_valkey = matches!(made, Made::ByValkey(_));
+        let head = match made {
+            Made::ByRedis(version) => format!("REDIS{version:04}"),
+            Made::ByValkey(version) => format!("VALKEY{version:03}"),
+        };
+        self.raw(head.as_bytes());
     }
 
     /// Something about the file that readers know by this name, or read past.

@@ -134,12 +134,18 @@ fn write_whole(engine: &mut Engine) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a snapshot while clients are served.
-pub async fn save_aside(server: Rc<Server>) {
-    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
-    while !may_begin(&server.engine.borrow()) {
+/// Waits until a snapshot that is taken while clients are served may begin: one at a time, and not
+/// in the middle of a unit.
+pub async fn until_free(server: &Server) {
+    let is_free = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
+    while !is_free(&server.engine.borrow()) {
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Writes a snapshot while clients are served.
+pub async fn save_aside(server: Rc<Server>) {
+    until_free(&server).await;
     let began = Instant::now();
     let (number, beside, dump, created) = {
         let mut engine = server.engine.borrow_mut();

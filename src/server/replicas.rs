@@ -4,7 +4,6 @@
 //! It goes as fast as the slowest of them takes it.
 
 use super::{Server, disk};
-use crate::engine::Engine;
 use crate::rdb::crc64;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,10 +19,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Brings who waits for it a snapshot.
 pub async fn synchronise(server: Rc<Server>) {
-    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
-    while !may_begin(&server.engine.borrow()) {
-        tokio::time::sleep(PAUSE).await;
-    }
+    disk::until_free(&server).await;
     let begun = {
         let mut engine = server.engine.borrow_mut();
         // What was changed before is in the snapshot, and stands before its place in the stream.
@@ -40,22 +36,19 @@ pub async fn synchronise(server: Rc<Server>) {
     let sent = tokio::task::spawn_local(send(server.clone(), to_send, mark));
     let carried = disk::carry(&server, blocks, number).await;
     let is_sent = sent.await.unwrap_or(false);
-    let is_whole = {
+    if let Err(problem) = &carried {
+        tracing::warn!("a replica could not be given the data: {problem}");
+    }
+    {
         let mut engine = server.engine.borrow_mut();
-        let is_whole = is_sent && engine.persistence.is_under_way(number);
-        if let Err(problem) = &carried {
-            tracing::warn!("a replica could not be given the data: {problem}");
-        }
         engine.end_payload();
-        if engine.persistence.is_under_way(number) {
-            engine.end_saving(is_whole, server.now());
+        let is_under_way = engine.persistence.is_under_way(number);
+        if is_under_way {
+            engine.end_saving(is_sent, server.now());
         }
-        is_whole
-    };
-    tracing::warn!(
-        "the snapshot for replicas {}",
-        if is_whole { "is sent" } else { "was given up" }
-    );
+        let ended = if is_sent && is_under_way { "is sent" } else { "was given up" };
+        tracing::warn!("the snapshot for replicas {ended}");
+    }
     server.flush();
 }
 

@@ -17,7 +17,7 @@ use super::slots::{Db, KeyValue};
 use super::{Keyspace, with_thawed};
 use crate::config::Limits;
 use crate::data::Value;
-use crate::rdb::RdbWriter;
+use crate::rdb::{Made, RdbWriter};
 use crate::util::zstd::Zstd;
 
 /// How far a walk may go in one step.
@@ -102,15 +102,12 @@ impl Saving {
         dbs: &[Db],
         numbers: &[usize],
         (limits, bytes_max): (Limits, usize),
-        is_valkey: bool,
+        made: Made,
         aux: &[(&str, String)],
         libraries: &[Vec<u8>],
     ) -> Self {
         let mut writer = RdbWriter::new(false);
-        match is_valkey {
-            true => writer.head_of_valkey(),
-            false => writer.head(dbs.iter().any(|db| db.with_expiring_fields() > 0)),
-        }
+        writer.head(made);
         aux.iter().for_each(|(name, value)| writer.aux(name, value));
         libraries.iter().for_each(|source| writer.library(source));
         let number_of = |inner| numbers.iter().position(|it| *it == inner);
@@ -217,17 +214,18 @@ impl Saving {
 }
 
 impl Keyspace {
-    /// Whether a hash has fields with a TTL.
-    pub fn has_field_ttls(&self) -> bool {
-        self.slots.dbs().iter().any(|db| db.with_expiring_fields() > 0)
+    /// The format of a snapshot that begins now and is for everybody.
+    pub fn snapshot_format(&self) -> Made {
+        let has_field_ttls = self.slots.dbs().iter().any(|db| db.with_expiring_fields() > 0);
+        if has_field_ttls { Made::WITH_FIELD_TTLS } else { Made::FOR_ALL }
     }
 
-    /// Begins a snapshot of which so many bytes may wait to be taken, in Valkey's format if that is
-    /// wanted; one that is under way is given up.
+    /// Begins a snapshot in a format, of which so many bytes may wait to be taken; one that is
+    /// under way is given up.
     pub fn begin_saving(
         &mut self,
         bytes_max: usize,
-        is_valkey: bool,
+        made: Made,
         aux: &[(&str, String)],
         libraries: &[Vec<u8>],
     ) {
@@ -237,7 +235,7 @@ impl Keyspace {
             slots.dbs(),
             slots.numbers(),
             (self.limits.clone(), bytes_max),
-            is_valkey,
+            made,
             aux,
             libraries,
         );

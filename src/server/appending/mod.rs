@@ -46,9 +46,6 @@ pub use replay::load;
 /// A sync that takes so long is counted as delayed.
 const DELAYED: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a rewrite may begin.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// Replies that wait for a sync.
 struct Held {
     /// The journal's offset that has to be synced.
@@ -264,10 +261,7 @@ async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<(Report, 
 /// Writes the append-only file anew.
 pub async fn rewrite(server: Rc<Server>) {
     let Some(appender) = server.appender.get() else { return };
-    let may_begin = |engine: &Engine| engine.is_between_units() && !engine.persistence.is_saving();
-    while !may_begin(&server.engine.borrow()) {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    disk::until_free(&server).await;
     // At this very moment one increment ends and the next begins.
     let (number, beside, created) = {
         let mut engine = server.engine.borrow_mut();
