@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{ORACLES, Peer};
-use common::program::{Guarded, ask, toril, until};
+use common::program::{Guarded, Running, ask, ask_all, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{BufRead, BufReader, Write};
@@ -214,6 +214,45 @@ fn it_is_written_anew_when_it_has_grown() {
     let first = folder.join("appendonlydir/appendonly.aof.1.base.rdb");
     assert!(first.exists() || peer.say("EXISTS k") == Reply::Integer(1));
     until("the rewrite", || !first.exists());
+}
+
+/// Makes each sync take three seconds, as a disk does that is busy.
+#[cfg(target_os = "linux")]
+const SLOW_SYNC: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+int fdatasync(int fd) {
+    sleep(3);
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+"#;
+
+/// What a process has written outlives it, so only writes that wait for the sync could be lost.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sync_that_takes_long_holds_up_no_write() {
+    let folder = folder("slow-sync");
+    let (source, library) = (folder.join("slow.c"), folder.join("slow.so"));
+    std::fs::write(&source, SLOW_SYNC).expect("there is room");
+    let mut compiler = std::process::Command::new("cc");
+    let compiled = compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.expect("there is a C compiler, as Lua needs one").success());
+    let mut command = toril(&["--dir", folder.to_str().expect("it is UTF-8")]);
+    command.args(ON).env("LD_PRELOAD", &library);
+    let mut server = Running::of(command);
+    let mut count = 0;
+    until("the sync is under way for two seconds and counted", || {
+        count += 1;
+        assert_eq!(ask(server.port, &format!("SET k{count} v")), "+OK");
+        std::thread::sleep(Duration::from_millis(10));
+        !ask_all(server.port, "INFO persistence").contains("aof_delayed_fsync:0")
+    });
+    assert!(count > 100);
+    std::thread::sleep(Duration::from_millis(100));
+    server.child.kill().expect("it runs");
+    server.child.wait().expect("it has ended");
+    assert_eq!(ours(&folder, &[]).say("DBSIZE"), Reply::Integer(count));
 }
 
 /// A crash between any two operations on files, at the start, at rewrites and while appending.

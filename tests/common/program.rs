@@ -67,7 +67,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut command = toril(args);
+        Self::of(toril(args))
+    }
+
+    /// A server that a command of `toril` starts.
+    pub fn of(mut command: Command) -> Self {
         let child = command
             .args(["--port", "0"])
             .stdout(Stdio::piped())

@@ -38,7 +38,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use writer::{AofSizes, Order, Report, Writer};
+use writer::{AofSizes, Order, Report, Syncer, Writer};
 
 pub use folder::AofFolder;
 pub use replay::load;
@@ -189,6 +189,7 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
         other_bytes: bytes.saturating_sub(base_bytes + len),
         cut: None,
         sync_at: None,
+        syncer: Syncer::start().map_err(failed)?,
         is_over: is_over.clone(),
         reports,
     };

@@ -1,4 +1,7 @@
 //! The thread that writes: it does what it is asked in order, and tells what became of it.
+//!
+//! With `appendfsync everysec` another thread syncs, so that a disk that takes its time over that
+//! holds up no write: what was written outlives the process, synced or not.
 
 use super::folder::AofFolder;
 use crate::config::AppendSync;
@@ -8,12 +11,15 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// With `appendfsync everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after the thread that syncs was found to be at it, it is asked again.
+const SYNC_RETRY: Duration = Duration::from_millis(10);
 
 /// How long after a write that failed it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -32,7 +38,11 @@ pub(super) enum Order {
 
 /// What the thread tells, an order each, and of each write that fails.
 pub(super) enum Report {
-    Written { until: u64, took: Duration },
+    /// Up to this offset; the sync that was due takes so long already.
+    Written {
+        until: u64,
+        took: Duration,
+    },
     Failed(String),
     Cut,
     Rebased(Result<(), String>),
@@ -57,9 +67,50 @@ pub(super) struct Writer {
     pub(super) cut: Option<u64>,
     /// When what was written is to be synced.
     pub(super) sync_at: Option<Instant>,
+    pub(super) syncer: Syncer,
     /// The server ends, and waits for no disk to heal.
     pub(super) is_over: Arc<AtomicBool>,
     pub(super) reports: mpsc::UnboundedSender<(Report, AofSizes)>,
+}
+
+/// A thread that syncs files, one at a time.
+pub(super) struct Syncer {
+    files: SyncSender<File>,
+    /// When it got the last.
+    since: Instant,
+}
+
+impl Syncer {
+    /// The error is the system's.
+    pub(super) fn start() -> io::Result<Self> {
+        // Whoever hands it a file finds it waiting for one, or busy.
+        let (files, to_sync) = sync_channel::<File>(0);
+        let work = move || to_sync.iter().for_each(|file| sync_or_end(&file));
+        std::thread::Builder::new().name("toril-sync".into()).spawn(work)?;
+        Ok(Self { files, since: Instant::now() })
+    }
+
+    /// Has a file synced; false if it is still at one.
+    fn take(&mut self, file: &File) -> io::Result<bool> {
+        match self.files.try_send(file.try_clone()?) {
+            Ok(()) => self.since = Instant::now(),
+            Err(TrySendError::Full(_)) => return Ok(false),
+            Err(TrySendError::Disconnected(_)) => return Err(io::Error::other("it has ended")),
+        }
+        Ok(true)
+    }
+}
+
+/// After a sync that failed nobody knows what is on the disk.
+fn sync_or_end(file: &File) {
+    if let Err(problem) = file.sync_data() {
+        tracing::error!(
+            "The append-only file cannot be synced: {}. Nobody knows what is on the disk; the \
+             process ends",
+            files::text_of(&problem)
+        );
+        std::process::exit(1);
+    }
 }
 
 impl Writer {
@@ -71,7 +122,7 @@ impl Writer {
                     match orders.recv_timeout(at.saturating_duration_since(Instant::now())) {
                         Ok(order) => order,
                         Err(RecvTimeoutError::Timeout) => {
-                            self.sync();
+                            self.sync_aside();
                             continue;
                         }
                         Err(RecvTimeoutError::Disconnected) => Order::End,
@@ -82,17 +133,21 @@ impl Writer {
                 Order::Append { bytes, until, sync } => {
                     let began = Instant::now();
                     self.append(&bytes);
+                    let mut took = Duration::ZERO;
                     match sync {
-                        AppendSync::Always => self.sync(),
+                        AppendSync::Always => {
+                            self.sync();
+                            took = began.elapsed();
+                        }
                         AppendSync::EverySecond => {
                             self.sync_at.get_or_insert(began + SYNC_EVERY);
                             if self.sync_at.is_some_and(|at| at <= Instant::now()) {
-                                self.sync();
+                                took = self.sync_aside();
                             }
                         }
                         AppendSync::No => self.sync_at = None,
                     }
-                    Report::Written { until, took: began.elapsed() }
+                    Report::Written { until, took }
                 }
                 Order::Cut => {
                     self.cut();
@@ -131,13 +186,25 @@ impl Writer {
 
     fn sync(&mut self) {
         self.sync_at = None;
-        if let Err(problem) = self.file.sync_data() {
-            tracing::error!(
-                "The append-only file cannot be synced: {}. Nobody knows what is on the disk; the \
-                 process ends",
-                files::text_of(&problem)
-            );
-            std::process::exit(1);
+        sync_or_end(&self.file);
+    }
+
+    /// Has the other thread sync. If that is still at the last, returns for how long it has been.
+    fn sync_aside(&mut self) -> Duration {
+        match self.syncer.take(&self.file) {
+            Ok(true) => {
+                self.sync_at = None;
+                Duration::ZERO
+            }
+            Ok(false) => {
+                self.sync_at = Some(Instant::now() + SYNC_RETRY);
+                self.syncer.since.elapsed()
+            }
+            // Then it is done here.
+            Err(_) => {
+                self.sync();
+                Duration::ZERO
+            }
         }
     }
 
