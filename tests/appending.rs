@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{ORACLES, Peer};
-use common::program::{Guarded, Running, ask, ask_all, toril, until};
+use common::program::{Folder, Guarded, Running, ask, ask_all, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{BufRead, BufReader, Write};
@@ -17,12 +17,8 @@ use std::time::Duration;
 
 const ON: [&str; 2] = ["--appendonly", "yes"];
 
-/// A folder of a test's own, new.
 fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).expect("there is room");
-    path
+    Folder::new(name).0
 }
 
 fn ours(folder: &Path, more: &[&str]) -> Peer {

@@ -135,7 +135,7 @@ fn fields_with_a_ttl_go_to_each_in_its_own_format() {
 #[test]
 fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
     let Some(program) = oracle("redis-7.4") else { return };
-    let folder = Folder::new("replicas-several");
+    let folder = Folder::new("several");
     let path = folder.text();
     let server = start(&["--dir", path, "--appendonly", "yes", "--appendfsync", "always"]);
     ask(server.port, "DEBUG POPULATE 50000 p 100");
@@ -245,7 +245,7 @@ fn a_replica_that_cannot_read_the_snapshot_does_not_get_it_for_ever() {
 /// Else no other snapshot could ever begin.
 #[test]
 fn a_replica_that_does_not_read_its_snapshot_is_let_go() {
-    let folder = Folder::new("replica-silent");
+    let folder = Folder::new("silent");
     let server = start(&["--repl-timeout", "1", "--dir", folder.text()]);
     ask(server.port, "DEBUG POPULATE 100000 p 200");
     let (_stream, _) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");

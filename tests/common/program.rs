@@ -143,12 +143,13 @@ pub fn ask_all(port: u16, request: &str) -> String {
     text
 }
 
-/// A folder of a test's own, under a name that no other test has.
+/// A folder of a test's own, new, under a name that no other test of its program has.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
+        let path = all.join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("there is room");
         Self(path)
