@@ -218,11 +218,14 @@ fn summary(printed: &str) -> String {
     }
 }
 
-/// Node's report up to where it tells the failures again, less what went well.
+/// Node's report up to where it tells the failures again, less what went well. Errors outside of
+/// a test are among its remarks.
 fn without_passed(printed: &str) -> String {
     let mut told = String::new();
     for line in printed.lines().take_while(|line| *line != "✖ failing tests:") {
-        if !line.trim_start().starts_with(['✔', '▶', '﹣', 'ℹ']) {
+        let line_less_indent = line.trim_start();
+        let went_well = line_less_indent.starts_with(['✔', '▶', '﹣', 'ℹ']);
+        if !went_well || line_less_indent.starts_with("ℹ Error") {
             let _ = writeln!(told, "    {line}");
         }
     }

@@ -11,8 +11,9 @@ import { address, uniqueName, until, url } from './support.js';
 const where = ['-h', address.host, '-p', String(address.port)];
 
 /** Runs a tool to its end and answers what it printed. */
-async function run(tool, args, input = '') {
+async function run(tool, args, input) {
   const running = promisify(execFile)(tool, [...where, ...args], { timeout: 30_000 });
+  // Without input nothing is written: even an empty write fails once the tool has ended.
   running.child.stdin.end(input);
   const { stdout } = await running;
   return stdout;
