@@ -5,8 +5,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    InHand, Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers, has_asked,
-    state,
+    IN_HAND_MAX, InHand, Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told,
+    Workers, has_asked, in_hand, state,
 };
 use crate::util::calendar;
 use base64::Engine as _;
@@ -34,6 +34,11 @@ const STATUSES: &[(&str, &str)] = &[
     ("REVOKED", "failed"),
 ];
 
+/// What workers hold, in their own words for it: what they do or are about to do, and what waits
+/// for its ETA with them.
+const RESERVED: &str = "reserved";
+const SCHEDULED: &str = "scheduled";
+
 /// How workers ask for tasks.
 const ASKS: &[&str] = &["brpop"];
 
@@ -45,13 +50,16 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
         state("waiting (3)", Ready, "", "\x06\x163"),
         state("waiting (6)", Ready, "", "\x06\x166"),
         state("waiting (9)", Ready, "", "\x06\x169"),
+        in_hand(RESERVED, Working),
+        in_hand(SCHEDULED, Later),
     ],
     bases,
     // Its bindings say so.
     is_queue: |_, _| true,
     workers,
-    in_hand,
+    in_hand: with_workers,
     job,
+    is_job: |_, _, member, id| serde_json::from_slice(member).is_ok_and(|it| id_of(&it) == id),
     told,
     ..PLAIN
 };
@@ -81,7 +89,7 @@ fn workers(view: Glance, base: &[u8]) -> Workers {
 /// The messages of a queue that workers hold.
 fn held(view: Glance, base: &[u8]) -> Vec<Json> {
     let Some(unacked) = view.hash(UNACKED) else { return Vec::new() };
-    let messages = unacked.iter().filter_map(|(_, text)| {
+    let messages = unacked.iter().take(IN_HAND_MAX).filter_map(|(_, text)| {
         let [message, _, routing_key]: [Json; 3] = serde_json::from_slice(&text).ok()?;
         let is_of_queue = routing_key.as_str().is_some_and(|key| key.as_bytes() == base);
         is_of_queue.then_some(message)
@@ -89,9 +97,13 @@ fn held(view: Glance, base: &[u8]) -> Vec<Json> {
     messages.collect()
 }
 
-fn in_hand(view: Glance, base: &[u8]) -> Vec<InHand> {
-    let held = held(view, base).into_iter();
-    held.map(|message| InHand { id: id_of(&message), due_ms: due_ms(&message) }).collect()
+fn with_workers(view: Glance, base: &[u8]) -> Vec<InHand> {
+    let in_hand = held(view, base).into_iter().map(|message| {
+        let due_ms = due_ms(&message);
+        let state = if due_ms.is_some() { SCHEDULED } else { RESERVED };
+        InHand { state, id: id_of(&message), due_ms }
+    });
+    in_hand.collect()
 }
 
 fn id_of(message: &Json) -> Vec<u8> {
@@ -104,21 +116,25 @@ fn due_ms(message: &Json) -> Option<i64> {
 
 /// The messages of a queue that wait in its lists, the newest of each list first.
 fn waiting(view: Glance, base: &[u8]) -> impl Iterator<Item = Json> {
-    let keys = LIBRARY.states.iter().map(move |state| state.key(base));
+    let lists = LIBRARY.states.iter().filter(|state| !state.is_in_hand);
+    let keys = lists.map(move |state| state.key(base));
     let texts = keys.flat_map(move |key| view.members(&key, 0..LOOKED_AT_MAX));
     texts.filter_map(|text| serde_json::from_slice(&text).ok())
 }
 
+/// In its list stands the whole message.
 fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
-    let mut messages = held(view, base).into_iter().chain(waiting(view, base));
-    let message = messages.find(|message| id_of(message) == id)?;
+    let message = serde_json::from_slice(id).ok().filter(Json::is_object).or_else(|| {
+        let mut messages = held(view, base).into_iter().chain(waiting(view, base));
+        messages.find(|message| id_of(message) == id)
+    })?;
     let headers = &message["headers"];
     let body = message["body"].as_str().and_then(|text| BASE64.decode(text).ok());
     let body: Option<Json> = body.and_then(|text| serde_json::from_slice(&text).ok());
     // Arguments by position, arguments by name, and what is none of the task's business.
     let data = body.map(|body| serde_json::json!({ "args": body[0], "kwargs": body[1] }));
     Some(Job {
-        id: id.to_vec(),
+        id: id_of(&message),
         name: headers["task"].as_str().unwrap_or_default().into(),
         data: data.map(|data| data.to_string().into_bytes()).unwrap_or_default(),
         attempts_made: headers["retries"].as_u64().unwrap_or(0) + 1,

@@ -116,9 +116,16 @@ impl<'e> Glance<'e> {
             || self.set(key).is_some_and(|set| set.contains(member))
     }
 
-    /// Whether a list has this element: it is walked.
-    pub fn has_element(self, key: &[u8], element: &[u8]) -> bool {
-        self.list(key).is_some_and(|list| list.iter().any(|item| *item == *element))
+    /// Whether a list has such an element: it is walked.
+    pub fn has_element(self, key: &[u8], is_it: &dyn Fn(&[u8]) -> bool) -> bool {
+        self.list(key).is_some_and(|list| list.iter().any(|item| is_it(&item)))
+    }
+
+    /// The first members of a sorted set with their scores, at most so many.
+    pub fn scored(self, key: &[u8], most: usize) -> Vec<(Vec<u8>, f64)> {
+        let Some(zset) = self.zset(key) else { return Vec::new() };
+        let all = (0..zset.len().min(most)).map(|rank| zset.at(rank));
+        all.map(|(member, score)| (member.to_vec(), score)).collect()
     }
 
     /// The lowest score of a sorted set.

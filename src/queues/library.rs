@@ -29,6 +29,8 @@ pub struct JobState {
     pub role: Role,
     pub before: &'static str,
     pub after: &'static str,
+    /// No key of the queue holds them: `QueueLibrary::in_hand` tells of them.
+    pub is_in_hand: bool,
 }
 
 /// Makes a row of a library's states.
@@ -38,7 +40,12 @@ pub const fn state(
     before: &'static str,
     after: &'static str,
 ) -> JobState {
-    JobState { name, role, before, after }
+    JobState { name, role, before, after, is_in_hand: false }
+}
+
+/// Makes a row of a state that no key of the queue is.
+pub const fn in_hand(name: &'static str, role: Role) -> JobState {
+    JobState { name, role, before: "", after: "", is_in_hand: true }
 }
 
 impl JobState {
@@ -56,13 +63,19 @@ pub struct Workers {
     pub at_work: usize,
 }
 
-/// A job that a worker or a scheduler holds without its id standing in a state.
+/// A job that stands elsewhere than in a key of its queue: with a worker, with a scheduler, or
+/// among those of all queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InHand {
+    /// The name of a state that is marked so.
+    pub state: &'static str,
     pub id: Vec<u8>,
-    /// When it is to begin; None: it has.
+    /// When it is to begin, in a state of `Role::Later`.
     pub due_ms: Option<i64>,
 }
+
+/// As many of what stands elsewhere are looked through; those behind are not told of.
+pub const IN_HAND_MAX: usize = 2_000;
 
 /// What has become of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +199,9 @@ pub struct QueueLibrary {
     /// Keys that living processes renew in real time, as globs.
     pub kept: &'static [&'static str],
     pub states: &'static [JobState],
+    /// Whether workers take the first of a list, and new jobs are its last; else it is the other
+    /// way round.
+    pub takes_first: bool,
     /// The queues that a key's name, or what it holds, tells of: their bases.
     pub bases: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// Whether a base is a queue of this library.
@@ -209,7 +225,10 @@ pub struct QueueLibrary {
     pub asks: &'static [&'static str],
     pub workers: fn(Glance, &[u8]) -> Workers,
     pub in_hand: fn(Glance, &[u8]) -> Vec<InHand>,
+    /// A job by its id, or by what stands for it in a state.
     pub job: fn(Glance, &[u8], &[u8]) -> Option<Job>,
+    /// Whether what stands in a key of a state is this job, by its id.
+    pub is_job: fn(Glance, &[u8], &[u8], &[u8]) -> bool,
     /// Jobs that wait for others, of which none is left.
     pub stranded: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The queues of jobs that jobs of this one wait for.
@@ -233,6 +252,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     name: "",
     kept: &[],
     states: &[],
+    takes_first: false,
     bases: |_, _| Vec::new(),
     is_queue: |_, _| false,
     display: |base| base,
@@ -247,6 +267,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     workers: |_, _| Workers::default(),
     in_hand: |_, _| Vec::new(),
     job: |_, _, _| None,
+    is_job: |_, _, member, id| member == id,
     stranded: |_, _| Vec::new(),
     children: |_, _| Vec::new(),
     schedules: |_, _| Vec::new(),

@@ -8,12 +8,14 @@ mod bull;
 mod bull_keys;
 mod bullmq;
 mod celery;
+mod dramatiq;
 mod family;
 mod glance;
 mod known;
 mod library;
 mod rq;
 mod scripts;
+mod sidekiq;
 
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;
@@ -39,6 +41,8 @@ const LIBRARIES: &[&QueueLibrary] = &[
     &rq::LIBRARY,
     &celery::LIBRARY,
     &arq::LIBRARY,
+    &dramatiq::LIBRARY,
+    &sidekiq::LIBRARY,
 ];
 
 /// Of so many jobs that workers are at, locks are looked for.
@@ -118,15 +122,17 @@ impl Queue {
     pub fn first(&self, engine: &Engine, role: Role) -> Option<Vec<u8>> {
         let view = Glance::new(engine, self.db);
         let mut states = self.library.states.iter().filter(|state| state.role == role);
-        let standing = states.find_map(|state| {
+        let standing = states.clone().filter(|state| !state.is_in_hand).find_map(|state| {
             let key = state.key(&self.base);
-            // Jobs enter a list on the left, and leave it on the right.
-            let at = view.list(&key).map_or(0, |list| list.len() - 1);
+            let last = view.list(&key).map_or(0, |list| list.len() - 1);
+            let at = if self.library.takes_first { 0 } else { last };
             view.members(&key, at..at + 1).pop()
         });
         standing.or_else(|| {
+            let names: Vec<&str> =
+                states.by_ref().filter(|state| state.is_in_hand).map(|state| state.name).collect();
             let mut held = (self.library.in_hand)(view, &self.base);
-            held.retain(|job| role == job.due_ms.map_or(Role::Working, |_| Role::Later));
+            held.retain(|job| names.contains(&job.state));
             held.into_iter().min_by_key(|job| job.due_ms).map(|job| job.id)
         })
     }
@@ -157,9 +163,15 @@ impl Queue {
         let limited_until_ms = (library.limited_until_ms)(view, base);
         let workers = (library.workers)(view, base);
         let mut look = Look { is_paused, limited_until_ms, workers, ..Look::default() };
+        let in_hand = (library.in_hand)(view, base);
         for state in library.states {
             let key = state.key(base);
-            let jobs = view.len(&key) - (library.no_jobs)(view, state, base);
+            let jobs = if state.is_in_hand {
+                let of_state = in_hand.iter().filter(|job| job.state == state.name);
+                of_state.inspect(|job| look.be_due(job.due_ms)).count()
+            } else {
+                view.len(&key) - (library.no_jobs)(view, state, base)
+            };
             match state.role {
                 Role::Working => look.active += jobs,
                 Role::Ready if is_paused => look.held += jobs,
@@ -173,32 +185,53 @@ impl Queue {
                 Role::Completed | Role::Failed => {}
             }
         }
-        for job in (library.in_hand)(view, base) {
-            match job.due_ms {
-                None => look.active += 1,
-                due_ms => {
-                    look.delayed += 1;
-                    look.be_due(due_ms);
-                }
-            }
-        }
         look
+    }
+
+    /// The jobs of a state that no key of the queue is.
+    fn in_hand(&self, view: Glance, state: &JobState) -> Vec<InHand> {
+        let mut all = (self.library.in_hand)(view, &self.base);
+        all.retain(|job| job.state == state.name);
+        all
     }
 
     /// How many jobs are in a state.
     pub fn count(&self, engine: &Engine, state: &JobState) -> usize {
         let view = Glance::new(engine, self.db);
+        if state.is_in_hand {
+            return self.in_hand(view, state).len();
+        }
         view.len(&state.key(&self.base)) - (self.library.no_jobs)(view, state, &self.base)
     }
 
-    /// Some ids of the jobs in a state, in the order of its key.
+    /// Some ids of the jobs in a state, or what stands for them, in the order of its key.
     pub fn ids(&self, engine: &Engine, state: &JobState, range: Range<usize>) -> Vec<Vec<u8>> {
-        Glance::new(engine, self.db).members(&state.key(&self.base), range)
+        self.standing(engine, state, range).into_iter().map(|(member, _)| member).collect()
+    }
+
+    /// The same, each with when it is due in a state of `Role::Later`.
+    pub fn standing(
+        &self,
+        engine: &Engine,
+        state: &JobState,
+        range: Range<usize>,
+    ) -> Vec<(Vec<u8>, Option<i64>)> {
+        let view = Glance::new(engine, self.db);
+        if state.is_in_hand {
+            let all = self.in_hand(view, state).into_iter().map(|job| (job.id, job.due_ms));
+            return all.skip(range.start).take(range.len()).collect();
+        }
+        let members = view.members(&state.key(&self.base), range).into_iter();
+        members.map(|member| (member.clone(), self.due_ms(engine, state, &member))).collect()
     }
 
     /// When a job in a state of `Role::Later` is due; None in other states.
     pub fn due_ms(&self, engine: &Engine, state: &JobState, id: &[u8]) -> Option<i64> {
-        let zset = Glance::new(engine, self.db).zset(&state.key(&self.base))?;
+        let view = Glance::new(engine, self.db);
+        if state.is_in_hand {
+            return self.in_hand(view, state).into_iter().find(|job| job.id == id)?.due_ms;
+        }
+        let zset = view.zset(&state.key(&self.base))?;
         let score = zset.score(id).filter(|_| state.role == Role::Later)?;
         Some((self.library.due_ms)(score))
     }
@@ -206,12 +239,19 @@ impl Queue {
     /// The state that a job is in. Sorted sets and sets are asked first, since lists are walked.
     pub fn state_of(&self, engine: &Engine, id: &[u8]) -> Option<&'static JobState> {
         let view = Glance::new(engine, self.db);
-        let states = self.library.states.iter();
-        let quick = states.clone().find(|state| view.has_member(&state.key(&self.base), id));
-        quick.or_else(|| states.clone().find(|state| view.has_element(&state.key(&self.base), id)))
+        let states = self.library.states.iter().filter(|state| !state.is_in_hand);
+        let by_member = states.clone().find(|it| view.has_member(&it.key(&self.base), id));
+        let in_hand = || {
+            let all = (self.library.in_hand)(view, &self.base);
+            let name = all.into_iter().find(|job| job.id == id)?.state;
+            self.library.states.iter().find(|it| it.name == name)
+        };
+        let is_it = |member: &[u8]| (self.library.is_job)(view, &self.base, member, id);
+        let by_element = || states.clone().find(|it| view.has_element(&it.key(&self.base), &is_it));
+        by_member.or_else(in_hand).or_else(by_element)
     }
 
-    /// A job by its id; None if nothing is known of it.
+    /// A job by its id, or by what stands for it in a state; None if nothing is known of it.
     pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
         (self.library.job)(Glance::new(engine, self.db), &self.base, id)
     }

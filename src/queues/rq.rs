@@ -2,14 +2,23 @@
 //! the queue's name at its end; moments are in seconds.
 
 use super::glance::Glance;
-use super::library::{InHand, Job, PLAIN, QueueLibrary, Role::*, Told, Workers, state};
+use super::library::{
+    IN_HAND_MAX, InHand, Job, PLAIN, QueueLibrary, Role::*, Told, Workers, in_hand, state,
+};
+use crate::data::stream::StreamId;
 use crate::util::calendar;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 const JOB: &[u8] = b"rq:job:";
 const QUEUE: &[u8] = b"rq:queue:";
 
 /// Where workers move a job's id through.
 const ON_THE_WAY: &[u8] = b":intermediate";
+
+/// A traceback that is longer is not shown.
+const TRACEBACK_LEN_MAX: usize = 1 << 20;
 
 /// Keys that name a queue behind them.
 const NAMING: &[&[u8]] = &[
@@ -24,6 +33,9 @@ const NAMING: &[&[u8]] = &[
 /// Jobs of rq-scheduler, of all queues, by the second at which it puts them into theirs.
 const SCHEDULED_JOBS: &[u8] = b"rq:scheduler:scheduled_jobs";
 
+/// What their state is called here.
+const WITH_SCHEDULER: &str = "with rq-scheduler";
+
 pub const LIBRARY: QueueLibrary = QueueLibrary {
     name: "RQ",
     kept: &["rq:worker:*", "rq:scheduler-lock:*", "rq:scheduler_instance:*", "rq:scheduler_lock"],
@@ -32,6 +44,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
         state("on its way", Working, "rq:queue:", ":intermediate"),
         state("queued", Ready, "rq:queue:", ""),
         state("scheduled", Later, "rq:scheduled:", ""),
+        in_hand(WITH_SCHEDULER, Later),
         state("deferred", Blocked, "rq:deferred:", ""),
         state("finished", Completed, "rq:finished:", ""),
         state("failed", Failed, "rq:failed:", ""),
@@ -52,8 +65,10 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     due_ms,
     is_paused: |view, _| view.exists(b"rq:suspended"),
     workers,
-    in_hand,
+    takes_first: true,
+    in_hand: with_scheduler,
     job,
+    is_job: |_, _, member, id| id_of(member) == id,
     told: |view, key, _| told(view, key).into_iter().collect(),
     ..PLAIN
 };
@@ -63,13 +78,22 @@ fn due_ms(score: f64) -> i64 {
 }
 
 /// The jobs of a queue that rq-scheduler holds.
-fn in_hand(view: Glance, base: &[u8]) -> Vec<InHand> {
-    let Some(zset) = view.zset(SCHEDULED_JOBS) else { return Vec::new() };
-    let all = (0..zset.len()).map(|rank| zset.at(rank));
+fn with_scheduler(view: Glance, base: &[u8]) -> Vec<InHand> {
+    let all = view.scored(SCHEDULED_JOBS, IN_HAND_MAX).into_iter();
     let of_queue = all.filter(|(id, _)| {
         view.field(&[JOB, id].concat(), "origin").is_some_and(|origin| origin == base)
     });
-    of_queue.map(|(id, score)| InHand { id: id.to_vec(), due_ms: Some(due_ms(score)) }).collect()
+    let in_hand = of_queue.map(|(id, score)| InHand {
+        state: WITH_SCHEDULER,
+        id,
+        due_ms: Some(due_ms(score)),
+    });
+    in_hand.collect()
+}
+
+/// In `rq:wip:` a job's id stands before that of its execution.
+fn id_of(member: &[u8]) -> &[u8] {
+    member.split(|&byte| byte == b':').next().unwrap_or(member)
 }
 
 /// What RQ calls the states of a job, and what has happened then.
@@ -103,14 +127,25 @@ fn workers(view: Glance, base: &[u8]) -> Workers {
     Workers { count: states.len(), at_work }
 }
 
+/// The traceback of the last run, if that has failed: a text in base64 of zlib's format.
+fn traceback(view: Glance, id: &[u8]) -> Option<String> {
+    let stream = view.stream(&[b"rq:results:", id].concat())?;
+    let last = stream.range(stream.last_id(), StreamId::MAX).next()?;
+    let (_, text) = last.fields().find(|(name, _)| *name == b"exc_string")?;
+    let packed = BASE64.decode(text).ok()?;
+    let text = decompress_to_vec_zlib_with_limit(&packed, TRACEBACK_LEN_MAX).ok()?;
+    String::from_utf8(text).ok()
+}
+
 fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
-    // In `rq:wip:` a job's id stands before that of its execution.
-    let id = member.split(|&byte| byte == b':').next().unwrap_or(member);
+    let id = id_of(member);
     let key = [JOB, id].concat();
     let hash = view.hash(&key)?;
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
     let moment = |field: &str| calendar::parse_iso(std::str::from_utf8(&text(field)?).ok()?);
-    let reason = text("exc_info").unwrap_or_default();
+    let traceback = traceback(view, id);
+    // Its last line names the exception.
+    let reason = traceback.as_deref().and_then(|it| it.trim_end().lines().next_back());
     Some(Job {
         id: id.to_vec(),
         name: text("description").unwrap_or_default(),
@@ -119,7 +154,8 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
         added_ms: moment("created_at"),
         started_ms: moment("started_at"),
         ended_ms: moment("ended_at"),
-        failed_reason: reason,
+        failed_reason: reason.unwrap_or_default().into(),
+        stacktrace: traceback.into_iter().collect(),
         worker: text("worker_name").unwrap_or_default(),
         ..Job::default()
     })

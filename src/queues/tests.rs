@@ -52,6 +52,13 @@ fn due_in(ms: i64) -> Option<i64> {
 
 const META: &str = "HSET bull:mail:meta opts.maxLenEvents 10000";
 
+/// A message that waits, as it stands in its queue's hash.
+const DRAMATIQ: &str = "HSET dramatiq:default.msgs r1 \
+     {\"message_id\":\"m1\",\"actor_name\":\"add\",\"args\":[1],\"kwargs\":{},\"options\":{}}";
+
+const HARD_JOB: &str =
+    r#"{"jid":"j1","class":"HardJob","queue":"mail","args":[1],"created_at":1.5}"#;
+
 #[test]
 fn queues_are_found_by_their_keys() {
     let check = |requests: &[&str], expect: &[&str]| assert_eq!(found(&server(requests)), expect);
@@ -76,6 +83,12 @@ fn queues_are_found_by_their_keys() {
         &[],
     );
     check(&["ZADD arq:queue 1 a", "SET arq:job:a x"], &["arq arq:queue"]);
+    check(&[DRAMATIQ], &["dramatiq default"]);
+    check(&["HSET a:notes.msgs 1 {}"], &[]);
+    check(&["SADD queues default"], &["Sidekiq default"]);
+    check(&["LPUSH queue:low no-job", "RPUSH queues default"], &[]);
+    check(&[&format!("LPUSH queue:low {HARD_JOB}")], &["Sidekiq low"]);
+    check(&[&format!("ZADD schedule 9 {HARD_JOB}")], &["Sidekiq mail"]);
     check(&["ZADD scores 1 a", "HSET user:1:meta name x", "RPUSH list:x:y a"], &[]);
 }
 
@@ -166,6 +179,75 @@ fn what_a_worker_of_celery_holds_counts() {
     let held_until = Look { delayed: 1, next_ms: due_in(1000), ..base.clone() };
     assert_eq!(celery(&[&held(&eta)]), held_until);
     assert_eq!(celery(&[&held("null").replace("\"celery\"]", "\"other\"]")]), base);
+}
+
+#[test]
+fn what_a_worker_of_dramatiq_has_taken_counts() {
+    let dramatiq = |more: &[&str]| look(&[&[DRAMATIQ], more].concat());
+    let base = Look::default();
+    assert_eq!(dramatiq(&["RPUSH dramatiq:default r1"]), Look { waiting: 1, ..base.clone() });
+    let heard = format!("ZADD dramatiq:__heartbeats__ {} w", NOW_MS - 20_000);
+    let acks = "SADD dramatiq:__acks__.w.default r1";
+    assert_eq!(dramatiq(&[&heard, acks]), Look { active: 1, ..base.clone() });
+    let message = |options: &str| {
+        DRAMATIQ.replace("m1", "m2").replace(r#""options":{}"#, &format!(r#""options":{options}"#))
+    };
+    let delayed = message(&format!(r#"{{"eta":{}}}"#, NOW_MS + 7)).replace(".msgs", ".DQ.msgs");
+    assert_eq!(dramatiq(&[&delayed]), Look { delayed: 1, next_ms: due_in(7), ..base.clone() });
+    let dead =
+        message(r#"{"retries":2,"traceback":"at:\nValueError"}"#).replace(".msgs", ".XQ.msgs");
+    assert_eq!(dramatiq(&[&dead]), base);
+
+    let engine = server(&[DRAMATIQ, "RPUSH dramatiq:default r1", &dead]);
+    let queue = &Known::find(&engine).queues()[0];
+    let names = |id: &[u8]| queue.state_of(&engine, id).map(|state| state.name);
+    assert_eq!(names(b"m1"), Some("waiting"));
+    assert_eq!(names(b"m2"), Some("dead"));
+    assert_eq!(names(b"r1"), None);
+    // By its id, and by what stands for it in the list.
+    assert_eq!(queue.job(&engine, b"r1"), queue.job(&engine, b"m1"));
+    let job = queue.job(&engine, b"m2").expect("it is there");
+    assert_eq!((&*job.failed_reason, job.attempts_made), (&b"ValueError"[..], 2));
+    assert_eq!(job.data, br#"{"args":[1],"kwargs":{}}"#);
+}
+
+#[test]
+fn what_sidekiq_keeps_of_all_queues_counts_for_each() {
+    let sidekiq = |more: &[&str]| look(&[&["SADD queues mail"], more].concat());
+    let base = Look::default();
+    let push = format!("LPUSH queue:mail {HARD_JOB}");
+    assert_eq!(sidekiq(&[&push]), Look { waiting: 1, ..base.clone() });
+    let other = HARD_JOB.replace("mail", "other");
+    let later = format!("ZADD schedule {}.5 {HARD_JOB} 1 x", NOW_MS / 1000 + 3);
+    assert_eq!(sidekiq(&[&later]), Look { delayed: 1, next_ms: due_in(3_500), ..base.clone() });
+    let retry = format!("ZADD retry {} {HARD_JOB}", NOW_MS / 1000 + 2);
+    assert_eq!(sidekiq(&[&retry]), Look { delayed: 1, next_ms: due_in(2_000), ..base.clone() });
+    assert_eq!(sidekiq(&[&format!("ZADD retry 1 {other} 2 {{}} 3 x")]).delayed, 0);
+    assert_eq!(sidekiq(&[&format!("ZADD dead 1 {HARD_JOB}")]), base);
+
+    let process = |name: &str, queue: &str| {
+        let info = format!(r#"{{"concurrency":3,"queues":["{queue}"]}}"#);
+        [format!("SADD processes {name}"), format!("HSET {name} info {info} busy 1")]
+    };
+    let works = |payload: &str, key: &str| {
+        let [mail, mail_info] = process("h:1:a", "mail");
+        let [rest, rest_info] = process("h:2:b", "other");
+        let work = format!(r#"HSET h:1:a:{key} t1 {{"payload":{payload},"run_at":9}}"#);
+        sidekiq(&[&mail, &mail_info, &rest, &rest_info, &work])
+    };
+    let busy = Look { active: 1, workers: Workers { count: 3, at_work: 3 }, ..base };
+    assert_eq!(works(HARD_JOB, "workers"), busy);
+    assert_eq!(works(&format!("{HARD_JOB:?}"), "work"), busy);
+
+    let failed =
+        HARD_JOB.replace('}', r#","error_class":"E","error_message":"no","retry_count":1}"#);
+    let engine = server(&[&push.replace("j1", "j2"), &format!("ZADD dead 1 {failed}")]);
+    let queue = &Known::find(&engine).queues()[0];
+    let names = |id: &[u8]| queue.state_of(&engine, id).map(|state| state.name);
+    assert_eq!((names(b"j2"), names(b"j1"), names(b"j3")), (Some("enqueued"), Some("dead"), None));
+    let job = queue.job(&engine, b"j1").expect("it is there");
+    assert_eq!((&*job.failed_reason, job.attempts_made), (&b"E: no"[..], 2));
+    assert_eq!((&*job.name, job.added_ms), (&b"HardJob"[..], Some(1_500)));
 }
 
 #[test]

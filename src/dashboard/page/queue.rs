@@ -47,10 +47,12 @@ struct Listed {
 
 /// Whether the last of a state's key comes first: what has ended last, and what a worker takes next
 /// from the right end of a list.
-fn is_reversed(state: &JobState) -> bool {
+fn is_reversed(queue: &Queue, state: &JobState) -> bool {
     match state.role {
         Role::Completed | Role::Failed => true,
-        Role::Ready | Role::Held | Role::Working => state.name != "prioritized",
+        Role::Ready | Role::Held | Role::Working => {
+            state.name != "prioritized" && !queue.library.takes_first
+        }
         Role::Later | Role::Blocked => false,
     }
 }
@@ -86,17 +88,16 @@ impl QueuePage {
         let from = query.split('&').find_map(|it| it.strip_prefix("from=")?.parse().ok());
         let from: usize = from.unwrap_or(0);
         let len = queue.count(engine, state);
-        let shown = places(len, from, is_reversed(state));
-        let mut listed: Vec<Listed> = queue
-            .ids(engine, state, shown)
-            .into_iter()
-            .map(|id| Listed {
-                job: queue.job(engine, &id),
-                due_ms: queue.due_ms(engine, state, &id),
-                id,
+        let is_reversed = is_reversed(&queue, state);
+        let shown = queue.standing(engine, state, places(len, from, is_reversed)).into_iter();
+        let mut listed: Vec<Listed> = shown
+            .map(|(member, due_ms)| {
+                let job = queue.job(engine, &member);
+                let id = job.as_ref().map_or(member, |job| job.id.clone());
+                Listed { id, job, due_ms }
             })
             .collect();
-        if is_reversed(state) {
+        if is_reversed {
             listed.reverse();
         }
         let now_ms = engine.keyspace.now.wall_ms;
