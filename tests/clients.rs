@@ -157,7 +157,8 @@ impl Suite {
         let verdict = if has_passed { "ok" } else { "FAILED" };
         let printed = String::from_utf8_lossy(&output.stdout);
         println!("{verdict} {} in {seconds:.1} s: {}", self.name, summary(&printed));
-        for line in printed.lines().filter(|line| line.contains(": late by ")) {
+        let is_told = |line: &&str| [": late by ", ": took "].iter().any(|it| line.contains(it));
+        for line in printed.lines().filter(is_told) {
             println!("    {}", line.trim_start_matches(['ℹ', ' ']));
         }
         if let Err(reason) = &stopped {
@@ -177,7 +178,10 @@ impl Suite {
                 // Versions 3 and 4 of BullMQ keep a timer that would hold the process for 15 s.
                 node.args(["--test", "--test-force-exit", "--test-reporter=spec"]);
                 node.arg(format!("--test-concurrency={FILES_AT_ONCE}"));
-                node.arg(format!("--test-timeout={FILE_TIMEOUT_MS}"));
+                // The whole form of a test takes longer than its brief one.
+                let timeout_ms = std::env::var("TORIL_FILE_TIMEOUT_MS");
+                let timeout_ms = timeout_ms.as_deref().unwrap_or(FILE_TIMEOUT_MS);
+                node.arg(format!("--test-timeout={timeout_ms}"));
                 node
             }
             Runner::Python => {

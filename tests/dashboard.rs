@@ -21,8 +21,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::slow(0)
+    }
+
+    /// So many microseconds pass between two looks at the stopwatch.
+    fn slow(look_us: u64) -> Self {
         let now = Now::new(1_790_000_000_000, 0);
-        let facts = Box::new(FixedFacts::default());
+        let facts = Box::new(FixedFacts { look_us, ..FixedFacts::default() });
         let mut engine = Engine::new(table(), Config::default(), facts, now);
         let client = engine.connect(Peer::inside(), now);
         Self { engine, board: Board::default(), client, now }
@@ -368,4 +373,257 @@ fn a_key_is_shown_page_by_page_whatever_its_type() {
         assert!(!html.contains(told), "{told}: {html}");
     }
     assert!(html.contains("Encoding"), "{html}");
+}
+
+/// A job as BullMQ keeps it, of which nothing has happened yet.
+fn add_job(bench: &mut Bench, queue: &str, id: &str, name: &str, data: &str) {
+    bench.ask(&["hset", &format!("bull:{queue}:meta"), META, "10000"]);
+    let key = format!("bull:{queue}:{id}");
+    bench.ask(&["hset", &key, "name", name, "data", data, "timestamp", "1", "opts", "{}"]);
+    bench.ask(&["lpush", &format!("bull:{queue}:wait"), id]);
+}
+
+/// The ids that a search has found by the end of a few ticks.
+fn search(bench: &mut Bench, query: &str) -> (serde_json::Value, Vec<String>) {
+    let view = bench.view(&format!("search?q={query}"));
+    let hits = view["hits"].as_array().expect("a list");
+    let ids = hits.iter().map(|hit| hit["id"].as_str().expect("a text").to_owned()).collect();
+    (view, ids)
+}
+
+#[test]
+fn jobs_are_found_by_id_and_by_their_text() {
+    let mut bench = Bench::new();
+    for number in 1..=120 {
+        let data = format!("{{\"to\":\"user{number}@example.com\"}}");
+        add_job(&mut bench, "mail", &number.to_string(), "welcome", &data);
+    }
+    add_job(&mut bench, "other", "custom-7", "report", "{\"to\":\"ada@example.com\"}");
+    bench.ask(&["hset", "bull:mail:7", "failedReason", "SMTP 550"]);
+    bench.ask(&["lrem", "bull:mail:wait", "1", "7"]);
+    bench.ask(&["zadd", "bull:mail:failed", "1", "7"]);
+    // What is no job is none: a scheduler has no moment at which it was added.
+    bench.ask(&["hset", "bull:mail:repeat:user7", "name", "user7", "data", "{}"]);
+    bench.ask(&["hset", "elsewhere:1", "data", "user7", "timestamp", "1"]);
+    let (view, ids) = search(&mut bench, "7");
+    assert_eq!(ids[0], "7", "{view}");
+    assert_eq!(view["hits"][0]["state"], "failed", "{view}");
+    assert_eq!(view["hits"][0]["address"], "job/MABidWxsOm1haWw/7", "{view}");
+    assert_eq!(search(&mut bench, "user7@").1, ["7"]);
+    assert_eq!(search(&mut bench, "USER7%40+550").1, ["7"]);
+    assert_eq!(
+        search(&mut bench, "user7").1,
+        ["79", "78", "77", "76", "75", "74", "73", "72", "71", "70", "7"]
+    );
+    assert_eq!(search(&mut bench, "data.to:ada").1, ["custom-7"]);
+    assert_eq!(search(&mut bench, "custom-7").1, ["custom-7"]);
+    assert_eq!(search(&mut bench, "state:failed").1, ["7"]);
+    assert_eq!(search(&mut bench, "queue:oth*").1, ["custom-7"]);
+    assert_eq!(search(&mut bench, "example+queue:other").1, ["custom-7"]);
+    assert_eq!(search(&mut bench, "example+library:rq").1, [""; 0]);
+    let (view, ids) = search(&mut bench, "welcome");
+    assert_eq!((ids.len(), &view["full"]), (50, &true.into()), "{view}");
+    let (view, ids) = search(&mut bench, "welcome&most=200");
+    assert_eq!((ids.len(), &view["done"]), (120, &true.into()), "{view}");
+    assert_eq!((&view["searched"], &view["of"]), (&121.into(), &121.into()), "{view}");
+    let (view, _) = search(&mut bench, "mai");
+    assert_eq!(view["queues"], serde_json::json!(["mail"]), "{view}");
+    assert!(search(&mut bench, "").1.is_empty());
+}
+
+#[test]
+fn what_changes_while_it_is_searched_is_looked_at_again() {
+    let mut bench = Bench::new();
+    for number in 1..=10 {
+        add_job(&mut bench, "mail", &number.to_string(), "welcome", "{\"to\":\"ada\"}");
+    }
+    // The second text makes the index.
+    assert_eq!(search(&mut bench, "absent").1.len(), 0);
+    assert_eq!(search(&mut bench, "ada").1.len(), 10);
+    bench.ask(&["del", "bull:mail:3"]);
+    bench.ask(&["hset", "bull:mail:4", "data", "{\"to\":\"bob\"}"]);
+    add_job(&mut bench, "mail", "11", "welcome", "{\"to\":\"ada\"}");
+    let (view, mut ids) = search(&mut bench, "ada");
+    ids.sort();
+    assert_eq!(ids, ["1", "10", "11", "2", "5", "6", "7", "8", "9"], "{view}");
+    assert_eq!(search(&mut bench, "bob").1, ["4"]);
+    bench.ask(&["lrem", "bull:mail:wait", "1", "5"]);
+    bench.ask(&["zadd", "bull:mail:completed", "1", "5"]);
+    bench.ask(&["hset", "bull:mail:5", "finishedOn", "1"]);
+    let (view, _) = search(&mut bench, "id:5");
+    assert_eq!(view["hits"][0]["state"], "completed", "{view}");
+    // A queue that becomes known later, and databases that are exchanged.
+    bench.ask(&["hset", "bull:late:1", "name", "x", "data", "\"zebra\"", "timestamp", "1"]);
+    assert_eq!(search(&mut bench, "zebra").1.len(), 0);
+    bench.ask(&["hset", "bull:late:meta", META, "10000"]);
+    assert_eq!(search(&mut bench, "zebr").1, ["1"]);
+    bench.ask(&["swapdb", "0", "3"]);
+    let (view, _) = search(&mut bench, "bob");
+    assert_eq!(view["hits"][0]["address"], "job/MwBidWxsOm1haWw/4", "{view}");
+    bench.ask(&["flushall"]);
+    assert_eq!(search(&mut bench, "welcome").1.len(), 0);
+}
+
+/// So many jobs, of which each says its number.
+fn fill(bench: &mut Bench, count: usize) {
+    bench.ask(&["hset", "bull:mail:meta", META, "10000"]);
+    for number in 1..=count {
+        let data = format!("{{\"to\":\"user{number}@example.com\",\"body\":\"hello {number}\"}}");
+        add_job(bench, "mail", &number.to_string(), "welcome", &data);
+    }
+}
+
+#[test]
+fn a_search_goes_on_slice_by_slice_and_says_how_far_it_is() {
+    let mut bench = Bench::slow(10);
+    fill(&mut bench, 2_000);
+    while bench.view("overview")["queues"][0]["counts"]["waiting"] != 2_000 {}
+    bench.pass(250);
+    while bench.board.next_tick_us() == Some(3_000) {
+        bench.board.tick(&mut bench.engine);
+    }
+    let (view, _) = search(&mut bench, "user1%40");
+    let searched = |view: &serde_json::Value| view["searched"].as_u64().expect("a number");
+    // 500 us, and 10 a look.
+    let mut before = searched(&view);
+    assert!((1..=50).contains(&before) && view["of"] == 2_000, "{view}");
+    let mut slices = 0;
+    while bench.board.is_searching(&bench.engine) {
+        bench.board.search(&bench.engine);
+        slices += 1;
+        if slices % 20 == 0 {
+            let (view, _) = search(&mut bench, "user1%40");
+            let now = searched(&view);
+            assert!(now - before <= 20 * 16 + 51, "{view}");
+            before = now;
+        }
+    }
+    assert!(slices > 80, "{slices}");
+    let (view, ids) = search(&mut bench, "user1%40");
+    assert_eq!((ids, &view["settled"]), (vec!["1".to_owned()], &true.into()), "{view}");
+    // Once somebody else is shown nothing is done for it.
+    let _ = search(&mut bench, "user2%40");
+    assert!(bench.board.is_searching(&bench.engine));
+    bench.pass(2_100);
+    assert!(!bench.board.is_searching(&bench.engine));
+}
+
+#[test]
+fn the_index_comes_with_the_second_text_and_goes_with_the_last_page() {
+    let mut bench = Bench::new();
+    fill(&mut bench, 1_000);
+    let index = |bench: &mut Bench, query: &str| {
+        let (view, _) = search(bench, query);
+        view["index"].as_u64().expect("a number")
+    };
+    assert_eq!(index(&mut bench, "state:waiting"), 0);
+    assert_eq!(index(&mut bench, "user12"), 0);
+    // The same is no second.
+    assert_eq!(index(&mut bench, "user12"), 0);
+    let size = index(&mut bench, "user123");
+    // Two blocks of 512 keys at 64 bytes each, and what a block takes beside.
+    assert!((2 * 512 * 64..2 * 512 * 64 + 1_000).contains(&size), "{size}");
+    for number in [1, 9, 500, 999] {
+        let text = format!("\"user{number}@\"");
+        assert_eq!(search(&mut bench, &text.replace('"', "%22")).1, [number.to_string()]);
+    }
+    // A minute without a search, though a page is open.
+    for _ in 0..61 {
+        bench.pass(1_000);
+        bench.view("overview");
+    }
+    assert_eq!(index(&mut bench, "user12"), 0);
+    assert!(index(&mut bench, "user123") > 0);
+    bench.pass(5_100);
+    bench.board.tick(&mut bench.engine);
+    assert_eq!(bench.board.next_tick_us(), None);
+    assert_eq!(index(&mut bench, "user12"), 0);
+    // With too little memory there is none, and all is found without.
+    bench.ask(&["config", "set", "maxmemory", "1"]);
+    assert_eq!(index(&mut bench, "user1234"), 0);
+    assert_eq!(search(&mut bench, "user999").1, ["999"]);
+}
+
+#[test]
+fn a_search_leaves_no_trace_and_what_rests_stays_at_rest() {
+    let mut bench = Bench::new();
+    fill(&mut bench, 3_000);
+    for number in 1..=3_000 {
+        let text = format!("{:x}", number as u64 * 0x9e37_79b9_7f4a);
+        bench.ask(&["hset", &format!("bull:mail:{number}"), "token", &text.repeat(6)]);
+    }
+    for _ in 0..12 {
+        bench.pass(1_000);
+        while bench.engine.has_idle_work() {
+            bench.engine.work_while_idle(bench.now);
+        }
+    }
+    let cold = |bench: &Bench| {
+        let entries = bench.engine.keyspace.db(0).iter();
+        entries.filter(|entry| matches!(entry.value, toril::data::Value::Cold(_))).count()
+    };
+    assert_eq!(cold(&bench), 3_000);
+    let told = |bench: &mut Bench| {
+        let mut ask = |words: &[&[u8]]| {
+            bench.engine.run(bench.client, Args::new(words), bench.now);
+            let outbox = bench.engine.outbox(bench.client).expect("it is connected");
+            String::from_utf8_lossy(&outbox.take()).into_owned()
+        };
+        let stats = ask(&[b"info", b"stats"]);
+        let stats: Vec<String> =
+            stats.lines().filter(|it| it.starts_with("keyspace_")).map(str::to_owned).collect();
+        assert_eq!(stats.len(), 2);
+        (stats, ask(&[b"object", b"idletime", b"bull:mail:7"]))
+    };
+    let before = told(&mut bench);
+    for query in ["user7%40", "user77%40", "absent", "hello+2999"] {
+        let (view, _) = search(&mut bench, query);
+        assert_eq!(view["done"], true, "{view}");
+        let found = usize::from(query != "absent");
+        assert_eq!(view["hits"].as_array().map(Vec::len), Some(found), "{view}");
+    }
+    assert_eq!(cold(&bench), 3_000);
+    assert_eq!(told(&mut bench), before);
+}
+
+#[test]
+fn jobs_of_other_libraries_are_found_as_their_keys_tell() {
+    let mut bench = Bench::new();
+    bench.ask(&["sadd", "rq:queues", "rq:queue:reports"]);
+    bench.ask(&["rpush", "rq:queue:reports", "uuid-1"]);
+    let job = ["description", "app.report(needle=1)", "origin", "reports", "created_at", "2026"];
+    bench.ask(&[&["hset", "rq:job:uuid-1"][..], &job].concat());
+    bench.ask(&["hset", "bq:bee:jobs", "1", "{\"data\":{\"n\":\"needle\"},\"options\":{}}"]);
+    bench.ask(&["rpush", "bq:bee:waiting", "1"]);
+    bench.ask(&["sadd", "_kombu.binding.celery", "celery\u{6}\u{16}\u{6}\u{16}celery"]);
+    let body = "W1sibmVlZGxlIl0sIHt9LCB7fV0=";
+    let message = format!(
+        "{{\"body\":\"{body}\",\"headers\":{{\"id\":\"uuid-2\",\"task\":\"app.add\"}},\
+         \"properties\":{{\"delivery_info\":{{\"routing_key\":\"celery\"}}}}}}"
+    );
+    bench.ask(&["lpush", "celery", &message]);
+    let (view, mut ids) = search(&mut bench, "needle");
+    ids.sort();
+    assert_eq!(ids, ["1", "uuid-1", "uuid-2"], "{view}");
+    assert_eq!(search(&mut bench, "needle+library:celery").1, ["uuid-2"]);
+    assert_eq!(search(&mut bench, "library:rq+state:queued").1, ["uuid-1"]);
+    assert_eq!(search(&mut bench, "library:rq+state:waiting").1, ["uuid-1"]);
+    assert_eq!(search(&mut bench, "uuid-1").1, ["uuid-1"]);
+    let (view, _) = search(&mut bench, "name:app.add");
+    let address = view["hits"][0]["address"].as_str().expect("an address").to_owned();
+    assert_eq!(bench.view(&address)["name"], "app.add");
+}
+
+#[test]
+fn what_is_found_is_shown_as_text() {
+    let mut bench = Bench::new();
+    add_job(&mut bench, HOSTILE, HOSTILE, HOSTILE, &format!("\"{HOSTILE} {HOSTILE}\""));
+    let key = format!("bull:{HOSTILE}:{HOSTILE}");
+    bench.ask(&["hset", &key, "failedReason", HOSTILE]);
+    for query in ["img/src", "%3Cimg", "id:%3Cimg", "error:img", "img/src%3Dx%3E+%3Cimg", "state:w"]
+    {
+        let html = bench.html(&format!("search?q={query}"), ALL).expect("it is shown");
+        assert!(html.contains("&lt;") && html.contains("data-key=\"hit-"), "{query}: {html}");
+        assert!(!html.contains(HOSTILE) && !html.contains("<img"), "{query}: {html}");
+    }
 }

@@ -10,6 +10,7 @@ pub mod app;
 mod ids;
 mod page;
 mod rings;
+mod search;
 mod sessions;
 mod streams;
 mod watch;
@@ -76,6 +77,7 @@ impl Board {
             let watch = self.watch.as_ref().expect("somebody looks");
             return page::ask_before(watch, engine, asked);
         }
+        self.seek(engine, path, FIRST_SEARCH_US);
         let page = self.page(engine, user, path)?;
         Ok(match form {
             Form::Html => page.draw(&self.frame(engine, user, path)).whole(page.title()),
@@ -122,6 +124,28 @@ impl Board {
         actions::Order::read(engine, queue, body)?.script(action)
     }
 
+    /// If a view shows a search, that is wanted, and goes on for so long.
+    fn seek(&mut self, engine: &Engine, path: &str, slice_us: u64) {
+        let Some(query) = path.strip_prefix("search?") else { return };
+        let watch = self.watch.as_mut().expect("somebody looks");
+        let (text, most) = page::searched(query);
+        watch.ask(engine, &text, most);
+        watch.search(engine, slice_us);
+    }
+
+    /// Whether `search` has something to do.
+    pub fn is_searching(&self, engine: &Engine) -> bool {
+        let now_us = engine.keyspace.now.mono_us;
+        self.watch.as_ref().is_some_and(|watch| watch.is_searching(now_us))
+    }
+
+    /// A slice of what open pages search for.
+    pub fn search(&mut self, engine: &Engine) {
+        if let Some(watch) = &mut self.watch {
+            watch.search(engine, SEARCH_SLICE_US);
+        }
+    }
+
     fn page(&self, engine: &Engine, user: &User, path: &str) -> Result<Box<dyn Page>, Trouble> {
         let watch = self.watch.as_ref().expect("somebody looks");
         page::find(watch, engine, user, path)
@@ -152,7 +176,11 @@ impl Board {
     /// queues are still being looked for.
     pub fn next_tick_us(&self) -> Option<u64> {
         let watch = self.watch.as_ref()?;
-        Some(if watch.is_walking() { WALK_PERIOD_US } else { TICK_US })
+        Some(match () {
+            () if watch.is_walking() => WALK_PERIOD_US,
+            () if watch.has_search() => SEARCH_TICK_US,
+            () => TICK_US,
+        })
     }
 
     /// Sends each open page what has changed in what it shows, and falls asleep when none is open.
@@ -176,7 +204,8 @@ impl Board {
         let mut streams = std::mem::take(&mut self.streams);
         for stream in streams.iter_mut() {
             let Some(client) = engine.clients.get(stream.client) else { continue };
-            let user = &client.user;
+            let user = &client.user.clone();
+            self.seek(engine, &stream.path, 0);
             let drawn: Option<Drawn> = match self.page(engine, user, &stream.path) {
                 Ok(page) => Some(page.draw(&self.frame(engine, user, &stream.path))),
                 Err(_) => None,
@@ -189,6 +218,15 @@ impl Board {
 
 /// How often open pages hear what has changed.
 const TICK_US: u64 = 250_000;
+
+/// ... while something is searched.
+const SEARCH_TICK_US: u64 = 50_000;
+
+/// How long a search takes at once, for the first answer.
+const FIRST_SEARCH_US: u64 = 500;
+
+/// How long a slice of it may take.
+const SEARCH_SLICE_US: u64 = 150;
 
 /// How often a slice of the search for queues is taken on a server that is never quiet.
 const WALK_PERIOD_US: u64 = 3_000;

@@ -4,6 +4,7 @@
 //! change.
 
 use super::rings::{Minute, Ring};
+use super::search::Searches;
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
 use crate::queues::{Glance, Known, Queue};
@@ -35,6 +36,7 @@ pub struct Watch {
     rings: BTreeMap<Place, Ring>,
     /// Those whose events are to be read.
     unread: BTreeSet<Place>,
+    pub searches: Searches,
     /// Something has changed since it was last shown.
     has_news: bool,
     shown_us: u64,
@@ -50,6 +52,7 @@ impl Watch {
             walk,
             rings: BTreeMap::new(),
             unread: BTreeSet::new(),
+            searches: Searches::default(),
             has_news: true,
             shown_us: 0,
         };
@@ -74,24 +77,60 @@ impl Watch {
         let changed = engine.keyspace.aftermath.take_changed_keys();
         self.has_news |= !changed.is_empty() || self.is_walking();
         if changed.is_all {
-            *self = Self::begin(engine);
+            let mut searches = std::mem::take(&mut self.searches);
+            searches.note_all();
+            *self = Self { searches, ..Self::begin(engine) };
         }
-        for (db, key) in changed.keys {
-            self.learn(engine, db, &key);
+        for (db, key) in &changed.keys {
+            self.learn(engine, *db, key);
+        }
+        for (db, key) in &changed.keys {
+            self.searches.note(engine, *db, key);
         }
         for client in engine.clients.iter() {
             self.known.meet_worker(client);
         }
         self.walk_for(engine, SLICE_US);
+        self.searches.forget(engine.keyspace.now.mono_us);
         self.known.forget_gone(engine);
         let is_known = |place: &Place| self.known.has(place.0, &place.1);
         self.rings.retain(|place, _| is_known(place));
         self.unread.retain(is_known);
         for queue in self.known.queues() {
             let place = (queue.db, queue.base.clone());
-            if self.unread.remove(&place) || !self.rings.contains_key(&place) {
+            let is_new = !self.rings.contains_key(&place);
+            if is_new {
+                self.searches.note_queue();
+            }
+            if self.unread.remove(&place) || is_new {
                 self.rings.entry(place).or_default().read(engine, &queue);
             }
+        }
+    }
+
+    /// Whether there is something that a search has not looked at yet, and may.
+    pub fn is_searching(&self, now_us: u64) -> bool {
+        !self.is_walking() && self.searches.has_work(now_us)
+    }
+
+    /// Goes on with what is searched, for so long. While queues are still being looked for, jobs
+    /// cannot be told from other keys.
+    pub fn search(&mut self, engine: &Engine, slice_us: u64) {
+        if self.is_searching(engine.keyspace.now.mono_us) {
+            self.searches.work(&self.known, engine, slice_us);
+            self.has_news |= self.searches.take_news();
+        }
+    }
+
+    /// Whether some page shows a search that has not come to its end.
+    pub fn has_search(&self) -> bool {
+        self.searches.has_open()
+    }
+
+    /// A page shows what a question finds.
+    pub fn ask(&mut self, engine: &Engine, text: &str, most: usize) {
+        if !self.is_walking() {
+            self.searches.ask(&self.known, engine, text, most);
         }
     }
 

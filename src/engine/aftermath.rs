@@ -135,12 +135,17 @@ impl Aftermath {
     /// All keys of a database have gone, or of all of them: those who track forget all they know.
     pub fn flushed(&mut self) {
         self.hear(Heard::Flushed);
-        if let Some(changed) = &mut self.changed_keys {
-            changed.note_all();
-        }
+        self.note_all_changed();
         if let Some(tracking) = &mut self.tracking {
             let invalidation = tracking.flush(self.author);
             self.notices.push(Notice::Invalidation(invalidation));
+        }
+    }
+
+    /// Any key may have changed, for a page that shows some.
+    pub fn note_all_changed(&mut self) {
+        if let Some(changed) = &mut self.changed_keys {
+            changed.note_all();
         }
     }
 

@@ -314,6 +314,12 @@ impl Keyspace {
         (!self.is_over(db, entry)).then_some(entry)
     }
 
+    /// At which index of its database a key lies, whether or not its time has come; None if there
+    /// is no such key.
+    pub fn index_of(&self, db: usize, key: &[u8]) -> Option<u32> {
+        self.slots.db(db).index_of(key, self.slots.hash(key))
+    }
+
     /// Shows a key's value and whether it has a TTL; nothing if there is no key. Counts as no
     /// access, and a cold value stays one.
     pub fn look_at(&mut self, db: usize, key: &[u8], look: impl FnOnce(&Value, bool)) {
@@ -573,6 +579,7 @@ impl Keyspace {
             }
         }
         self.slots.swap(left, right);
+        self.aftermath.note_all_changed();
         self.aftermath.changes += 1;
     }
 

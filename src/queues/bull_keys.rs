@@ -2,7 +2,7 @@
 //! of their workers' connections, and a job's hash.
 
 use super::glance::Glance;
-use super::library::{Job, Workers, after_last_colon, has_asked, number};
+use super::library::{Job, JobHash, Workers, after_last_colon, has_asked, number};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
@@ -10,6 +10,16 @@ use serde_json::Value as Json;
 /// How the key of a job's lock ends, and that of the mark that jobs were looked for.
 pub const LOCK: &str = ":lock";
 pub const STALL_CHECK: &str = ":stalled-check";
+
+/// `PREFIX:NAME:ID`. That of a scheduler has no moment at which it was added.
+pub const JOB_HASH: JobHash = JobHash {
+    before: "",
+    queue: "",
+    mark: "timestamp",
+    name: "name",
+    data: "data",
+    error: "failedReason",
+};
 
 /// `PREFIX:NAME:WHAT`.
 pub fn key(base: &[u8], what: &str) -> Vec<u8> {

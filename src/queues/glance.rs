@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::engine::client::Client;
 use crate::util::zstd::Zstd;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// One database of a server.
@@ -13,11 +14,19 @@ use std::ops::Range;
 pub struct Glance<'e> {
     pub engine: &'e Engine,
     pub db: usize,
+    /// What makes values whole that rest. Without it each look makes its own, which costs more than
+    /// the look.
+    zstd: Option<&'e RefCell<Zstd>>,
 }
 
 impl<'e> Glance<'e> {
     pub fn new(engine: &'e Engine, db: usize) -> Self {
-        Self { engine, db }
+        Self { engine, db, zstd: None }
+    }
+
+    /// For who looks at many values, one after another.
+    pub fn with_zstd(self, zstd: &'e RefCell<Zstd>) -> Self {
+        Self { zstd: Some(zstd), ..self }
     }
 
     /// The wall clock.
@@ -59,9 +68,17 @@ impl<'e> Glance<'e> {
 
     /// A hash or a string, made whole for this look alone if it rests.
     fn whole<T: Typed + Clone>(self, key: &[u8]) -> Option<Cow<'e, T>> {
-        match self.value(key)? {
+        self.whole_of(self.value(key)?)
+    }
+
+    /// The same of a value that was found already.
+    pub fn whole_of<T: Typed + Clone>(self, value: &'e Value) -> Option<Cow<'e, T>> {
+        match value {
             Value::Cold(cold) => {
-                let thawed = cold.thaw(&mut Zstd::default());
+                let thawed = match self.zstd {
+                    Some(zstd) => cold.thaw(&mut zstd.borrow_mut()),
+                    None => cold.thaw(&mut Zstd::default()),
+                };
                 T::of(&thawed).cloned().map(Cow::Owned)
             }
             value => T::of(value).map(Cow::Borrowed),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The queues of all databases, by database and base.
 #[derive(Default)]
-pub struct Known(BTreeMap<(usize, Box<[u8]>), &'static QueueLibrary>);
+pub struct Known(BTreeMap<usize, BTreeMap<Box<[u8]>, &'static QueueLibrary>>);
 
 impl Known {
     /// Walks over all keys.
@@ -30,7 +30,7 @@ impl Known {
             for base in (library.bases)(view, key) {
                 // A later look may know better: which library it is shows only by and by.
                 if (library.is_queue)(view, &base) {
-                    self.0.insert((view.db, base.clone().into()), library);
+                    self.0.entry(view.db).or_default().insert(base.clone().into(), library);
                     learned.push(base);
                 }
             }
@@ -44,20 +44,26 @@ impl Known {
         let mut named = [&bull::LIBRARY, &bullmq::LIBRARY].into_iter();
         let library = named.find(|library| has_asked(client, library.asks))?;
         let base = bull_keys::base_of_worker(&client.name)?;
-        self.0.entry((client.db, base.clone().into())).or_insert(library);
+        self.0.entry(client.db).or_default().entry(base.clone().into()).or_insert(library);
         Some(base)
     }
 
     /// Whether it is known.
     pub fn has(&self, db: usize, base: &[u8]) -> bool {
-        self.0.contains_key(&(db, base.into()))
+        self.library(db, base).is_some()
+    }
+
+    /// The library of a queue, if that is known.
+    pub fn library(&self, db: usize, base: &[u8]) -> Option<&'static QueueLibrary> {
+        self.0.get(&db)?.get(base).copied()
     }
 
     /// Leaves out the queues of which nothing is left.
     pub fn forget_gone(&mut self, engine: &Engine) {
-        self.0.retain(|(db, base), library| {
-            Queue { library, db: *db, base: base.clone() }.is_there(engine)
-        });
+        for (&db, queues) in &mut self.0 {
+            queues
+                .retain(|base, library| Queue { library, db, base: base.clone() }.is_there(engine));
+        }
     }
 
     /// Everything has gone.
@@ -67,11 +73,12 @@ impl Known {
 
     /// In order of database and base.
     pub fn queues(&self) -> Vec<Queue> {
-        let queues = self.0.iter().map(|((db, base), library)| Queue {
-            library,
-            db: *db,
-            base: base.clone(),
-        });
-        queues.collect()
+        let of_db = |(db, queues): (&usize, &BTreeMap<Box<[u8]>, &'static QueueLibrary>)| {
+            let db = *db;
+            let queues = queues.iter();
+            let queues = queues.map(|(base, library)| Queue { library, db, base: base.clone() });
+            queues.collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of_db).collect()
     }
 }

@@ -193,6 +193,21 @@ impl Relative {
     }
 }
 
+/// What the hash of a job is called, and which of its fields say what can be searched.
+#[derive(Clone, Copy, Debug)]
+pub struct JobHash {
+    /// What stands before a job's id in the key. Empty: its queue's base and a colon.
+    pub before: &'static str,
+    /// The field that names the queue's base, where the key does not.
+    pub queue: &'static str,
+    /// A field that each job has, and no other hash of a queue.
+    pub mark: &'static str,
+    pub name: &'static str,
+    /// Empty if it is kept in a form that nobody could search.
+    pub data: &'static str,
+    pub error: &'static str,
+}
+
 /// How one library keeps its queues.
 pub struct QueueLibrary {
     pub name: &'static str,
@@ -229,6 +244,8 @@ pub struct QueueLibrary {
     pub job: fn(Glance, &[u8], &[u8]) -> Option<Job>,
     /// Whether what stands in a key of a state is this job, by its id.
     pub is_job: fn(Glance, &[u8], &[u8], &[u8]) -> bool,
+    /// The hashes of jobs, where each has a key of its own.
+    pub job_hash: Option<JobHash>,
     /// Jobs that wait for others, of which none is left.
     pub stranded: fn(Glance, &[u8]) -> Vec<Vec<u8>>,
     /// The queues of jobs that jobs of this one wait for.
@@ -268,6 +285,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     in_hand: |_, _| Vec::new(),
     job: |_, _, _| None,
     is_job: |_, _, member, id| member == id,
+    job_hash: None,
     stranded: |_, _| Vec::new(),
     children: |_, _| Vec::new(),
     schedules: |_, _| Vec::new(),

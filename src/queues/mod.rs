@@ -16,6 +16,7 @@ mod library;
 mod rq;
 mod scripts;
 mod sidekiq;
+mod searched;
 
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;
@@ -32,6 +33,7 @@ pub use library::{
     Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
+pub use searched::JobText;
 
 /// Bull comes last of those whose keys are alike: it is told by what it shares with them.
 const LIBRARIES: &[&QueueLibrary] = &[

@@ -3,7 +3,7 @@
 
 use super::glance::Glance;
 use super::library::{
-    IN_HAND_MAX, InHand, Job, PLAIN, QueueLibrary, Role::*, Told, Workers, in_hand, state,
+    IN_HAND_MAX, InHand, Job, JobHash, PLAIN, QueueLibrary, Role::*, Told, Workers, in_hand, state,
 };
 use crate::data::stream::StreamId;
 use crate::util::calendar;
@@ -13,6 +13,16 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 const JOB: &[u8] = b"rq:job:";
 const QUEUE: &[u8] = b"rq:queue:";
+
+/// Arguments are pickled and compressed; the description has them as Python prints them.
+const JOB_HASH: JobHash = JobHash {
+    before: "rq:job:",
+    queue: "origin",
+    mark: "created_at",
+    name: "description",
+    data: "",
+    error: "exc_info",
+};
 
 /// Where workers move a job's id through.
 const ON_THE_WAY: &[u8] = b":intermediate";
@@ -69,6 +79,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     in_hand: with_scheduler,
     job,
     is_job: |_, _, member, id| id_of(member) == id,
+    job_hash: Some(JOB_HASH),
     told: |view, key, _| told(view, key).into_iter().collect(),
     ..PLAIN
 };

@@ -89,6 +89,25 @@ pub async fn run(server: Rc<Server>) {
     }
 }
 
+/// How often a search gets a slice on a server that is never quiet: a twentieth of the time.
+const BUSY_PERIOD: Duration = Duration::from_millis(3);
+
+/// Goes on with what open pages search for.
+pub async fn search(server: Rc<Server>) {
+    loop {
+        server.search_wanted.notified().await;
+        while server.board.borrow().is_searching(&server.engine.borrow()) {
+            if server.is_idle(QUIET_US) {
+                // Whatever has arrived meanwhile comes first.
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(BUSY_PERIOD).await;
+            }
+            server.board.borrow_mut().search(&server.engine.borrow());
+        }
+    }
+}
+
 impl Server {
     /// Whether nobody was served for so many microseconds, and nothing is due within a millisecond.
     pub(super) fn is_idle(&self, quiet_us: u64) -> bool {

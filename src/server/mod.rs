@@ -74,6 +74,8 @@ pub struct Server {
     /// The page over the queues, and what wakes its task when somebody has begun to look.
     board: RefCell<Board>,
     board_wanted: tokio::sync::Notify,
+    /// Wakes who searches for open pages.
+    search_wanted: tokio::sync::Notify,
     /// Opens HTTP where neither http-token nor requirepass is given.
     made_token: Secret,
     /// Wakes the timer's task: a deadline earlier than the one it waits for has come up.
@@ -195,6 +197,7 @@ async fn serve(
         log,
         board: RefCell::default(),
         board_wanted: tokio::sync::Notify::new(),
+        search_wanted: tokio::sync::Notify::new(),
         made_token,
         timer: timer::Alarm::default(),
         idle: idle::Idle::default(),
@@ -206,6 +209,7 @@ async fn serve(
     tokio::task::spawn_local(timer::run(server.clone()));
     tokio::task::spawn_local(idle::run(server.clone()));
     tokio::task::spawn_local(http::keep_pages(server.clone()));
+    tokio::task::spawn_local(idle::search(server.clone()));
     tokio::select! {
         begun = begin => begun?,
         () = server.stop.wanted() => return Ok(()),

@@ -1,6 +1,8 @@
 // @ts-check
 // What the keyboard does: the dialog `keys` of index.html lists it.
 
+import * as search from './search.js';
+
 let before = '';
 
 /** @param {number} step */
@@ -27,6 +29,7 @@ const KEYS = /** @type {Record<string, () => void>} */ ({
   x: () => box()?.click(),
   r: () => press('r'),
   p: () => press('p'),
+  '/': search.open,
   '?': () => /** @type {HTMLDialogElement} */ (document.getElementById('keys')).showModal(),
   'g q': () => { location.hash = '#/overview'; },
   'g s': () => { location.hash = '#/schedulers'; },

@@ -56,7 +56,7 @@ export function view(html) {
   document.getElementById('nav')?.replaceWith(/** @type {Node} */ (drawn.querySelector('#nav')));
   document.getElementById('main')?.replaceWith(main);
   for (const link of document.querySelectorAll('#sections a')) {
-    if (link.getAttribute('href') === (location.hash || '#/overview')) link.setAttribute('aria-current', 'page');
+    if (link.getAttribute('href') === (location.hash.replace(/\?.*/, '') || '#/overview')) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
     // What the user may not see does not stand at the side either.
     /** @type {HTMLElement} */ (link).hidden = !document.querySelector(`#nav a[href="${link.getAttribute('href')}"]`);

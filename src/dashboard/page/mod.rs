@@ -18,9 +18,12 @@ mod overview;
 mod query;
 mod queue;
 mod schedulers;
+mod search;
 mod slowlog;
 pub mod text;
 mod workers;
+
+pub use search::searched;
 
 use super::rings::Spans;
 use super::watch::Watch;
@@ -63,6 +66,7 @@ pub fn find(
             Ok(Box::new(queue::QueuePage::new(watch, engine, queue(id)?, Some(state), query)?))
         }
         ["schedulers"] => Ok(Box::new(schedulers::SchedulersPage::new(watch, engine))),
+        ["search"] => Ok(Box::new(search::SearchPage::new(watch, engine, query))),
         ["workers"] => Ok(Box::new(workers::WorkersPage::new(watch, engine))),
         ["flows"] => Ok(Box::new(flow::FlowsPage::new(watch, engine))),
         ["flow", id, job] => Ok(Box::new(flow::FlowPage::new(watch, engine, &queue(id)?, job)?)),
@@ -94,6 +98,12 @@ pub fn known_queue(watch: &Watch, engine: &Engine, id: &str) -> Result<Queue, Tr
     let known = watch.queue(id).filter(|queue| queue.is_there(engine));
     known.ok_or_else(|| Trouble::Absent("this queue is gone, or has no keys yet".into()))
 }
+
+const SEARCH_ICON: PreEscaped<&str> = PreEscaped(
+    "<svg width=\"14\" height=\"14\" viewBox=\"0 0 14 14\" fill=\"none\" stroke=\"currentColor\" \
+     stroke-width=\"1.4\" stroke-linecap=\"round\" aria-hidden=\"true\"><circle cx=\"6\" cy=\"6\" \
+     r=\"4.2\"/><path d=\"m9.2 9.2 3 3\"/></svg>",
+);
 
 /// Beyond so many queues the rest is counted.
 const QUEUES_MAX: usize = 200;
@@ -220,6 +230,9 @@ impl Frame {
         let current = |place: &str| self.is_at(place).then_some("page");
         html! {
             div id="nav" data-key="nav" data-port=(self.port) {
+                a class="search" href="#/search" aria-current=[current("search")] {
+                    (SEARCH_ICON) "Search jobs" kbd { "/" }
+                }
                 nav class="nav" aria-label="Queues" {
                     a href="#/overview" aria-current=[current("overview")] {
                         span { "All queues" }

@@ -128,6 +128,22 @@ impl Db {
         self.table.random(rng).map(|index| &self.entries[index])
     }
 
+    /// What lies at an index; None if nothing does. A key keeps its index as long as it is there.
+    pub fn at(&self, index: u32) -> Option<&KeyValue> {
+        self.entries.get(index)
+    }
+
+    /// Where a key lies, whether or not its time has come; None if there is no such key.
+    #[inline(always)]
+    pub fn index_of(&self, key: &[u8], hash: u64) -> Option<u32> {
+        self.table.find(hash, |index| self.entries[index].key.is(key))
+    }
+
+    /// All indices lie below this.
+    pub fn end(&self) -> u32 {
+        self.entries.end()
+    }
+
     /// Bytes of memory of the tables, without keys and values.
     pub fn overhead(&self) -> usize {
         self.table.heap_size() + self.entries.heap_size()
@@ -226,9 +242,7 @@ impl Slots {
     #[inline(always)]
     pub fn find(&self, db: usize, key: &[u8]) -> Option<SlotId> {
         let inner = self.numbers[db];
-        let Db { entries, table, .. } = &self.dbs[inner];
-        let hash = self.hasher.hash(key);
-        let index = table.find(hash, |index| entries[index].key.is(key))?;
+        let index = self.dbs[inner].index_of(key, self.hasher.hash(key))?;
         Some(SlotId { inner: inner as u32, index })
     }
 

@@ -158,6 +158,7 @@ impl Call {
         let shown =
             server.turn(|engine, _| server.board.borrow_mut().view(engine, &user, &path, form));
         server.board_wanted.notify_one();
+        server.search_wanted.notify_one();
         let text = shown.map_err(refusal)?;
         let media_type = match form {
             Form::Html => "text/html; charset=utf-8",
@@ -260,6 +261,7 @@ pub async fn keep_pages(server: Rc<crate::server::Server>) {
             Some(us) => {
                 tokio::time::sleep(std::time::Duration::from_micros(us)).await;
                 server.turn(|engine, _| server.board.borrow_mut().tick(engine));
+                server.search_wanted.notify_one();
             }
         }
     }

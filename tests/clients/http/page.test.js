@@ -468,6 +468,56 @@ describe('the page', { skip: !executablePath }, () => {
     await looked.close();
   });
 
+  test('a job is searched with the keyboard alone, by id and by text, and opened', async () => {
+    const looked = await browser.newPage();
+    await looked.goto(`${rest.url}/#token=${rest.token}`);
+    await looked.waitForSelector('#nav a.search');
+    const found = new Queue('found', { connection });
+    const broken = Buffer.concat([Buffer.from('{"to":"broken-'), Buffer.from([0xff, 0xc3]), Buffer.from('-utf8"}')]);
+    await found.add(HOSTILE, { html: HOSTILE, to: 'needle@example.com' }, { jobId: 'custom-id' });
+    await found.add('large', { text: `${'x'.repeat(1 << 20)} needle at the end` }, { jobId: 'large' });
+    await found.add('broken', {}, { jobId: 'broken' });
+    await redis.hset('bull:found:broken', 'data', broken);
+    await found.add('failing', { to: 'needle' }, { jobId: 'failing' });
+    await looked.keyboard.press('/');
+    await looked.waitForSelector('#q:focus');
+    await looked.keyboard.type('needle', { delay: 60 });
+    await looked.waitForSelector('.hits tr:nth-child(3)');
+    assert.equal(await looked.inputValue('#q'), 'needle', 'what is typed stays while the view comes');
+    assert.ok(await looked.evaluate(() => document.activeElement?.id === 'q'));
+    await looked.waitForSelector('[role=status]:has-text("3 found in")');
+    assert.equal(await looked.locator('.hits mark').first().textContent(), 'needle');
+    assert.equal(await looked.locator('#main img').count(), 0, 'what is found stays text');
+    assert.match(String(await looked.textContent('.hits tr:has-text("custom-id")')), /waiting.*<img src=x/s);
+    // A worker takes them while they are shown.
+    const taker = new Worker('found', async (job) => { if (job.name === 'failing') throw new Error('no'); }, { connection });
+    await looked.waitForSelector('.hits tr:has-text("custom-id"):has-text("completed")', { timeout: 3000 });
+    await looked.waitForSelector('.hits tr:has-text("failing"):has-text("failed")', { timeout: 3000 });
+    await taker.close();
+    await looked.keyboard.press('Control+A');
+    await looked.keyboard.type('broken-');
+    await looked.waitForSelector('.hits tr:has-text("broken-\ufffd")');
+    assert.equal(await looked.locator('.hits tbody tr').count(), 1);
+    await looked.keyboard.press('Control+A');
+    await looked.keyboard.type('custom-id state:completed');
+    await looked.waitForSelector('.hits tr:has-text("custom-id")');
+    await looked.waitForFunction(() => location.hash.includes('completed'));
+    await looked.keyboard.press('Enter');
+    await looked.waitForFunction(() => document.activeElement?.closest('.hits'));
+    await looked.keyboard.press('Enter');
+    await looked.waitForSelector('.steps');
+    assert.match(looked.url(), /#\/job\/.*\/custom%2Did$/);
+    await looked.goBack();
+    await looked.waitForSelector('.hits tr:has-text("custom-id")');
+    assert.equal(await looked.inputValue('#q'), 'custom-id state:completed');
+    await looked.fill('#q', 'foun');
+    await looked.click('.hits a:has-text("found")');
+    await looked.waitForSelector('.tabs [aria-selected=true]');
+    await found.obliterate({ force: true });
+    await found.close();
+    await looked.close();
+  });
+
   test('nothing overflows, and axe finds nothing, in both themes and on a phone', async () => {
     await page.close();
     const [newest] = await queue.getFailed(0, 0);
@@ -479,7 +529,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');
