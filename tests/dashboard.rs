@@ -487,11 +487,11 @@ fn a_search_goes_on_slice_by_slice_and_says_how_far_it_is() {
     // 500 us, and 10 a look.
     let mut before = searched(&view);
     assert!((1..=50).contains(&before) && view["of"] == 2_000, "{view}");
-    let mut slices = 0;
+    let mut slices = 0_usize;
     while bench.board.is_searching(&bench.engine) {
         bench.board.search(&bench.engine);
         slices += 1;
-        if slices % 20 == 0 {
+        if slices.is_multiple_of(20) {
             let (view, _) = search(&mut bench, "user1%40");
             let now = searched(&view);
             assert!(now - before <= 20 * 16 + 51, "{view}");

@@ -210,7 +210,7 @@ mod tests {
                 }
             };
             index.unsign(0, at as u32);
-            if rng.next_u64() % 4 > 0 {
+            if !rng.next_u64().is_multiple_of(4) {
                 let data = texts[at].as_deref();
                 let job = data.map(|data| JobText { data, ..JobText::default() });
                 index.sign(0, at as u32, job.as_ref());
