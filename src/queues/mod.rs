@@ -15,8 +15,8 @@ mod known;
 mod library;
 mod rq;
 mod scripts;
-mod sidekiq;
 mod searched;
+mod sidekiq;
 
 use crate::data::stream::{StreamEntry, StreamId};
 use crate::engine::Engine;

