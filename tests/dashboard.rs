@@ -29,7 +29,8 @@ impl Bench {
         let now = Now::new(1_790_000_000_000, 0);
         let facts = Box::new(FixedFacts { look_us, ..FixedFacts::default() });
         let mut engine = Engine::new(table(), Config::default(), facts, now);
-        let client = engine.connect(Peer::inside(), now);
+        let peer = Peer { addr: "127.0.0.1:50001".into(), ..Peer::inside() };
+        let client = engine.connect(peer, now);
         Self { engine, board: Board::default(), client, now }
     }
 
@@ -260,6 +261,7 @@ fn what_a_user_may_not_run_it_does_not_see() {
         ("clients", "client|list"),
         ("slowlog", "slowlog|get"),
         ("commands", "info"),
+        ("monitor", "monitor"),
     ] {
         let link = format!("href=\"#/{view}\"");
         let left_out = format!("-{command}");
@@ -278,6 +280,102 @@ fn what_a_user_may_not_run_it_does_not_see() {
     assert!(!shown.contains("aria-label=\"Server\""), "{shown}");
     let refused = bench.html("key/0/noted", &["~*", "+@read", "-scan"]);
     assert!(matches!(&refused, Err(Trouble::Forbidden(_))), "{refused:?}");
+}
+
+/// A page that shows a view, until it is closed.
+fn open(bench: &mut Bench, path: &str) -> ClientId {
+    let reader = bench.engine.connect(Peer::inside(), bench.now);
+    let user = bench.engine.acl.default_user().clone();
+    bench.board.open(&mut bench.engine, &user, reader, path).expect("it is opened");
+    reader
+}
+
+/// Some time passes, and pages are told what they are to be told.
+fn go_on(bench: &mut Bench, ms: u64) {
+    bench.pass(ms);
+    bench.board.tick(&mut bench.engine);
+}
+
+#[test]
+fn what_all_ask_for_is_recorded_from_a_click_on() {
+    let mut bench = Bench::new();
+    bench.engine.name_client(bench.client, HOSTILE.as_bytes());
+    assert_eq!(bench.view("monitor")["on"], 0);
+    bench.ask(&["set", "unseen", "x"]);
+    let reader = open(&mut bench, "monitor?on=1");
+    bench.ask(&["set", "key", HOSTILE]);
+    bench.ask(&["eval", "return redis.call('get', KEYS[1])", "1", "key"]);
+    go_on(&mut bench, 250);
+    let view = bench.view("monitor?on=1");
+    assert_eq!((&view["count"], &view["going"]), (&3.into(), &true.into()), "{view}");
+    let told = |at: usize| {
+        let all = ["client", "command", "words"].map(|name| &view["commands"][at][name]);
+        all.map(|it| it.as_str().expect("a text").to_owned())
+    };
+    assert_eq!(told(2), [HOSTILE, "SET", &format!("\"key\" \"{HOSTILE}\"")]);
+    assert_eq!(told(0), ["", "GET", "\"key\""]);
+    for (filter, fit) in [
+        ("client=img", 2),
+        ("client=127.0", 2),
+        ("command=get", 1),
+        ("words=%22key", 3),
+        ("words=unseen", 0),
+        ("scripts=no", 2),
+        ("command=set&words=src", 1),
+    ] {
+        assert_eq!(bench.view(&format!("monitor?on=1&{filter}"))["fit"], fit, "{filter}");
+    }
+    let html = bench.html("monitor?on=1&client=%3Cimg", ALL).expect("it is shown");
+    assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
+    // It ends by itself, and what was recorded is still shown.
+    go_on(&mut bench, 30_000);
+    bench.ask(&["set", "late", "x"]);
+    go_on(&mut bench, 250);
+    let view = bench.view("monitor?on=1");
+    assert_eq!(view["going"], false, "{view}");
+    assert!(!view.to_string().contains("late"), "{view}");
+    bench.engine.disconnect(reader, bench.now);
+    go_on(&mut bench, 5_300);
+    go_on(&mut bench, 5_300);
+    assert_eq!(bench.board.next_tick_us(), None);
+}
+
+#[test]
+fn a_recording_goes_on_if_asked_to_and_ends_when_nobody_sees_it() {
+    let mut bench = Bench::new();
+    let clients = bench.view("clients")["count"].clone();
+    let monitors = |bench: &Bench| bench.engine.clients.monitors.len();
+    let reader = open(&mut bench, "monitor?on=1&keep=yes");
+    assert_eq!(monitors(&bench), 1);
+    for _ in 0..150 {
+        go_on(&mut bench, 250);
+    }
+    assert_eq!(monitors(&bench), 1);
+    // Whoever wants another view of it opens another stream.
+    bench.engine.disconnect(reader, bench.now);
+    go_on(&mut bench, 1_000);
+    let reader = open(&mut bench, "monitor?on=1&keep=yes&command=get");
+    assert_eq!(bench.view("monitor?on=1")["going"], true);
+    bench.engine.disconnect(reader, bench.now);
+    go_on(&mut bench, 2_100);
+    assert_eq!(monitors(&bench), 0);
+    assert_eq!(bench.view("clients")["count"], clients);
+
+    // So many commands end it, those of one moment that are too many to read count as well.
+    let reader = open(&mut bench, "monitor?on=2");
+    for _ in 0..9_999 {
+        bench.ask(&["ping"]);
+    }
+    go_on(&mut bench, 250);
+    let view = bench.view("monitor?on=2");
+    assert_eq!((&view["going"], &view["missed"]), (&true.into(), &7_999.into()), "{view}");
+    bench.ask(&["ping"]);
+    go_on(&mut bench, 250);
+    assert_eq!(bench.view("monitor?on=2")["going"], false);
+    bench.engine.disconnect(reader, bench.now);
+    open(&mut bench, "monitor?on=3");
+    open(&mut bench, "monitor?on=3&stop=yes");
+    assert_eq!(monitors(&bench), 0);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod actions;
 pub mod app;
 mod ids;
 mod page;
+mod recording;
 mod rings;
 mod search;
 mod sessions;
@@ -169,6 +170,9 @@ impl Board {
     ) -> Result<(), Trouble> {
         self.look(engine, user)?;
         self.page(engine, user, path)?;
+        if let (Some(wish), Some(watch)) = (page::wish(path), &mut self.watch) {
+            watch.recording.wish(engine, wish);
+        }
         self.streams.open(engine, client, path)
     }
 
@@ -189,13 +193,16 @@ impl Board {
         let now_us = engine.keyspace.now.mono_us;
         watch.catch_up(engine);
         self.streams.leave_out_gone(engine);
+        watch.record(engine, self.streams.shows(|path| page::wish(path).is_some()));
         if !self.streams.is_empty() {
             self.looked_us = now_us;
             if self.watch.as_mut().is_some_and(|watch| watch.is_to_be_shown(now_us)) {
                 self.send(engine);
             }
         } else if now_us - self.looked_us > ASLEEP_US {
-            self.watch = None;
+            if let Some(mut watch) = self.watch.take() {
+                watch.recording.end(engine);
+            }
             engine.keyspace.aftermath.watch_keys(false);
         }
     }

@@ -10,6 +10,9 @@ use crate::util::hash::hash;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
+/// What clients are called that are pages.
+pub const NAME: &[u8] = b"toril-page";
+
 /// A browser opens one for each tab that can be seen.
 const STREAMS_MAX: usize = 16;
 
@@ -38,6 +41,11 @@ impl Streams {
         self.0.is_empty()
     }
 
+    /// Whether some page shows such a view.
+    pub fn shows(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|stream| is_it(&stream.path))
+    }
+
     /// # Errors
     /// Too many are open already.
     pub fn open(
@@ -53,7 +61,7 @@ impl Streams {
         if let Some(outbox) = engine.outbox(client) {
             *outbox = Outbox::events();
         }
-        engine.name_client(client, b"toril-page");
+        engine.name_client(client, NAME);
         self.0.push(OpenPage {
             client,
             path: path.to_owned(),

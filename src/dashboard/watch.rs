@@ -3,6 +3,7 @@
 //! Queues are found by one walk over all keys, in slices, and from then on by the keys that
 //! change.
 
+use super::recording::Recording;
 use super::rings::{Minute, Ring};
 use super::search::Searches;
 use crate::engine::Engine;
@@ -37,6 +38,8 @@ pub struct Watch {
     /// Those whose events are to be read.
     unread: BTreeSet<Place>,
     pub searches: Searches,
+    /// What all ask for, while a page shows that.
+    pub recording: Recording,
     /// Something has changed since it was last shown.
     has_news: bool,
     shown_us: u64,
@@ -53,6 +56,7 @@ impl Watch {
             rings: BTreeMap::new(),
             unread: BTreeSet::new(),
             searches: Searches::default(),
+            recording: Recording::default(),
             has_news: true,
             shown_us: 0,
         };
@@ -77,9 +81,10 @@ impl Watch {
         let changed = engine.keyspace.aftermath.take_changed_keys();
         self.has_news |= !changed.is_empty() || self.is_walking();
         if changed.is_all {
-            let mut searches = std::mem::take(&mut self.searches);
+            let (mut searches, recording) =
+                (std::mem::take(&mut self.searches), std::mem::take(&mut self.recording));
             searches.note_all();
-            *self = Self { searches, ..Self::begin(engine) };
+            *self = Self { searches, recording, ..Self::begin(engine) };
         }
         for (db, key) in &changed.keys {
             self.learn(engine, *db, key);
@@ -132,6 +137,11 @@ impl Watch {
         if !self.is_walking() {
             self.searches.ask(&self.known, engine, text, most);
         }
+    }
+
+    /// Takes in what was asked for since the last time; `is_seen`: a page shows that.
+    pub fn record(&mut self, engine: &mut Engine, is_seen: bool) {
+        self.has_news |= self.recording.take_in(engine, is_seen);
     }
 
     /// Whether open pages are to be told: something has changed, or a second has passed, with which

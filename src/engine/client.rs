@@ -409,6 +409,15 @@ impl Clients {
         }
     }
 
+    /// Adds a client of the server's own that sees what all others ask for, as MONITOR tells it:
+    /// its outbox holds that until it is taken.
+    pub fn add_monitor(&mut self, user: &Rc<User>, now: Now) -> ClientId {
+        let id = self.add(Peer::inside(), user, now);
+        self[id].is_monitor = true;
+        self.monitors.push(id);
+        id
+    }
+
     /// Notes that a client's further requests can run.
     pub fn mark_runnable(&mut self, id: ClientId) {
         if let Some(client) = self.get_mut(id)

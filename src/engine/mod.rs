@@ -321,6 +321,14 @@ impl Engine {
         }
     }
 
+    /// A client of the server's own that sees what all others ask for, as MONITOR does. What it is
+    /// shown stays in its outbox, within the limit of those who listen; `disconnect` ends it.
+    pub fn add_monitor(&mut self, name: &[u8]) -> ClientId {
+        let id = self.clients.add_monitor(self.acl.default_user(), self.keyspace.now);
+        self.name_client(id, name);
+        id
+    }
+
     pub fn state(&self, id: ClientId) -> State {
         self.clients.get(id).map_or(State::Closing, |client| client.state)
     }

@@ -14,6 +14,7 @@ mod flow;
 mod job;
 mod key;
 mod keys;
+mod monitor;
 mod overview;
 mod query;
 mod queue;
@@ -32,6 +33,7 @@ use crate::engine::Engine;
 use crate::engine::acl::user::User;
 use crate::queues::{Queue, Role};
 use maud::{Markup, PreEscaped, html};
+pub use monitor::wish;
 
 /// A view, ready to be drawn.
 pub trait Page {
@@ -74,6 +76,7 @@ pub fn find(
         ["key", db, name] => Ok(Box::new(key::KeyPage::new(&viewer, db, name, query)?)),
         ["clients"] => Ok(Box::new(clients::ClientsPage::new(engine))),
         ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(engine))),
+        ["monitor"] => Ok(Box::new(monitor::MonitorPage::new(watch, engine, query))),
         ["commands"] => Ok(Box::new(commands::CommandsPage::new(engine))),
         ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
@@ -151,14 +154,15 @@ struct ServerView {
     name: &'static str,
     place: &'static str,
     /// Who may run this may see it.
-    words: [&'static str; 2],
+    words: &'static [&'static str],
 }
 
-const SERVER: [ServerView; 4] = [
-    ServerView { name: "Keys", place: "keys", words: ["SCAN", "0"] },
-    ServerView { name: "Clients", place: "clients", words: ["CLIENT", "LIST"] },
-    ServerView { name: "Slow log", place: "slowlog", words: ["SLOWLOG", "GET"] },
-    ServerView { name: "Commands", place: "commands", words: ["INFO", "commandstats"] },
+const SERVER: [ServerView; 5] = [
+    ServerView { name: "Keys", place: "keys", words: &["SCAN", "0"] },
+    ServerView { name: "Clients", place: "clients", words: &["CLIENT", "LIST"] },
+    ServerView { name: "Slow log", place: "slowlog", words: &["SLOWLOG", "GET"] },
+    ServerView { name: "Commands", place: "commands", words: &["INFO", "commandstats"] },
+    ServerView { name: "Monitor", place: "monitor", words: &["MONITOR"] },
 ];
 
 impl ServerView {
@@ -170,7 +174,7 @@ impl ServerView {
     /// # Errors
     /// The user may not see it.
     fn admit(&self, viewer: &Viewer) -> Result<(), Trouble> {
-        if viewer.may(&self.words) {
+        if viewer.may(self.words) {
             return Ok(());
         }
         Err(Trouble::Forbidden(format!(
@@ -207,7 +211,7 @@ impl Frame {
         };
         let known = watch.queues();
         let viewer = Viewer { engine, user };
-        let server = SERVER.iter().filter(|view| viewer.may(&view.words));
+        let server = SERVER.iter().filter(|view| viewer.may(view.words));
         let queues = known.iter().take(QUEUES_MAX).map(&mut item).collect();
         Self {
             port: engine.facts.tcp_port(),

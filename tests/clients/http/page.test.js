@@ -428,6 +428,36 @@ describe('the page', { skip: !executablePath }, () => {
     });
   });
 
+  test('what all ask for is seen from a click on, filtered', async () => {
+    const looked = await browser.newPage();
+    await looked.goto(`${rest.url}/#token=${rest.token}`);
+    await looked.click('#nav a:has-text("Monitor")');
+    await looked.click('#main a:has-text("Start")');
+    await looked.waitForSelector('#main .sub:has-text("stops in")');
+    const heard = new Redis({ ...address, connectionName: 'heard' });
+    await heard.set('heard', HOSTILE);
+    await looked.waitForSelector('#main tr:has-text("SET"):has-text("<img src=x")');
+    await looked.fill('[aria-label="Client"]', 'heard');
+    await looked.fill('[aria-label="Words"]', 'mark');
+    await looked.keyboard.press('Enter');
+    await looked.waitForSelector('#main .sub:has-text("of which")');
+    await heard.get('no other');
+    await heard.get('the mark');
+    await looked.waitForSelector('#main tr:has-text("the mark")');
+    assert.equal(await looked.locator('#main tbody tr').count(), 1);
+    await looked.click('#main a:has-text("Stop")');
+    await looked.waitForSelector('#main .sub:has-text("has stopped")');
+    assert.equal(await looked.inputValue('[aria-label="Client"]'), 'heard');
+    await heard.get('the mark, later');
+    await looked.click('#main a:has-text("Start anew")');
+    await looked.waitForSelector('#main .sub:has-text("stops in")');
+    await heard.get('the mark again');
+    await looked.waitForSelector('#main tr:has-text("again")');
+    assert.equal(await looked.locator('#main tbody tr').count(), 1);
+    heard.disconnect();
+    await looked.close();
+  });
+
   test('what clients do is seen as they do it, and what took long', async () => {
     const looked = await browser.newPage();
     await looked.goto(`${rest.url}/#token=${rest.token}`);
@@ -529,7 +559,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['monitor'], ['monitor?on=1&keep=yes&scripts=no'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');
