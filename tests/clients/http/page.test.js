@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { chromium } from 'playwright-core';
+import { startServer } from '../own-server.js';
 import { address, sleep, until } from '../support.js';
 import { readonlyToken, rest } from './rest.js';
 
@@ -545,6 +546,32 @@ describe('the page', { skip: !executablePath }, () => {
     await looked.waitForSelector('.tabs [aria-selected=true]');
     await found.obliterate({ force: true });
     await found.close();
+    await looked.close();
+  });
+
+  test('a server that is started anew is found again, and what is gone is said to be', async (t) => {
+    const first = await startServer(t, '--http-port', '0');
+    const looked = await browser.newPage();
+    const own = first.http.url;
+    const connection = { host: '127.0.0.1', port: first.port };
+    const before = new Queue('before', { connection });
+    await before.add('welcome', {});
+    await looked.goto(`${own}/#/queue/${idOf('before')}`);
+    await looked.waitForSelector('table.jobs tr:has-text("welcome")');
+    await before.obliterate();
+    await looked.waitForSelector('text=gone');
+    await before.close();
+    await looked.goto(`${own}/#/overview`);
+    await looked.waitForSelector('h1:has-text("No queue yet")');
+    process.kill(first.pid, 'SIGKILL');
+    await looked.waitForSelector('#banner:has-text("Lost toril at")');
+    const second = await startServer(t, '--port', String(first.port), '--http-port', new URL(own).port);
+    const after = new Queue('after', { connection });
+    await after.add('welcome', {});
+    await looked.waitForSelector('#main tr:has-text("after")');
+    await looked.waitForSelector('#banner', { state: 'hidden' });
+    await after.close();
+    process.kill(second.pid);
     await looked.close();
   });
 
