@@ -94,12 +94,18 @@ impl Engine {
         }
         let all = pauses.by_owner.iter().flatten().copied().reduce(Pause::and);
         let before = std::mem::replace(&mut pauses.all, all);
-        let authority = if all.is_some() { Authority::Suspended } else { Authority::Own };
-        self.keyspace.authority = authority;
+        self.settle_authority();
         let goes_on = |before: Pause| all.is_none_or(|all| all.only_writes && !before.only_writes);
         if before.is_some_and(goes_on) {
             self.let_go();
         }
+    }
+
+    /// Lets keys go at their time, unless somebody has a say against it: a pause, or a file that is
+    /// read, whose commands tell themselves what went.
+    pub(super) fn settle_authority(&mut self) {
+        let is_suspended = self.pauses.all.is_some() || self.persistence.loading().is_some();
+        self.keyspace.authority = if is_suspended { Authority::Suspended } else { Authority::Own };
     }
 
     /// Lets held requests be fed again, and waiters be served.
@@ -174,5 +180,21 @@ mod tests {
         check(&[(Disk, 5, false), (HandOver, 10, true)], 5, Some((10, true)));
         check(&[(Disk, 5, false), (HandOver, 10, true)], 10, None);
         check(&[(Disk, 10, true), (Disk, 5, false)], 6, Some((10, false)));
+    }
+
+    /// Neither a pause nor the end of reading a file ends what the other wants.
+    #[test]
+    fn keys_go_when_nobody_has_a_say_against_it() {
+        let facts = Box::new(FixedFacts::default());
+        let mut engine = Engine::new(Table::new(&[]), Default::default(), facts, Now::default());
+        engine.pause(Clients, 10 * SECOND_US, true);
+        engine.set_loading(Some(1));
+        engine.set_loading(None);
+        assert_eq!(engine.keyspace.authority, Authority::Suspended);
+        engine.set_loading(Some(1));
+        engine.unpause(Clients);
+        assert_eq!(engine.keyspace.authority, Authority::Suspended);
+        engine.set_loading(None);
+        assert_eq!(engine.keyspace.authority, Authority::Own);
     }
 }

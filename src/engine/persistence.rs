@@ -10,7 +10,7 @@ use super::client::{ClientId, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::effect::Effect;
-use super::keyspace::{Authority, SavingStep};
+use super::keyspace::SavingStep;
 use super::row::{Flag, Flags};
 use super::script::Realm;
 use super::time::Now;
@@ -181,14 +181,13 @@ impl Engine {
     /// Meanwhile nothing goes because its time has come, and no event is published.
     pub fn set_loading(&mut self, bytes_total: Option<u64>) {
         let since_ms = self.keyspace.now.wall_ms;
-        let (authority, classes) = match bytes_total {
-            Some(_) => (Authority::Suspended, EventClasses::NONE),
-            None => (Authority::Own, self.config.notify_keyspace_events),
+        self.keyspace.aftermath.classes = match bytes_total {
+            Some(_) => EventClasses::NONE,
+            None => self.config.notify_keyspace_events,
         };
-        self.keyspace.authority = authority;
-        self.keyspace.aftermath.classes = classes;
         self.persistence.loading =
             bytes_total.map(|bytes_total| Loading { since_ms, bytes_total, bytes: 0 });
+        self.settle_authority();
     }
 
     /// Notes how far the file was read.
