@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::changes::make_changes;
 use common::peer::Peer;
 use common::program::{Folder, PATIENCE, Running, ask, ask_all, until};
 use common::reply::Reply;
@@ -18,42 +19,6 @@ const FOLLOWERS: [&str; 3] = ["redis-7.4", "redis-8.2", "valkey"];
 /// A server that is followed.
 fn start(options: &[&str]) -> Running {
     Running::start(&[&["--enable-debug-command", "yes", "--save", ""], options].concat())
-}
-
-/// A change of some key, of any type, now and then by a script or in a transaction.
-fn change(rng: &mut Rng) -> String {
-    let (key, number) = (rng.below(40), rng.below(1000));
-    match rng.below(18) {
-        0 => format!("SET s{key} {number}"),
-        1 => format!("SET s{key} {number} PX {}", 1 + rng.below(300)),
-        2 => format!("INCR n{key}"),
-        3 => format!("RPUSH l{key} {number} x{number}"),
-        4 => format!("LPOP l{key}"),
-        5 => format!("HSET h{key} f{number} {number}"),
-        6 => format!("HINCRBYFLOAT h{key} f 0.1"),
-        7 => format!("ZADD z{key} {number} m{number}"),
-        8 => format!("ZPOPMIN z{key}"),
-        9 => format!("SADD e{key} {number}"),
-        10 => format!("SPOP e{key}"),
-        11 => format!("XADD x{key} MAXLEN ~ 20 * f {number}"),
-        12 => format!("DEL s{key} l{key}"),
-        13 => format!("RENAME s{key} s{number}"),
-        14 => format!("MULTI\r\nINCR n{key}\r\nRPUSH l{key} {number}\r\nPUBLISH c m\r\nEXEC"),
-        15 => format!(
-            "EVAL \"redis.call('incr', KEYS[1]) return redis.call('rpush', KEYS[2], ARGV[1])\" 2 \
-             n{key} l{key} {number}"
-        ),
-        16 => format!("SELECT 3\r\nSET d{key} {number}\r\nSELECT 0"),
-        _ => format!("EXPIRE h{key} {}", 100 + number),
-    }
-}
-
-/// Makes so many changes, some at a time.
-fn make_changes(server: &Running, rng: &mut Rng, count: usize) {
-    for _ in 0..count / 20 {
-        let changes: Vec<String> = (0..20).map(|_| change(rng)).collect();
-        ask_all(server.port, &changes.join("\r\n"));
-    }
 }
 
 fn follow(replica: &mut Peer, server: &Running) {
@@ -91,12 +56,12 @@ fn real_servers_follow_while_everything_changes() {
         let server = start(&[]);
         let mut rng = Rng::from_seed(11);
         ask(server.port, "DEBUG POPULATE 20000 p 100");
-        make_changes(&server, &mut rng, 2_000);
+        make_changes(server.port, &mut rng, 2_000);
         let mut replica = Peer::start(name, &program);
         follow(&mut replica, &server);
         let end = Instant::now() + Duration::from_secs(2);
         while Instant::now() < end {
-            make_changes(&server, &mut rng, 200);
+            make_changes(server.port, &mut rng, 200);
         }
         compare(&mut replica, &server, 1);
         assert_eq!(info(&server, "connected_slaves"), "1");
@@ -105,7 +70,7 @@ fn real_servers_follow_while_everything_changes() {
         let address = info(&server, "slave0");
         assert!(address.starts_with("ip=127.0.0.1,"), "{address}");
         assert_eq!(ask(server.port, "CLIENT KILL TYPE replica"), ":1");
-        make_changes(&server, &mut rng, 400);
+        make_changes(server.port, &mut rng, 400);
         compare(&mut replica, &server, 1);
         assert!(!server.stop().contains("given up"));
     }
@@ -144,7 +109,7 @@ fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
     assert!(ask(server.port, "BGSAVE").starts_with("+Background saving"));
     ask(server.port, "BGREWRITEAOF");
     let mut rng = Rng::from_seed(3);
-    make_changes(&server, &mut rng, 2_000);
+    make_changes(server.port, &mut rng, 2_000);
     for replica in &mut replicas {
         compare(replica, &server, 2);
     }

@@ -54,6 +54,7 @@ fuzz_target!(|data: &[u8]| {
         repairs: how & 8 != 0,
         merges: how & 16 != 0,
         keeps_expired: how & 32 != 0,
+        is_sent: false,
     };
     let mut file = [HEADS[usize::from(how & 3)], rest].concat();
     if how & 64 != 0 {

@@ -159,7 +159,7 @@ fn unblock(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 enum Type {
     Normal,
     Pubsub,
-    /// The server that this one follows, which is not there yet.
+    /// The server that this one follows.
     Master,
     Replica,
 }
@@ -167,6 +167,7 @@ enum Type {
 impl Type {
     fn of(client: &Client) -> Self {
         match client.subscriptions() {
+            _ if client.is_primary => Type::Master,
             0 if client.is_replica => Type::Replica,
             0 => Type::Normal,
             _ => Type::Pubsub,

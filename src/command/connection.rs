@@ -10,10 +10,10 @@ pub const FAMILY: Family = Family::new(Category::Connection, &[
     row("auth",   "1.0.0", AtLeast(2), Keys::none(), &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy, NeedsConnection, SecretArguments], auth, "[username] password", "Proves who the client is."),
     row("echo",   "1.0.0", Exactly(2), Keys::none(), &[Loading, Stale, Fast, Harmless], echo, "message", "Answers the message."),
     row("hello",  "6.0.0", AtLeast(1), Keys::none(), &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy, NeedsConnection, SecretLogin], hello, "[protover [AUTH username password] [SETNAME clientname]]", "Chooses the protocol and tells about the server."),
-    row("ping",   "1.0.0", AtLeast(1), Keys::none(), &[Fast, AllowSubscriber, Harmless, TellsHealth], ping, "[message]", "Answers PONG, or the message.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
+    row("ping",   "1.0.0", AtLeast(1), Keys::none(), &[Fast, AllowSubscriber, Harmless, TellsHealth, Streamed], ping, "[message]", "Answers PONG, or the message.").tips(&[ALL_SHARDS, ALL_SUCCEEDED]),
     row("quit",   "1.0.0", AtLeast(1), Keys::none(), &[AllowBusy, NoScript, Loading, Stale, Fast, NoAuth, PassesQueue, AllowSubscriber, NeedsConnection], quit, "", "Closes the connection."),
     row("reset",  "6.2.0", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, NoAuth, AllowBusy, PassesQueue, AllowSubscriber, NeedsConnection], reset, "", "Makes the connection as good as new."),
-    row("select", "1.0.0", Exactly(2), Keys::none(), &[Loading, Stale, Fast, NeedsConnection], select, "index", "Chooses the database."),
+    row("select", "1.0.0", Exactly(2), Keys::none(), &[Loading, Stale, Fast, NeedsConnection, Streamed], select, "index", "Chooses the database."),
 ]);
 
 fn ping(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {

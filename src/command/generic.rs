@@ -144,6 +144,13 @@ fn copy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 }
 
 fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    if cx.server().replication.is_following() {
+        return Err(Error::new(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis \
+             4.0 if a replica is configured to be writable (which is not the default) writes to \
+             replicas are just local and are not propagated.",
+        ));
+    }
     let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?, cx.now_ms())?);
     let offset = cx.server().stream_offset();
     let wanted = Acknowledgement { replicas, offset };
@@ -180,6 +187,12 @@ fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let replicas = number::parse_i64(args.word()?).filter(|count| *count >= 0);
     let replicas = replicas.ok_or(Error::NotPositive)?;
     let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
+    if cx.server().replication.is_following() {
+        return Err(Error::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to \
+             replicas are just local and are not propagated.",
+        ));
+    }
     let is_always = cx.config().files.appendfsync == AppendSync::Always;
     if cx.server().persistence.appending.is_some() && replicas == 0 {
         // What is answered then is on the disk by then.

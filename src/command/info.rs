@@ -10,6 +10,7 @@ use super::prelude::*;
 use crate::config::TORIL_VERSION;
 use crate::engine::Engine;
 use crate::engine::acl::selector::Reason;
+use crate::engine::following::{Following, LinkStage};
 use crate::engine::persistence::{Appending, SnapshotKind};
 use crate::engine::script::Realm;
 use crate::engine::tracking::Tracking;
@@ -344,9 +345,44 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.field("acl_access_denied_channel", stats.denied[Reason::Channel as usize]);
 }
 
+/// Who is followed, and how the link is.
+fn primary(engine: &Engine, following: &Following, text: &mut Text) {
+    let since_s = |at_us: u64| engine.time().mono_us.saturating_sub(at_us) / 1_000_000;
+    let is_up = following.stage == LinkStage::Up;
+    let is_loading = following.stage == LinkStage::Loads;
+    text.field("master_host", &following.host);
+    text.field("master_port", following.port);
+    text.field("master_link_status", if is_up { "up" } else { "down" });
+    let heard_s = if is_up { since_s(following.heard_us) as i64 } else { -1 };
+    text.field("master_last_io_seconds_ago", heard_s);
+    text.field("master_sync_in_progress", u8::from(is_loading));
+    text.field("slave_read_repl_offset", engine.replication.offset);
+    text.field("slave_repl_offset", engine.replication.offset);
+    if is_loading {
+        let (loaded, all) = (following.loaded, following.to_load);
+        let per_cent = all.map_or(0.0, |all| loaded as f64 * 100.0 / all.max(1) as f64);
+        text.field("master_sync_total_bytes", all.map_or(-1, |all| all as i64));
+        text.field("master_sync_read_bytes", loaded);
+        text.field("master_sync_left_bytes", all.map_or(-1, |all| (all - loaded) as i64));
+        text.field("master_sync_perc", format!("{per_cent:.2}"));
+        text.field("master_sync_last_io_seconds_ago", since_s(following.heard_us));
+    }
+    if !is_up {
+        let down_s = following.down_since_us.map_or(-1, |at_us| since_s(at_us) as i64);
+        text.field("master_link_down_since_seconds", down_s);
+    }
+    let settings = &engine.config.replica;
+    text.field("slave_priority", settings.priority);
+    text.field("slave_read_only", u8::from(settings.read_only));
+    text.field("replica_announced", u8::from(settings.is_announced));
+}
+
 fn replication(engine: &Engine, text: &mut Text) {
     let state = &engine.replication;
-    text.field("role", "master");
+    text.field("role", if state.is_following() { "slave" } else { "master" });
+    if let Some(following) = state.following() {
+        primary(engine, following, text);
+    }
     text.field("connected_slaves", state.replicas().count());
     for (number, (id, replica)) in state.replicas().enumerate() {
         let lag_s = engine.time().mono_us.saturating_sub(replica.heard_us) / 1_000_000;
@@ -361,9 +397,11 @@ fn replication(engine: &Engine, text: &mut Text) {
     }
     text.field("master_failover_state", "no-failover");
     text.field("master_replid", &state.id);
-    text.field("master_replid2", "0".repeat(state.id.len()));
+    let before = state.before.as_ref();
+    let nobody = "0".repeat(state.id.len());
+    text.field("master_replid2", before.map_or(&nobody, |(name, _)| name));
     text.field("master_repl_offset", engine.stream_offset());
-    text.field("second_repl_offset", -1);
+    text.field("second_repl_offset", before.map_or(-1, |(_, end)| *end as i64));
     let backlog = state.backlog_len();
     text.field("repl_backlog_active", u8::from(backlog.is_some()));
     text.field("repl_backlog_size", engine.config.repl_backlog_size);

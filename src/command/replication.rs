@@ -1,7 +1,7 @@
-//! PSYNC, REPLCONF, ROLE and others: who follows this server, and how far. toril itself follows
-//! nobody yet: REPLICAOF refuses, and FAILOVER is absent.
+//! PSYNC, REPLCONF, REPLICAOF, ROLE and others: who follows whom, and how far. FAILOVER is absent.
 
 use super::prelude::*;
+use crate::engine::following::LinkStage;
 use crate::engine::replication::{Replica, ReplicaStage, ReplicaWord};
 use crate::util::number;
 
@@ -9,9 +9,9 @@ use crate::util::number;
 pub const FAMILY: Family = Family::new(Category::Server, &[
     row("psync",     "2.8.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti, NeedsConnection], psync, "replicationid offset", "Follows the server, from an offset of its stream on or with a snapshot first."),
     row("replconf",  "3.0.0",  AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, AllowBusy, NeedsConnection], replconf, "", "Tells what a replica can do, and how far it is."),
-    row("replicaof", "5.0.0",  Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: toril follows nobody yet."),
+    row("replicaof", "5.0.0",  Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Follows another server, or nobody any more."),
     row("role",      "2.8.12", Exactly(1), Keys::none(), &[NoScript, Loading, Stale, Fast, AclAdmin, Dangerous], role, "", "Answers the server's part in replication, and its replicas."),
-    row("slaveof",   "1.0.0",  Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Refused but for NO ONE: toril follows nobody yet."),
+    row("slaveof",   "1.0.0",  Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Follows another server, or nobody any more."),
     row("sync",      "1.0.0",  Exactly(1), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti, NeedsConnection], sync, "", "Follows the server, with a snapshot first."),
 ]);
 
@@ -53,6 +53,16 @@ fn replconf(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn role(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     let engine = cx.server();
+    if let Some(following) = engine.replication.following() {
+        reply.array(5);
+        reply.bulk(b"slave");
+        reply.bulk(following.host.as_bytes());
+        reply.int(i64::from(following.port));
+        reply.bulk(stage_name(following.stage));
+        let is_up = following.stage == LinkStage::Up;
+        reply.int(if is_up { engine.replication.offset as i64 } else { -1 });
+        return Ok(());
+    }
     let follows = |(_, it): &(_, &Replica)| it.stage == ReplicaStage::Follows;
     let replicas: Vec<_> = engine.replication.replicas().filter(follows).collect();
     reply.array(3);
@@ -68,15 +78,31 @@ fn role(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
     Ok(())
 }
 
-/// Who leads already may be told to.
-fn replicaof(_cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+fn stage_name(stage: LinkStage) -> &'static [u8] {
+    match stage {
+        LinkStage::Down => b"connect",
+        LinkStage::Connecting => b"connecting",
+        LinkStage::Greets => b"handshake",
+        LinkStage::Loads => b"sync",
+        LinkStage::Up => b"connected",
+    }
+}
+
+fn replicaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     if args.accept("no") && args.accept("one") {
+        cx.lead();
         reply.ok();
         return Ok(());
     }
-    let port = number::parse_i64(args.all()[2]);
-    Err(Error::new(match port {
-        Some(0..=65_535) => "ERR toril follows no other server yet",
-        _ => "ERR Invalid master port",
-    }))
+    let &[_, host, port] = args.all() else { return Err(Error::Syntax) };
+    let port = number::parse_i64(port).and_then(|it| u16::try_from(it).ok());
+    let port = port.ok_or_else(|| Error::new("ERR Invalid master port"))?;
+    let host = String::from_utf8_lossy(host);
+    if cx.server().replication.following().is_some_and(|it| it.host == host && it.port == port) {
+        reply.status("OK Already connected to specified master");
+        return Ok(());
+    }
+    cx.follow(&host, port);
+    reply.ok();
+    Ok(())
 }

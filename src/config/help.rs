@@ -46,8 +46,8 @@ Settings, with what they are if not given:
 ";
 
 const NOT_SERVED: &str = "
-Redis's other settings are accepted with a warning. Those that guard or move data, such as tls-port,
-user or replicaof, stop the start, because that is not there yet.
+Redis's other settings are accepted with a warning. Those that guard or move data, such as tls-port
+or min-replicas-to-write, stop the start, because that is not there yet.
 ";
 
 #[cfg(test)]

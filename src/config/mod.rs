@@ -12,6 +12,7 @@ mod files;
 mod help;
 mod lines;
 mod provider;
+mod replica;
 mod rewrite;
 mod rows;
 mod secret;
@@ -33,6 +34,7 @@ pub use files::FileSettings;
 pub use help::{help, version_line};
 pub use lines::ConfigError;
 pub use provider::Profile;
+pub use replica::ReplicaSettings;
 pub use secret::Secret;
 pub use strict::Strict;
 pub use table::{SetError, Setting, World};
@@ -163,12 +165,12 @@ pub struct Config {
     pub save: Vec<SavePoint>,
     /// What is written to files, and read from them.
     pub files: FileSettings,
+    /// Whom this server follows.
+    pub replica: ReplicaSettings,
     /// Bytes of the stream that are kept for replicas whose link was cut.
     pub repl_backlog_size: u64,
     /// Seconds between two pings to replicas.
     pub repl_ping_replica_period_s: u64,
-    /// Seconds of silence after which a replica is let go.
-    pub repl_timeout_s: u64,
     /// What was given for settings without a field, by name.
     kept: BTreeMap<&'static str, SettingValue>,
 }
@@ -301,9 +303,9 @@ impl Default for Config {
             users: Vec::new(),
             acl_pubsub_default: NewUserChannels::None,
             acllog_max_len: 128,
+            replica: ReplicaSettings::default(),
             repl_backlog_size: 1024 * 1024,
             repl_ping_replica_period_s: 10,
-            repl_timeout_s: 60,
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
             enable_toril_command: Protected::Local,

@@ -36,7 +36,14 @@ const LOG: &str = "the log is one plain text and holds no data of users";
 const OBSOLETE: &str = "it has no effect in Redis either";
 const PACE: &str = "snapshots are written and read at their own pace";
 const PROCESS: &str = "the process is left as the system made it";
-const REPLICAS: &str = "toril follows no other server yet";
+const AT_ONCE: &str = "replicas are sent all at once";
+const BACKLOG: &str = "the backlog is kept as long as the server runs";
+const ERRORS: &str = "a command of the stream that fails is logged";
+const LEAVING: &str = "the end of the server waits for no replica";
+const SOURCE: &str = "the system chooses the address to call from";
+const STREAMED: &str = "snapshots for replicas are never put into files";
+const TOLD: &str = "a replica does what it is told, and removes nothing by itself";
+const WHOLE: &str = "new data is put in the place of the old once it is whole";
 const WAITS: &str = "writes never wait for replicas";
 const SIGNALS: &str = "a signal saves if there are rules of save, and ends the server";
 const SYNCED: &str = "files are synced piece by piece in any case";
@@ -74,7 +81,7 @@ pub static ROWS: &[Setting] = &[
     row("http-dashboard",                     YesNo,                      field!(http_dashboard),                  Live,    Served, "whether a browser that opens the port of HTTP is given the page over the queues"),
     row("http-max-request-size",              Memory(1, MAX),             field!(http_max_request_size),           Live,    Served, "bytes of a command over HTTP, and of a reply"),
     row("max-new-connections-per-cycle",      Integer(1, 1000),           Kept("10"),                              Live,    Known,  ACCEPT),
-    row("bind-source-addr",                   Text,                       Kept(""),                                Live,    Known,  REPLICAS),
+    row("bind-source-addr",                   Text,                       Kept(""),                                Live,    Known,  SOURCE),
     row("socket-mark-id",                     Integer(0, U32),            Kept("0"),                               AtStart, Known,  PROCESS),
 
     // The process and what it tells.
@@ -113,7 +120,7 @@ pub static ROWS: &[Setting] = &[
     row("latency-monitor-threshold",          Integer(0, MAX),            field!(latency_monitor_threshold_ms),    Live,    Served, "milliseconds after which LATENCY keeps what took them; 0: nothing"),
     row("latency-tracking",                   YesNo,                      field!(latency_tracking),                Live,    Served, "whether INFO latencystats and LATENCY HISTOGRAM have something to tell"),
     row("latency-tracking-info-percentiles",  Percentiles,                field!(latency_percentiles),             Live,    Served, "the percentiles that INFO latencystats shows"),
-    row("shutdown-timeout",                   Integer(0, INT),            Kept("10"),                              Live,    Known,  REPLICAS),
+    row("shutdown-timeout",                   Integer(0, INT),            Kept("10"),                              Live,    Known,  LEAVING),
     row("shutdown-on-sigint",                 Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  SIGNALS),
     row("shutdown-on-sigterm",                Choice(SHUTDOWN),           Kept("default"),                         Live,    Known,  SIGNALS),
 
@@ -190,7 +197,7 @@ pub static ROWS: &[Setting] = &[
     row("rdbcompression",                     YesNo,                      field!(rdbcompression),                  Live,    Served, "whether DUMP compresses long strings"),
     row("rdbchecksum",                        YesNo,                      field!(files.rdbchecksum),                     AtStart, Served, "whether that file has a checksum"),
     row("rdb-save-incremental-fsync",         YesNo,                      Kept("yes"),                             Live,    Known,  SYNCED),
-    row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
+    row("rdb-del-sync-files",                 YesNo,                      Kept("no"),                              Live,    Known,  STREAMED),
     row("stop-writes-on-bgsave-error",        YesNo,                      field!(files.stop_writes_on_bgsave_error),     Live,    Served, "whether writes are refused while the data cannot be saved as save says"),
     row("appendonly",                         YesNo,                      field!(files.appendonly),                      Live,    Served, "whether each change is appended to a file, so that a restart loses nothing"),
     row("appendfilename",                     FileName("appendfilename"), field!(files.appendfilename),                  AtStart, Served, "how the names of its parts begin"),
@@ -205,29 +212,29 @@ pub static ROWS: &[Setting] = &[
     row("auto-aof-rewrite-min-size",          Memory(0, MAX),             field!(files.auto_aof_rewrite_min_size),       Live,    Served, "bytes that it must have then"),
 
     // Replicas.
-    row("replicaof",                          Master,                     Kept(""),                                AtStart, Guards, REPLICAS).alias("slaveof"),
-    row("masteruser",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
-    row("masterauth",                         Secret,                     Kept(""),                                Live,    Known,  REPLICAS),
+    row("replicaof",                          Master,                     field!(replica.replicaof),               AtStart, Served, "host and port of the server to follow").alias("slaveof"),
+    row("masteruser",                         Secret,                     field!(replica.masteruser),              Live,    Served, "user to log in as there"),
+    row("masterauth",                         Secret,                     field!(replica.masterauth),              Live,    Served, "password to log in with there"),
     row("min-replicas-to-write",              Integer(0, INT),            Kept("0"),                               Live,    Guards, WAITS).alias("min-slaves-to-write"),
     row("min-replicas-max-lag",               Integer(0, INT),            Kept("10"),                              Live,    Known,  WAITS).alias("min-slaves-max-lag"),
-    row("replica-read-only",                  YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-read-only"),
-    row("replica-serve-stale-data",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-serve-stale-data"),
-    row("replica-ignore-maxmemory",           YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS).alias("slave-ignore-maxmemory"),
-    row("replica-announced",                  YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS),
-    row("replica-ignore-disk-write-errors",   YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
-    row("repl-diskless-sync",                 YesNo,                      Kept("yes"),                             Live,    Known,  REPLICAS),
-    row("repl-disable-tcp-nodelay",           YesNo,                      Kept("no"),                              Live,    Known,  REPLICAS),
-    row("replica-priority",                   Integer(0, INT),            Kept("100"),                             Live,    Known,  REPLICAS).alias("slave-priority"),
-    row("replica-announce-ip",                Text,                       Kept(""),                                Live,    Known,  REPLICAS).alias("slave-announce-ip"),
-    row("replica-announce-port",              Integer(0, PORT),           Kept("0"),                               Live,    Known,  REPLICAS).alias("slave-announce-port"),
+    row("replica-read-only",                  YesNo,                      field!(replica.read_only),               Live,    Served, "clients change nothing on a server that follows").alias("slave-read-only"),
+    row("replica-serve-stale-data",           YesNo,                      field!(replica.serves_stale_data),        Live,    Served, "clients read while the server that is followed is away").alias("slave-serve-stale-data"),
+    row("replica-ignore-maxmemory",           YesNo,                      Kept("yes"),                             Live,    Known,  TOLD).alias("slave-ignore-maxmemory"),
+    row("replica-announced",                  YesNo,                      field!(replica.is_announced),            Live,    Served, "only reported"),
+    row("replica-ignore-disk-write-errors",   YesNo,                      Kept("no"),                              Live,    Known,  TOLD),
+    row("repl-diskless-sync",                 YesNo,                      Kept("yes"),                             Live,    Known,  STREAMED),
+    row("repl-disable-tcp-nodelay",           YesNo,                      Kept("no"),                              Live,    Known,  AT_ONCE),
+    row("replica-priority",                   Integer(0, INT),            field!(replica.priority),                Live,    Served, "only reported, for who promotes replicas").alias("slave-priority"),
+    row("replica-announce-ip",                Text,                       field!(replica.announce_ip),             Live,    Served, "address that the server that is followed tells others").alias("slave-announce-ip"),
+    row("replica-announce-port",              Integer(0, PORT),           field!(replica.announce_port),           Live,    Served, "port that it tells others; 0: the one listened on").alias("slave-announce-port"),
     row("repl-ping-replica-period",           Integer(1, INT),            field!(repl_ping_replica_period_s),      Live,    Served, "seconds between two pings to replicas").alias("repl-ping-slave-period"),
-    row("repl-timeout",                       Integer(1, INT),            field!(repl_timeout_s),                  Live,    Served, "seconds of silence after which a replica is let go"),
+    row("repl-timeout",                       Integer(1, INT),            field!(replica.timeout_s),                 Live,    Served, "seconds of silence after which a replica, or who is followed, is given up"),
     row("repl-backlog-size",                  Memory(1, MAX),             field!(repl_backlog_size),               Live,    Served, "bytes of the stream that are kept for replicas whose link was cut"),
-    row("repl-backlog-ttl",                   Integer(0, MAX),            Kept("3600"),                            Live,    Known,  REPLICAS),
-    row("repl-diskless-load",                 Choice(&["disabled", "on-empty-db", "swapdb"]), Kept("disabled"),                        Live,    Known,  REPLICAS),
-    row("repl-diskless-sync-delay",           Integer(0, INT),            Kept("5"),                               Live,    Known,  REPLICAS),
-    row("repl-diskless-sync-max-replicas",    Integer(0, INT),            Kept("0"),                               Live,    Known,  REPLICAS),
-    row("propagation-error-behavior",         Choice(&["ignore", "panic", "panic-on-replicas"]), Kept("ignore"),                          Live,    Known,  REPLICAS),
+    row("repl-backlog-ttl",                   Integer(0, MAX),            Kept("3600"),                            Live,    Known,  BACKLOG),
+    row("repl-diskless-load",                 Choice(&["disabled", "on-empty-db", "swapdb"]), Kept("disabled"),                        Live,    Known,  WHOLE),
+    row("repl-diskless-sync-delay",           Integer(0, INT),            Kept("5"),                               Live,    Known,  AT_ONCE),
+    row("repl-diskless-sync-max-replicas",    Integer(0, INT),            Kept("0"),                               Live,    Known,  AT_ONCE),
+    row("propagation-error-behavior",         Choice(&["ignore", "panic", "panic-on-replicas"]), Kept("ignore"),                          Live,    Known,  ERRORS),
 
     // Users.
     row("aclfile",                            Text,                       field!(aclfile),                         AtStart, Served, "file of users, which ACL LOAD reads and ACL SAVE writes"),

@@ -121,6 +121,8 @@ pub struct Client {
     pub is_monitor: bool,
     /// It follows, or is about to.
     pub is_replica: bool,
+    /// It is the server that is followed: it does what that one streams.
+    pub is_primary: bool,
     pub no_evict: bool,
     pub no_touch: bool,
     pub created_us: u64,
@@ -170,6 +172,7 @@ impl Client {
             reply_mode: ReplyMode::On,
             is_monitor: false,
             is_replica: false,
+            is_primary: false,
             no_evict: false,
             no_touch: false,
             created_us: now.mono_us,
@@ -327,7 +330,8 @@ impl Clients {
     /// Looks anew how much memory a client takes.
     pub fn weigh(&mut self, id: ClientId) {
         let Some(client) = self.get_mut(id) else { return };
-        let weight = if client.no_evict || client.is_gone { 0 } else { client.size() };
+        let is_kept = client.no_evict || client.is_gone || client.is_primary;
+        let weight = if is_kept { 0 } else { client.size() };
         let before = std::mem::replace(&mut client.weight, weight);
         self.weight = self.weight - before + weight;
     }

@@ -61,6 +61,7 @@ fn flags(client: &Client) -> String {
     let tracker = client.tracking.as_deref();
     let flags: String = [
         (client.is_monitor, 'O'),
+        (client.is_primary, 'M'),
         (client.is_replica, 'S'),
         (client.subscriptions() > 0, 'P'),
         (client.transaction.count().is_some(), 'x'),

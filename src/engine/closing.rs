@@ -255,6 +255,7 @@ impl Engine {
                 && client.subscriptions() == 0
                 && !client.is_monitor
                 && !client.is_replica
+                && !client.is_primary
                 && now_us - client.active_us > timeout_us
         };
         let idle: Vec<ClientId> =

@@ -133,9 +133,11 @@ impl Engine {
             }
             client = &self.clients[id];
         }
-        let has_trouble = self.persistence.has_trouble();
+        let has_trouble = self.persistence.has_trouble() | self.replication.is_following();
         if has_trouble {
-            self.check_disk(self.flags_of(id, found, args))?;
+            let flags = self.flags_of(id, found, args);
+            self.check_disk(flags)?;
+            self.check_replica(flags)?;
         }
         if client.subscriptions() > 0
             && client.outbox.protocol == Protocol::Resp2
@@ -148,7 +150,7 @@ impl Engine {
             )));
         }
         if has_trouble {
-            self.check_loaded(flags)?;
+            self.check_link(found, args).and_then(|()| self.check_loaded(flags))?;
         }
         if self.is_busy() && !self.is_allowed_while_busy(found, args) {
             return Err(self.busy_error());

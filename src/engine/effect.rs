@@ -29,6 +29,8 @@ pub enum Effect {
     Rewrite,
     /// Brings a snapshot to the replicas that wait for one.
     Synchronise,
+    /// Whom this server follows has changed, or its link is to be made anew.
+    Follow,
     /// Reads the snapshot again.
     Reload { client: ClientId, how: Reloading },
     /// Closes the connection at once: CLIENT KILL, or a limit that was passed.

@@ -48,7 +48,8 @@ impl Engine {
 
     #[cold]
     fn evict(&mut self) -> bool {
-        if self.pauses.all.is_some() {
+        // Who follows another does what that one tells.
+        if self.pauses.all.is_some() || self.replication.is_following() {
             return true;
         }
         for _ in 0..EVICTIONS_MAX {

@@ -12,6 +12,7 @@ mod key;
 mod saving;
 mod slots;
 mod snapshot;
+mod staged;
 mod usage;
 
 use super::aftermath::Aftermath;
@@ -84,6 +85,8 @@ impl Change {
 /// All databases.
 pub struct Keyspace {
     slots: Slots,
+    /// Other data, which is to take their place once it is whole.
+    staged: Option<Box<Slots>>,
     /// What hashes of jobs have in common.
     values: Recent,
     pub aftermath: Aftermath,
@@ -119,6 +122,7 @@ impl Keyspace {
         let hasher = Seed::new(rng.next_u64());
         Self {
             slots: Slots::new(databases, hasher),
+            staged: None,
             values: Recent::default(),
             aftermath: Aftermath::default(),
             limits,

@@ -24,6 +24,7 @@ pub mod eviction;
 pub mod facts;
 mod feed;
 pub mod fixture;
+pub mod following;
 pub mod hash_slot;
 pub mod journal;
 pub mod keys;
@@ -162,6 +163,10 @@ impl Engine {
         engine.set_default_password(engine.config.requirepass.clone().as_ref());
         engine.find_what_is_slow();
         engine.watch_save_rules();
+        if let Some((host, port)) = engine.config.replica.primary() {
+            let host = host.to_owned();
+            engine.follow_server(&host, port);
+        }
         if engine.config.timeout_s > 0 {
             engine.look_for_idle_clients();
         }
@@ -198,6 +203,7 @@ impl Engine {
         self.unpark(id);
         self.release_pushes(id);
         self.leave_replication(id);
+        self.leave_link(id);
         self.unsubscribe_all(id);
         self.unwatch(id);
         if self.keyspace.aftermath.tracking.is_some() {

@@ -102,9 +102,11 @@ impl Engine {
     }
 
     /// Lets keys go at their time, unless somebody has a say against it: a pause, or a file that is
-    /// read, whose commands tell themselves what went.
+    /// read or a server that is followed, which tell themselves what went.
     pub(super) fn settle_authority(&mut self) {
-        let is_suspended = self.pauses.all.is_some() || self.persistence.loading().is_some();
+        let is_suspended = self.pauses.all.is_some()
+            || self.persistence.loading().is_some()
+            || self.replication.is_following();
         self.keyspace.authority = if is_suspended { Authority::Suspended } else { Authority::Own };
     }
 

@@ -16,7 +16,7 @@ use super::script::Realm;
 use super::time::Now;
 use crate::config::{EventClasses, REDIS_VERSION};
 use crate::proto::{Args, Error, Result};
-use crate::rdb::Made;
+use crate::rdb::{Made, STREAM_DB};
 
 /// How often the rules of `save` are looked at.
 const RULES_LOOK_US: u64 = 100_000;
@@ -164,6 +164,11 @@ impl Persistence {
         self.wants_rewrite
     }
 
+    /// What a snapshot under way tells of is no longer what there is to keep.
+    pub(super) fn give_up_saving(&mut self) {
+        self.under_way = None;
+    }
+
     /// Whether a snapshot is still under way.
     pub fn is_under_way(&self, number: u64) -> bool {
         self.under_way.is_some_and(|it| it.number == number)
@@ -292,13 +297,19 @@ impl Engine {
         self.persistence.begun += 1;
         let number = self.persistence.begun;
         self.persistence.under_way = Some(UnderWay { since_ms, changes, kind, number });
-        let aux = [
+        let mut aux = vec![
             ("redis-ver", REDIS_VERSION.to_owned()),
             ("redis-bits", "64".to_owned()),
             ("ctime", (since_ms / 1000).to_string()),
             ("used-mem", self.facts.allocated_bytes().to_string()),
             ("aof-base", u8::from(kind == SnapshotKind::Base).to_string()),
         ];
+        // A stream of one's own begins with its database; one that is passed on goes on in it.
+        if let Some(following) = self.replication.following()
+            && kind == SnapshotKind::Replicas
+        {
+            aux.push((STREAM_DB, following.db().to_string()));
+        }
         let libraries = self.scripts.loaded(Realm::Functions).into_iter();
         let sources = libraries.flat_map(|lua| lua.libraries()).map(|it| it.source.to_vec());
         let sources: Vec<Vec<u8>> = sources.collect();

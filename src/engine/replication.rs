@@ -14,6 +14,7 @@ use super::alarms::Alarm;
 use super::client::{ClientId, Clients, State};
 use super::context::{Ctx, Empty};
 use super::effect::Effect;
+use super::following::Following;
 use super::waiters::Woken;
 use crate::config::{ClientClass, Config};
 use crate::proto::{Error, Result, request};
@@ -115,6 +116,13 @@ pub struct Replication {
     pub id: String,
     /// Bytes of the stream.
     pub offset: u64,
+    /// What the history was called before this server led, or another one did, and the first byte
+    /// that it does not share with this one.
+    pub before: Option<(String, u64)>,
+    /// None where this server leads.
+    pub(super) following: Option<Box<Following>>,
+    /// Bytes at the front of what the journal has that are no part of the stream.
+    skipped: usize,
     /// Its last bytes. None until somebody asked for them.
     backlog: Option<VecDeque<u8>>,
     replicas: BTreeMap<ClientId, Replica>,
@@ -138,6 +146,38 @@ impl Replication {
     /// A history that begins now, under a name.
     pub fn new(id: String) -> Self {
         Self { id, ..Self::default() }
+    }
+
+    /// The server that is followed, if one is.
+    pub fn following(&self) -> Option<&Following> {
+        self.following.as_deref()
+    }
+
+    #[inline]
+    pub fn is_following(&self) -> bool {
+        self.following.is_some()
+    }
+
+    /// The history goes on under another name.
+    pub(super) fn begin_history(&mut self, name: String) {
+        let name = std::mem::replace(&mut self.id, name);
+        self.before = Some((name, self.offset + 1));
+    }
+
+    /// Another history takes the place of this one, whose bytes nobody is to be told any more.
+    pub(super) fn adopt_history(&mut self, name: &str, offset: u64) {
+        (self.id, self.offset, self.before) = (name.to_owned(), offset, None);
+        self.backlog = Some(VecDeque::new());
+    }
+
+    /// From now on what is streamed is kept.
+    pub(super) fn keep_backlog(&mut self) {
+        self.backlog.get_or_insert_default();
+    }
+
+    /// So many bytes of what the journal has are no part of the stream, or were streamed already.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.skipped = bytes;
     }
 
     /// Those who have asked for the data.
@@ -215,7 +255,8 @@ impl Replication {
 
     /// Whether the stream is kept from this byte on; a replica asks for the one behind its last.
     fn keeps(&self, history: &[u8], first: u64) -> bool {
-        history == self.id.as_bytes()
+        let is_shared = |(name, end): &(String, u64)| history == name.as_bytes() && first <= *end;
+        (history == self.id.as_bytes() || self.before.as_ref().is_some_and(is_shared))
             && self.first_kept().is_some_and(|kept| (kept..=self.offset + 1).contains(&first))
     }
 
@@ -285,6 +326,7 @@ impl Ctx<'_> {
     /// It could not take a snapshot.
     pub fn follow_from(&mut self, place: Option<(&[u8], i64)>) -> Result {
         let (id, now_us) = (self.client, self.now().mono_us);
+        self.check_link()?;
         self.engine.begin_streaming();
         let state = &mut self.engine.replication;
         let replica = state.replicas.entry(id).or_insert_with(|| Replica::new(now_us));
@@ -323,7 +365,10 @@ impl Engine {
     fn begin_streaming(&mut self) {
         if self.replication.backlog.is_none() {
             self.replication.backlog = Some(VecDeque::new());
-            self.keyspace.aftermath.journal.listen();
+            // What is followed is streamed as it came.
+            if !self.replication.is_following() {
+                self.keyspace.aftermath.journal.listen();
+            }
         }
         if !std::mem::replace(&mut self.replication.is_looking, true) {
             self.replication.pinged_us = self.keyspace.now.mono_us;
@@ -361,8 +406,12 @@ impl Engine {
 
     /// Bytes of the stream so far, with those that nobody has taken.
     pub fn stream_offset(&self) -> u64 {
-        let waiting = self.keyspace.aftermath.journal.whole_units().0.len() as u64;
-        self.replication.offset + if self.replication.backlog.is_some() { waiting } else { 0 }
+        let state = &self.replication;
+        if state.backlog.is_none() || state.is_following() {
+            return state.offset;
+        }
+        let waiting = self.keyspace.aftermath.journal.whole_units().0.len();
+        state.offset + waiting.saturating_sub(state.skipped) as u64
     }
 
     /// Whether `stream` has something to do.
@@ -375,16 +424,38 @@ impl Engine {
 
     /// Sends replicas what the journal has, which the caller then forgets.
     pub fn stream(&mut self) {
-        if std::mem::take(&mut self.replication.has_joining) {
-            self.replication.let_join(&mut self.clients);
+        self.let_join();
+        let skipped = std::mem::take(&mut self.replication.skipped);
+        // Of a server that is followed the stream is passed on as it came.
+        if !self.replication.is_following() {
+            let bytes = &self.keyspace.aftermath.journal.whole_units().0[skipped..];
+            let over = self.replication.push(bytes, &self.config, &mut self.clients);
+            self.let_go_of(over);
         }
-        let bytes = self.keyspace.aftermath.journal.whole_units().0;
-        let over = self.replication.push(bytes, &self.config, &mut self.clients);
-        self.let_go_of(over);
         // Behind all that was changed before somebody wanted to know.
         if std::mem::take(&mut self.replication.asks) {
             self.stream_words(&[b"REPLCONF", b"GETACK", b"*"]);
         }
+    }
+
+    /// From here on the stream comes to those who join it.
+    fn let_join(&mut self) {
+        if std::mem::take(&mut self.replication.has_joining) {
+            self.replication.let_join(&mut self.clients);
+        }
+    }
+
+    /// Goes on with the stream of the server that is followed.
+    pub(super) fn pass_on(&mut self, bytes: &[u8]) {
+        self.let_join();
+        let over = self.replication.push(bytes, &self.config, &mut self.clients);
+        self.let_go_of(over);
+    }
+
+    /// All who follow come again: to go on, or for a snapshot.
+    pub(super) fn let_all_replicas_go(&mut self) {
+        let all: Vec<ClientId> = self.replication.replicas().map(|(id, _)| id).collect();
+        all.into_iter().for_each(|id| self.let_replica_go(id));
     }
 
     /// Where others reach a replica.
@@ -538,7 +609,7 @@ impl Engine {
         self.replication.is_looking = false;
         let now_us = self.keyspace.now.mono_us;
         let ping_us = self.config.repl_ping_replica_period_s * 1_000_000;
-        let silent_us = self.config.repl_timeout_s * 1_000_000;
+        let silent_us = self.config.replica.timeout_s * 1_000_000;
         let heard_us = |id: &ClientId, replica: &Replica| match &replica.stage {
             // It tells each second how far it is.
             ReplicaStage::Follows => replica.heard_us,
@@ -551,7 +622,8 @@ impl Engine {
             tracing::warn!("a replica that is silent or takes nothing for too long is let go");
             self.let_replica_go(id);
         }
-        if now_us - self.replication.pinged_us >= ping_us {
+        // Who is followed pings for all.
+        if !self.replication.is_following() && now_us - self.replication.pinged_us >= ping_us {
             self.replication.pinged_us = now_us;
             self.stream_words(&[b"PING"]);
         }

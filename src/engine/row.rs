@@ -92,6 +92,7 @@ flags! {
     SecretSettings 38 "" "The values of some settings among its arguments are secrets.";
     ForReplicas 39 "" "Journaled for replicas alone: it changes nothing, but their clients are to hear of it.";
     TellsHealth 47 "" "Refused, as what changes keys is, while the disk fails: it is asked how the server is.";
+    Streamed 48 "" "May stand in the stream of a server that is followed, although it changes nothing.";
     KeepsCaching 45 "" "Leaves what CLIENT CACHING said to the command behind it.";
     ForTests 46 "" "Asks the fixture. It is enabled by `enable-toril-command`.";
     SecretPassword 40 "" "The argument behind the option AUTH and two behind AUTH2 are secrets.";

@@ -228,20 +228,15 @@ impl Ctx<'_> {
     /// As `Lua::load_library`, of any of them.
     pub fn load_libraries(&mut self, sources: &[Vec<u8>], policy: RestorePolicy) -> Result {
         let engine = &mut *self.engine;
-        let before = match policy {
-            RestorePolicy::Flush => engine.scripts.machines[Realm::Functions as usize].take(),
-            RestorePolicy::Append | RestorePolicy::Replace => None,
-        };
         let replaces = policy == RestorePolicy::Replace;
-        let result = engine
-            .with_lua(Realm::Functions, |lua, host| lua.load_libraries(sources, replaces, host));
-        match result {
-            Ok(()) => engine.keyspace.aftermath.changes += 1,
-            Err(_) if policy == RestorePolicy::Flush => {
-                engine.scripts.machines[Realm::Functions as usize] = before;
-            }
-            Err(_) => {}
-        }
+        let result = match policy {
+            RestorePolicy::Flush => engine.replace_libraries(sources),
+            RestorePolicy::Append | RestorePolicy::Replace => engine
+                .with_lua(Realm::Functions, |lua, host| {
+                    lua.load_libraries(sources, replaces, host)
+                }),
+        };
+        engine.keyspace.aftermath.changes += u64::from(result.is_ok());
         result
     }
 
@@ -277,6 +272,21 @@ impl Engine {
     /// As `Lua::load_library`.
     pub fn load_library(&mut self, source: &[u8]) -> Result {
         self.with_lua(Realm::Functions, |lua, host| lua.load_library(source, false, host)).map(drop)
+    }
+
+    /// Takes up these libraries in the place of all that there are.
+    ///
+    /// # Errors
+    ///
+    /// As `Lua::load_library`, of any of them; then all is as it was.
+    pub(super) fn replace_libraries(&mut self, sources: &[Vec<u8>]) -> Result {
+        let before = self.scripts.machines[Realm::Functions as usize].take();
+        let result =
+            self.with_lua(Realm::Functions, |lua, host| lua.load_libraries(sources, false, host));
+        if result.is_err() {
+            self.scripts.machines[Realm::Functions as usize] = before;
+        }
+        result
     }
 
     /// What a command does that runs a script which declares that; None if it does not.
@@ -481,6 +491,10 @@ impl Host<'_> {
         if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
             return Err(Error::ScriptReadOnly);
         }
+        if is_write && self.engine.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        let script = self.script();
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);
         }

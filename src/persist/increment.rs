@@ -170,6 +170,11 @@ impl IncrementReader {
         })
     }
 
+    /// Bytes that have come and of which no unit was given out.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.len - self.whole_bytes
+    }
+
     /// Whether bytes have come that no writer writes, so that no further unit will be given out.
     pub fn is_bad(&self) -> bool {
         self.wrong.is_some()
@@ -353,6 +358,11 @@ impl IncrementReader {
 }
 
 impl<'a> AofUnit<'a> {
+    /// Its bytes, with MULTI and EXEC.
+    pub fn raw(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// How many commands it has.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::engine::Engine;
 use crate::engine::keyspace::{UNANNOUNCED, Used};
 use crate::rdb::{
-    CHECKSUM_LEN, Flaw, HEAD_LEN, KeyRecord, Made, RdbReader, Record, crc64, next_record,
+    CHECKSUM_LEN, Flaw, HEAD_LEN, KeyRecord, Made, RdbReader, Record, STREAM_DB, crc64, next_record,
 };
 
 /// What may be left out, and what is kept.
@@ -24,6 +24,9 @@ pub struct LoadOptions {
     pub merges: bool,
     /// Keys whose time has come are kept: commands that follow speak of them.
     pub keeps_expired: bool,
+    /// It comes from a server that is followed, to be put beside what there is: libraries of
+    /// functions are not taken up yet, and nobody here can repair it.
+    pub is_sent: bool,
 }
 
 /// What a file held.
@@ -38,6 +41,10 @@ pub struct LoadReport {
     pub foreign: BTreeMap<String, u64>,
     /// The fault before which it ends, if it was repaired.
     pub fault: Option<String>,
+    /// The sources of libraries of one that is sent.
+    pub libraries: Vec<Vec<u8>>,
+    /// The database that the stream behind it begins in.
+    pub stream_db: usize,
 }
 
 /// How far a step has come.
@@ -214,6 +221,15 @@ impl Loader {
         let used = bytes.len() - reader.rest().len();
         match record? {
             Record::Hint => {}
+            Record::Aux(name, value) if &*name == STREAM_DB.as_bytes() => {
+                let number = std::str::from_utf8(&value).ok().and_then(|it| it.parse().ok());
+                self.report.stream_db =
+                    number.filter(|it| *it < engine.keyspace.databases()).unwrap_or(0);
+            }
+            Record::Aux(..) => {}
+            Record::Library(source) if self.options.is_sent => {
+                self.report.libraries.push(source.into_owned());
+            }
             Record::Database(number) => {
                 let is_known = number < engine.keyspace.databases() as u64;
                 self.db =
@@ -257,6 +273,7 @@ impl Loader {
     fn text_of(&self, fault: Fault) -> String {
         let (at, keys) = (self.position(), self.report.keys);
         let repair = match keys {
+            _ if self.options.is_sent => format!("{keys} keys stand before that"),
             0 => "No key stands before that".to_owned(),
             _ => format!("Start with --repair yes to keep the {keys} keys before that"),
         };
@@ -284,6 +301,7 @@ impl Loader {
             Fault::Flaw(Flaw::Corrupt | Flaw::Empty | Flaw::Unsealed) => {
                 format!("is damaged at byte {at}: no server writes what stands there. {repair}")
             }
+            Fault::Checksum if self.options.is_sent => "has another checksum than its bytes".into(),
             Fault::Checksum => format!(
                 "has another checksum than its bytes: it was changed after it was written. Start \
                  with --repair yes to load its {keys} keys all the same"

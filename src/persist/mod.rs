@@ -7,9 +7,11 @@
 //! is commands (`increment.rs`).
 
 mod increment;
+mod link;
 mod load;
 mod manifest;
 
 pub use increment::{AofUnit, IncrementFlaw, IncrementReader, WrongByte};
+pub use link::{Link, LinkFault, LinkProgress};
 pub use load::{LoadOptions, LoadProgress, LoadReport, Loader};
 pub use manifest::{AofFile, AofNames, AofRole, BaseForm, Manifest, ManifestError};

@@ -44,6 +44,9 @@ pub const HEAD_LEN: usize = 9;
 /// Bytes of the checksum at the end.
 pub const CHECKSUM_LEN: usize = 8;
 
+/// Names, beside the keys, the database that the stream behind a snapshot begins in.
+pub const STREAM_DB: &str = "repl-stream-db";
+
 /// One step of a file.
 #[derive(Debug)]
 pub enum Record<'a> {
@@ -51,7 +54,9 @@ pub enum Record<'a> {
     Library(Text<'a>),
     /// The database of the keys that follow.
     Database(u64),
-    /// Something about the file or its sizes, which nothing here goes by.
+    /// Something about the file or who made it, by a name.
+    Aux(Text<'a>, Text<'a>),
+    /// Something about its sizes, which nothing here goes by.
     Hint,
     Key(KeyRecord<'a>),
     /// A collection of nothing, which older servers wrote at times.
@@ -170,11 +175,7 @@ pub fn next_record<'a>(
 /// What is no key, behind its code.
 fn beside_keys<'a>(code: u8, reader: &mut RdbReader<'a>) -> Result<Record<'a>> {
     Ok(match code {
-        opcode::AUX => {
-            reader.text()?;
-            reader.text()?;
-            Record::Hint
-        }
+        opcode::AUX => Record::Aux(reader.text()?, reader.text()?),
         opcode::LIBRARY => Record::Library(reader.text()?),
         opcode::DATABASE => Record::Database(reader.number()?),
         opcode::SIZES | opcode::SLOT_INFO => {

@@ -26,7 +26,7 @@ mod streams;
 mod writer;
 
 pub use crc::crc64;
-pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, next_record};
+pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, STREAM_DB, next_record};
 pub use libraries::{dump_libraries, restore_libraries};
 pub use payload::{dump, restore};
 pub use reader::RdbReader;

@@ -12,6 +12,7 @@ mod daemon;
 mod disk;
 mod facts;
 mod files;
+mod following;
 mod http;
 mod idle;
 mod inside;
@@ -67,6 +68,8 @@ pub struct Server {
     saves_at_end: Cell<bool>,
     /// Writes the append-only file, if there is one.
     appender: OnceCell<appending::Appender>,
+    /// Keeps the link to the server that is followed, if one is.
+    link: Cell<Option<tokio::task::JoinHandle<()>>>,
     /// Spans under way in which nobody can connect.
     absences: Cell<usize>,
     /// None in a process that is another program's, which logs as it likes.
@@ -193,6 +196,7 @@ async fn serve(
         lingering: Cell::new(0),
         saves_at_end: Cell::new(true),
         appender: OnceCell::new(),
+        link: Cell::new(None),
         absences: Cell::new(0),
         log,
         board: RefCell::default(),
@@ -214,6 +218,7 @@ async fn serve(
         begun = begin => begun?,
         () = server.stop.wanted() => return Ok(()),
     }
+    server.renew_link();
     ready(&server.listeners.borrow(), &server.engine.borrow(), &server.made_token);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -442,6 +447,7 @@ impl Server {
             | Effect::Rewrite
             | Effect::Synchronise
             | Effect::Reload { .. }) => self.perform_on_files(effect),
+            Effect::Follow => self.renew_link(),
             Effect::Close { client } => self.connection(client).iter().for_each(|it| it.end()),
             Effect::Reset { client } => self.connection(client).iter().for_each(|it| it.reset()),
             Effect::StandStill { micros } => std::thread::sleep(Duration::from_micros(micros)),

@@ -365,6 +365,9 @@ pub fn call(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut Rep
         ));
     }
     let engine = cx.server();
+    if engine.replication.is_following() {
+        return Err(Error::new("ERR the clock cannot move while another server is followed"));
+    }
     if engine.persistence.appending.is_some() || engine.replication.replicas().next().is_some() {
         return Err(Error::new(
             "ERR the clock cannot move while data is written to a log or followed by a replica",

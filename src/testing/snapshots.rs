@@ -46,6 +46,9 @@ pub fn restore(testing: &mut Testing, cx: &mut Ctx, mut args: Args, reply: &mut 
     args.end()?;
     let found = testing.snapshots.get(name);
     let snapshot = found.ok_or_else(|| unknown(&testing.snapshots, name))?;
+    if cx.server().replication.is_following() {
+        return Err(Error::new("ERR all data is that of the server that is followed"));
+    }
     cx.bring_back(snapshot);
     reply.ok();
     Ok(())

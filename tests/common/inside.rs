@@ -157,6 +157,8 @@ impl InsideServer {
             }
             Effect::SaveAside => self.save(),
             Effect::Rewrite => unreachable!("nothing is appended"),
+            // Nobody is there.
+            Effect::Follow => {}
             Effect::Synchronise => unreachable!("nobody follows in a transcript"),
             Effect::Reload { client, how } => {
                 let outcome = match self.reload(how) {

@@ -3,11 +3,12 @@
 //! tests/transcripts/README.md describes the format. The way of a line through here: `transcript`
 //! cuts a file into cases and steps, `notation` reads and prints replies, `run` sends each request
 //! to a `Server` and `compare`s what it answers; `record` writes answers instead. `program` starts
-//! toril for tests of its own, `http` speaks to it.
+//! toril for tests of its own, `http` speaks to it. `changes` changes keys at random.
 
 // Each test program compiles this for itself and uses its own part of it.
 #![allow(dead_code)]
 
+pub mod changes;
 pub mod compare;
 pub mod facts;
 pub mod http;

@@ -212,6 +212,8 @@ impl World {
             }
             Effect::SaveAside => self.save(),
             Effect::Rewrite => unreachable!("nothing is appended"),
+            // Nobody is there.
+            Effect::Follow => {}
             Effect::Synchronise => self.synchronise(),
             Effect::Reload { client, .. } => {
                 self.save();

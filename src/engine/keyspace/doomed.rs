@@ -40,6 +40,13 @@ impl Doomed {
         }
     }
 
+    /// Takes all that another has.
+    pub fn append(&mut self, other: &mut Self) {
+        self.values.append(&mut other.values);
+        self.places.append(&mut other.places);
+        self.dbs.append(&mut other.dbs);
+    }
+
     pub fn add_places(&mut self, places: Slab<KeyValue>) {
         self.places.push(places);
     }

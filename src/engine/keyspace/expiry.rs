@@ -19,7 +19,8 @@ pub enum Authority {
     /// This server: it removes what is over.
     #[default]
     Own,
-    /// This server, but not now, while writes are paused: what is over is absent, and stays.
+    /// Not this server, or not now: writes are paused, a file is read, or another server is
+    /// followed. What is over is absent, and stays.
     Suspended,
 }
 

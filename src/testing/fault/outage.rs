@@ -6,13 +6,10 @@
 use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId, State, Transport};
 use crate::engine::effect::Effect;
+use crate::engine::following::UNBLOCKED;
 use crate::engine::row::Flag;
 use crate::engine::script::Realm;
 use crate::proto::Error;
-
-/// What clients are told that wait for keys when the server is made a replica.
-const UNBLOCKED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed \
-                         (master -> replica?)";
 
 fn is_spared(client: &Client) -> bool {
     let waits_for_us = || client.last_command.is_some_and(|it| it.row.flags.has(Flag::ForTests));
@@ -27,6 +24,8 @@ pub fn restart(engine: &mut Engine, asking: ClientId, keeps_data: bool, down_ms:
     if !keeps_data {
         engine.scripts.forget(Realm::Functions);
         engine.keyspace.lose_all();
+        engine.want_all();
+        engine.ask(Effect::Follow);
     }
     for id in engine.clients.ids() {
         let client = &mut engine.clients[id];

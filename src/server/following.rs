@@ -1,0 +1,134 @@
+//! The link to the server that is followed: it is made, kept up, and made anew when it has ended.
+//! What is said over it is persist/link.rs's.
+
+use super::Server;
+use crate::engine::following::LinkStage;
+use crate::persist::{Link, LinkFault, LinkProgress};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+/// Bytes that are read at once.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// How often it is told how far we are.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long until the next link; where the same would happen again, twice as long each time.
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// For the end of a script.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Keeps a link up until it is aborted.
+pub async fn follow(server: Rc<Server>) {
+    let mut wait = WAIT;
+    loop {
+        let began = Instant::now();
+        let fault = keep_link(&server).await;
+        wait = match fault.is_lasting {
+            true if began.elapsed() < WAIT_MAX => (wait * 2).min(WAIT_MAX),
+            _ => WAIT,
+        };
+        let (host, port) = server.turn(|engine, _| {
+            engine.note_link(LinkStage::Down);
+            engine.replication.following().map(|it| (it.host.clone(), it.port)).unwrap_or_default()
+        });
+        tracing::warn!(
+            "The link to {host}:{port} has ended: {}. The next comes in {} s",
+            fault.text,
+            wait.as_secs()
+        );
+        sleep(wait).await;
+    }
+}
+
+/// Makes a link and does what comes over it; returns why it has ended.
+async fn keep_link(server: &Rc<Server>) -> LinkFault {
+    match try_link(server).await {
+        Ok(never) => match never {},
+        Err(LinkEnd::Fault(fault)) => fault,
+        Err(LinkEnd::Io(problem)) => LinkFault::passing(super::files::text_of(&problem)),
+    }
+}
+
+enum LinkEnd {
+    Fault(LinkFault),
+    Io(io::Error),
+}
+
+impl From<LinkFault> for LinkEnd {
+    fn from(fault: LinkFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<io::Error> for LinkEnd {
+    fn from(problem: io::Error) -> Self {
+        Self::Io(problem)
+    }
+}
+
+async fn try_link(server: &Rc<Server>) -> Result<std::convert::Infallible, LinkEnd> {
+    let (place, span) = server.turn(|engine, _| {
+        engine.note_link(LinkStage::Connecting);
+        let place = engine.replication.following().map(|it| (it.host.clone(), it.port));
+        (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s))
+    });
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let connecting = TcpStream::connect((place.0.as_str(), place.1));
+    let mut stream = timeout(span, connecting).await.map_err(late)??;
+    let _ = stream.set_nodelay(true);
+    let mut link = server.turn(|engine, _| {
+        engine.note_link(LinkStage::Greets);
+        Link::new(engine)
+    });
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let output = link.take_output();
+        if !output.is_empty() {
+            timeout(span, stream.write_all(&output)).await.map_err(late)??;
+        }
+        tokio::select! {
+            count = stream.read(&mut block) => match count? {
+                0 => return Err(LinkFault::passing("it has closed").into()),
+                count => {
+                    link.feed(&block[..count]);
+                    server.turn(|engine, _| engine.hear_link());
+                }
+            },
+            _ = ticks.tick() => server.turn(|engine, now| link.tick(engine, now))?,
+        }
+        loop {
+            match server.turn(|engine, now| link.step(engine, now))? {
+                LinkProgress::Hungry => break,
+                LinkProgress::More => tokio::task::yield_now().await,
+                LinkProgress::Waits => sleep(PAUSE).await,
+            }
+            // A long load is no silence.
+            let output = link.take_output();
+            if !output.is_empty() {
+                timeout(span, stream.write_all(&output)).await.map_err(late)??;
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Follows whom the engine says, on a new link; or nobody.
+    pub(super) fn renew_link(self: &Rc<Self>) {
+        if let Some(task) = self.link.take() {
+            task.abort();
+        }
+        let engine = self.engine.borrow();
+        if engine.replication.is_following() && engine.persistence.loading().is_none() {
+            self.link.set(Some(tokio::task::spawn_local(follow(self.clone()))));
+        }
+    }
+}
