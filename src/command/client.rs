@@ -6,7 +6,7 @@ mod tracking;
 use super::connection::set_name;
 use super::prelude::*;
 use crate::engine::acl::user::User;
-use crate::engine::client::{Client, ClientId, ReplyMode};
+use crate::engine::client::{Client, ClientId, ClientPart, ReplyMode};
 use crate::util::number;
 use std::rc::Rc;
 
@@ -166,10 +166,10 @@ enum Type {
 
 impl Type {
     fn of(client: &Client) -> Self {
-        match client.subscriptions() {
-            _ if client.is_primary => Type::Master,
-            0 if client.is_replica => Type::Replica,
-            0 => Type::Normal,
+        match (client.part, client.subscriptions()) {
+            (ClientPart::Primary, _) => Type::Master,
+            (ClientPart::Replica, 0) => Type::Replica,
+            (ClientPart::User, 0) => Type::Normal,
             _ => Type::Pubsub,
         }
     }

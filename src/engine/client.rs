@@ -81,6 +81,17 @@ pub enum ReplyMode {
     SkipThis,
 }
 
+/// Whether a client is another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientPart {
+    /// It is none.
+    User,
+    /// It follows, or is about to.
+    Replica,
+    /// It is followed: the client does what that one streams.
+    Primary,
+}
+
 /// Why a client is parked.
 #[derive(Debug)]
 pub enum Parked {
@@ -119,10 +130,7 @@ pub struct Client {
     pub dollars: Option<Box<Dollars>>,
     pub reply_mode: ReplyMode,
     pub is_monitor: bool,
-    /// It follows, or is about to.
-    pub is_replica: bool,
-    /// It is the server that is followed: it does what that one streams.
-    pub is_primary: bool,
+    pub part: ClientPart,
     pub no_evict: bool,
     pub no_touch: bool,
     pub created_us: u64,
@@ -171,8 +179,7 @@ impl Client {
             dollars: None,
             reply_mode: ReplyMode::On,
             is_monitor: false,
-            is_replica: false,
-            is_primary: false,
+            part: ClientPart::User,
             no_evict: false,
             no_touch: false,
             created_us: now.mono_us,
@@ -203,6 +210,11 @@ impl Client {
     /// Whether the answer to the request under way is to be sent.
     pub fn wants_replies(&self) -> bool {
         matches!(self.reply_mode, ReplyMode::On | ReplyMode::SkipNext)
+    }
+
+    /// Whether it is no other server.
+    pub fn is_user(&self) -> bool {
+        self.part == ClientPart::User
     }
 
     pub fn is_blocked(&self) -> bool {
@@ -330,7 +342,7 @@ impl Clients {
     /// Looks anew how much memory a client takes.
     pub fn weigh(&mut self, id: ClientId) {
         let Some(client) = self.get_mut(id) else { return };
-        let is_kept = client.no_evict || client.is_gone || client.is_primary;
+        let is_kept = client.no_evict || client.is_gone || client.part == ClientPart::Primary;
         let weight = if is_kept { 0 } else { client.size() };
         let before = std::mem::replace(&mut client.weight, weight);
         self.weight = self.weight - before + weight;

@@ -1,6 +1,6 @@
 //! A client as CLIENT LIST tells of it, in one line. ACL LOG keeps the line of who was refused.
 
-use super::client::{Client, State, Transport};
+use super::client::{Client, ClientPart, State, Transport};
 use super::pubsub::ChannelKind;
 use super::tracking::{Tracker, TrackingMode};
 use crate::proto::Protocol;
@@ -61,8 +61,8 @@ fn flags(client: &Client) -> String {
     let tracker = client.tracking.as_deref();
     let flags: String = [
         (client.is_monitor, 'O'),
-        (client.is_primary, 'M'),
-        (client.is_replica, 'S'),
+        (client.part == ClientPart::Primary, 'M'),
+        (client.part == ClientPart::Replica, 'S'),
         (client.subscriptions() > 0, 'P'),
         (client.transaction.count().is_some(), 'x'),
         (client.parked.is_some(), 'b'),

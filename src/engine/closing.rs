@@ -3,7 +3,7 @@
 
 use super::Engine;
 use super::alarms::Alarm;
-use super::client::{Client, ClientId, Peer, State, Transport};
+use super::client::{Client, ClientId, ClientPart, Peer, State, Transport};
 use super::effect::Effect;
 use super::time::Now;
 use crate::config::{ClientClass, MemoryShare, OutputLimit};
@@ -129,7 +129,7 @@ impl Engine {
             // What a request over HTTP did is answered, come what may: another would do it again.
             // Its replies have a limit of their own.
             0 if client.peer.transport == Transport::Http && !client.is_monitor => return None,
-            0 if client.is_replica => ClientClass::Replica,
+            0 if client.part == ClientPart::Replica => ClientClass::Replica,
             0 => ClientClass::Normal,
             _ => ClientClass::Pubsub,
         };
@@ -254,8 +254,7 @@ impl Engine {
             client.state == State::Ready
                 && client.subscriptions() == 0
                 && !client.is_monitor
-                && !client.is_replica
-                && !client.is_primary
+                && client.is_user()
                 && now_us - client.active_us > timeout_us
         };
         let idle: Vec<ClientId> =

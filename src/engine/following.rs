@@ -11,7 +11,7 @@
 //! and up to where it is his own.
 
 use super::Engine;
-use super::client::{Client, ClientId, Peer, ReplyMode, State};
+use super::client::{Client, ClientId, ClientPart, Peer, ReplyMode, State};
 use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::effect::Effect;
@@ -57,8 +57,6 @@ pub struct Following {
     pub to_load: Option<u64>,
     /// The history here cannot be gone on with.
     pub wants_all: bool,
-    /// Commands of the stream that answered an error.
-    pub failed: u64,
     /// Whose commands run, and the database that they are about.
     client: Option<ClientId>,
     db: usize,
@@ -75,7 +73,6 @@ impl Following {
             loaded: 0,
             to_load: None,
             wants_all: false,
-            failed: 0,
             client: None,
             db: 0,
         }
@@ -291,10 +288,10 @@ impl Engine {
         self.keyspace.now.wall_ms = 0;
     }
 
-    /// Does a command of the stream that was checked. As in Redis, one that changes keys may fail.
+    /// Does a command of the stream that was checked.
     ///
     /// # Errors
-    /// It says what those behind it are about, and cannot be done.
+    /// Its own. It did something over there, so that what there is here is no longer the same.
     pub fn run_streamed(&mut self, words: &[&[u8]]) -> Result {
         let id = self.primary_client();
         let args = Args::new(words);
@@ -307,8 +304,10 @@ impl Engine {
                     self.resume(id, self.keyspace.now);
                 }
             }
-            Called::Done(Err(error)) if found.row.flags.has(Flag::Streamed) => return Err(error),
-            Called::Done(Err(error)) => self.note_failed(&found.full_name(), &error),
+            Called::Done(Err(error)) => {
+                let name = found.full_name();
+                return Err(Error::quoting(&format!("ERR {name} answers: "), error.text(), ""));
+            }
             // Nobody waits for the primary's sake.
             Called::Done(Ok(())) | Called::Parked(_) => {}
         }
@@ -317,21 +316,6 @@ impl Engine {
             following.db = db;
         }
         Ok(())
-    }
-
-    #[cold]
-    fn note_failed(&mut self, name: &str, error: &Error) {
-        let Some(following) = &mut self.replication.following else { return };
-        following.failed += 1;
-        if following.failed.is_power_of_two() {
-            tracing::error!(
-                "what {}:{} streams cannot all be done here: {name} answers {error}. That are {} \
-                 such so far",
-                following.host,
-                following.port,
-                following.failed
-            );
-        }
     }
 
     /// Ends a unit of the stream, which was these bytes: they are passed on.
@@ -354,7 +338,8 @@ impl Engine {
         let id = self.clients.add(peer, self.acl.default_user(), self.keyspace.now);
         following.client = Some(id);
         let client = &mut self.clients[id];
-        (client.is_primary, client.is_authenticated, client.is_unrestricted) = (true, true, true);
+        client.part = ClientPart::Primary;
+        (client.is_authenticated, client.is_unrestricted) = (true, true);
         (client.db, client.reply_mode) = (following.db, ReplyMode::Off);
         id
     }

@@ -11,7 +11,7 @@
 
 use super::Engine;
 use super::alarms::Alarm;
-use super::client::{ClientId, Clients, State};
+use super::client::{ClientId, ClientPart, Clients, State};
 use super::context::{Ctx, Empty};
 use super::effect::Effect;
 use super::following::Following;
@@ -380,7 +380,7 @@ impl Engine {
     /// A replica goes on from a byte of the stream, or waits for a snapshot.
     fn begin_following(&mut self, id: ClientId, stage: ReplicaStage, first: Option<u64>) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.is_replica = true;
+            client.part = ClientPart::Replica;
         }
         let state = &mut self.replication;
         if let Some(replica) = state.replicas.get_mut(&id) {

@@ -125,7 +125,7 @@ impl Appender {
         if engine.config.files.appendfsync != AppendSync::Always || state.synced == state.given {
             return;
         }
-        let Some(client) = engine.clients.get_mut(id).filter(|it| !it.is_monitor && !it.is_replica)
+        let Some(client) = engine.clients.get_mut(id).filter(|it| !it.is_monitor && it.is_user())
         else {
             return;
         };
