@@ -188,6 +188,15 @@ fn what_is_not_in_every_server_comes_from_those_that_have_it() {
             }
         }
         assert_eq!(here.say("FCALL_RO f 0").text(), there.say("FCALL_RO f 0").text());
+        // What was delivered was delivered just now, there and here.
+        let entries = here.say("XPENDING x g - + 10 c");
+        let Reply::Array(entries) = entries else { panic!("{entries:?}") };
+        for entry in &entries {
+            let Reply::Array(parts) = entry else { panic!("{entry:?}") };
+            let Reply::Integer(idle_ms) = parts[2] else { panic!("{entry:?}") };
+            assert!((0..60_000).contains(&idle_ms), "{name}: {idle_ms}");
+        }
+        assert_eq!(entries.len(), 2, "{name}");
         let pending = "XPENDING x g";
         assert_eq!(here.say(pending), there.say(pending), "{name}");
         for call in ["FCALL f 0", "FCALL g 0"] {

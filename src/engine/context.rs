@@ -87,6 +87,12 @@ impl Ctx<'_> {
     pub fn now_ms(&self) -> i64 {
         self.now().wall_ms
     }
+
+    /// As `now_ms`, for who keeps that something happens now. A command that is done again, say of
+    /// a primary's, happens now as well, although nothing is over for it.
+    pub fn happens_ms(&self) -> i64 {
+        self.engine.keyspace.replayed_ms.unwrap_or(self.now_ms())
+    }
 }
 
 impl Ctx<'_> {

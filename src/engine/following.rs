@@ -285,7 +285,7 @@ impl Engine {
 
     /// From here up to `end_streamed` it is a time at which nothing is over.
     pub fn begin_streamed(&mut self) {
-        self.keyspace.now.wall_ms = 0;
+        self.keyspace.stop_time();
     }
 
     /// Does a command of the stream that was checked.
@@ -320,7 +320,7 @@ impl Engine {
 
     /// Ends a unit of the stream, which was these bytes: they are passed on.
     pub fn end_streamed(&mut self, bytes: &[u8], now: Now) {
-        self.keyspace.now = now;
+        (self.keyspace.now, self.keyspace.replayed_ms) = (now, None);
         self.settle();
         self.pass_on(bytes);
     }

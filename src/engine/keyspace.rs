@@ -94,6 +94,9 @@ pub struct Keyspace {
     pub rng: Rng,
     /// Frozen while a command runs.
     pub now: Now,
+    /// What the wall clock really shows, while commands are done again at a time at which nothing
+    /// is over.
+    pub replayed_ms: Option<i64>,
     /// Keys whose time had come, since start.
     pub expired_count: u64,
     /// Fields of hashes likewise.
@@ -128,6 +131,7 @@ impl Keyspace {
             limits,
             rng,
             now,
+            replayed_ms: None,
             expired_count: 0,
             expired_field_count: 0,
             hits: 0,

@@ -186,6 +186,7 @@ impl Engine {
     /// Meanwhile nothing goes because its time has come, and no event is published.
     pub fn set_loading(&mut self, bytes_total: Option<u64>) {
         let since_ms = self.keyspace.now.wall_ms;
+        self.keyspace.replayed_ms = None;
         self.keyspace.aftermath.classes = match bytes_total {
             Some(_) => EventClasses::NONE,
             None => self.config.notify_keyspace_events,
@@ -397,7 +398,7 @@ impl Engine {
             return Err(Error::wrong_arity(&found.full_name()));
         }
         // All times are absolute, and none of them has come.
-        self.keyspace.now.wall_ms = 0;
+        self.keyspace.stop_time();
         if let Called::Running = self.call_on_outbox(id, found, args, Origin::Client) {
             // Redis has written scripts as such until its version 7.
             self.clients[id].state = State::Running;

@@ -182,10 +182,7 @@ async fn serve(
     let made_token = Server::make_token(|| facts.entropy());
     let mut engine = Engine::new(table(), config, Box::new(facts), clock.now());
     load_users(&mut engine)?;
-    let is_for_tests = engine.config.enable_toril_command != Protected::No;
-    if is_for_tests || engine.config.is_strict() {
-        engine.offer_fixture(testing::make);
-    }
+    offer_fixture(&mut engine);
     let is_daemon = engine.config.daemonize;
     let server = Rc::new(Server {
         listeners: RefCell::new(listeners),
@@ -218,7 +215,6 @@ async fn serve(
         begun = begin => begun?,
         () = server.stop.wanted() => return Ok(()),
     }
-    server.renew_link();
     ready(&server.listeners.borrow(), &server.engine.borrow(), &server.made_token);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -271,7 +267,17 @@ async fn begin(server: &Rc<Server>) -> Result<(), String> {
             }
         }
     }
-    folder.map_or(Ok(()), |folder| appending::begin(server, folder))
+    folder.map_or(Ok(()), |folder| appending::begin(server, folder))?;
+    server.renew_link();
+    Ok(())
+}
+
+/// What tests ask for, where they may, or strict mode looks for.
+fn offer_fixture(engine: &mut Engine) {
+    let is_for_tests = engine.config.enable_toril_command != Protected::No;
+    if is_for_tests || engine.config.is_strict() {
+        engine.offer_fixture(testing::make);
+    }
 }
 
 /// The users of the redis.conf, or of their own file.

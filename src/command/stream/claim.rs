@@ -110,7 +110,7 @@ impl Options {
 
 pub(super) fn xclaim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, name, consumer) = (args.key(), args.given(), args.given());
-    let now_ms = cx.now_ms();
+    let now_ms = cx.happens_ms();
     look_for_either(cx, key, name)?;
     let idle_ms = parse_idle(args.given(), "XCLAIM")?;
     let ids = args.map_while(|word| parse_id(word, 0).ok());
@@ -172,7 +172,7 @@ pub(super) fn xautoclaim(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Res
             return Err(Error::Syntax);
         }
     }
-    let now_ms = cx.now_ms();
+    let now_ms = cx.happens_ms();
     look_for_either(cx, key, name)?;
     let tells_lost = !cx.config().profile().is_newer("7.0.0");
 

@@ -161,7 +161,7 @@ fn destroy(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
 
 fn create_consumer(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let (key, name, consumer) = (args.key(), args.given(), args.given());
-    let now_ms = cx.now_ms();
+    let now_ms = cx.happens_ms();
     let (_, group) = look_for(cx, key, name)?;
     let is_new = group.consumer(consumer).is_none();
     reply.flag(is_new);

@@ -229,7 +229,7 @@ impl ReadForGroup {
         names: [&[u8]; 2],
         reply: &mut Reply,
     ) {
-        let now_ms = cx.now_ms();
+        let now_ms = cx.happens_ms();
         let mut effects = Effects::default();
         let mut stream = cx.edit_existing::<Stream>(key);
         let (log, groups) = stream.parts_mut();
