@@ -9,8 +9,8 @@ use std::process::Command;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the issue allows; the static binary has less.
-const BINARY_BYTES_MAX: u64 = 5_000_000;
+/// As packaging/make/binary.py has it.
+const BINARY_BYTES_MAX: u64 = 8_000_000;
 
 /// A file of an archive, as text.
 fn file_of(archive: &Path, name: &str) -> Result<String, super::Trouble> {
