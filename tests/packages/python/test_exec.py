@@ -9,7 +9,7 @@ import pytest
 TORIL = os.path.join(os.path.dirname(sys.executable), "toril")
 
 SCRIPT = """
-import datetime, os, subprocess, sys, time
+import datetime, os, signal, subprocess, sys, time
 from redis import Redis
 from rq import Queue
 from jobs import double
@@ -18,7 +18,7 @@ url = os.environ["REDIS_URL"]
 redis = Redis.from_url(url)
 queue = Queue("mail", connection=redis)
 arguments = ["worker", "--with-scheduler", "--quiet", "--url", url, "mail"]
-worker = subprocess.Popen([sys.executable, "-m", "rq.cli", *arguments])
+worker = subprocess.Popen([sys.executable, "-m", "rq.cli", *arguments], start_new_session=True)
 try:
     while not redis.exists("rq:scheduler-lock:mail"):
         time.sleep(0.01)
@@ -29,7 +29,9 @@ try:
     print(job.return_value(), round((job.ended_at.timestamp() - begun) / 3600))
     print(round((time.time() - begun) / 3600))
 finally:
-    worker.terminate()
+    # RQ does not hear of a polite end between a job and the next look for one: it waits then for
+    # minutes, with its scheduler, a process of its own.
+    os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
 """
 
