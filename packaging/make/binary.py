@@ -25,7 +25,7 @@ ZIG = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"]
 #: A compiler for browsers, kept current in a stable Debian, and what it needs.
 DEBIAN = ["rustc-web", "libstd-rust-web-dev", "rust-web-src"]
 
-#: The fixture alone was to have 5 MB, and had; with the page, files and replicas it may have this.
+#: For the page, files, replicas and TLS; the fixture alone was to have 5 MB (docs/decisions.md).
 BINARY_BYTES_MAX = 8_000_000
 
 #: zstd compresses at its fastest level alone (src/util/zstd.rs), whose block compressor is the one
