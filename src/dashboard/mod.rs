@@ -59,6 +59,8 @@ pub struct Board {
     watch: Option<Watch>,
     streams: Streams,
     looked_us: u64,
+    /// Nothing is drawn before.
+    rests_until_us: u64,
 }
 
 impl Board {
@@ -140,7 +142,7 @@ impl Board {
         self.watch.as_ref().is_some_and(|watch| watch.is_searching(now_us))
     }
 
-    /// A slice of what open pages search for.
+    /// A slice of what open pages search for, which are the queues at first.
     pub fn search(&mut self, engine: &Engine) {
         if let Some(watch) = &mut self.watch {
             watch.search(engine, SEARCH_SLICE_US);
@@ -176,12 +178,11 @@ impl Board {
         self.streams.open(engine, client, path)
     }
 
-    /// Whether `tick` is wanted, and how soon: every 250 ms while a page is open, at once while
-    /// queues are still being looked for.
+    /// Whether `tick` is wanted, and how soon: every 250 ms while a page is open, more often while
+    /// something is searched.
     pub fn next_tick_us(&self) -> Option<u64> {
         let watch = self.watch.as_ref()?;
         Some(match () {
-            () if watch.is_walking() => WALK_PERIOD_US,
             () if watch.has_search() => SEARCH_TICK_US,
             () => TICK_US,
         })
@@ -196,8 +197,13 @@ impl Board {
         watch.record(engine, self.streams.shows(|path| page::wish(path).is_some()));
         if !self.streams.is_empty() {
             self.looked_us = now_us;
-            if self.watch.as_mut().is_some_and(|watch| watch.is_to_be_shown(now_us)) {
+            let may_draw = now_us >= self.rests_until_us;
+            if may_draw && self.watch.as_mut().is_some_and(|watch| watch.is_to_be_shown(now_us)) {
+                let start_us = engine.facts.stopwatch_us();
                 self.send(engine);
+                let took_us = engine.facts.stopwatch_us() - start_us;
+                let rest_us = took_us * SHARE / self.streams.count().max(1) as u64;
+                self.rests_until_us = now_us + rest_us.min(REST_US_MAX);
             }
         } else if now_us - self.looked_us > ASLEEP_US {
             if let Some(mut watch) = self.watch.take() {
@@ -226,7 +232,13 @@ impl Board {
 /// How often open pages hear what has changed.
 const TICK_US: u64 = 250_000;
 
-/// ... while something is searched.
+/// ... unless drawing for one page would take more of the time than a hundredth; yet
+const SHARE: u64 = 100;
+
+/// ... once a second at least.
+const REST_US_MAX: u64 = 1_000_000;
+
+/// How often it is while something is searched.
 const SEARCH_TICK_US: u64 = 50_000;
 
 /// How long a search takes at once, for the first answer.
@@ -234,9 +246,6 @@ const FIRST_SEARCH_US: u64 = 500;
 
 /// How long a slice of it may take.
 const SEARCH_SLICE_US: u64 = 150;
-
-/// How often a slice of the search for queues is taken on a server that is never quiet.
-const WALK_PERIOD_US: u64 = 3_000;
 
 /// Pages show every key there is, so they are for who may read them all.
 pub fn may_look(engine: &Engine, user: &User) -> bool {

@@ -16,8 +16,9 @@ pub const NAME: &[u8] = b"toril-page";
 /// A browser opens one for each tab that can be seen.
 const STREAMS_MAX: usize = 16;
 
-/// A page whose changes are larger, or who has not read the last ones, is told to fetch its view
-/// anew.
+/// Of changes that take more, some go with the next frame. Parts that are new to a page cannot
+/// wait: one that would be sent more of them, or has not read the last frame, is told to fetch its
+/// view anew.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// One page.
@@ -26,6 +27,8 @@ pub struct OpenPage {
     pub path: String,
     /// What its parts were when they were last sent, hashed, and the order of its rows.
     sent: BTreeMap<String, u64>,
+    /// The first part that the last frame had no room for.
+    postponed: Option<String>,
     /// It has not read what it was sent.
     is_behind: bool,
     /// It has been told that what it shows is gone.
@@ -37,6 +40,10 @@ pub struct OpenPage {
 pub struct Streams(Vec<OpenPage>);
 
 impl Streams {
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -66,6 +73,7 @@ impl Streams {
             client,
             path: path.to_owned(),
             sent: BTreeMap::new(),
+            postponed: None,
             is_behind: false,
             is_gone: false,
         });
@@ -115,22 +123,34 @@ impl OpenPage {
     fn compare(&mut self, drawn: Drawn) -> Changed {
         let before = std::mem::take(&mut self.sent);
         let mut changed = Changed::default();
-        let mut is_new = |key: String, text: &[u8]| {
-            let code = hash(text);
-            let is_new = before.get(&key) != Some(&code);
-            self.sent.insert(key, code);
-            is_new
-        };
-        for (key, html) in drawn.parts {
-            if is_new(key.clone(), html.as_bytes()) {
-                changed.bytes += html.len();
-                changed.parts.insert(key, html.into());
+        let mut parts = drawn.parts;
+        // What had no room comes first now, so that each has its turn.
+        let postponed = self.postponed.take();
+        let first = parts.iter().position(|(key, _)| Some(key) == postponed.as_ref());
+        parts.rotate_left(first.unwrap_or(0));
+        for (key, html) in parts {
+            let (code, sent) = (hash(html.as_bytes()), before.get(&key).copied());
+            let has_room = changed.bytes + html.len() <= FRAME_BYTES_MAX;
+            match sent {
+                Some(sent) if sent != code && !has_room => {
+                    self.postponed.get_or_insert_with(|| key.clone());
+                    self.sent.insert(key, sent);
+                }
+                _ => {
+                    self.sent.insert(key.clone(), code);
+                    if sent != Some(code) {
+                        changed.bytes += html.len();
+                        changed.parts.insert(key, html.into());
+                    }
+                }
             }
         }
         for (name, keys) in drawn.lists {
-            if is_new(format!("list {name}"), keys.join("\n").as_bytes()) {
+            let (key, code) = (format!("list {name}"), hash(keys.join("\n").as_bytes()));
+            if before.get(&key) != Some(&code) {
                 changed.lists.insert(name.to_owned(), keys.into());
             }
+            self.sent.insert(key, code);
         }
         changed
     }

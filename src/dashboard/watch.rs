@@ -113,15 +113,18 @@ impl Watch {
         }
     }
 
-    /// Whether there is something that a search has not looked at yet, and may.
+    /// Whether there is something that was not looked at yet, for queues or by a search.
     pub fn is_searching(&self, now_us: u64) -> bool {
-        !self.is_walking() && self.searches.has_work(now_us)
+        self.is_walking() || self.searches.has_work(now_us)
     }
 
     /// Goes on with what is searched, for so long. While queues are still being looked for, jobs
     /// cannot be told from other keys.
     pub fn search(&mut self, engine: &Engine, slice_us: u64) {
-        if self.is_searching(engine.keyspace.now.mono_us) {
+        if self.is_walking() {
+            self.walk_for(engine, slice_us);
+            self.has_news = true;
+        } else if self.searches.has_work(engine.keyspace.now.mono_us) {
             self.searches.work(&self.known, engine, slice_us);
             self.has_news |= self.searches.take_news();
         }
