@@ -152,6 +152,24 @@ fn a_page_that_does_not_read_is_not_sent_a_backlog() {
 }
 
 #[test]
+fn an_open_overview_loses_its_last_queue() {
+    let mut bench = Bench::new();
+    bench.ask(&["hset", "bull:mail:meta", META, "10000"]);
+    bench.view("overview");
+    let reader = open(&mut bench, "overview");
+    let frames = |bench: &mut Bench| {
+        go_on(bench, 1_100);
+        let taken = bench.engine.outbox(reader).map(Outbox::take).unwrap_or_default();
+        String::from_utf8(taken).expect("it is text")
+    };
+    assert!(frames(&mut bench).contains("MABidWxsOm1haWw"));
+    bench.ask(&["flushall"]);
+    // It is another view now, without a table.
+    assert!(frames(&mut bench).contains("resync"));
+    assert!(!frames(&mut bench).contains("resync"));
+}
+
+#[test]
 fn what_a_frame_has_no_room_for_goes_with_a_later_one() {
     let mut bench = Bench::new();
     let change_all = |bench: &mut Bench| {

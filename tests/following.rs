@@ -111,6 +111,32 @@ fn check_pair(name: &'static str, options: &[&str]) {
     assert!(!log.contains("cannot be done"), "{}: {log}", primary.name);
 }
 
+/// Values that are larger than what is read at once: the last of them is the last of the snapshot.
+#[test]
+fn large_values_come_whole() {
+    for name in ORACLES.iter().copied().chain(["toril"]) {
+        let folder = Folder::new(&format!("large-{name}"));
+        let Some(primary) = Primary::start(name, &folder, &[]) else { continue };
+        let replica = start(&[]);
+        ask(primary.port, "CONFIG SET rdbcompression no");
+        for len in [131_000, 999_999, 5_000_000] {
+            ask(primary.port, "FLUSHALL");
+            ask(primary.port, &format!("SETRANGE s {len} x"));
+            follow(replica.port, primary.port);
+            compare(replica.port, primary.port);
+            ask(replica.port, "REPLICAOF NO ONE");
+        }
+        ask(primary.port, "FLUSHALL");
+        for chunk in 0..200 {
+            let members: Vec<String> = (0..100).map(|at| format!("{at} m{chunk}-{at}")).collect();
+            ask(primary.port, &format!("ZADD z {}", members.join(" ")));
+        }
+        follow(replica.port, primary.port);
+        compare(replica.port, primary.port);
+        assert!(ask_all(replica.port, "HELLO 3").contains("replica"));
+    }
+}
+
 #[test]
 fn redis_7_0_is_followed() {
     check_pair("redis-7.0", &[]);
@@ -425,7 +451,8 @@ fn nonsense_changes_nothing() {
     let answers = [
         "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned(),
         "x".repeat(100_000),
-        "\n".repeat(100_000),
+        "\n".repeat(4_000_000),
+        " \r\n".repeat(1_000_000),
         format!("{greeting}-ERR no\r\n"),
         format!("{greeting}+CONTINUE x\r\n"),
         format!("{greeting}+FULLRESYNC {id} x\r\n"),
@@ -439,6 +466,9 @@ fn nonsense_changes_nothing() {
         format!("{greeting}+CONTINUE\r\n*1\r\n$8\r\nNOTTHERE\r\n"),
         format!("{greeting}+CONTINUE\r\n*1\r\n$8\r\nSHUTDOWN\r\n"),
         format!("{greeting}+CONTINUE\r\nSET k other\r\n"),
+        format!(
+            "{greeting}+CONTINUE\r\n*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n"
+        ),
         format!("{greeting}+CONTINUE\r\n# a note\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nx\r\n"),
         format!("{greeting}+CONTINUE\r\n*1\r\n$5\r\nMULTI\r\n*1\r\n$5\r\nMULTI\r\n"),
         format!("{greeting}+CONTINUE\r\n*2\r\n$5\r\nMULTI\r\n$1\r\nx\r\n*3\r\n$3\r\nSET\r\n"),

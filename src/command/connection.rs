@@ -118,7 +118,8 @@ fn hello(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     reply.bulk(b"mode");
     reply.bulk(b"standalone");
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    let follows = cx.server().replication.is_following();
+    reply.bulk(if follows { b"replica" } else { b"master" });
     reply.bulk(b"modules");
     reply.array(0);
     Ok(())

@@ -110,7 +110,8 @@ impl OpenPage {
         self.is_gone = false;
         let is_first = self.sent.is_empty();
         let changed = self.compare(drawn);
-        if std::mem::take(&mut self.is_behind) || changed.bytes > FRAME_BYTES_MAX {
+        let is_too_much = changed.is_other_view || changed.bytes > FRAME_BYTES_MAX;
+        if std::mem::take(&mut self.is_behind) || is_too_much {
             write(engine, self.client, &json!({ "now": now_ms, "resync": true }));
         } else if is_first || !changed.parts.is_empty() || !changed.lists.is_empty() {
             // What was fetched a moment ago may be older than this: the first frame says all.
@@ -152,6 +153,9 @@ impl OpenPage {
             }
             self.sent.insert(key, code);
         }
+        // A view that has lost a list has become another, as the overview without a queue.
+        let is_lost = |key: &&String| key.starts_with("list ") && !self.sent.contains_key(*key);
+        changed.is_other_view = before.keys().any(|key| is_lost(&key));
         changed
     }
 }
@@ -162,6 +166,7 @@ struct Changed {
     parts: Map<String, Json>,
     lists: Map<String, Json>,
     bytes: usize,
+    is_other_view: bool,
 }
 
 /// Writes one event.

@@ -121,7 +121,7 @@ impl Engine {
             self.clients[id].state = State::Closing;
         }
         self.ask(Effect::Follow);
-        tracing::warn!("Following {host}:{port} from now on");
+        tracing::warn!("Following {}:{port} from now on", host.escape_debug());
     }
 
     /// Follows nobody any more: a history begins that goes on from the one that was followed.
@@ -277,6 +277,14 @@ impl Engine {
             return Err(Error::wrong_arity(&found.full_name()));
         }
         let changes = row.flags.may_write() || row.flags.has(Flag::ForReplicas);
+        let runs = [Flag::ScriptByText, Flag::ScriptBySha, Flag::FunctionByName];
+        if runs.into_iter().any(|flag| row.flags.has(flag)) {
+            // One without an end would hold up everybody here.
+            return Err(Error::new(format!(
+                "ERR '{}' runs a script: since Redis 7 what scripts do is streamed",
+                found.full_name()
+            )));
+        }
         if !changes && !row.flags.has(Flag::Streamed) {
             return Err(Error::new(format!("ERR '{}' changes nothing", found.full_name())));
         }
@@ -298,7 +306,7 @@ impl Engine {
         let found = self.table.resolve(&args)?;
         match self.call_on_outbox(id, found, args, Origin::Client) {
             Called::Running => {
-                // Redis has streamed scripts as such until its version 7.
+                // A library of functions runs once, when it is loaded.
                 self.clients[id].state = State::Running;
                 while self.state(id) == State::Running {
                     self.resume(id, self.keyspace.now);

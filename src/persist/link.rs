@@ -182,8 +182,10 @@ impl Link {
     /// The next line without its end; None if it has not come. Empty lines only tell that somebody
     /// is there.
     fn line(&mut self) -> Result<Option<Vec<u8>>, LinkFault> {
+        let mut start = 0;
         loop {
-            let Some(end) = memchr::memchr(b'\n', &self.input) else {
+            let Some(len) = memchr::memchr(b'\n', &self.input[start..]) else {
+                self.input.drain(..start);
                 if self.input.len() > LINE_BYTES_MAX {
                     return Err(LinkFault::lasting(format!(
                         "it sends a line of more than {LINE_BYTES_MAX} bytes: {}",
@@ -192,11 +194,11 @@ impl Link {
                 }
                 return Ok(None);
             };
-            let rest = self.input.split_off(end + 1);
-            let line = std::mem::replace(&mut self.input, rest);
-            let line = line.trim_ascii_end();
+            let line = self.input[start..start + len].trim_ascii_end().to_vec();
+            start += len + 1;
             if !line.is_empty() {
-                return Ok(Some(line.to_vec()));
+                self.input.drain(..start);
+                return Ok(Some(line));
             }
         }
     }
@@ -307,6 +309,14 @@ impl Link {
         // Nothing more ends it.
         payload.loader.feed(&self.input[..count]);
         payload.fed += count as u64;
+        if let PayloadEnd::Mark(mark) = &payload.end {
+            // Behind it nothing may come for long.
+            let unread = payload.loader.rest();
+            let last = &unread[unread.len().saturating_sub(count + MARK_LEN)..];
+            if memchr::memmem::find(last, mark).is_some() {
+                payload.loader.look_again();
+            }
+        }
         self.input.drain(..count);
         engine.note_loaded_from_primary(payload.fed, to_load);
         Ok(LinkProgress::More)

@@ -147,6 +147,11 @@ impl Loader {
         &self.report
     }
 
+    /// Whatever has come by now is looked at, however little it is.
+    pub fn look_again(&mut self) {
+        self.wanted = 0;
+    }
+
     /// What stands behind the checksum, as far as it has come: in an append-only file, commands.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.at..]

@@ -39,7 +39,8 @@ pub async fn follow(server: Rc<Server>) {
             engine.replication.following().map(|it| (it.host.clone(), it.port)).unwrap_or_default()
         });
         tracing::warn!(
-            "The link to {host}:{port} has ended: {}. The next comes in {} s",
+            "The link to {}:{port} has ended: {}. The next comes in {} s",
+            host.escape_debug(),
             fault.text,
             wait.as_secs()
         );

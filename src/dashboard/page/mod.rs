@@ -446,7 +446,7 @@ fn delayed_figure(count: usize, next_ms: Option<i64>) -> Markup {
         "jobs",
         html! {
             @match next_ms {
-                Some(ms) => { "next due in " (moment(ms, "left")) }
+                Some(ms) => { "next: " (moment(ms, "left")) }
                 None => { "none is due" }
             }
         },
