@@ -134,7 +134,6 @@ impl Db {
     }
 
     /// Where a key lies, whether or not its time has come; None if there is no such key.
-    #[inline(always)]
     pub fn index_of(&self, key: &[u8], hash: u64) -> Option<u32> {
         self.table.find(hash, |index| self.entries[index].key.is(key))
     }
@@ -242,7 +241,9 @@ impl Slots {
     #[inline(always)]
     pub fn find(&self, db: usize, key: &[u8]) -> Option<SlotId> {
         let inner = self.numbers[db];
-        let index = self.dbs[inner].index_of(key, self.hasher.hash(key))?;
+        let Db { entries, table, .. } = &self.dbs[inner];
+        let hash = self.hasher.hash(key);
+        let index = table.find(hash, |index| entries[index].key.is(key))?;
         Some(SlotId { inner: inner as u32, index })
     }
 
