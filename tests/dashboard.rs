@@ -99,10 +99,7 @@ fn five_seconds_after_the_last_look_nothing_is_noted() {
 #[test]
 fn an_open_page_keeps_it_awake_and_is_sent_what_has_changed() {
     let mut bench = Bench::new();
-    let reader = bench.engine.connect(Peer::inside(), bench.now);
-    let user = bench.engine.acl.default_user().clone();
-    let opened = bench.board.open(&mut bench.engine, &user, reader, "overview");
-    assert_eq!(opened, Ok(()));
+    let reader = open(&mut bench, "overview");
     let frames = |bench: &mut Bench| {
         bench.board.tick(&mut bench.engine);
         let taken = bench.engine.outbox(reader).map(Outbox::take).unwrap_or_default();
@@ -131,9 +128,7 @@ fn an_open_page_keeps_it_awake_and_is_sent_what_has_changed() {
 #[test]
 fn a_page_that_does_not_read_is_not_sent_a_backlog() {
     let mut bench = Bench::new();
-    let reader = bench.engine.connect(Peer::inside(), bench.now);
-    let user = bench.engine.acl.default_user().clone();
-    bench.board.open(&mut bench.engine, &user, reader, "overview").expect("it is opened");
+    let reader = open(&mut bench, "overview");
     let waiting = |bench: &mut Bench| bench.engine.outbox(reader).map_or(0, |it| it.len());
     bench.board.tick(&mut bench.engine);
     let first = waiting(&mut bench);

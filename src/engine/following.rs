@@ -171,10 +171,8 @@ impl Engine {
     pub(super) fn check_link(&self, found: Found, args: &Args) -> Result {
         let is_stale = self.replication.following().is_some_and(|it| it.stage != LinkStage::Up);
         let flags = found.row.flags;
-        let is_script = [Flag::ScriptByText, Flag::ScriptBySha, Flag::FunctionByName]
-            .into_iter()
-            .any(|flag| flags.has(flag));
         // A script that does not say what it does may read.
+        let is_script = flags.runs_script();
         let declared = if is_script { self.flags_of_script(found, args) } else { Some(flags) };
         let is_allowed = declared.is_some_and(|flags| flags.has(Flag::Stale));
         let is_refused = is_stale && !self.config.replica.serves_stale_data && !is_allowed;
@@ -277,8 +275,7 @@ impl Engine {
             return Err(Error::wrong_arity(&found.full_name()));
         }
         let changes = row.flags.may_write() || row.flags.has(Flag::ForReplicas);
-        let runs = [Flag::ScriptByText, Flag::ScriptBySha, Flag::FunctionByName];
-        if runs.into_iter().any(|flag| row.flags.has(flag)) {
+        if row.flags.runs_script() {
             // One without an end would hold up everybody here.
             return Err(Error::new(format!(
                 "ERR '{}' runs a script: since Redis 7 what scripts do is streamed",
@@ -305,13 +302,7 @@ impl Engine {
         let args = Args::new(words);
         let found = self.table.resolve(&args)?;
         match self.call_on_outbox(id, found, args, Origin::Client) {
-            Called::Running => {
-                // A library of functions runs once, when it is loaded.
-                self.clients[id].state = State::Running;
-                while self.state(id) == State::Running {
-                    self.resume(id, self.keyspace.now);
-                }
-            }
+            Called::Running => self.run_to_end(id),
             Called::Done(Err(error)) => {
                 let name = found.full_name();
                 return Err(Error::quoting(&format!("ERR {name} answers: "), error.text(), ""));

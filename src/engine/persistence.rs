@@ -401,14 +401,19 @@ impl Engine {
         self.keyspace.stop_time();
         if let Called::Running = self.call_on_outbox(id, found, args, Origin::Client) {
             // Redis has written scripts as such until its version 7.
-            self.clients[id].state = State::Running;
-            while self.state(id) == State::Running {
-                self.resume(id, self.keyspace.now);
-            }
+            self.run_to_end(id);
         }
         self.settle();
         self.take_output(id);
         Ok(())
+    }
+
+    /// Does what a command has left to do that is done again, without a pause for others.
+    pub(super) fn run_to_end(&mut self, id: ClientId) {
+        self.clients[id].state = State::Running;
+        while self.state(id) == State::Running {
+            self.resume(id, self.keyspace.now);
+        }
     }
 }
 

@@ -130,6 +130,13 @@ impl Flags {
     pub const fn may_write(self) -> bool {
         self.has(Flag::Write) || self.has(Flag::MayReplicate)
     }
+
+    /// Whether it runs a script, whose calls are looked at one by one.
+    pub const fn runs_script(self) -> bool {
+        self.has(Flag::ScriptByText)
+            || self.has(Flag::ScriptBySha)
+            || self.has(Flag::FunctionByName)
+    }
 }
 
 /// The family that a command belongs to: its ACL category and its group in COMMAND DOCS.

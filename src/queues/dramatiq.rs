@@ -5,7 +5,7 @@
 use super::glance::Glance;
 use super::library::{
     IN_HAND_MAX, InHand, Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told,
-    Workers, after_last_colon, in_hand, state,
+    Workers, after_last_colon, exception, in_hand, state,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -64,10 +64,8 @@ fn has_id(text: &[u8], id: &[u8]) -> bool {
     read(text).is_some_and(|message| id_of(&message) == id)
 }
 
-/// The last line of a traceback names the exception.
 fn reason_of(message: &Json) -> Vec<u8> {
-    let traceback = message["options"]["traceback"].as_str().unwrap_or_default();
-    traceback.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().into()
+    exception(message["options"]["traceback"].as_str().unwrap_or_default()).into()
 }
 
 fn message_at(view: Glance, base: &[u8], end: &str, id: &[u8]) -> Option<Vec<u8>> {

@@ -315,6 +315,11 @@ pub fn has_asked(client: &Client, commands: &[&str]) -> bool {
     client.last_command.is_some_and(|found| commands.contains(&found.row.name))
 }
 
+/// The last line of a traceback of Python, which names the exception.
+pub fn exception(traceback: &str) -> &str {
+    traceback.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default()
+}
+
 /// A number in decimal digits.
 pub fn number<T: std::str::FromStr>(text: Option<Vec<u8>>) -> Option<T> {
     std::str::from_utf8(&text?).ok()?.parse().ok()

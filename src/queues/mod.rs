@@ -123,19 +123,18 @@ impl Queue {
     /// The oldest job in a state of this role, of that which is due first.
     pub fn first(&self, engine: &Engine, role: Role) -> Option<Vec<u8>> {
         let view = Glance::new(engine, self.db);
-        let mut states = self.library.states.iter().filter(|state| state.role == role);
-        let standing = states.clone().filter(|state| !state.is_in_hand).find_map(|state| {
+        let states = self.library.states.iter().filter(|state| state.role == role);
+        let (in_hand, keyed): (Vec<&JobState>, Vec<&JobState>) =
+            states.partition(|state| state.is_in_hand);
+        let standing = keyed.iter().find_map(|state| {
             let key = state.key(&self.base);
             let last = view.list(&key).map_or(0, |list| list.len() - 1);
             let at = if self.library.takes_first { 0 } else { last };
             view.members(&key, at..at + 1).pop()
         });
         standing.or_else(|| {
-            let names: Vec<&str> =
-                states.by_ref().filter(|state| state.is_in_hand).map(|state| state.name).collect();
-            let mut held = (self.library.in_hand)(view, &self.base);
-            held.retain(|job| names.contains(&job.state));
-            held.into_iter().min_by_key(|job| job.due_ms).map(|job| job.id)
+            let jobs = in_hand.iter().flat_map(|state| self.in_hand(view, state));
+            jobs.min_by_key(|job| job.due_ms).map(|job| job.id)
         })
     }
 
@@ -255,7 +254,7 @@ impl Queue {
 
     /// A job by its id, or by what stands for it in a state; None if nothing is known of it.
     pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
-        (self.library.job)(Glance::new(engine, self.db), &self.base, id)
+        self.listed(Glance::new(engine, self.db), id)
     }
 
     /// What has happened since an entry of the library's own stream of events, and where that has

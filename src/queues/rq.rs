@@ -3,7 +3,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    IN_HAND_MAX, InHand, Job, JobHash, PLAIN, QueueLibrary, Role::*, Told, Workers, in_hand, state,
+    IN_HAND_MAX, InHand, Job, JobHash, PLAIN, QueueLibrary, Role::*, Told, Workers, exception,
+    in_hand, state,
 };
 use crate::data::stream::StreamId;
 use crate::util::calendar;
@@ -155,8 +156,6 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
     let moment = |field: &str| calendar::parse_iso(std::str::from_utf8(&text(field)?).ok()?);
     let traceback = traceback(view, id);
-    // Its last line names the exception.
-    let reason = traceback.as_deref().and_then(|it| it.trim_end().lines().next_back());
     Some(Job {
         id: id.to_vec(),
         name: text("description").unwrap_or_default(),
@@ -165,7 +164,7 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
         added_ms: moment("created_at"),
         started_ms: moment("started_at"),
         ended_ms: moment("ended_at"),
-        failed_reason: reason.unwrap_or_default().into(),
+        failed_reason: traceback.as_deref().map(exception).unwrap_or_default().into(),
         stacktrace: traceback.into_iter().collect(),
         worker: text("worker_name").unwrap_or_default(),
         ..Job::default()

@@ -4,6 +4,7 @@
 use super::Server;
 use crate::engine::following::LinkStage;
 use crate::persist::{Link, LinkFault, LinkProgress};
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub async fn follow(server: Rc<Server>) {
     let mut wait = WAIT;
     loop {
         let began = Instant::now();
-        let fault = keep_link(&server).await;
+        let Err(fault) = keep_link(&server).await;
         wait = match fault.is_lasting {
             true if began.elapsed() < WAIT_MAX => (wait * 2).min(WAIT_MAX),
             _ => WAIT,
@@ -48,41 +49,34 @@ pub async fn follow(server: Rc<Server>) {
     }
 }
 
-/// Makes a link and does what comes over it; returns why it has ended.
-async fn keep_link(server: &Rc<Server>) -> LinkFault {
-    match try_link(server).await {
-        Ok(never) => match never {},
-        Err(LinkEnd::Fault(fault)) => fault,
-        Err(LinkEnd::Io(problem)) => LinkFault::passing(super::files::text_of(&problem)),
-    }
+/// What the system says, as the end of a link.
+fn fault_of(problem: &io::Error) -> LinkFault {
+    LinkFault::passing(super::files::text_of(problem))
 }
 
-enum LinkEnd {
-    Fault(LinkFault),
-    Io(io::Error),
+/// What the system does within a span.
+async fn within<T>(
+    span: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, LinkFault> {
+    let late = |_| Err(io::ErrorKind::TimedOut.into());
+    timeout(span, work).await.unwrap_or_else(late).map_err(|problem| fault_of(&problem))
 }
 
-impl From<LinkFault> for LinkEnd {
-    fn from(fault: LinkFault) -> Self {
-        Self::Fault(fault)
-    }
+/// Says what there is to say.
+async fn say(link: &mut Link, stream: &mut TcpStream, span: Duration) -> Result<(), LinkFault> {
+    let output = link.take_output();
+    if output.is_empty() { Ok(()) } else { within(span, stream.write_all(&output)).await }
 }
 
-impl From<io::Error> for LinkEnd {
-    fn from(problem: io::Error) -> Self {
-        Self::Io(problem)
-    }
-}
-
-async fn try_link(server: &Rc<Server>) -> Result<std::convert::Infallible, LinkEnd> {
+/// Makes a link and does what comes over it, until it ends.
+async fn keep_link(server: &Rc<Server>) -> Result<Infallible, LinkFault> {
     let (place, span) = server.turn(|engine, _| {
         engine.note_link(LinkStage::Connecting);
         let place = engine.replication.following().map(|it| (it.host.clone(), it.port));
         (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s))
     });
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let connecting = TcpStream::connect((place.0.as_str(), place.1));
-    let mut stream = timeout(span, connecting).await.map_err(late)??;
+    let mut stream = within(span, TcpStream::connect((place.0.as_str(), place.1))).await?;
     let _ = stream.set_nodelay(true);
     let mut link = server.turn(|engine, _| {
         engine.note_link(LinkStage::Greets);
@@ -92,13 +86,10 @@ async fn try_link(server: &Rc<Server>) -> Result<std::convert::Infallible, LinkE
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let output = link.take_output();
-        if !output.is_empty() {
-            timeout(span, stream.write_all(&output)).await.map_err(late)??;
-        }
+        say(&mut link, &mut stream, span).await?;
         tokio::select! {
-            count = stream.read(&mut block) => match count? {
-                0 => return Err(LinkFault::passing("it has closed").into()),
+            count = stream.read(&mut block) => match count.map_err(|problem| fault_of(&problem))? {
+                0 => return Err(LinkFault::passing("it has closed")),
                 count => {
                     link.feed(&block[..count]);
                     server.turn(|engine, _| engine.hear_link());
@@ -113,10 +104,7 @@ async fn try_link(server: &Rc<Server>) -> Result<std::convert::Infallible, LinkE
                 LinkProgress::Waits => sleep(PAUSE).await,
             }
             // A long load is no silence.
-            let output = link.take_output();
-            if !output.is_empty() {
-                timeout(span, stream.write_all(&output)).await.map_err(late)??;
-            }
+            say(&mut link, &mut stream, span).await?;
         }
     }
 }

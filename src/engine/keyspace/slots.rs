@@ -241,6 +241,7 @@ impl Slots {
     #[inline(always)]
     pub fn find(&self, db: usize, key: &[u8]) -> Option<SlotId> {
         let inner = self.numbers[db];
+        // Through `index_of` a script of 24 calls took 255 instructions more.
         let Db { entries, table, .. } = &self.dbs[inner];
         let hash = self.hasher.hash(key);
         let index = table.find(hash, |index| entries[index].key.is(key))?;

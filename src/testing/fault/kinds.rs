@@ -1,7 +1,7 @@
 //! Errors that have a cause in Redis: their texts, and whom the cause would hit.
 
 use crate::engine::fixture::Stage;
-use crate::engine::row::{Flag, Flags};
+use crate::engine::row::Flag;
 use crate::engine::table::Found;
 use crate::proto::Error;
 
@@ -86,13 +86,6 @@ pub const READONLY: Kind = Kind {
     ..PLAIN
 };
 
-/// What runs a script, whose calls are looked at one by one.
-const SCRIPTS: [Flag; 3] = [Flag::ScriptByText, Flag::ScriptBySha, Flag::FunctionByName];
-
 pub fn has(found: Found, flag: Flag) -> bool {
     found.row.flags.has(flag)
-}
-
-pub fn is_script(flags: Flags) -> bool {
-    SCRIPTS.into_iter().any(|flag| flags.has(flag))
 }

@@ -31,7 +31,7 @@ use crate::engine::table::Found;
 use crate::engine::{Ctx, Engine};
 use crate::proto::{Args, Error, Reply, Result};
 use action::{Action, Ending, Moment};
-use kinds::{Kind, has, is_script};
+use kinds::{Kind, has};
 use rule::{Asked, Rule};
 use std::collections::BTreeMap;
 use wire::{Deed, Wires};
@@ -275,7 +275,7 @@ fn reach(rule: &Rule, all: &[Asked], stage: Stage) -> Option<Reach> {
     let reach = match action {
         Action::Kind(kind) if any(&kind.hits) => Reach::Request,
         Action::Kind(kind) if kind.spares_scripts && !is_queued => {
-            any(&|found| is_script(found.row.flags)).then_some(Reach::Calls)?
+            any(&|found| found.row.flags.runs_script()).then_some(Reach::Calls)?
         }
         Action::Kind(_) => return None,
         _ if action.is_of_reply() => (!is_queued && any(&|_| true)).then_some(Reach::Request)?,

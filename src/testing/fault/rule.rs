@@ -1,7 +1,7 @@
 //! A rule: which requests it is about, how often it hits one of them, and with what.
 
 use super::action::{ARGUMENTS, Action, Arguments};
-use super::kinds::{READONLY, has, is_script};
+use super::kinds::{READONLY, has};
 use crate::engine::Engine;
 use crate::engine::client::{Client, ClientId};
 use crate::engine::row::Flag;
@@ -60,7 +60,7 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// What the script that it runs may be called: as its library does, and as the request does.
     fn script_names(&self) -> Vec<String> {
-        if !is_script(self.found.row.flags) {
+        if !self.found.row.flags.runs_script() {
             return Vec::new();
         }
         let name = queues::script_name(self.engine, self.found, &Args::new(self.words));
