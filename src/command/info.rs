@@ -404,7 +404,7 @@ fn replication(engine: &Engine, text: &mut Text) {
     text.field("second_repl_offset", before.map_or(-1, |(_, end)| *end as i64));
     let backlog = state.backlog_len();
     text.field("repl_backlog_active", u8::from(backlog.is_some()));
-    text.field("repl_backlog_size", engine.config.repl_backlog_size);
+    text.field("repl_backlog_size", engine.config.replica.backlog_bytes);
     text.field("repl_backlog_first_byte_offset", state.first_kept().unwrap_or(0));
     text.field("repl_backlog_histlen", backlog.unwrap_or(0));
 }

@@ -19,6 +19,8 @@ mod secret;
 mod stored;
 mod strict;
 mod table;
+mod tls;
+mod url;
 mod value;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ pub use replica::ReplicaSettings;
 pub use secret::Secret;
 pub use strict::Strict;
 pub use table::{SetError, Setting, World};
+pub use tls::TlsSettings;
+pub use url::ServerUrl;
 use value::SettingValue;
 pub use value::parse_memory;
 
@@ -167,10 +171,8 @@ pub struct Config {
     pub files: FileSettings,
     /// Whom this server follows.
     pub replica: ReplicaSettings,
-    /// Bytes of the stream that are kept for replicas whose link was cut.
-    pub repl_backlog_size: u64,
-    /// Seconds between two pings to replicas.
-    pub repl_ping_replica_period_s: u64,
+    /// Whom it believes when it speaks TLS to another server.
+    pub tls: TlsSettings,
     /// What was given for settings without a field, by name.
     kept: BTreeMap<&'static str, SettingValue>,
 }
@@ -304,8 +306,7 @@ impl Default for Config {
             acl_pubsub_default: NewUserChannels::None,
             acllog_max_len: 128,
             replica: ReplicaSettings::default(),
-            repl_backlog_size: 1024 * 1024,
-            repl_ping_replica_period_s: 10,
+            tls: TlsSettings::default(),
             enable_debug_command: Protected::No,
             enable_module_command: Protected::No,
             enable_toril_command: Protected::Local,

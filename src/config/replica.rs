@@ -1,4 +1,4 @@
-//! The settings of a server that follows another.
+//! The settings of a server that follows another, and of one that is followed.
 
 use super::Secret;
 
@@ -25,6 +25,10 @@ pub struct ReplicaSettings {
     pub announce_port: u16,
     /// Seconds of silence after which the primary is given up, or a replica of this server.
     pub timeout_s: u64,
+    /// Seconds between two pings to replicas.
+    pub ping_period_s: u64,
+    /// Bytes of the stream that are kept for replicas whose link was cut.
+    pub backlog_bytes: u64,
 }
 
 impl ReplicaSettings {
@@ -48,6 +52,8 @@ impl Default for ReplicaSettings {
             announce_ip: String::new(),
             announce_port: 0,
             timeout_s: 60,
+            ping_period_s: 10,
+            backlog_bytes: 1024 * 1024,
         }
     }
 }

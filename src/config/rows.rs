@@ -49,7 +49,7 @@ const SIGNALS: &str = "a signal saves if there are rules of save, and ends the s
 const SYNCED: &str = "files are synced piece by piece in any case";
 const THREADS: &str = "one thread serves all clients";
 const TIMERS: &str = "what is due is done when it is due, without a clock to tune";
-const TLS: &str = "there is no TLS yet";
+const TLS: &str = "clients are served without TLS";
 const VALUES: &str = "payloads are checked whole in any case";
 
 /// A setting that stands in this field of `Config`.
@@ -227,9 +227,9 @@ pub static ROWS: &[Setting] = &[
     row("replica-priority",                   Integer(0, INT),            field!(replica.priority),                Live,    Served, "only reported, for who promotes replicas").alias("slave-priority"),
     row("replica-announce-ip",                Text,                       field!(replica.announce_ip),             Live,    Served, "address that the server that is followed tells others").alias("slave-announce-ip"),
     row("replica-announce-port",              Integer(0, PORT),           field!(replica.announce_port),           Live,    Served, "port that it tells others; 0: the one listened on").alias("slave-announce-port"),
-    row("repl-ping-replica-period",           Integer(1, INT),            field!(repl_ping_replica_period_s),      Live,    Served, "seconds between two pings to replicas").alias("repl-ping-slave-period"),
+    row("repl-ping-replica-period",           Integer(1, INT),            field!(replica.ping_period_s),           Live,    Served, "seconds between two pings to replicas").alias("repl-ping-slave-period"),
     row("repl-timeout",                       Integer(1, INT),            field!(replica.timeout_s),                 Live,    Served, "seconds of silence after which a replica, or who is followed, is given up"),
-    row("repl-backlog-size",                  Memory(1, MAX),             field!(repl_backlog_size),               Live,    Served, "bytes of the stream that are kept for replicas whose link was cut"),
+    row("repl-backlog-size",                  Memory(1, MAX),             field!(replica.backlog_bytes),           Live,    Served, "bytes of the stream that are kept for replicas whose link was cut"),
     row("repl-backlog-ttl",                   Integer(0, MAX),            Kept("3600"),                            Live,    Known,  BACKLOG),
     row("repl-diskless-load",                 Choice(&["disabled", "on-empty-db", "swapdb"]), Kept("disabled"),                        Live,    Known,  WHOLE),
     row("repl-diskless-sync-delay",           Integer(0, INT),            Kept("5"),                               Live,    Known,  AT_ONCE),
@@ -245,10 +245,10 @@ pub static ROWS: &[Setting] = &[
     row("tls-port",                           Integer(0, PORT),           Kept("0"),                               Live,    Guards, TLS),
     row("tls-cert-file",                      Text,                       Kept(""),                                Live,    Guards, TLS),
     row("tls-key-file",                       Text,                       Kept(""),                                Live,    Guards, TLS),
-    row("tls-ca-cert-file",                   Text,                       Kept(""),                                Live,    Guards, TLS),
-    row("tls-ca-cert-dir",                    Text,                       Kept(""),                                Live,    Guards, TLS),
-    row("tls-client-cert-file",               Text,                       Kept(""),                                Live,    Guards, TLS),
-    row("tls-client-key-file",                Text,                       Kept(""),                                Live,    Guards, TLS),
+    row("tls-ca-cert-file",                   Text,                       field!(tls.ca_cert_file),                Live,    Served, "file of certificates that vouch for other servers. Empty: the system's"),
+    row("tls-ca-cert-dir",                    Text,                       field!(tls.ca_cert_dir),                 Live,    Served, "folder of such files"),
+    row("tls-client-cert-file",               Text,                       field!(tls.client_cert_file),            Live,    Served, "file of the certificate to show them. Empty: none"),
+    row("tls-client-key-file",                Text,                       field!(tls.client_key_file),             Live,    Served, "file of its key"),
     row("tls-dh-params-file",                 Text,                       Kept(""),                                Live,    Guards, TLS),
     row("tls-protocols",                      Text,                       Kept(""),                                Live,    Guards, TLS),
     row("tls-ciphers",                        Text,                       Kept(""),                                Live,    Guards, TLS),
@@ -256,7 +256,7 @@ pub static ROWS: &[Setting] = &[
     row("tls-key-file-pass",                  Secret,                     Kept(""),                                Live,    Guards, TLS),
     row("tls-client-key-file-pass",           Secret,                     Kept(""),                                Live,    Guards, TLS),
     row("tls-auth-clients",                   Choice(&["no", "yes", "optional"]), Kept("yes"),                             Live,    Guards, TLS),
-    row("tls-replication",                    YesNo,                      Kept("no"),                              Live,    Guards, TLS),
+    row("tls-replication",                    YesNo,                      field!(tls.replication),                 Live,    Served, "whether the server that is followed is spoken to over TLS"),
     row("tls-cluster",                        YesNo,                      Kept("no"),                              Live,    Guards, TLS),
     row("tls-prefer-server-ciphers",          YesNo,                      Kept("no"),                              Live,    Guards, TLS),
     row("tls-session-caching",                YesNo,                      Kept("yes"),                             Live,    Guards, TLS),

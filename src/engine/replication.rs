@@ -214,7 +214,7 @@ impl Replication {
     /// Returns replicas for whom too much waits.
     fn push(&mut self, bytes: &[u8], config: &Config, clients: &mut Clients) -> Vec<ClientId> {
         let Some(backlog) = &mut self.backlog else { return Vec::new() };
-        let backlog_max = config.repl_backlog_size as usize;
+        let backlog_max = config.replica.backlog_bytes as usize;
         self.offset += bytes.len() as u64;
         let kept = &bytes[bytes.len().saturating_sub(backlog_max)..];
         let excess = (backlog.len() + kept.len()).saturating_sub(backlog_max);
@@ -608,7 +608,7 @@ impl Engine {
     pub(super) fn look_at_replicas(&mut self) {
         self.replication.is_looking = false;
         let now_us = self.keyspace.now.mono_us;
-        let ping_us = self.config.repl_ping_replica_period_s * 1_000_000;
+        let ping_us = self.config.replica.ping_period_s * 1_000_000;
         let silent_us = self.config.replica.timeout_s * 1_000_000;
         let heard_us = |id: &ClientId, replica: &Replica| match &replica.stage {
             // It tells each second how far it is.

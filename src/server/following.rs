@@ -2,6 +2,7 @@
 //! What is said over it is persist/link.rs's.
 
 use super::Server;
+use super::dial::{Wire, dial};
 use crate::engine::following::LinkStage;
 use crate::persist::{Link, LinkFault, LinkProgress};
 use std::convert::Infallible;
@@ -9,7 +10,6 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Bytes that are read at once.
@@ -64,20 +64,24 @@ async fn within<T>(
 }
 
 /// Says what there is to say.
-async fn say(link: &mut Link, stream: &mut TcpStream, span: Duration) -> Result<(), LinkFault> {
+async fn say(link: &mut Link, stream: &mut Wire, span: Duration) -> Result<(), LinkFault> {
     let output = link.take_output();
-    if output.is_empty() { Ok(()) } else { within(span, stream.write_all(&output)).await }
+    if output.is_empty() {
+        return Ok(());
+    }
+    within(span, stream.write_all(&output)).await?;
+    within(span, stream.flush()).await
 }
 
 /// Makes a link and does what comes over it, until it ends.
 async fn keep_link(server: &Rc<Server>) -> Result<Infallible, LinkFault> {
-    let (place, span) = server.turn(|engine, _| {
+    let ((host, port), span, tls) = server.turn(|engine, _| {
         engine.note_link(LinkStage::Connecting);
         let place = engine.replication.following().map(|it| (it.host.clone(), it.port));
-        (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s))
+        let tls = Some(engine.config.tls.clone()).filter(|it| it.replication);
+        (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s), tls)
     });
-    let mut stream = within(span, TcpStream::connect((place.0.as_str(), place.1))).await?;
-    let _ = stream.set_nodelay(true);
+    let mut stream = within(span, dial(&host, port, tls.as_ref())).await?;
     let mut link = server.turn(|engine, _| {
         engine.note_link(LinkStage::Greets);
         Link::new(engine)

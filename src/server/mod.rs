@@ -9,6 +9,7 @@ mod appending;
 mod clock;
 mod connection;
 mod daemon;
+pub mod dial;
 mod disk;
 mod facts;
 mod files;

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// Licences that ask no more than that their text is passed on.
-const LICENCES: &[&str] = &["Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "Unicode-3.0"];
+const LICENCES: &[&str] =
+    &["Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0"];
 
 /// Crates that are built in more than one version, and why.
-const TWICE: &[(&str, &str)] =
-    &[("syn", "macros alone: zerocopy-derive and tracing-attributes still want 2, serde_derive 3")];
+const TWICE: &[(&str, &str)] = &[
+    ("getrandom", "ring still wants 0.2"),
+    ("syn", "macros alone: zerocopy-derive and tracing-attributes still want 2, serde_derive 3"),
+];
 
 /// What cargo knows of the packages that this machine builds, those for tests among them.
 fn packages() -> Vec<Value> {

@@ -1,0 +1,17 @@
+//! The settings of TLS to other servers. Clients are served without it.
+
+/// Whom to believe, and who we are.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// Whether the server that is followed is spoken to over TLS.
+    pub replication: bool,
+    /// File of the certificates of who vouches for others. Empty, as the folder: those that the
+    /// system knows.
+    pub ca_cert_file: String,
+    /// Folder of such files.
+    pub ca_cert_dir: String,
+    /// File of the certificate to show. Empty: none.
+    pub client_cert_file: String,
+    /// File of its key.
+    pub client_key_file: String,
+}

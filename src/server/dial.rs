@@ -1,0 +1,112 @@
+//! Connections to other servers, over TLS where it is asked for.
+//!
+//! Who answers is believed if a certificate that we believe vouches for it under the name by which
+//! it was called. Redis looks at the first alone; the name matters wherever who vouches does so for
+//! anybody, as the system's certificates do.
+
+use crate::config::TlsSettings;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// What is read from and written to, whatever is below.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+/// A connection to another server.
+pub type Wire = Box<dyn Duplex>;
+
+/// Connects to a server; over TLS, if there are settings for it.
+///
+/// # Errors
+/// Nobody is there, or who is there is not to be believed; a file of the settings that cannot be
+/// read is named.
+pub async fn dial(host: &str, port: u16, tls: Option<&TlsSettings>) -> io::Result<Wire> {
+    // Before anything is said: what is wrong here is not the other side's fault.
+    let connector = tls.map(connector).transpose()?;
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(connector) = connector else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let stream = connector.connect(name, stream).await;
+    let stream =
+        stream.map_err(|problem| io::Error::new(problem.kind(), format!("TLS: {problem}")))?;
+    Ok(Box::new(stream))
+}
+
+fn connector(tls: &TlsSettings) -> io::Result<TlsConnector> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let builder = builder.with_root_certificates(believed(tls)?);
+    let config = match &tls.client_cert_file[..] {
+        "" => builder.with_no_client_auth(),
+        file => {
+            let key_file = &tls.client_key_file;
+            let key = PrivateKeyDer::from_pem_file(key_file)
+                .map_err(|why| wrong("tls-client-key-file", Path::new(key_file), &why))?;
+            let shown = certificates("tls-client-cert-file", Path::new(file))?;
+            builder.with_client_auth_cert(shown, key).map_err(io::Error::other)?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Who vouches for others.
+fn believed(tls: &TlsSettings) -> io::Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let mut believe = |certificate| store.add(certificate).map_err(io::Error::other);
+    if tls.ca_cert_file.is_empty() && tls.ca_cert_dir.is_empty() {
+        // Those that make no sense are of no use to us, and no harm.
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            let _ = believe(certificate);
+        }
+    }
+    if !tls.ca_cert_file.is_empty() {
+        let file = Path::new(&tls.ca_cert_file);
+        certificates("tls-ca-cert-file", file)?.into_iter().try_for_each(&mut believe)?;
+    }
+    if !tls.ca_cert_dir.is_empty() {
+        for file in files_of(Path::new(&tls.ca_cert_dir))? {
+            certificates("tls-ca-cert-dir", &file)?.into_iter().try_for_each(&mut believe)?;
+        }
+    }
+    if store.is_empty() {
+        return Err(io::Error::other(
+            "TLS: there is no certificate to believe here; name a file of them with tls-ca-cert-file",
+        ));
+    }
+    Ok(store)
+}
+
+/// The files of a folder.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let failed = |why| wrong("tls-ca-cert-dir", folder, &why);
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let paths = entries.map(|entry| entry.map(|it| it.path())).collect::<io::Result<Vec<_>>>();
+    Ok(paths.map_err(failed)?.into_iter().filter(|path| path.is_file()).collect())
+}
+
+/// The certificates of a file.
+fn certificates(setting: &str, file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|why| wrong(setting, file, &why))?;
+    if all.is_empty() {
+        Err(wrong(setting, file, &"it has no certificate in PEM"))
+    } else {
+        Ok(all)
+    }
+}
+
+/// A file that a setting names cannot be used.
+fn wrong(setting: &str, file: &Path, why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{setting} {}: {why}", file.display()))
+}

@@ -1,0 +1,133 @@
+//! TLS to a server that is followed: who is believed, and what is said of who is not.
+
+mod common;
+
+use common::peer::Peer;
+use common::program::{Folder, Running, ask, ask_all, until};
+use common::tcp::oracle;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::net::TcpListener;
+
+/// Files of an authority, and of a server and a client that it vouches for.
+struct Certificates(Folder);
+
+impl Certificates {
+    /// The server's is for the address 127.0.0.1 and for no name.
+    fn new(name: &str) -> Self {
+        let this = Self(Folder::new(name));
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        this.write("ca.pem", &params.self_signed(&key).unwrap().pem());
+        let authority = Issuer::new(params, key);
+        for who in ["server", "client"] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, who);
+            let certificate = params.signed_by(&key, &authority).unwrap();
+            this.write(&format!("{who}.pem"), &certificate.pem());
+            this.write(&format!("{who}.key"), &key.serialize_pem());
+        }
+        this
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.0.0.join(file), text).unwrap();
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.0.0.join(file).to_str().unwrap().to_owned()
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Debian's Redis, or PyPI's 7.4, that wants a certificate of each client; and its port of TLS.
+fn leader(name: &'static str, files: &Certificates, folder: &Folder) -> Option<(Peer, u16)> {
+    let port = free_port();
+    let options = [
+        ["--tls-port", &port.to_string()],
+        ["--tls-cert-file", &files.path("server.pem")],
+        ["--tls-key-file", &files.path("server.key")],
+        ["--tls-ca-cert-file", &files.path("ca.pem")],
+        ["--repl-diskless-sync-delay", "0"],
+    ];
+    let peer = Peer::start_with(name, &oracle(name)?, &folder.0, &options.concat());
+    Some((peer, port))
+}
+
+/// A follower with these settings of TLS.
+fn follower(host: &str, port: u16, options: &[[&str; 2]]) -> Running {
+    let primary = format!("{host} {port}");
+    let base = [["--tls-replication", "yes"], ["--replicaof", &primary], ["--save", ""]];
+    let debug = ["--enable-debug-command", "yes"];
+    Running::start(&[&base, &[debug][..], options].concat().concat())
+}
+
+fn check_followed(name: &'static str) {
+    let (files, folder) = (Certificates::new(&format!("tls-{name}")), Folder::new(name));
+    let Some((mut peer, port)) = leader(name, &files, &folder) else { return };
+    peer.say("DEBUG POPULATE 20000 p 100");
+    let replica = follower(
+        "127.0.0.1",
+        port,
+        &[
+            ["--tls-ca-cert-file", &files.path("ca.pem")],
+            ["--tls-client-cert-file", &files.path("client.pem")],
+            ["--tls-client-key-file", &files.path("client.key")],
+        ],
+    );
+    let is_up = || ask_all(replica.port, "INFO replication").contains("master_link_status:up");
+    until("the link is up", is_up);
+    peer.say("SET later 1");
+    until("all has come", || ask(replica.port, "DBSIZE") == ":20001");
+    assert_eq!(ask(replica.port, "DEBUG DIGEST"), ask(peer.port(), "DEBUG DIGEST"));
+}
+
+#[test]
+fn a_server_is_followed_over_tls() {
+    check_followed("redis-7.0");
+    check_followed("redis-7.4");
+}
+
+/// What the log says of a link that does not come about.
+fn check_refused(host: &str, port: u16, options: &[[&str; 2]], expect: &str) {
+    let replica = follower(host, port, options);
+    until("the link was given up", || {
+        ask_all(replica.port, "INFO replication").contains("master_link_status:down")
+    });
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    let log = replica.stop();
+    assert!(log.contains(expect), "{expect}: {log}");
+}
+
+#[test]
+fn who_is_not_believed_is_not_followed() {
+    let (files, folder) = (Certificates::new("tls-refused"), Folder::new("tls-refuses"));
+    let Some((_peer, port)) = leader("redis-7.4", &files, &folder) else { return };
+    let (ca, certificate, key) =
+        (files.path("ca.pem"), files.path("client.pem"), files.path("client.key"));
+    let believed = ["--tls-ca-cert-file", &ca];
+    let shown = [["--tls-client-cert-file", &certificate], ["--tls-client-key-file", &key]];
+    // Nobody whom the system knows vouches for it.
+    check_refused("127.0.0.1", port, &shown, "TLS: ");
+    check_refused(
+        "localhost",
+        port,
+        &[[believed].as_slice(), &shown].concat(),
+        "certificate not valid for name \"localhost\"",
+    );
+    // It wants to know who we are.
+    check_refused("127.0.0.1", port, &[believed], "has ended: ");
+    let missing = files.path("nothing.pem");
+    let text = format!("tls-ca-cert-file {missing}: ");
+    check_refused("127.0.0.1", port, &[["--tls-ca-cert-file", &missing]], &text);
+    let text = format!("tls-ca-cert-file {key}: it has no certificate in PEM");
+    check_refused("127.0.0.1", port, &[["--tls-ca-cert-file", &key]], &text);
+    // A server without TLS waits for the end of what makes no sense to it.
+    let plain = Running::start(&["--save", ""]);
+    check_refused("127.0.0.1", plain.port, &[believed, ["--repl-timeout", "1"]], "timed out");
+}
