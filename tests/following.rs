@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::any::AnyServer;
 use common::changes::make_changes;
 use common::facts::FixedFacts;
 use common::peer::{ORACLES, Peer};
@@ -25,28 +26,6 @@ const START: &[&str] = &["--enable-debug-command", "yes", "--save", ""];
 
 fn start(options: &[&str]) -> Running {
     Running::start(&[START, options].concat())
-}
-
-/// A server that leads: one of the real ones, or toril. It ends with the value.
-struct Primary {
-    name: &'static str,
-    port: u16,
-    _real: Option<Peer>,
-    _toril: Option<Running>,
-}
-
-impl Primary {
-    /// None if it is not installed.
-    fn start(name: &'static str, folder: &Folder, options: &[&str]) -> Option<Self> {
-        if name == "toril" {
-            let toril = start(options);
-            return Some(Self { name, port: toril.port, _real: None, _toril: Some(toril) });
-        }
-        let at_once = ["--repl-diskless-sync-delay", "0"];
-        let options = [&at_once, options].concat();
-        let real = Peer::start_with(name, &oracle(name)?, &folder.0, &options);
-        Some(Self { name, port: real.port(), _real: Some(real), _toril: None })
-    }
 }
 
 fn follow(replica: u16, primary: u16) {
@@ -83,7 +62,7 @@ fn compare(replica: u16, primary: u16) {
 /// One pair: a snapshot while everything changes, a link that is cut, and what is refused.
 fn check_pair(name: &'static str, options: &[&str]) {
     let folder = Folder::new(&format!("pair-{name}-{}", options.len()));
-    let Some(primary) = Primary::start(name, &folder, options) else { return };
+    let Some(primary) = AnyServer::start(name, &folder, options) else { return };
     let replica = start(&[]);
     let (here, there) = (replica.port, primary.port);
     let mut rng = Rng::from_seed(11);
@@ -116,7 +95,7 @@ fn check_pair(name: &'static str, options: &[&str]) {
 fn large_values_come_whole() {
     for name in ORACLES.iter().copied().chain(["toril"]) {
         let folder = Folder::new(&format!("large-{name}"));
-        let Some(primary) = Primary::start(name, &folder, &[]) else { continue };
+        let Some(primary) = AnyServer::start(name, &folder, &[]) else { continue };
         let replica = start(&[]);
         ask(primary.port, "CONFIG SET rdbcompression no");
         for len in [131_000, 999_999, 5_000_000] {
@@ -170,7 +149,7 @@ fn toril_is_followed() {
 fn what_is_not_in_every_server_comes_from_those_that_have_it() {
     for name in ORACLES.into_iter().chain(["toril"]) {
         let folder = Folder::new(&format!("special-{name}"));
-        let Some(primary) = Primary::start(name, &folder, &[]) else { continue };
+        let Some(primary) = AnyServer::start(name, &folder, &[]) else { continue };
         let replica = start(&[]);
         let mut there = Peer::connect(primary.name, primary.port);
         let source = "#!lua name=l\nredis.register_function{function_name = 'f', \
@@ -237,7 +216,7 @@ fn what_is_not_in_every_server_comes_from_those_that_have_it() {
 #[test]
 fn behind_a_command_that_is_not_known_all_comes_anew() {
     let folder = Folder::new("unknown");
-    let Some(primary) = Primary::start("valkey", &folder, &[]) else { return };
+    let Some(primary) = AnyServer::start("valkey", &folder, &[]) else { return };
     let replica = start(&[]);
     follow(replica.port, primary.port);
     until_up(replica.port);
@@ -348,7 +327,7 @@ fn who_has_written_meanwhile_gets_all_anew() {
 fn a_replica_is_followed_by_others() {
     for name in ["redis-7.4", "valkey", "toril"] {
         let folder = Folder::new(&format!("chain-{name}"));
-        let Some(primary) = Primary::start(name, &folder, &[]) else { continue };
+        let Some(primary) = AnyServer::start(name, &folder, &[]) else { continue };
         let middle = start(&[]);
         let mut rng = Rng::from_seed(9);
         make_changes(primary.port, &mut rng, 400);

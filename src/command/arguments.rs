@@ -142,6 +142,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ("INCRBY", "incrby-block"),
     ("OVERFLOW", "overflow-block"),
     ("SET", "set-block"),
+    ("TO", "target"),
     // XREADGROUP's: its first part has that name.
     ("GROUP", "group-block"),
 ];

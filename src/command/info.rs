@@ -395,7 +395,7 @@ fn replication(engine: &Engine, text: &mut Text) {
         );
         text.field(format!("slave{number}"), told);
     }
-    text.field("master_failover_state", "no-failover");
+    text.field("master_failover_state", engine.failover_state());
     text.field("master_replid", &state.id);
     let before = state.before.as_ref();
     let nobody = "0".repeat(state.id.len());

@@ -1,12 +1,14 @@
-//! PSYNC, REPLCONF, REPLICAOF, ROLE and others: who follows whom, and how far. FAILOVER is absent.
+//! PSYNC, REPLCONF, REPLICAOF, ROLE and others: who follows whom, and how far.
 
 use super::prelude::*;
+use crate::engine::failover::Failover;
 use crate::engine::following::LinkStage;
 use crate::engine::replication::{Replica, ReplicaStage, ReplicaWord};
 use crate::util::number;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Server, &[
+    row("failover",  "6.2.0",  AtLeast(1), Keys::none(), &[Admin, NoScript, Stale], failover, "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", "Has a replica lead, and follows it from then on."),
     row("psync",     "2.8.0",  AtLeast(3), Keys::none(), &[Admin, NoScript, NoAsyncLoading, NoMulti, NeedsConnection], psync, "replicationid offset", "Follows the server, from an offset of its stream on or with a snapshot first."),
     row("replconf",  "3.0.0",  AtLeast(1), Keys::none(), &[Admin, NoScript, Loading, Stale, AllowBusy, NeedsConnection], replconf, "", "Tells what a replica can do, and how far it is."),
     row("replicaof", "5.0.0",  Exactly(3), Keys::none(), &[Admin, NoAsyncLoading, NoScript, Stale], replicaof, "<host port | NO ONE>", "Follows another server, or nobody any more."),
@@ -18,6 +20,10 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 fn psync(cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
     let history = args.word()?;
     let offset = args.int()?;
+    cx.check_sync()?;
+    if args.accept("failover") {
+        cx.take_lead(history)?;
+    }
     cx.follow_from(Some((history, offset)))
 }
 
@@ -88,7 +94,34 @@ fn stage_name(stage: LinkStage) -> &'static [u8] {
     }
 }
 
+fn failover(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let is_abort = args.left() == 1 && args.accept("abort");
+    let mut wanted = Failover { target: None, timeout_ms: None, is_forced: false };
+    while args.left() > 0 {
+        if args.left() > 1 && wanted.timeout_ms.is_none() && args.accept("timeout") {
+            let span_ms = u64::try_from(args.int()?).ok().filter(|it| *it > 0);
+            let refusal = || Error::new("ERR FAILOVER timeout must be greater than 0");
+            wanted.timeout_ms = Some(span_ms.ok_or_else(refusal)?);
+        } else if args.left() > 2 && wanted.target.is_none() && args.accept("to") {
+            let host = String::from_utf8_lossy(args.word()?).into_owned();
+            wanted.target = Some((host, args.int()? as u16));
+        } else if !wanted.is_forced && args.accept("force") {
+            wanted.is_forced = true;
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    if is_abort {
+        cx.abort_failover()?
+    } else {
+        cx.fail_over(wanted)?
+    }
+    reply.ok();
+    Ok(())
+}
+
 fn replicaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    cx.check_replicaof()?;
     if args.accept("no") && args.accept("one") {
         cx.lead();
         reply.ok();

@@ -25,6 +25,8 @@ pub(super) enum Alarm {
     SaveRules,
     /// Time to ping replicas.
     Replicas,
+    /// Time to look how far a failover is.
+    Failover,
     /// A replica has said how far it is.
     Acknowledged,
     /// The fixture asked to be told.

@@ -224,6 +224,7 @@ impl Engine {
         }
         self.replication.keep_backlog();
         self.note_link(LinkStage::Up);
+        self.end_failover();
     }
 
     /// Runs this on data beside what there is, which `take_over` puts in its place.
@@ -255,6 +256,7 @@ impl Engine {
             (following.db, following.wants_all) = (db, false);
         }
         self.note_link(LinkStage::Up);
+        self.end_failover();
         self.settle();
         if is_appended {
             // The file tells of what was there before.

@@ -22,6 +22,7 @@ pub mod dollars;
 pub mod effect;
 pub mod eviction;
 pub mod facts;
+pub mod failover;
 mod feed;
 pub mod fixture;
 pub mod following;
@@ -285,6 +286,7 @@ impl Engine {
                 Alarm::Compaction => self.begin_pass(),
                 Alarm::SaveRules => self.look_at_save_rules(),
                 Alarm::Replicas => self.look_at_replicas(),
+                Alarm::Failover => self.look_at_failover(),
                 Alarm::Acknowledged => self.serve_acknowledged(),
                 Alarm::SoftLimit(id) => self.check_output_limit(id),
                 Alarm::Fixture => self.fixture.is_due = true,

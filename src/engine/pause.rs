@@ -19,6 +19,8 @@ pub enum PauseOwner {
     Clients,
     /// Another server is about to take over.
     HandOver,
+    /// A replica that is about to lead.
+    Failover,
     /// A disk that is too slow for what is written.
     Disk,
 }

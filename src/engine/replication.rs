@@ -14,6 +14,7 @@ use super::alarms::Alarm;
 use super::client::{ClientId, ClientPart, Clients, State};
 use super::context::{Ctx, Empty};
 use super::effect::Effect;
+use super::failover::FailingOver;
 use super::following::Following;
 use super::waiters::Woken;
 use crate::config::{ClientClass, Config};
@@ -121,6 +122,8 @@ pub struct Replication {
     pub before: Option<(String, u64)>,
     /// None where this server leads.
     pub(super) following: Option<Box<Following>>,
+    /// None where the lead is not being handed over.
+    pub(super) failing_over: Option<Box<FailingOver>>,
     /// Bytes at the front of what the journal has that are no part of the stream.
     skipped: usize,
     /// Its last bytes. None until somebody asked for them.
@@ -153,6 +156,11 @@ impl Replication {
         self.following.as_deref()
     }
 
+    /// Whether a replica was, or will be, asked to lead.
+    pub fn is_failing_over(&self) -> bool {
+        self.failing_over.is_some()
+    }
+
     #[inline]
     pub fn is_following(&self) -> bool {
         self.following.is_some()
@@ -173,6 +181,11 @@ impl Replication {
     /// From now on what is streamed is kept.
     pub(super) fn keep_backlog(&mut self) {
         self.backlog.get_or_insert_default();
+    }
+
+    /// Has replicas asked how far they are.
+    pub(super) fn ask_replicas(&mut self) {
+        self.asks = true;
     }
 
     /// So many bytes of what the journal has are no part of the stream, or were streamed already.
@@ -326,6 +339,7 @@ impl Ctx<'_> {
     /// It could not take a snapshot.
     pub fn follow_from(&mut self, place: Option<(&[u8], i64)>) -> Result {
         let (id, now_us) = (self.client, self.now().mono_us);
+        self.check_sync()?;
         self.check_link()?;
         self.engine.begin_streaming();
         let state = &mut self.engine.replication;
@@ -356,7 +370,7 @@ impl Ctx<'_> {
         if !waiting.contains(&id) {
             waiting.push(id);
         }
-        self.engine.replication.asks = true;
+        self.engine.replication.ask_replicas();
     }
 }
 
@@ -589,13 +603,14 @@ impl Engine {
             self.replication.has_joining = true;
             tracing::warn!("a replica has loaded and follows");
         }
-        if !self.replication.waiting.is_empty() {
+        if !self.replication.waiting.is_empty() || self.replication.failing_over.is_some() {
             self.alarms.set_soon(self.keyspace.now, Alarm::Acknowledged);
         }
     }
 
     /// Replicas have acknowledged something: who waits for that may have waited long enough.
     pub(super) fn serve_acknowledged(&mut self) {
+        self.go_on_with_failover();
         for id in std::mem::take(&mut self.replication.waiting) {
             let is_blocked = self.clients.get(id).is_some_and(|client| client.is_blocked());
             if is_blocked && !self.serve(id, Woken::Ready) {
@@ -622,8 +637,9 @@ impl Engine {
             tracing::warn!("a replica that is silent or takes nothing for too long is let go");
             self.let_replica_go(id);
         }
-        // Who is followed pings for all.
-        if !self.replication.is_following() && now_us - self.replication.pinged_us >= ping_us {
+        // Who is followed pings for all. Who is to lead has to have all that was streamed.
+        let pings = !self.replication.is_following() && self.replication.failing_over.is_none();
+        if pings && now_us - self.replication.pinged_us >= ping_us {
             self.replication.pinged_us = now_us;
             self.stream_words(&[b"PING"]);
         }

@@ -248,6 +248,13 @@ impl Link {
                 tracing::warn!("The stream goes on at offset {}", engine.replication.offset);
                 self.begin_stream(engine, &[]);
             }
+            [error, ..] if error.starts_with('-') => {
+                let fault = strange(line);
+                if fault.is_lasting {
+                    engine.abort_failover("Failover target rejected psync request");
+                }
+                return Err(fault);
+            }
             _ => return Err(strange(line)),
         }
         Ok(LinkProgress::More)
@@ -470,10 +477,13 @@ fn greeting(engine: &Engine) -> VecDeque<(Question, Vec<u8>)> {
     ask(Question::Told, &[b"REPLCONF", b"version", VERSION.as_bytes()]);
     let state = &engine.replication;
     let next = (state.offset + 1).to_string();
-    match state.following().is_some_and(|it| it.wants_all) {
-        true => ask(Question::Sync, &[b"PSYNC", b"?", b"-1"]),
-        false => ask(Question::Sync, &[b"PSYNC", state.id.as_bytes(), next.as_bytes()]),
-    }
+    let place: &[&[u8]] = match state.following().is_some_and(|it| it.wants_all) {
+        true => &[b"?", b"-1"],
+        false => &[state.id.as_bytes(), next.as_bytes()],
+    };
+    // Who hands over the lead asks who follows to take it.
+    let lead: &[&[u8]] = if state.is_failing_over() { &[b"FAILOVER"] } else { &[] };
+    ask(Question::Sync, &[&[&b"PSYNC"[..]], place, lead].concat());
     questions
 }
 

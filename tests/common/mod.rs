@@ -8,6 +8,7 @@
 // Each test program compiles this for itself and uses its own part of it.
 #![allow(dead_code)]
 
+pub mod any;
 pub mod changes;
 pub mod compare;
 pub mod facts;
