@@ -7,8 +7,10 @@
 
 mod actions;
 pub mod app;
+mod census;
 mod ids;
 mod page;
+mod rates;
 mod recording;
 mod rings;
 mod search;
@@ -21,7 +23,8 @@ use crate::engine::acl::selector::right;
 use crate::engine::acl::user::User;
 use crate::engine::client::ClientId;
 use crate::proto::Args;
-pub use actions::PageScript;
+pub use actions::PageOrder;
+use actions::commands;
 pub use app::INDEX;
 use page::{Drawn, Frame, Page};
 pub use sessions::Sessions;
@@ -78,7 +81,7 @@ impl Board {
         self.look(engine, user)?;
         if let Some(asked) = path.strip_prefix("ask/") {
             let watch = self.watch.as_ref().expect("somebody looks");
-            return page::ask_before(watch, engine, asked);
+            return page::ask_before(watch, engine, user, asked);
         }
         self.seek(engine, path, FIRST_SEARCH_US);
         let page = self.page(engine, user, path)?;
@@ -101,38 +104,50 @@ impl Board {
         Ok(())
     }
 
-    /// What somebody wants done, as a script that is to be run in their name. `path` names the
-    /// queue and the action, as in `ID/retry`.
+    /// What somebody wants done, ready to be run in their name. `path` names what it is done to and
+    /// the action: `queues/ID/retry`, `keys/delete`, `clients/kill`.
     ///
     /// # Errors
     /// They may not, or it cannot be done.
-    pub fn script(
+    pub fn order(
         &mut self,
         engine: &mut Engine,
         user: &User,
         path: &str,
         body: &[u8],
-    ) -> Result<PageScript, Trouble> {
+    ) -> Result<PageOrder, Trouble> {
         self.look(engine, user)?;
-        if !may_act(engine, user) {
-            return Err(Trouble::Forbidden(
+        let (kind, path) = path.split_once('/').unwrap_or((path, ""));
+        let body = || actions::read_body(body);
+        match kind {
+            "keys" => Ok(PageOrder::Command(commands::on_key(engine, user, path, body()?)?)),
+            "clients" => Ok(PageOrder::Command(commands::on_client(path, &body()?)?)),
+            _ if !may_act(engine, user) => Err(Trouble::Forbidden(
                 "this user may look, and change nothing: that wants ~*, +@write, +@read, +select, \
                  +eval and no command of these left out"
                     .into(),
-            ));
+            )),
+            _ => {
+                let (id, action) = actions::split(path)?;
+                let watch = self.watch.as_ref().expect("somebody looks");
+                let queue = page::known_queue(watch, engine, id)?;
+                let order = actions::Order::read(engine, queue, body()?)?;
+                Ok(PageOrder::Script(order.script(action)?))
+            }
         }
-        let (id, action) = actions::split(path)?;
-        let watch = self.watch.as_ref().expect("somebody looks");
-        let queue = page::known_queue(watch, engine, id)?;
-        actions::Order::read(engine, queue, body)?.script(action)
     }
 
-    /// If a view shows a search, that is wanted, and goes on for so long.
+    /// If a view shows a search or counts keys, that is wanted, and goes on for so long.
     fn seek(&mut self, engine: &Engine, path: &str, slice_us: u64) {
-        let Some(query) = path.strip_prefix("search?") else { return };
         let watch = self.watch.as_mut().expect("somebody looks");
-        let (text, most) = page::searched(query);
-        watch.ask(engine, &text, most);
+        if let Some(query) = path.strip_prefix("search?") {
+            let (text, most) = page::searched(query);
+            watch.ask(engine, &text, most);
+        } else if let Some((db, prefix)) = page::counted(engine, path) {
+            watch.census.ask(engine, db, &prefix);
+        } else {
+            return;
+        }
         watch.search(engine, slice_us);
     }
 

@@ -3,6 +3,8 @@
 //! Queues are found by one walk over all keys, in slices, and from then on by the keys that
 //! change.
 
+use super::census::Census;
+use super::rates::Rates;
 use super::recording::Recording;
 use super::rings::{Minute, Ring};
 use super::search::Searches;
@@ -40,6 +42,8 @@ pub struct Watch {
     pub searches: Searches,
     /// What all ask for, while a page shows that.
     pub recording: Recording,
+    pub rates: Rates,
+    pub census: Census,
     /// Something has changed since it was last shown.
     has_news: bool,
     shown_us: u64,
@@ -57,6 +61,8 @@ impl Watch {
             unread: BTreeSet::new(),
             searches: Searches::default(),
             recording: Recording::default(),
+            rates: Rates::default(),
+            census: Census::default(),
             has_news: true,
             shown_us: 0,
         };
@@ -78,13 +84,16 @@ impl Watch {
 
     /// Takes in which keys have changed, and what has happened in their queues.
     pub fn catch_up(&mut self, engine: &mut Engine) {
+        self.rates.note(engine);
         let changed = engine.keyspace.aftermath.take_changed_keys();
         self.has_news |= !changed.is_empty() || self.is_walking();
         if changed.is_all {
-            let (mut searches, recording) =
-                (std::mem::take(&mut self.searches), std::mem::take(&mut self.recording));
-            searches.note_all();
-            *self = Self { searches, recording, ..Self::begin(engine) };
+            let mut fresh = Self::begin(engine);
+            fresh.searches = std::mem::take(&mut self.searches);
+            fresh.searches.note_all();
+            fresh.recording = std::mem::take(&mut self.recording);
+            fresh.rates = std::mem::take(&mut self.rates);
+            *self = fresh;
         }
         for (db, key) in &changed.keys {
             self.learn(engine, *db, key);
@@ -97,6 +106,7 @@ impl Watch {
         }
         self.walk_for(engine, SLICE_US);
         self.searches.forget(engine.keyspace.now.mono_us);
+        self.census.forget(engine.keyspace.now.mono_us);
         self.known.forget_gone(engine);
         let is_known = |place: &Place| self.known.has(place.0, &place.1);
         self.rings.retain(|place, _| is_known(place));
@@ -113,9 +123,10 @@ impl Watch {
         }
     }
 
-    /// Whether there is something that was not looked at yet, for queues or by a search.
+    /// Whether there is something that was not looked at yet: for queues, to be counted, or by a
+    /// search.
     pub fn is_searching(&self, now_us: u64) -> bool {
-        self.is_walking() || self.searches.has_work(now_us)
+        self.is_walking() || self.census.has_work() || self.searches.has_work(now_us)
     }
 
     /// Goes on with what is searched, for so long. While queues are still being looked for, jobs
@@ -124,15 +135,18 @@ impl Watch {
         if self.is_walking() {
             self.walk_for(engine, slice_us);
             self.has_news = true;
+        } else if self.census.has_work() {
+            self.census.work(engine, slice_us);
+            self.has_news = true;
         } else if self.searches.has_work(engine.keyspace.now.mono_us) {
             self.searches.work(&self.known, engine, slice_us);
             self.has_news |= self.searches.take_news();
         }
     }
 
-    /// Whether some page shows a search that has not come to its end.
+    /// Whether some page shows a search or a count that has not come to its end.
     pub fn has_search(&self) -> bool {
-        self.searches.has_open()
+        self.searches.has_open() || self.census.has_work()
     }
 
     /// A page shows what a question finds.

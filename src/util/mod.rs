@@ -11,6 +11,7 @@ pub mod glob;
 pub mod hash;
 pub mod histogram;
 pub mod number;
+pub mod pickle;
 mod poison;
 pub mod quote;
 pub mod rng;

@@ -38,7 +38,10 @@ pub fn era(engine: &Engine, queue: &Queue) -> u32 {
 
 macro_rules! script {
     ($name:literal: $($part:literal),+) => {
-        concat!("-- toril: ", $name, "\n", $(include_str!(concat!("bullmq/", $part, ".lua"))),+)
+        concat!(
+            "-- toril: ", $name, "\n", include_str!("shared.lua"),
+            $(include_str!(concat!("bullmq/", $part, ".lua"))),+
+        )
     };
 }
 

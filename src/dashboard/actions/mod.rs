@@ -5,12 +5,14 @@
 //! for the next piece until nothing is left. A library is one file here.
 
 mod bullmq;
+pub mod commands;
 
 use super::page::text;
 use super::{Trouble, ids};
 use crate::engine::Engine;
 use crate::queues::Queue;
 use crate::util::span;
+pub use commands::PageCommand;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
@@ -95,7 +97,7 @@ pub struct PageScript {
     action: &'static PageAction,
     /// Jobs that were done in earlier pieces.
     before: usize,
-    pub words: Vec<Vec<u8>>,
+    words: Vec<Vec<u8>>,
 }
 
 impl<'e> Order<'e> {
@@ -103,12 +105,7 @@ impl<'e> Order<'e> {
     ///
     /// # Errors
     /// It says nothing that could be done.
-    pub fn read(engine: &'e Engine, queue: Queue, body: &[u8]) -> Result<Self, Trouble> {
-        let body: Json = match body {
-            [] => Json::Null,
-            _ => serde_json::from_slice(body)
-                .map_err(|problem| Trouble::Wrong(format!("the body is no JSON: {problem}")))?,
-        };
+    pub fn read(engine: &'e Engine, queue: Queue, body: Json) -> Result<Self, Trouble> {
         let named = body["ids"].as_array().cloned().unwrap_or_default();
         if named.len() > IDS_MAX {
             let count = named.len();
@@ -172,13 +169,7 @@ impl<'e> Order<'e> {
     /// # Errors
     /// It is none.
     fn span_ms(&self, field: &str) -> Result<u64, String> {
-        let text: String = self.text(field).split_whitespace().collect();
-        let text = text.replace("min", "m");
-        match text.as_str() {
-            "" => Ok(0),
-            text => span::parse_ms(text)
-                .ok_or_else(|| format!("{field} is a span such as 30s, 5m or 2h, not '{text}'")),
-        }
+        span_of(self.text(field), field)
     }
 
     /// The one job that is meant.
@@ -201,9 +192,66 @@ impl<'e> Order<'e> {
     }
 }
 
+/// A span in milliseconds, as people write it; 0 if there is none.
+///
+/// # Errors
+/// It is none.
+fn span_of(text: &str, name: &str) -> Result<u64, String> {
+    let text: String = text.split_whitespace().collect();
+    let text = text.replace("min", "m");
+    match text.as_str() {
+        "" => Ok(0),
+        text => span::parse_ms(text)
+            .ok_or_else(|| format!("{name} is a span such as 30s, 5m or 2h, not '{text}'")),
+    }
+}
+
+/// What is to be run in a user's name.
+pub enum PageOrder {
+    Script(PageScript),
+    Command(PageCommand),
+}
+
+impl PageOrder {
+    pub fn words(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Script(script) => &script.words,
+            Self::Command(command) => &command.words,
+        }
+    }
+
+    /// The database in which it begins: a script selects its own.
+    pub fn db(&self) -> usize {
+        match self {
+            Self::Script(_) => 0,
+            Self::Command(command) => command.db,
+        }
+    }
+
+    /// What is to be said of the answer.
+    pub fn outcome(&self, engine: &Engine, answer: &Json) -> Json {
+        match self {
+            Self::Script(script) => script.outcome(engine, answer),
+            Self::Command(command) => command.outcome(answer),
+        }
+    }
+}
+
+/// What somebody sent, which is JSON or nothing.
+///
+/// # Errors
+/// It is something else.
+pub fn read_body(body: &[u8]) -> Result<Json, Trouble> {
+    match body {
+        [] => Ok(Json::Null),
+        _ => serde_json::from_slice(body)
+            .map_err(|problem| Trouble::Wrong(format!("the body is no JSON: {problem}"))),
+    }
+}
+
 impl PageScript {
     /// What is to be said of what the script has answered.
-    pub fn outcome(&self, engine: &Engine, answer: &Json) -> Json {
+    fn outcome(&self, engine: &Engine, answer: &Json) -> Json {
         let number = |at: usize| answer[at].as_u64().unwrap_or(0) as usize;
         let notes: Vec<&str> = answer.as_array().map_or(Vec::new(), |all| {
             all.iter().skip(4).map(|text| text.as_str().unwrap_or_default()).collect()

@@ -44,7 +44,7 @@ async function perform(path, order) {
   let progress = null;
   for (;;) {
     const body = JSON.stringify({ ...order, count, before, skip });
-    const told = await (await request(`/_toril/queues/${path}`, { method: 'POST', body })).json();
+    const told = await (await request(`/_toril/${path}`, { method: 'POST', body })).json();
     if (count !== undefined) count -= told.looked;
     const isDone = !told.left || !told.looked || count <= 0 || isStopped;
     if (isDone) {
@@ -68,7 +68,7 @@ async function act(path, order) {
     if (told.told) {
       const box = toast(told.told);
       if (told.id) {
-        const address = `#/job/${path.split('/')[0]}/${encodeURIComponent(told.id)}`;
+        const address = `#/job/${path.split('/')[1]}/${encodeURIComponent(told.id)}`;
         withButton(box, 'Show', () => { location.hash = address; });
       }
     }

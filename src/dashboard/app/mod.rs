@@ -30,3 +30,15 @@ pub const FILES: &[AppFile] = &[
 
 /// The page itself.
 pub const INDEX: AppFile = file!("index.html", "text/html; charset=utf-8");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a browser fetches once: the page is there at once, and the program stays small.
+    #[test]
+    fn all_of_them_together_are_60_kilobytes_at_most() {
+        let files = FILES.iter().map(|file| file.bytes.len()).sum::<usize>() + INDEX.bytes.len();
+        assert!(files <= 60 * 1024, "{files} bytes");
+    }
+}

@@ -12,16 +12,16 @@ use serde_json::{Value as Json, json};
 const JOB_KEYS: &[&str] = &["", ":logs", ":dependencies", ":processed", ":failed", ":unsuccessful"];
 
 /// What is asked.
-struct Dialog {
-    title: String,
+pub struct Dialog {
+    pub title: String,
     /// What will be touched.
-    say: String,
-    fields: Markup,
-    /// What the button says that does it.
-    button: String,
+    pub say: String,
+    pub fields: Markup,
+    /// What the button says that does it; empty if there is nothing to do.
+    pub button: String,
     /// It cannot be taken back.
-    is_removal: bool,
-    order: Json,
+    pub is_removal: bool,
+    pub order: Json,
 }
 
 /// What a dialog is about.
@@ -71,26 +71,33 @@ pub fn draw(
     let ids = field(query, "ids").unwrap_or_default();
     let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
     let asked = Asked { engine, queue, name, ids, query };
-    let dialog = ask(&asked)?;
+    Ok(form_of(&format!("queues/{id}/{action}"), ask(&asked)?))
+}
+
+/// A dialog as HTML. `place` is what is asked for once it is confirmed.
+pub fn form_of(place: &str, dialog: Dialog) -> String {
     let class = if dialog.is_removal { "btn stop" } else { "btn primary" };
+    let close = match (dialog.button.is_empty(), dialog.is_removal) {
+        (true, _) => "Close",
+        (false, true) => "Keep",
+        (false, false) => "Cancel",
+    };
     let html = html! {
-        form data-act={ (id) "/" (action) } data-order=(dialog.order) {
+        form data-act=(place) data-order=(dialog.order) {
             header { h2 id="ask-title" { (dialog.title) } }
             @if !dialog.say.is_empty() { p class="say" { (dialog.say) } }
             (dialog.fields)
             footer {
-                button type="button" class="btn" data-close {
-                    @if dialog.is_removal { "Keep" } @else { "Cancel" }
-                }
-                button class=(class) { (dialog.button) }
+                button type="button" class="btn" data-close { (close) }
+                @if !dialog.button.is_empty() { button class=(class) { (dialog.button) } }
             }
         }
     };
-    Ok(html.into_string())
+    html.into_string()
 }
 
 /// A field of a query, as it is written.
-fn field<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+pub fn field<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
 }
 
@@ -138,7 +145,7 @@ impl Asked<'_> {
 }
 
 /// A field of a form.
-fn input(label: &str, name: &str, value: &str, hint: &str) -> Markup {
+pub fn input(label: &str, name: &str, value: &str, hint: &str) -> Markup {
     html! {
         label {
             (label)
@@ -151,21 +158,21 @@ fn check(label: &str, name: &str) -> Markup {
     html! { label class="check" { input type="checkbox" name=(name); span { (label) } } }
 }
 
-fn form(fields: Markup) -> Markup {
+pub fn form(fields: Markup) -> Markup {
     html! { div class="form" { (fields) } }
 }
 
-fn area(label: &str, text: &str) -> Markup {
+pub fn area(label: &str, name: &str, text: &str) -> Markup {
     html! {
         label {
             (label)
-            textarea name="data" rows="7" class="mono" spellcheck="false" { (text) }
+            textarea name=(name) rows="7" class="mono" spellcheck="false" { (text) }
         }
     }
 }
 
 /// JSON as it is edited: with an indent, unless it would lose by that.
-fn pretty(text: &[u8]) -> String {
+pub fn pretty(text: &[u8]) -> String {
     let parsed: Option<Json> = serde_json::from_slice(text).ok();
     let same = parsed.filter(|json| json.to_string().as_bytes() == text);
     let told = same.and_then(|json| serde_json::to_string_pretty(&json).ok());
@@ -184,7 +191,7 @@ fn add(asked: &Asked) -> Result<Dialog, Trouble> {
     let attempts = job.attempts_max.max(1).to_string();
     let fields = form(html! {
         (input("Name", "name", &text::lossy(&job.name), "welcome"))
-        (area("Data", &data))
+        (area("Data", "data", &data))
         div class="pair" {
             (input("Delay", "delay", "", "none, or 5m"))
             (input("Priority", "priority", &priority, "none"))
@@ -206,7 +213,7 @@ fn data(asked: &Asked) -> Result<Dialog, Trouble> {
     Ok(Dialog {
         title: format!("Data of {}", asked.named()),
         say,
-        fields: form(area("Data", &pretty(&job.data))),
+        fields: form(area("Data", "data", &pretty(&job.data))),
         button: "Save".into(),
         is_removal: false,
         order: asked.ids_order(),
@@ -254,7 +261,7 @@ fn deduplication(asked: &Asked) -> Result<Dialog, Trouble> {
 }
 
 /// What goes with jobs that are removed.
-const GOES: &str = "Nothing brings them back.";
+pub const GOES: &str = "Nothing brings them back.";
 
 fn remove(asked: &Asked) -> Result<Dialog, Trouble> {
     let view = Glance::new(asked.engine, asked.queue.db);

@@ -9,13 +9,18 @@ use serde_json::{Value as Json, json};
 /// A button that acts at once. `key` is what presses it on the keyboard.
 pub fn act(place: &str, order: &Json, class: &str, key: Option<&str>, label: &str) -> Markup {
     html! {
-        button type="button" class={ "btn " (class) } data-act=(place) data-order=(order)
-            data-hot=[key] { (label) }
+        button type="button" class={ "btn " (class) } data-act={ "queues/" (place) }
+            data-order=(order) data-hot=[key] { (label) }
     }
 }
 
-/// A button that opens a dialog.
+/// A button that opens a dialog about a queue or its jobs.
 pub fn ask(place: &str, class: &str, label: &str) -> Markup {
+    ask_about(&format!("queues/{place}"), class, label)
+}
+
+/// A button that opens a dialog about whatever: `keys/delete?...`.
+pub fn ask_about(place: &str, class: &str, label: &str) -> Markup {
     html! { button type="button" class={ "btn " (class) } data-ask=(place) { (label) } }
 }
 

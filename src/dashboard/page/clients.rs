@@ -1,7 +1,6 @@
 //! The clients: who is connected since when, and what each does now or asked for last.
 
-use super::{Drawn, Frame, Page, Row, moment, text};
-use crate::engine::Engine;
+use super::{Drawn, Frame, Page, Row, Viewer, buttons, moment, text};
 use crate::engine::client::{Client, Parked, State, Transport};
 use crate::engine::time::Now;
 use maud::{Markup, html};
@@ -16,6 +15,7 @@ const KEYS_NAMED_MAX: usize = 3;
 pub struct ClientsPage {
     lines: Vec<Line>,
     count: usize,
+    can_kill: bool,
 }
 
 struct Line {
@@ -48,11 +48,13 @@ enum Doing {
 }
 
 impl ClientsPage {
-    pub fn new(engine: &Engine) -> Self {
+    pub fn new(viewer: &Viewer) -> Self {
+        let engine = viewer.engine;
         let ids = engine.clients.ids();
         let first = ids.iter().take(SHOWN_MAX).filter_map(|&id| engine.clients.get(id));
         let lines = first.map(|client| Line::of(client, engine.keyspace.now)).collect();
-        Self { lines, count: ids.len() }
+        let can_kill = viewer.may(&["CLIENT", "KILL", "ID", "1"]);
+        Self { lines, count: ids.len(), can_kill }
     }
 }
 
@@ -83,7 +85,7 @@ impl Line {
         format!("client-{}", self.id)
     }
 
-    fn row(&self) -> Markup {
+    fn row(&self, can_kill: bool) -> Markup {
         html! {
             tr data-key=(self.key()) {
                 td class="c-name" {
@@ -97,6 +99,12 @@ impl Line {
                 td class="num hide-s" { (self.db) }
                 td class="num hide-s" { (text::bytes(self.memory)) }
                 td class="num hide-s" { (moment(self.since_ms, "ago")) }
+                @if can_kill {
+                    td class="acts" {
+                        @let place = format!("clients/kill?id={}", self.id);
+                        (buttons::ask_about(&place, "small", "Close"))
+                    }
+                }
             }
         }
     }
@@ -178,7 +186,8 @@ impl Page for ClientsPage {
     }
 
     fn draw(&self, frame: &Frame) -> Drawn {
-        let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row() });
+        let rows =
+            self.lines.iter().map(|line| Row { key: line.key(), html: line.row(self.can_kill) });
         let said = html! {
             (text::number(self.count)) " connected"
             @if self.count > SHOWN_MAX { ", the first " (SHOWN_MAX) " of them" }
@@ -187,6 +196,7 @@ impl Page for ClientsPage {
             th { "Client" } th { "Now" } th class="hide-m" { "Address" }
             th class="hide-m" { "User" } th class="num hide-s" { "Database" }
             th class="num hide-s" { "Memory" } th class="num hide-s" { "Connected" }
+            @if self.can_kill { th class="acts" { span class="visually-hidden" { "Close" } } }
         };
         Drawn::table(frame, &self.title(), &said, &heads, ("clients", rows.collect()))
     }

@@ -1,8 +1,9 @@
-//! The commands that were called: how often, how long they took, and what share of all time that
-//! was. The first takes most.
+//! The commands that were called: how often, in all and of late, how long they took, and what share
+//! of all time that was. The first takes most.
 
 use super::clients::spoken;
 use super::{Drawn, Frame, Page, Row, text};
+use crate::dashboard::watch::Watch;
 use crate::engine::Engine;
 use crate::engine::stats::Calls;
 use crate::engine::table::Found;
@@ -17,6 +18,8 @@ pub struct CommandsPage {
 struct Line {
     name: String,
     calls: u64,
+    /// Of late; None if that is not known yet.
+    per_second: Option<f64>,
     micros: u64,
     /// Calls that were refused, or answered an error.
     errors: u64,
@@ -32,12 +35,13 @@ fn called(engine: &Engine) -> impl Iterator<Item = (Found, &Calls)> {
 }
 
 impl CommandsPage {
-    pub fn new(engine: &Engine) -> Self {
+    pub fn new(watch: &Watch, engine: &Engine) -> Self {
         let all_us: u64 = called(engine).map(|(_, calls)| calls.micros).sum();
         let mut lines: Vec<Line> = called(engine)
             .map(|(found, calls)| Line {
                 name: spoken(&found.full_name()),
                 calls: calls.calls,
+                per_second: watch.rates.per_second(found.index),
                 micros: calls.micros,
                 errors: calls.rejected + calls.failed,
                 quantiles_us: calls.latency.as_ref().map(|latency| {
@@ -65,6 +69,13 @@ impl Line {
             tr data-key=(self.key()) {
                 td class="c-name" { code { (self.name) } }
                 td class="num" { (text::number(self.calls as usize)) }
+                td class="num" {
+                    @match self.per_second {
+                        Some(0.0) | None => { span class="faint" { "–" } }
+                        Some(rate @ ..10.0) => { (format!("{rate:.1}")) }
+                        Some(rate) => { (text::number(rate as usize)) }
+                    }
+                }
                 td class="num" { (text::micros(self.mean_us())) }
                 @for at in 0..2 {
                     td class="num hide-s" {
@@ -96,7 +107,8 @@ impl Page for CommandsPage {
             (text::number(self.per_second as usize)) " calls in the last second"
         };
         let heads = html! {
-            th { "Command" } th class="num" { "Calls" } th class="num" { "Mean" }
+            th { "Command" } th class="num" { "Calls" } th class="num" { "A second" }
+            th class="num" { "Mean" }
             th class="num hide-s" { "Median" } th class="num hide-s" { "p99" }
             th class="num hide-s" { "Share of time" } th class="num hide-s" { "Errors" }
         };
@@ -106,7 +118,8 @@ impl Page for CommandsPage {
     fn json(&self) -> serde_json::Value {
         let told = |line: &Line| {
             json!({
-                "name": line.name, "calls": line.calls, "us": line.micros, "errors": line.errors,
+                "name": line.name, "calls": line.calls, "second": line.per_second,
+                "us": line.micros, "errors": line.errors,
                 "quantiles": line.quantiles_us, "share": line.share,
             })
         };

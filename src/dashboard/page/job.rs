@@ -1,5 +1,6 @@
 //! A job: what it is, where it stands, and what has happened to it.
 
+use super::shown::{Shown, ShownBytes};
 use super::{Drawn, Frame, Page, buttons, class_of, dot, moment, text};
 use crate::dashboard::{Trouble, actions, ids};
 use crate::data::stream::StreamId;
@@ -252,17 +253,24 @@ fn class_of_step(what: &str) -> &'static str {
     }
 }
 
-/// A text that may be JSON: if it is, its nodes fold.
+/// Bytes that may be anything: of JSON the nodes fold.
 pub fn value(title: &str, key: &str, text: &[u8]) -> Markup {
-    let shown = &text[..text.len().min(TEXT_LEN_MAX)];
-    let parsed: Option<Json> = serde_json::from_slice(text).ok();
+    let reading = ShownBytes::of(text);
     html! {
         section class="card" data-key=(key) hidden[text.is_empty()] {
-            header { h2 { (title) } span class="side-note" { (text::number(text.len())) " bytes" } }
+            header {
+                h2 { (title) }
+                span class="side-note" {
+                    (text::number(text.len())) " bytes"
+                    @if let Some(kind) = reading.kind() { ", " (kind) }
+                }
+            }
             div class="json" {
-                @match parsed {
-                    Some(json) => { (node(&json, &mut 0)) }
-                    None => { (text::lossy(shown)) }
+                @match &reading.shown {
+                    Shown::Json(json) => { (node(json, &mut 0)) }
+                    Shown::Text(told) | Shown::Pickle(told) | Shown::Bytes(told) => {
+                        (text::excerpt_lines(told, TEXT_LEN_MAX))
+                    }
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! One key: what it holds, page by page, how large that is, and when it goes.
 
+use super::ask_key::{is_worth_showing, queue_of};
 use super::keys::Sees;
 use super::query::field;
-use super::{Drawn, Frame, Page, Row, Viewer, card, job, moment, text};
-use crate::dashboard::{Trouble, ids};
+use super::{Drawn, Frame, Page, Row, Viewer, buttons, card, job, moment, shown, text};
+use crate::dashboard::{Trouble, actions::commands, ids};
 use crate::data::Value;
 use crate::data::stream::StreamId;
-use crate::queues::Glance;
+use crate::queues::{Glance, Queue};
 use crate::util::number;
 use maud::{Markup, html};
 use percent_encoding::percent_decode_str;
@@ -16,7 +17,13 @@ use serde_json::json;
 const ELEMENTS_MAX: usize = 50;
 
 /// Characters of an element that are shown.
-const CHARS_MAX: usize = 400;
+pub const CHARS_MAX: usize = 400;
+
+/// What is longer is no part of an address: no button names it.
+const NAMED_MAX: usize = 2_000;
+
+/// Scores are taken for times within so much of now.
+const YEARS_10_MS: i64 = 10 * 365 * 86_400_000;
 
 /// Bytes of a string that are shown.
 const STRING_BYTES_MAX: usize = 64 * 1024;
@@ -37,15 +44,24 @@ const SHAPES: [Shape; 6] = [
     Shape { type_name: "stream", heads: ["Id", "Fields"], words: &["XRANGE", "x", "-", "+"] },
 ];
 
+/// What can be done to keys, by type, as far as the user may.
+const ACTIONS: [&str; 5] = ["add", "delete", "drop", "edit", "expire"];
+
 pub struct KeyPage {
-    db: usize,
-    name: Vec<u8>,
+    pub db: usize,
+    pub name: Vec<u8>,
     shape: &'static Shape,
     /// The user may not read values of this type.
-    is_hidden: bool,
+    pub is_hidden: bool,
     encoding: &'static str,
+    /// It is compressed until somebody reads it.
+    is_at_rest: bool,
+    /// The queue that it belongs to: its address, its name and its library.
+    pub queue: Option<(String, String, &'static str)>,
+    can: Vec<&'static str>,
+    now_ms: i64,
     /// Elements, or bytes of a string.
-    len: usize,
+    pub len: usize,
     bytes: usize,
     expires_ms: Option<i64>,
     sees: Sees,
@@ -54,12 +70,20 @@ pub struct KeyPage {
     after: StreamId,
     /// What each element is called, and what it holds.
     elements: Vec<[Vec<u8>; 2]>,
+    /// When fields of a hash go, where one of those shown does.
+    deadlines: Vec<Option<i64>>,
 }
 
 impl KeyPage {
     /// # Errors
     /// There is no such key.
-    pub fn new(viewer: &Viewer, db: &str, segment: &str, query: &str) -> Result<Self, Trouble> {
+    pub fn new(
+        viewer: &Viewer,
+        queues: &[Queue],
+        db: &str,
+        segment: &str,
+        query: &str,
+    ) -> Result<Self, Trouble> {
         let name: Vec<u8> = percent_decode_str(segment).collect();
         let keyspace = &viewer.engine.keyspace;
         let db = db.parse().ok().filter(|db| *db < keyspace.databases());
@@ -74,12 +98,25 @@ impl KeyPage {
         let is_hidden = !viewer.may(shape.words);
         let from = field(query, "from").parse().unwrap_or(0);
         let after = stream_id(&field(query, "after")).unwrap_or(StreamId::MIN);
+        let view = Glance::new(viewer.engine, db);
         let elements = match is_hidden {
             true => Vec::new(),
-            false => elements(Glance::new(viewer.engine, db), &name, &entry.value, from, after),
+            false => elements(view, &name, &entry.value, from, after),
         };
+        let may =
+            |action: &&str| commands::may(viewer.engine, viewer.user, action, type_name, &name);
+        let hash = view.hash(&name).filter(|hash| type_name == "hash" && hash.has_ttls());
+        let deadlines = hash.map_or(Vec::new(), |hash| {
+            let fields = elements.iter().map(|[field, _]| hash.expires_ms(field).flatten());
+            fields.collect()
+        });
         Ok(Self {
             db,
+            is_at_rest: matches!(entry.value, Value::Cold(_)),
+            queue: queue_of(queues, db, &name),
+            can: ACTIONS.into_iter().filter(may).collect(),
+            now_ms: view.now_ms(),
+            deadlines,
             shape,
             is_hidden,
             encoding: entry.value.encoding(),
@@ -96,6 +133,77 @@ impl KeyPage {
 
     fn is_string(&self) -> bool {
         self.shape.type_name == "string"
+    }
+
+    pub fn type_name(&self) -> &'static str {
+        self.shape.type_name
+    }
+
+    /// Whether its user may do something to it.
+    pub fn can(&self, action: &str) -> bool {
+        self.can.contains(&action)
+    }
+
+    /// A button that asks before something is done to it, or to an element of it.
+    fn button(&self, action: &str, at: Option<&[u8]>, class: &str, label: &str) -> Markup {
+        let at = at.map_or(String::new(), |at| format!("&at={}", ids::segment(at)));
+        let place = format!("keys/{action}?db={}&key={}{at}", self.db, ids::segment(&self.name));
+        html! { @if action == "show" || self.can(action) {
+            (buttons::ask_about(&place, class, label))
+        } }
+    }
+
+    /// What can be done to it as a whole.
+    fn actions(&self) -> Markup {
+        html! {
+            div class="actions" data-key="actions" {
+                @if self.is_string() && !self.is_hidden {
+                    (self.button("edit", Some(b""), "", "Edit"))
+                }
+                (self.button("add", None, "", "Add"))
+                (self.button("expire", None, "", "Expiry"))
+                (self.button("delete", None, "danger", "Delete"))
+            }
+        }
+    }
+
+    /// What can be done to an element.
+    fn element_actions(&self, index: usize, [name, held]: &[Vec<u8>; 2]) -> Markup {
+        let index = (self.from + index).to_string();
+        let (at, shown): (&[u8], &[u8]) = match self.type_name() {
+            "list" => (index.as_bytes(), held),
+            "set" | "zset" => (held, held),
+            _ => (name, held),
+        };
+        let is_text = std::str::from_utf8(if self.type_name() == "zset" { b"" } else { shown });
+        html! {
+            td class="acts" {
+                @if at.len() <= NAMED_MAX {
+                    @if self.type_name() != "stream" && is_worth_showing(shown) {
+                        (self.button("show", Some(at), "small quiet", "Show"))
+                    }
+                    @if is_text.is_ok() { (self.button("edit", Some(at), "small quiet", "Edit")) }
+                    (self.button("drop", Some(at), "small quiet danger", "Remove"))
+                }
+            }
+        }
+    }
+
+    fn has_element_actions(&self) -> bool {
+        !self.is_hidden && (self.can("edit") || self.can("drop"))
+    }
+
+    /// The moment that a score of a sorted set stands for, in milliseconds: queues keep them as
+    /// seconds, as milliseconds, or as BullMQ's delayed jobs do. None if it is like none of these.
+    fn moment_of(&self, score: &[u8]) -> Option<i64> {
+        // A priority times 2^32 may look like anything.
+        let is_priority =
+            [&b"prioritized"[..], b"priority"].iter().any(|it| self.name.ends_with(it));
+        let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
+        let near = |ms: f64| (ms - self.now_ms as f64).abs() < YEARS_10_MS as f64;
+        let all = [score, score * 1_000.0, (score / 4096.0).floor()];
+        let moment = all.into_iter().find(|ms| near(*ms)).map(|ms| ms as i64);
+        moment.filter(|_| self.type_name() == "zset" && !is_priority)
     }
 }
 
@@ -173,7 +281,10 @@ impl KeyPage {
                         (job::fact(unit, html! { (text::number(self.len)) }))
                     }
                     @if self.sees.memory {
-                        (job::fact("Memory", html! { (text::bytes(self.bytes)) }))
+                        (job::fact("Memory", html! {
+                            (text::bytes(self.bytes))
+                            @if self.is_at_rest { small { "compressed until it is read" } }
+                        }))
                     }
                     @if self.sees.expiry {
                         (job::fact("Expires in", html! {
@@ -184,6 +295,12 @@ impl KeyPage {
                         }))
                     }
                     (job::fact("Database", html! { (self.db) }))
+                    @if let Some((id, name, library)) = &self.queue {
+                        (job::fact("Queue", html! {
+                            a class="under" href={ "#/queue/" (id) } { (name) }
+                            small { (library) }
+                        }))
+                    }
                 }
             }
         }
@@ -209,10 +326,31 @@ impl KeyPage {
                 "stream" => format!("element-{}", text::lossy(name)),
                 _ => format!("element-{}", self.from + at),
             };
+            let (kind, told) = shown::excerpt(held, CHARS_MAX);
             let html = html! {
                 tr data-key=(key) {
-                    @if has_names { td class="c-name mono" { (text::excerpt(name, 120)) } }
-                    td class="clip mono" { (text::excerpt(held, CHARS_MAX)) }
+                    @if has_names {
+                        td class="c-name mono" {
+                            (text::excerpt(name, 120))
+                            @if let Some(ms) = self.moment_of(name) {
+                                " " span class="faint" { (moment(ms, "clock")) }
+                            }
+                        }
+                    }
+                    td class="clip mono wide" {
+                        @if let Some(kind) = kind { span class="tag" { (kind) } " " }
+                        (told)
+                    }
+                    @if !self.deadlines.is_empty() {
+                        td class="num hide-s" {
+                            @if let Some(Some(ms)) = self.deadlines.get(at) {
+                                (moment(*ms, "left"))
+                            }
+                        }
+                    }
+                    @if self.has_element_actions() {
+                        (self.element_actions(at, &self.elements[at]))
+                    }
                 }
             };
             Row { key, html }
@@ -269,6 +407,10 @@ impl KeyPage {
     fn table(&self, rows: &[Row], pages: &Markup) -> Markup {
         let heads = html! {
             @for head in self.shape.heads.iter().filter(|head| !head.is_empty()) { th { (head) } }
+            @if !self.deadlines.is_empty() { th class="num hide-s" { "Expires in" } }
+            @if self.has_element_actions() {
+                th class="acts" { span class="visually-hidden" { "Actions" } }
+            }
         };
         card(&heads, ("elements", rows), pages)
     }
@@ -281,7 +423,7 @@ impl Page for KeyPage {
 
     fn draw(&self, frame: &Frame) -> Drawn {
         let (facts, rows) = (self.facts(), self.rows());
-        let (string, pages) = (self.string(), self.pages());
+        let (string, pages, actions) = (self.string(), self.pages(), self.actions());
         let command = self.shape.words[0];
         let body = html! {
             div class="head" {
@@ -289,6 +431,7 @@ impl Page for KeyPage {
                     p class="crumbs" { a href={ "#/keys?db=" (self.db) } { "Keys" } " / " }
                     h1 class="name" { (text::excerpt(&self.name, 200)) }
                 }
+                (actions)
             }
             div class="two" {
                 div {
@@ -301,7 +444,7 @@ impl Page for KeyPage {
                 div { (facts) }
             }
         };
-        let drawn = Drawn::new(frame, body).with_part("facts", facts);
+        let drawn = Drawn::new(frame, body).with_part("facts", facts).with_part("actions", actions);
         match (self.is_hidden, self.is_string()) {
             (true, _) => drawn,
             (false, true) => drawn.with_part("value", string),
@@ -318,7 +461,8 @@ impl Page for KeyPage {
             "len": (!self.is_hidden).then_some(self.len),
             "bytes": self.sees.memory.then_some(self.bytes),
             "expires": self.expires_ms.filter(|_| self.sees.expiry),
-            "from": self.from, "elements": all,
+            "from": self.from, "elements": all, "deadlines": self.deadlines, "can": self.can,
+            "at_rest": self.is_at_rest,
         })
     }
 }

@@ -1,8 +1,11 @@
-//! The keys of a database, found piece by piece: those that match a pattern, or one type alone.
+//! The keys of a database: how many begin alike and what they weigh, and those that match a pattern
+//! or are of one type, found piece by piece.
 
 use super::query::field;
 use super::{Drawn, Frame, Page, Row, Viewer, card, moment, text};
+use crate::dashboard::census::{CountedKeys, Weight};
 use crate::dashboard::ids;
+use crate::dashboard::watch::Watch;
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
 use crate::util::glob::{self, Case};
@@ -18,6 +21,12 @@ const VISITED_MAX: usize = 10_000;
 /// As many are visited between two counts of what was found.
 const STEP: usize = 16;
 
+/// As many beginnings are shown, those that weigh most.
+const BRANCHES_MAX: usize = 40;
+
+/// What makes a pattern of a text.
+const SIGNS: [char; 4] = ['*', '?', '[', '\\'];
+
 const TYPES: [&str; 6] = ["string", "hash", "list", "set", "zset", "stream"];
 
 pub struct KeysPage {
@@ -29,6 +38,26 @@ pub struct KeysPage {
     /// Where to go on; 0 if there is no more.
     next: u64,
     sees: Sees,
+    tree: Option<Tree>,
+}
+
+/// Keys that begin alike.
+struct Tree {
+    all: Weight,
+    others: Weight,
+    /// How far they are counted, in percent.
+    percent: usize,
+    /// Those that weigh most, and how many there are.
+    branches: Vec<(Vec<u8>, Weight)>,
+    count: usize,
+}
+
+/// The database and the beginning of names whose keys a view counts. None of other views.
+pub fn counted(engine: &Engine, path: &str) -> Option<(usize, Vec<u8>)> {
+    let (place, query) = path.split_once('?').unwrap_or((path, ""));
+    let asked = Asked::read(query);
+    let is_counted = place == "keys" && asked.is_beginning();
+    is_counted.then(|| (asked.db.min(engine.keyspace.databases() - 1), asked.pattern.into_bytes()))
 }
 
 /// What is looked for, as the query of the address says.
@@ -66,9 +95,14 @@ impl Asked {
         }
     }
 
+    /// Whether all keys are wanted whose names begin so, rather than those that match.
+    fn is_beginning(&self) -> bool {
+        self.type_name.is_empty() && !self.pattern.contains(SIGNS)
+    }
+
     /// The pattern for SCAN: a text without signs is the beginning of a name.
     fn glob(&self) -> Vec<u8> {
-        let is_pattern = self.pattern.contains(['*', '?', '[', '\\']);
+        let is_pattern = self.pattern.contains(SIGNS);
         let end = if is_pattern { "" } else { "*" };
         [self.pattern.as_bytes(), end.as_bytes()].concat()
     }
@@ -84,6 +118,18 @@ impl Asked {
     fn of_type(&self, type_name: &str) -> String {
         let pattern = self.pattern.clone();
         Self { db: self.db, pattern, type_name: type_name.into(), cursor: 0 }.place(0)
+    }
+
+    /// What lies below the prefix that is shown. None if no address could name it.
+    fn below(&self, branch: &[u8]) -> Option<String> {
+        let branch = std::str::from_utf8(branch).ok().filter(|it| !it.contains(SIGNS))?;
+        Some(self.beginning(&format!("{}{branch}", self.pattern)))
+    }
+
+    /// All that begins so.
+    fn beginning(&self, pattern: &str) -> String {
+        let pattern = pattern.to_owned();
+        Self { db: self.db, pattern, type_name: String::new(), cursor: 0 }.place(0)
     }
 
     fn of_database(&self, db: usize) -> String {
@@ -103,7 +149,7 @@ impl Sees {
 }
 
 impl KeysPage {
-    pub fn new(viewer: &Viewer, query: &str) -> Self {
+    pub fn new(watch: &Watch, viewer: &Viewer, query: &str) -> Self {
         let engine = viewer.engine;
         let mut asked = Asked::read(query);
         asked.db = asked.db.min(engine.keyspace.databases() - 1);
@@ -113,7 +159,24 @@ impl KeysPage {
             .filter(|&(db, count)| count > 0 || db == asked.db);
         let databases = databases.collect();
         let (lines, visited, next) = find(engine, &asked);
-        Self { asked, databases, lines, visited, next, sees }
+        let counted = watch.census.of(engine, asked.db, asked.pattern.as_bytes());
+        let tree = counted.filter(|_| asked.is_beginning() && asked.cursor == 0);
+        let tree = tree.map(|(counted, percent)| Tree::of(counted, percent));
+        Self { asked, databases, lines, visited, next, sees, tree }
+    }
+}
+
+impl Tree {
+    fn of(counted: &CountedKeys, percent: usize) -> Self {
+        let heaviest = counted.heaviest();
+        let shown = heaviest.iter().take(BRANCHES_MAX);
+        Self {
+            all: counted.all,
+            others: counted.others,
+            percent,
+            branches: shown.map(|(name, weight)| (name.to_vec(), *weight)).collect(),
+            count: heaviest.len(),
+        }
     }
 }
 
@@ -206,6 +269,77 @@ impl KeysPage {
         }
     }
 
+    /// The prefix that is shown, each part of it a way back.
+    fn crumbs(&self) -> Markup {
+        let parts: Vec<&str> = self.asked.pattern.split_inclusive(':').collect();
+        html! {
+            a href=(self.asked.beginning("")) { "all" }
+            @for at in 0..parts.len() {
+                " / " a href=(self.asked.beginning(&parts[..=at].concat())) { (parts[at]) }
+            }
+        }
+    }
+
+    /// How many keys begin alike; nothing where none do.
+    fn tree(&self) -> Markup {
+        let is_worth_it =
+            |tree: &&Tree| !tree.branches.is_empty() || !self.asked.pattern.is_empty();
+        html! {
+            div data-key="tree" {
+                @if let Some(tree) = self.tree.as_ref().filter(is_worth_it) {
+                    section class="card" {
+                        header {
+                            h2 class="crumbs" { (self.crumbs()) }
+                            span class="side-note" {
+                                @if tree.percent < 100 { (tree.percent) " % counted: " }
+                                (text::number(tree.all.keys)) " keys"
+                                @if self.sees.memory { ", " (text::bytes(tree.all.bytes)) }
+                            }
+                        }
+                        (self.branches(tree))
+                    }
+                }
+            }
+        }
+    }
+
+    fn branches(&self, tree: &Tree) -> Markup {
+        let line = |name: Markup, weight: Weight| {
+            html! {
+                li { div class="line" {
+                    (name)
+                    span class="what" { (text::number(weight.keys)) }
+                    @if self.sees.memory { span class="bytes" { (text::bytes(weight.bytes)) } }
+                } }
+            }
+        };
+        let called = |name: &[u8]| {
+            let told = text::excerpt(name, 80);
+            match self.asked.below(name) {
+                Some(place) => html! { a href=(place) { b { (told) } } },
+                None => html! { span { (told) } },
+            }
+        };
+        let more = tree.count - tree.branches.len();
+        html! {
+            @if !tree.branches.is_empty() {
+                ul class="tree keys" {
+                    @for (name, weight) in &tree.branches { (line(called(name), *weight)) }
+                    @if more > 0 {
+                        li {
+                            div class="line faint" {
+                                (text::number(more)) " more, that weigh less"
+                            }
+                        }
+                    }
+                    @if tree.others.keys > 0 {
+                        (line(html! { span class="faint" { "all others" } }, tree.others))
+                    }
+                }
+            }
+        }
+    }
+
     fn count(&self) -> usize {
         let own = self.databases.iter().find(|(db, _)| *db == self.asked.db);
         own.map_or(0, |(_, count)| *count)
@@ -237,7 +371,7 @@ impl Page for KeysPage {
     }
 
     fn draw(&self, frame: &Frame) -> Drawn {
-        let (db, sees, pages) = (self.asked.db, self.sees, self.pages());
+        let (db, sees, pages, tree) = (self.asked.db, self.sees, self.pages(), self.tree());
         let rows = self.lines.iter().map(|line| Row { key: line.key(), html: line.row(db, sees) });
         let rows: Vec<Row> = rows.collect();
         let heads = html! {
@@ -248,9 +382,13 @@ impl Page for KeysPage {
             div class="head" { div { h1 { (self.title()) } } }
             (frame.server_tabs())
             (self.filter())
+            (tree)
             (card(&heads, ("keys", &rows), &pages))
         };
-        Drawn::new(frame, body).with_part("pages", pages).with_rows("keys", rows)
+        Drawn::new(frame, body)
+            .with_part("tree", tree)
+            .with_part("pages", pages)
+            .with_rows("keys", rows)
     }
 
     fn json(&self) -> serde_json::Value {
@@ -263,9 +401,17 @@ impl Page for KeysPage {
             })
         };
         let all: Vec<_> = self.lines.iter().map(told).collect();
+        let tree = self.tree.as_ref().filter(|_| self.sees.memory).map(|tree| {
+            let branches = tree.branches.iter();
+            let branches = branches.map(|(name, it)| json!([text::lossy(name), it.keys, it.bytes]));
+            json!({
+                "keys": tree.all.keys, "bytes": tree.all.bytes, "percent": tree.percent,
+                "others": tree.others.keys, "branches": branches.collect::<Vec<_>>(),
+            })
+        });
         json!({
             "keys": all, "cursor": self.next.to_string(), "visited": self.visited,
-            "count": self.count(),
+            "count": self.count(), "tree": tree,
         })
     }
 }

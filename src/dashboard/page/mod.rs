@@ -5,6 +5,7 @@
 //! Nothing in a view has a style attribute, and all texts are escaped where they are put in.
 
 mod ask;
+mod ask_key;
 mod buttons;
 mod chart;
 mod clients;
@@ -20,10 +21,12 @@ mod query;
 mod queue;
 mod schedulers;
 mod search;
+mod shown;
 mod slowlog;
 pub mod text;
 mod workers;
 
+pub use keys::counted;
 pub use search::searched;
 
 use super::rings::Spans;
@@ -72,25 +75,40 @@ pub fn find(
         ["workers"] => Ok(Box::new(workers::WorkersPage::new(watch, engine))),
         ["flows"] => Ok(Box::new(flow::FlowsPage::new(watch, engine))),
         ["flow", id, job] => Ok(Box::new(flow::FlowPage::new(watch, engine, &queue(id)?, job)?)),
-        ["keys"] => Ok(Box::new(keys::KeysPage::new(&viewer, query))),
-        ["key", db, name] => Ok(Box::new(key::KeyPage::new(&viewer, db, name, query)?)),
-        ["clients"] => Ok(Box::new(clients::ClientsPage::new(engine))),
-        ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(engine))),
+        ["keys"] => Ok(Box::new(keys::KeysPage::new(watch, &viewer, query))),
+        ["key", db, name] => {
+            Ok(Box::new(key::KeyPage::new(&viewer, &watch.queues(), db, name, query)?))
+        }
+        ["clients"] => Ok(Box::new(clients::ClientsPage::new(&viewer))),
+        ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(&viewer))),
         ["monitor"] => Ok(Box::new(monitor::MonitorPage::new(watch, engine, query))),
-        ["commands"] => Ok(Box::new(commands::CommandsPage::new(engine))),
+        ["commands"] => Ok(Box::new(commands::CommandsPage::new(watch, engine))),
         ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
     }
 }
 
-/// The dialog before an action: `ID/remove?ids=397`.
+/// The dialog before an action: `queues/ID/remove?ids=397`.
 ///
 /// # Errors
 /// There is none, or what it would be about has gone.
-pub fn ask_before(watch: &Watch, engine: &Engine, path: &str) -> Result<String, Trouble> {
+pub fn ask_before(
+    watch: &Watch,
+    engine: &Engine,
+    user: &User,
+    path: &str,
+) -> Result<String, Trouble> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let (id, action) = actions::split(path)?;
-    ask::draw(engine, &known_queue(watch, engine, id)?, id, action, query)
+    let (kind, path) = path.split_once('/').unwrap_or((path, ""));
+    let viewer = Viewer { engine, user };
+    match kind {
+        "keys" => ask_key::draw(&viewer, &watch.queues(), path, query),
+        "clients" => ask_key::draw_client(&viewer, path, query),
+        _ => {
+            let (id, action) = actions::split(path)?;
+            ask::draw(engine, &known_queue(watch, engine, id)?, id, action, query)
+        }
+    }
 }
 
 /// The queue that an address names.
@@ -332,6 +350,12 @@ impl Drawn {
     fn new(frame: &Frame, body: Markup) -> Self {
         let nav = ("nav".to_owned(), frame.nav().into_string());
         Self { body, parts: vec![nav], lists: Vec::new() }
+    }
+
+    /// With more below.
+    fn and(mut self, more: &Markup) -> Self {
+        self.body.0.push_str(&more.0);
+        self
     }
 
     fn with_part(mut self, key: &str, html: Markup) -> Self {

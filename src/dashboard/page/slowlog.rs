@@ -1,7 +1,9 @@
-//! The slow log: commands that took long, the newest first, with the names of their scripts.
+//! The slow log: commands that took long, the newest first, with the names of their scripts; beside
+//! it, for who keeps them, the moments that LATENCY tells of.
 
-use super::{Drawn, Frame, Page, Row, moment, text};
+use super::{Drawn, Frame, Page, Row, Viewer, card, moment, text};
 use crate::engine::Engine;
+use crate::engine::latency::{LatencyEvent, Spike};
 use crate::engine::script::Realm;
 use crate::engine::stats::SlowEntry;
 use crate::lua::{Sha, title_of};
@@ -19,6 +21,23 @@ pub struct SlowlogPage {
     count: usize,
     /// From how many microseconds on a command is kept; negative if none is.
     from_us: i64,
+    /// None for who may not ask for them.
+    moments: Option<Moments>,
+}
+
+/// What LATENCY keeps.
+struct Moments {
+    /// From how many milliseconds on; 0 if nothing is kept.
+    from_ms: u64,
+    events: Vec<Event>,
+}
+
+/// What took long, when it last did, and how long it ever took.
+struct Event {
+    event: LatencyEvent,
+    last: Spike,
+    worst_ms: u64,
+    count: usize,
 }
 
 struct Line {
@@ -28,7 +47,8 @@ struct Line {
 }
 
 impl SlowlogPage {
-    pub fn new(engine: &Engine) -> Self {
+    pub fn new(viewer: &Viewer) -> Self {
+        let engine = viewer.engine;
         let entries = &engine.stats.slowlog.entries;
         let lines = entries
             .iter()
@@ -38,6 +58,37 @@ impl SlowlogPage {
             lines: lines.collect(),
             count: entries.len(),
             from_us: engine.config.slowlog_log_slower_than_us,
+            moments: viewer.may(&["LATENCY", "LATEST"]).then(|| Moments::of(engine)),
+        }
+    }
+}
+
+impl Moments {
+    fn of(engine: &Engine) -> Self {
+        let events = engine.stats.latencies.iter().filter_map(|(event, spikes)| {
+            let last = *spikes.all.back()?;
+            let (worst_ms, count) = (spikes.worst_ms, spikes.all.len());
+            Some(Event { event: *event, last, worst_ms, count })
+        });
+        let from_ms = engine.config.latency_monitor_threshold_ms;
+        Self { from_ms, events: events.collect() }
+    }
+}
+
+impl Event {
+    fn key(&self) -> String {
+        format!("latency-{}", self.event.name())
+    }
+
+    fn row(&self) -> Markup {
+        html! {
+            tr data-key=(self.key()) {
+                td class="c-name" { (self.event.name()) }
+                td class="num" { (text::span_text(self.last.millis)) }
+                td class="num hide-s" { (text::span_text(self.worst_ms)) }
+                td class="num hide-s" { (text::number(self.count)) }
+                td class="num hide-s" { (moment(self.last.time_s * 1000, "ago")) }
+            }
         }
     }
 }
@@ -97,12 +148,28 @@ impl Page for SlowlogPage {
                 us => { (text::number(self.count)) " took " (text::micros(us as f64)) " or more" }
             }
             @if self.count > SHOWN_MAX { ", the newest " (SHOWN_MAX) " of them" }
+            @if self.moments.as_ref().is_some_and(|it| it.from_ms == 0 && it.events.is_empty()) {
+                ". Moments that took long are kept from " code { "latency-monitor-threshold" } " on"
+            }
         };
         let heads = html! {
             th { "Command" } th class="num" { "Took" } th class="hide-m" { "Client" }
             th class="num hide-s" { "When" }
         };
-        Drawn::table(frame, &self.title(), &said, &heads, ("slowlog", rows.collect()))
+        let drawn = Drawn::table(frame, &self.title(), &said, &heads, ("slowlog", rows.collect()));
+        let events = self.moments.iter().flat_map(|it| &it.events);
+        let rows: Vec<Row> =
+            events.map(|event| Row { key: event.key(), html: event.row() }).collect();
+        if rows.is_empty() {
+            return drawn;
+        }
+        let heads = html! {
+            th { "Moments that took long" } th class="num" { "Last" }
+            th class="num hide-s" { "Worst" } th class="num hide-s" { "Times" }
+            th class="num hide-s" { "When" }
+        };
+        let below = card(&heads, ("latency", &rows), &html! {});
+        drawn.and(&below).with_rows("latency", rows)
     }
 
     fn json(&self) -> serde_json::Value {
@@ -114,6 +181,13 @@ impl Page for SlowlogPage {
             })
         };
         let all: Vec<_> = self.lines.iter().map(told).collect();
-        json!({ "entries": all, "count": self.count })
+        let moments = self.moments.iter().flat_map(|it| &it.events).map(|it| {
+            json!({
+                "event": it.event.name(), "at": it.last.time_s * 1000, "ms": it.last.millis,
+                "worst": it.worst_ms, "count": it.count,
+            })
+        });
+        let moments: Vec<_> = moments.collect();
+        json!({ "entries": all, "count": self.count, "moments": moments })
     }
 }

@@ -79,6 +79,14 @@ pub fn excerpt(text: &[u8], len: usize) -> String {
     line
 }
 
+/// The beginning of a text, at most so many bytes, with its lines.
+pub fn excerpt_lines(text: &str, len: usize) -> String {
+    match text.len() <= len {
+        true => text.into(),
+        false => format!("{}…", &text[..text.floor_char_boundary(len)]),
+    }
+}
+
 /// A state's name as the heading of a column or a tab.
 pub fn heading(name: &str) -> String {
     let mut chars = name.chars();

@@ -169,30 +169,39 @@ impl Call {
             .with(header::CACHE_CONTROL, "no-store"))
     }
 
-    /// Does something to a queue, as the page's user: the answer says what was done.
+    /// Does something as the page's user: the answer says what was done.
     pub(super) async fn act(self: &Rc<Self>, request: Request<Incoming>) -> Result<Given, Refusal> {
-        let path = address(&request, "/_toril/queues/");
+        let path = address(&request, "/_toril/");
         self.exchange.expect(Some(BODY_SILENCE_MAX));
         let body = self.read(request.into_body()).await;
         self.exchange.expect(None);
         let body = body?;
         let user = self.user().ok_or_else(super::unauthorized)?;
         let server = self.server.clone();
-        let script = server
-            .turn(|engine, _| server.board.borrow_mut().script(engine, &user, &path, &body))
+        let order = server
+            .turn(|engine, _| server.board.borrow_mut().order(engine, &user, &path, &body))
             .map_err(refusal)?;
         server.board_wanted.notify_one();
         let form = JsonStyle { base64: false, transaction: false };
         server.with_outbox(self.id, |outbox| *outbox = Outbox::json(form));
-        let words: Vec<&[u8]> = script.words.iter().map(Vec::as_slice).collect();
+        let words: Vec<&[u8]> = order.words().iter().map(Vec::as_slice).collect();
+        self.stand_in(order.db());
         self.run(|engine, now| engine.run(self.id, Args::new(&words), now)).await;
+        self.stand_in(0);
         let output = server.take_output(self.id).await;
         let answer: Json = serde_json::from_slice(&output).unwrap_or_default();
         if let Some(error) = answer["error"].as_str() {
             return Err(wrong(error.into()));
         }
-        let told = script.outcome(&server.engine.borrow(), &answer["result"]).to_string();
+        let told = order.outcome(&server.engine.borrow(), &answer["result"]).to_string();
         Ok(Given::new(StatusCode::OK, told.into()).with(header::CONTENT_TYPE, JSON))
+    }
+
+    /// The database that the next command is about. Each request over HTTP begins in the first.
+    fn stand_in(&self, db: usize) {
+        if let Some(client) = self.server.engine.borrow_mut().clients.get_mut(self.id) {
+            client.db = db;
+        }
     }
 
     /// The stream of what changes in a view, which the query names.

@@ -83,8 +83,10 @@ const ALLOWED: &str = "GET, HEAD, POST, PUT, OPTIONS";
 const ROUTES: &[Route] = &[
     row(OWN,                     &[Method::OPTIONS],                        Check::None,    Serve::Forbidden,   Origins::Own),
     row(Some("_toril/app"),      &[Method::GET],                            Check::None,    Serve::App,         Origins::Own),
+    row(Some("_toril/clients"),  &[Method::POST],                           Check::Session, Serve::Act,         Origins::Own),
     row(Some("_toril/events"),   &[Method::GET],                            Check::Session, Serve::ViewEvents,  Origins::Own),
     row(Some("_toril/expect"),   &[Method::POST],                           Check::Token,   Serve::Expect,      Origins::Own),
+    row(Some("_toril/keys"),     &[Method::POST],                           Check::Session, Serve::Act,         Origins::Own),
     row(Some("_toril/queues"),   &[Method::POST],                           Check::Session, Serve::Act,         Origins::Own),
     row(Some("_toril/session"),  &[Method::POST],                           Check::None,    Serve::Session,     Origins::Own),
     row(Some("_toril/view"),     &[Method::GET],                            Check::Session, Serve::View,        Origins::Own),
@@ -283,6 +285,8 @@ mod tests {
         check(&Method::OPTIONS, "/_toril/expect", (Check::None, Serve::Forbidden));
         check(&Method::POST, "/_toril/session", (Check::None, Serve::Session));
         check(&Method::POST, "/_toril/queues/x/retry", (Check::Session, Serve::Act));
+        check(&Method::POST, "/_toril/keys/delete", (Check::Session, Serve::Act));
+        check(&Method::POST, "/_toril/clients/kill", (Check::Session, Serve::Act));
         check(&Method::GET, "/_toril/queues/x/retry", (Check::Session, Serve::Absent));
         check(&Method::GET, "/_toril/app/app.css", (Check::None, Serve::App));
         check(&Method::GET, "/_toril/view/overview", (Check::Session, Serve::View));

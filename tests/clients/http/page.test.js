@@ -499,6 +499,76 @@ describe('the page', { skip: !executablePath }, () => {
     await looked.close();
   });
 
+  test('keys are counted by how they begin, changed and deleted, and a client is closed', async () => {
+    const looked = await browser.newPage();
+    await looked.goto(`${rest.url}/#token=${rest.token}`);
+    const confirm = () => looked.click('#ask footer .btn:last-child');
+    for (let at = 0; at < 30; at += 1) await redis.set(`shop:cart:${at}`, 'x'.repeat(100));
+    await redis.hset('shop:user:1', 'name', HOSTILE, 'pickled', Buffer.from('80048c057461736b738c026f6b934b0585522e', 'hex'));
+    await redis.hpexpire('shop:user:1', 600_000, 'FIELDS', 1, 'name');
+    await looked.click('#nav a:has-text("Keys")');
+    await looked.click('.tree a:has-text("shop:")');
+    await looked.waitForSelector('.tree .line:has-text("cart:"):has-text("30")');
+    await looked.click('.tree a:has-text("user:")');
+    await looked.click('#main td a:has-text("shop:user:1")');
+    const row = (text) => looked.locator('#main tbody tr', { hasText: text });
+    await row('name').waitFor();
+    assert.match(String(await row('name').textContent()), /<img src=x.*(9|10) min/s);
+    assert.match(String(await row('pickled').textContent()), /pickle.*tasks\.ok\(5\)/);
+    await row('name').locator('text=Edit').click();
+    assert.equal(await looked.inputValue('#ask [name=text]'), HOSTILE);
+    await looked.fill('#ask [name=text]', `new ${HOSTILE}`);
+    await confirm();
+    await looked.waitForSelector('.toast:has-text("Changed shop:user:1")');
+    assert.equal(await redis.hget('shop:user:1', 'name'), `new ${HOSTILE}`);
+    assert.notDeepEqual(await redis.hpttl('shop:user:1', 'FIELDS', 1, 'name'), [-1]);
+    await row('pickled').locator('text=Show').click();
+    await looked.waitForSelector('#ask pre:has-text("tasks.ok(5)")');
+    await looked.click('#ask >> text=Close');
+    await row('pickled').locator('text=Remove').click();
+    await confirm();
+    await row('pickled').waitFor({ state: 'detached' });
+    await looked.click('#main .actions >> text=Add');
+    await looked.fill('#ask [name=name]', 'city');
+    await looked.fill('#ask [name=text]', 'Oslo');
+    await confirm();
+    await row('Oslo').waitFor();
+    await looked.click('#main .actions >> text=Delete');
+    await looked.waitForSelector('#ask:has-text("2 elements go")');
+    await confirm();
+    await looked.waitForSelector('.toast:has-text("Deleted shop:user:1")');
+    assert.equal(await redis.exists('shop:user:1'), 0);
+    assert.equal(await looked.locator('#main img, #ask img').count(), 0, 'what is in a key stays text');
+    const closed = new Redis({ ...address, connectionName: 'closed', retryStrategy: null });
+    await closed.ping();
+    const ended = new Promise((resolve) => { closed.once('end', resolve); });
+    await looked.goto(`${rest.url}/#/clients`);
+    await looked.locator('#main tr', { hasText: 'closed' }).locator('button').click();
+    await looked.waitForSelector('#ask:has-text("Close the connection of closed?")');
+    await confirm();
+    await ended;
+    for (let at = 0; at < 30; at += 1) await redis.del(`shop:cart:${at}`);
+    await looked.close();
+  });
+
+  test('who may only read keys has no button for them', async () => {
+    const looked = await browser.newContext();
+    const page = await looked.newPage();
+    await redis.set('only-read', 'x');
+    await page.goto(`${rest.url}/#token=${readonlyToken}`);
+    await page.waitForSelector('#nav a:has-text("All queues")');
+    await page.goto(`${rest.url}/#/key/0/only-read`);
+    await page.waitForSelector('#main :is(h1:has-text("only-read"), .problem)');
+    assert.equal(await page.locator('#main [data-ask], #main [data-act]').count(), 0);
+    const body = JSON.stringify({ db: 0, key: 'only-read' });
+    const answer = await fetch(`${rest.url}/_toril/keys/delete`, { method: 'POST', body, headers: { authorization: `Bearer ${readonlyToken}` } });
+    assert.equal(answer.status, 400);
+    assert.match((await answer.json()).error, /^NOPERM/);
+    assert.equal(await redis.get('only-read'), 'x');
+    await redis.del('only-read');
+    await looked.close();
+  });
+
   test('a job is searched with the keyboard alone, by id and by text, and opened', async () => {
     const looked = await browser.newPage();
     await looked.goto(`${rest.url}/#token=${rest.token}`);
@@ -586,7 +656,7 @@ describe('the page', { skip: !executablePath }, () => {
         const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
-        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['monitor'], ['monitor?on=1&keep=yes&scripts=no'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
+        for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull%3A'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Afailed'], ['key/0/bull%3Amail%3Ameta', 'td.acts >> text=Edit'], ['key/0/bull%3Amail%3Ameta', '.actions >> text=Delete'], ['clients', 'td.acts button'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['monitor'], ['monitor?on=1&keep=yes&scripts=no'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
           [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');

@@ -1,14 +1,17 @@
 //! The page over the queues, on an engine on which time passes as the test says: what it finds, and
 //! that it costs nothing while nobody looks.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod keys;
 
 use common::facts::FixedFacts;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::dashboard::{Board, Form, Trouble};
 use toril::engine::Engine;
-use toril::engine::client::{ClientId, Peer};
+use toril::engine::client::{ClientId, Peer, State};
 use toril::engine::time::Now;
 use toril::proto::{Args, Outbox};
 
@@ -64,6 +67,30 @@ impl Bench {
         let view = self.view("overview");
         let queues = view["queues"].as_array().expect("a list");
         queues.iter().map(|queue| queue["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Does what a page wants done: what it is told.
+    fn act(&mut self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, Trouble> {
+        let user = self.engine.acl.default_user().clone();
+        let body = body.to_string();
+        let order = self.board.order(&mut self.engine, &user, path, body.as_bytes())?;
+        let words: Vec<&[u8]> = order.words().iter().map(Vec::as_slice).collect();
+        self.engine.clients.get_mut(self.client).expect("it is connected").db = order.db();
+        self.engine.run(self.client, Args::new(&words), self.now);
+        self.engine.clients.get_mut(self.client).expect("it is connected").db = 0;
+        let answer = self.engine.outbox(self.client).expect("it is connected").take();
+        assert!(!answer.starts_with(b"-"), "{}", String::from_utf8_lossy(&answer));
+        let answer = if answer == b":0\r\n" { 0.into() } else { serde_json::Value::Null };
+        Ok(order.outcome(&self.engine, &answer))
+    }
+
+    /// The order of a dialog: what its form would send.
+    fn dialog(&mut self, path: &str) -> serde_json::Value {
+        let user = self.engine.acl.default_user().clone();
+        let html = self.board.view(&mut self.engine, &user, path, Form::Html).expect("it is asked");
+        let order = html.split("data-order=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let order = order.expect("it has an order").replace("&quot;", "\"");
+        serde_json::from_str(&order).expect("it is JSON")
     }
 
     /// Whether the engine notes which keys change.
@@ -284,6 +311,23 @@ fn the_slow_log_names_its_scripts() {
 }
 
 #[test]
+fn moments_that_took_long_stand_beside_the_slow_log() {
+    // Each command takes a tenth of a second by this stopwatch.
+    let mut bench = Bench::slow(100_000);
+    assert!(bench.html("slowlog", ALL).expect("it is shown").contains("latency-monitor-threshold"));
+    bench.ask(&["config", "set", "latency-monitor-threshold", "50"]);
+    bench.ask(&["set", "key", "text"]);
+    let view = bench.view("slowlog");
+    assert_eq!(view["moments"][0]["event"], "command", "{view}");
+    assert!(view["moments"][0]["worst"].as_u64().is_some_and(|ms| ms >= 100), "{view}");
+    assert!(bench.html("slowlog", ALL).expect("it is shown").contains("latency-command"));
+    let hidden = bench.view("slowlog");
+    assert!(!hidden["moments"].is_null());
+    let html = bench.html("slowlog", &["~*", "+@all", "-latency|latest"]).expect("it is shown");
+    assert!(!html.contains("latency-command"), "{html}");
+}
+
+#[test]
 fn commands_are_shown_with_their_calls_and_errors() {
     let mut bench = Bench::new();
     bench.ask(&["set", "key", "text"]);
@@ -300,6 +344,15 @@ fn commands_are_shown_with_their_calls_and_errors() {
     assert_eq!(find("LPUSH")["errors"], 1, "{view}");
     let html = bench.html("commands", ALL).expect("it is shown");
     assert!(html.contains("<code>ACL SETUSER</code>"), "{html}");
+    // A second later there are two notes of the totals.
+    assert!(find("SET")["second"].is_null());
+    for _ in 0..10 {
+        bench.ask(&["set", "key", "text"]);
+    }
+    bench.pass(2_000);
+    let view = bench.view("commands");
+    let set = view["commands"].as_array().and_then(|all| all.iter().find(|it| it["name"] == "SET"));
+    assert_eq!(set.expect("it was called")["second"], 5.0, "{view}");
 }
 
 #[test]
@@ -425,101 +478,6 @@ fn a_recording_goes_on_if_asked_to_and_ends_when_nobody_sees_it() {
     open(&mut bench, "monitor?on=3");
     open(&mut bench, "monitor?on=3&stop=yes");
     assert_eq!(monitors(&bench), 0);
-}
-
-#[test]
-fn keys_are_found_by_name_and_type() {
-    let mut bench = Bench::new();
-    for number in 0..300 {
-        bench.ask(&["set", &format!("user:{number}"), "x"]);
-    }
-    bench.ask(&["hset", "user:hash", "field", "x"]);
-    bench.ask(&["sadd", HOSTILE, "x"]);
-    let view = bench.view("keys");
-    assert!(view["keys"].as_array().is_some_and(|keys| (50..70).contains(&keys.len())), "{view}");
-    let mut names = std::collections::BTreeSet::new();
-    let mut cursor = "0".to_owned();
-    loop {
-        let view = bench.view(&format!("keys?match=user&cursor={cursor}"));
-        let keys = view["keys"].as_array().expect("a list");
-        names.extend(keys.iter().map(|key| key["name"].to_string()));
-        view["cursor"].as_str().expect("a cursor").clone_into(&mut cursor);
-        if cursor == "0" {
-            break;
-        }
-    }
-    assert_eq!(names.len(), 301);
-    let only = bench.view("keys?type=hash");
-    assert_eq!(only["keys"][0]["name"], "user:hash", "{only}");
-    let only = bench.view("keys?match=%3Cimg*");
-    assert_eq!(only["keys"].as_array().map(Vec::len), Some(1), "{only}");
-    let address = only["keys"][0]["address"].as_str().expect("an address").to_owned();
-    assert_eq!(bench.view(&address)["elements"], serde_json::json!([["", "x"]]));
-    let html = bench.html("keys?match=%3Cimg", ALL).expect("it is shown");
-    assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
-    // In another database there are none.
-    assert_eq!(bench.view("keys?db=3")["keys"], serde_json::json!([]));
-}
-
-#[test]
-fn one_answer_looks_at_so_many_keys_and_no_more() {
-    let mut bench = Bench::new();
-    let fill = "for i = 1, 30000 do redis.call('set', 'key:' .. i, i) end";
-    bench.ask(&["eval", fill, "0"]);
-    let view = bench.view("keys?match=absent*");
-    let visited = view["visited"].as_u64().expect("a number");
-    assert!((10_000..10_100).contains(&visited), "{visited}");
-    assert_ne!(view["cursor"], "0");
-}
-
-#[test]
-fn a_key_is_shown_page_by_page_whatever_its_type() {
-    let mut bench = Bench::new();
-    bench.ask(&["set", "text", HOSTILE, "px", "60000"]);
-    for at in 0..120 {
-        let number = format!("{at:03}");
-        bench.ask(&["rpush", "list", &number]);
-        bench.ask(&["hset", "hash", &number, HOSTILE]);
-        bench.ask(&["sadd", "set", &number]);
-        bench.ask(&["zadd", "zset", "1.5", &number]);
-        bench.ask(&["xadd", "stream", &format!("5-{}", at + 1), "name", HOSTILE]);
-    }
-    let text = bench.view("key/0/text");
-    assert_eq!(text["elements"], serde_json::json!([["", HOSTILE]]), "{text}");
-    assert_eq!(text["expires"], bench.now.wall_ms + 60_000, "{text}");
-    for (name, page, first) in [
-        ("list", "from=50", ["50", "050"]),
-        ("hash", "from=50", ["050", HOSTILE]),
-        ("zset", "from=100", ["1.5", "100"]),
-        ("stream", "after=5-49", ["5-50", "name=<img/src=x>"]),
-    ] {
-        let view = bench.view(&format!("key/0/{name}?{page}"));
-        assert_eq!(view["len"], 120, "{view}");
-        assert_eq!(view["elements"][0], serde_json::json!(first), "{view}");
-        let count = if page == "from=100" { 20 } else { 50 };
-        assert_eq!(view["elements"].as_array().map(Vec::len), Some(count), "{view}");
-    }
-    let members = |bench: &mut Bench, from: usize| {
-        let view = bench.view(&format!("key/0/set?from={from}"));
-        view["elements"].as_array().expect("a list").clone()
-    };
-    let mut all: Vec<_> = [0, 50, 100].into_iter().flat_map(|it| members(&mut bench, it)).collect();
-    all.sort_by_key(ToString::to_string);
-    all.dedup();
-    assert_eq!(all.len(), 120);
-    for name in ["text", "hash", "stream"] {
-        let html = bench.html(&format!("key/0/{name}"), ALL).expect("it is shown");
-        assert!(html.contains("&lt;img/src=x&gt;") && !html.contains(HOSTILE), "{html}");
-    }
-    let absent = bench.html("key/0/none", ALL);
-    assert!(matches!(&absent, Err(Trouble::Absent(_))), "{absent:?}");
-    // What the user may not ask of a key it is not told.
-    let rules = ["~*", "&*", "+@all", "-memory|usage", "-pttl", "-get"];
-    let html = bench.html("key/0/text", &rules).expect("it is shown");
-    for told in ["img", "Memory", "Expires in"] {
-        assert!(!html.contains(told), "{told}: {html}");
-    }
-    assert!(html.contains("Encoding"), "{html}");
 }
 
 /// A job as BullMQ keeps it, of which nothing has happened yet.
