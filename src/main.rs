@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use toril::config::{self, Invocation};
-use toril::host::{exec, ping};
+use toril::host::{exec, hand_over, ping};
 use toril::server::{self, sources};
 use toril::util::alloc::Counted;
 
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == "ping") {
         return ping::run(&args[1..])
             .map_or_else(|reason| stop(&format!("toril ping: {reason}")), |text| tell(&text));
+    }
+    if args.first().is_some_and(|first| first == "hand-over") {
+        return hand_over::run(&args[1..]).into();
     }
     let sources = match config::argv_to_lines(&args) {
         Invocation::Run(sources) => sources,

@@ -1,8 +1,10 @@
-//! PSYNC, REPLCONF, REPLICAOF, ROLE and others: who follows whom, and how far.
+//! PSYNC, REPLCONF, REPLICAOF, ROLE and others: who follows whom, and how far; and TORIL HANDOVER,
+//! after which another server leads.
 
 use super::prelude::*;
 use crate::engine::failover::Failover;
 use crate::engine::following::LinkStage;
+use crate::engine::handing_over::HandedOver;
 use crate::engine::replication::{Replica, ReplicaStage, ReplicaWord};
 use crate::util::number;
 
@@ -138,4 +140,58 @@ fn replicaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     cx.follow(&host, port);
     reply.ok();
     Ok(())
+}
+
+/// Who is asked for keys that are over counts those too whose time comes within this: the other
+/// server may be ahead of us.
+const SOON_MS: i64 = 2_000;
+
+/// What `toril hand-over` asks of the server that it moves (engine/handing_over.rs).
+pub(super) fn hand_over(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    if args.accept("pause") {
+        let span_ms = args.int_within(1..=60_000)? as u64;
+        args.end()?;
+        let offset = cx.pause_to_hand_over(span_ms * 1_000)?;
+        reply.int(offset as i64);
+    } else if args.accept("resume") {
+        args.end()?;
+        cx.resume_from_handing_over();
+        reply.ok();
+    } else if args.accept("over") {
+        args.end()?;
+        count_over(cx, reply);
+    } else if args.accept("done") {
+        let offset = args.int_within(0..=i64::MAX)? as u64;
+        let host = String::from_utf8_lossy(args.word()?).into_owned();
+        let port = args.int_within(1..=65_535)? as u16;
+        let forwards = args.accept("forward");
+        let span_ms = if forwards { args.int_within(1..=i64::MAX / 1_000)? } else { 0 };
+        args.end()?;
+        let until_us = cx.now().mono_us.saturating_add(span_ms as u64 * 1_000);
+        let forwards_until_us = if forwards { until_us } else { 0 };
+        cx.hand_over(offset, HandedOver::to(host, port, forwards_until_us))?;
+        reply.ok();
+    } else {
+        return Err(Error::Syntax);
+    }
+    Ok(())
+}
+
+/// Of each database that has keys: its number, and how many of them are over or soon will be.
+fn count_over(cx: &mut Ctx, reply: &mut Reply) {
+    let soon_ms = cx.now_ms() + SOON_MS;
+    let keyspace = &cx.server().keyspace;
+    let all = (0..keyspace.databases()).map(|number| (number, keyspace.db(number)));
+    let counts: Vec<(usize, usize)> = all
+        .filter(|(_, db)| !db.is_empty())
+        .map(|(number, db)| {
+            let is_over = |at_ms: i64| at_ms < soon_ms;
+            (number, db.iter().filter(|it| db.expires_ms(it).is_some_and(is_over)).count())
+        })
+        .collect();
+    reply.array(counts.len() * 2);
+    for (number, count) in counts {
+        reply.int(number as i64);
+        reply.int(count as i64);
+    }
 }

@@ -40,6 +40,7 @@ Usage: toril [redis.conf] [--name value ...] [-]
   toril --version                       says which version this is
   toril exec -- npm test                a command beside a server of its own: toril exec --help
   toril ping                            whether a server answers: toril ping --help
+  toril hand-over redis://host:port     all moves to another server: toril hand-over --help
 
 Settings, with what they are if not given:
 

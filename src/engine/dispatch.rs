@@ -133,7 +133,7 @@ impl Engine {
             }
             client = &self.clients[id];
         }
-        let has_trouble = self.persistence.has_trouble() | self.replication.is_following();
+        let has_trouble = self.persistence.has_trouble() | self.replication.is_led;
         if has_trouble {
             let flags = self.flags_of(id, found, args);
             self.check_disk(flags)?;

@@ -111,6 +111,7 @@ impl Engine {
     /// Follows another server. What clients wait for here would never come.
     pub fn follow_server(&mut self, host: &str, port: u16) {
         self.leave_primary();
+        self.replication.handed_over = None;
         self.replication.following = Some(Box::new(Following::new(host, port)));
         self.config.replica.replicaof = vec![host.to_owned(), port.to_string()];
         self.settle_authority();
@@ -126,6 +127,10 @@ impl Engine {
 
     /// Follows nobody any more: a history begins that goes on from the one that was followed.
     pub fn lead(&mut self) {
+        if self.replication.handed_over.take().is_some() {
+            tracing::warn!("What was handed over is taken back: writes are taken again");
+            self.settle_authority();
+        }
         if !self.replication.is_following() {
             return;
         }
@@ -158,12 +163,13 @@ impl Engine {
     #[cold]
     pub(super) fn check_replica(&self, flags: Flags) -> Result {
         let is_refused = flags.has(Flag::Write) && self.is_read_only();
-        if is_refused { Err(Error::ReadOnly) } else { Ok(()) }
+        if is_refused { Err(self.read_only_error()) } else { Ok(()) }
     }
 
     /// Whether clients may change nothing.
     pub(super) fn is_read_only(&self) -> bool {
-        self.replication.is_following() && self.config.replica.read_only
+        let state = &self.replication;
+        state.handed_over.is_some() || state.is_following() && self.config.replica.read_only
     }
 
     /// MASTERDOWN, where what may be old is not to be read.

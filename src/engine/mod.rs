@@ -26,6 +26,7 @@ pub mod failover;
 mod feed;
 pub mod fixture;
 pub mod following;
+pub mod handing_over;
 pub mod hash_slot;
 pub mod journal;
 pub mod keys;
@@ -205,6 +206,7 @@ impl Engine {
         self.release_pushes(id);
         self.leave_replication(id);
         self.leave_link(id);
+        self.leave_handing_over(id);
         self.unsubscribe_all(id);
         self.unwatch(id);
         if self.keyspace.aftermath.tracking.is_some() {

@@ -104,11 +104,13 @@ impl Engine {
     }
 
     /// Lets keys go at their time, unless somebody has a say against it: a pause, or a file that is
-    /// read or a server that is followed, which tell themselves what went.
+    /// read or a server that is followed, which tell themselves what went, or one that was handed
+    /// over to.
     pub(super) fn settle_authority(&mut self) {
-        let is_suspended = self.pauses.all.is_some()
-            || self.persistence.loading().is_some()
-            || self.replication.is_following();
+        let state = &mut self.replication;
+        state.is_led = state.is_following() || state.handed_over.is_some();
+        let is_suspended =
+            self.pauses.all.is_some() || self.persistence.loading().is_some() || state.is_led;
         self.keyspace.authority = if is_suspended { Authority::Suspended } else { Authority::Own };
     }
 
@@ -134,6 +136,11 @@ impl Engine {
     pub(super) fn hold(&mut self, id: ClientId) {
         self.pauses.held.push(id);
         self.park(id, Parked::Pause);
+    }
+
+    /// Whether an owner's pause lasts.
+    pub(super) fn is_paused(&self, owner: PauseOwner) -> bool {
+        self.pauses.by_owner[owner as usize].is_some()
     }
 
     /// Whether a pause holds a client's request back.

@@ -16,6 +16,7 @@ use super::context::{Ctx, Empty};
 use super::effect::Effect;
 use super::failover::FailingOver;
 use super::following::Following;
+use super::handing_over::HandedOver;
 use super::waiters::Woken;
 use crate::config::{ClientClass, Config};
 use crate::proto::{Error, Result, request};
@@ -124,6 +125,12 @@ pub struct Replication {
     pub(super) following: Option<Box<Following>>,
     /// None where the lead is not being handed over.
     pub(super) failing_over: Option<Box<FailingOver>>,
+    /// Where clients are to go since this server has handed over; None if it has not.
+    pub handed_over: Option<Box<HandedOver>>,
+    /// On whose behalf writes are held back to hand over.
+    pub(super) hands_over: Option<ClientId>,
+    /// Another server leads: one that is followed, or one that was handed over to.
+    pub(super) is_led: bool,
     /// Bytes at the front of what the journal has that are no part of the stream.
     skipped: usize,
     /// Its last bytes. None until somebody asked for them.
@@ -159,6 +166,10 @@ impl Replication {
     /// Whether a replica was, or will be, asked to lead.
     pub fn is_failing_over(&self) -> bool {
         self.failing_over.is_some()
+    }
+
+    pub fn has_handed_over(&self) -> bool {
+        self.handed_over.is_some()
     }
 
     #[inline]

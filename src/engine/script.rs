@@ -492,7 +492,7 @@ impl Host<'_> {
             return Err(Error::ScriptReadOnly);
         }
         if is_write && self.engine.is_read_only() {
-            return Err(Error::ReadOnly);
+            return Err(self.engine.read_only_error());
         }
         let script = self.script();
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {

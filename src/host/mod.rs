@@ -1,8 +1,9 @@
-//! Who starts a server, or asks one from outside: `toril exec`, `toril ping`, and the tests of
-//! programs in Rust.
+//! Who starts a server, or asks one from outside: `toril exec`, `toril ping`, `toril hand-over`,
+//! and the tests of programs in Rust.
 
 pub mod exec;
 mod guard;
+pub mod hand_over;
 pub mod ping;
 mod session;
 

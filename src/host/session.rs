@@ -79,6 +79,16 @@ impl Session {
     }
 }
 
+/// The first answer of these bytes, and how many it takes. None if it is not whole.
+pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<(Response, usize)>> {
+    let mut rest = bytes;
+    match read(&mut rest) {
+        Ok(response) => Ok(Some((response, bytes.len() - rest.len()))),
+        Err(problem) if problem.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
 fn read(input: &mut impl BufRead) -> io::Result<Response> {
     let mut line = Vec::new();
     input.read_until(b'\n', &mut line)?;

@@ -10,7 +10,8 @@
 //! any file, and whatever else comes than should ends the link with a sentence that says what.
 
 use super::increment::IncrementReader;
-use super::load::{LoadOptions, LoadProgress, LoadReport, Loader};
+use super::load::{LoadOptions, LoadProgress, LoadReport};
+use super::sent::SentSnapshot;
 use crate::config::ReplicaSettings;
 use crate::engine::Engine;
 use crate::engine::following::LinkStage;
@@ -25,9 +26,6 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Records of a snapshot, and units of the stream, between two looks at what else there is to do.
 const RECORDS_MAX: usize = 1_000;
 const UNITS_MAX: usize = 200;
-
-/// A snapshot of an unknown length ends in a mark that was told before.
-const MARK_LEN: usize = 40;
 
 const HISTORY_LEN: usize = 40;
 
@@ -81,7 +79,7 @@ enum Stage {
     Greets(VecDeque<(Question, Vec<u8>)>),
     /// A snapshot of this moment is to come.
     Promised(Moment),
-    Loads(Box<Payload>),
+    Loads(Moment, Box<SentSnapshot>),
     Streams(IncrementReader),
 }
 
@@ -90,22 +88,6 @@ enum Stage {
 struct Moment {
     history: String,
     offset: u64,
-}
-
-#[derive(Debug)]
-struct Payload {
-    moment: Moment,
-    loader: Loader,
-    end: PayloadEnd,
-    /// Bytes that the loader was given.
-    fed: u64,
-    is_read: bool,
-}
-
-#[derive(Debug)]
-enum PayloadEnd {
-    Len(u64),
-    Mark(Vec<u8>),
 }
 
 /// One link, from its first byte to its last.
@@ -154,7 +136,7 @@ impl Link {
         match &self.stage {
             Stage::Streams(_) => self.acknowledge(engine),
             // Who sends hears that somebody is there.
-            Stage::Loads(_) => self.output.push(b'\n'),
+            Stage::Loads(..) => self.output.push(b'\n'),
             _ => {}
         }
         Ok(())
@@ -173,7 +155,7 @@ impl Link {
         match &mut self.stage {
             Stage::Greets(_) => self.hear_answer(engine),
             Stage::Promised(_) => self.begin_payload(engine),
-            Stage::Loads(_) => self.load(engine),
+            Stage::Loads(..) => self.load(engine),
             Stage::Streams(_) if !engine.is_between_units() => Ok(LinkProgress::Waits),
             Stage::Streams(_) => self.stream(engine, now),
         }
@@ -262,13 +244,6 @@ impl Link {
 
     fn begin_payload(&mut self, engine: &mut Engine) -> Result<LinkProgress, LinkFault> {
         let Some(line) = self.line()? else { return Ok(LinkProgress::Hungry) };
-        let Some(told) = line.strip_prefix(b"$") else { return Err(strange(&line)) };
-        let text = String::from_utf8_lossy(told);
-        let end = match told.strip_prefix(b"EOF:") {
-            Some(mark) if mark.len() == MARK_LEN => PayloadEnd::Mark(mark.to_vec()),
-            Some(_) => return Err(strange(&line)),
-            None => PayloadEnd::Len(text.parse().map_err(|_| strange(&line))?),
-        };
         let Stage::Promised(moment) = &self.stage else { unreachable!("it was promised") };
         let options = LoadOptions {
             is_partial: engine.config.files.load_partly,
@@ -276,87 +251,33 @@ impl Link {
             is_sent: true,
             ..LoadOptions::default()
         };
-        let (moment, loader) = (moment.clone(), Loader::new(options));
-        self.stage = Stage::Loads(Payload { moment, loader, end, fed: 0, is_read: false }.into());
+        let sent = SentSnapshot::begin(&line, options).ok_or_else(|| strange(&line))?;
+        self.stage = Stage::Loads(moment.clone(), sent.into());
         engine.keyspace.stage();
         Ok(LinkProgress::More)
     }
 
     fn load(&mut self, engine: &mut Engine) -> Result<LinkProgress, LinkFault> {
-        let Stage::Loads(payload) = &mut self.stage else { unreachable!("it loads") };
-        if !payload.is_read {
-            let loader = &mut payload.loader;
-            let progress = engine.on_staged(|engine| loader.step(engine, RECORDS_MAX));
-            let progress = progress
-                .map_err(|text| LinkFault::lasting(format!("the snapshot that it sends {text}")))?;
-            match progress {
-                LoadProgress::More => return Ok(LinkProgress::More),
-                LoadProgress::Hungry => return self.go_on_loading(engine),
-                LoadProgress::Done => payload.is_read = true,
-            }
-            let mut rest = payload.loader.rest().to_vec();
-            rest.append(&mut self.input);
-            self.input = rest;
-            payload.fed = payload.loader.position();
+        let Stage::Loads(_, sent) = &mut self.stage else { unreachable!("it loads") };
+        let input = &mut self.input;
+        let progress = engine.on_staged(|engine| sent.step(engine, input, RECORDS_MAX));
+        let progress = progress
+            .map_err(|text| LinkFault::lasting(format!("the snapshot that it sends {text}")))?;
+        let (loaded, to_load) = sent.progress();
+        engine.note_loaded_from_primary(loaded, to_load);
+        match progress {
+            LoadProgress::More => Ok(LinkProgress::More),
+            LoadProgress::Hungry => Ok(LinkProgress::Hungry),
+            LoadProgress::Done if !engine.is_between_units() => Ok(LinkProgress::Waits),
+            LoadProgress::Done => self.end_payload(engine),
         }
-        self.end_payload(engine)
     }
 
-    /// Gives the loader what has come.
-    fn go_on_loading(&mut self, engine: &mut Engine) -> Result<LinkProgress, LinkFault> {
-        let Stage::Loads(payload) = &mut self.stage else { unreachable!("it loads") };
-        let (left, to_load) = match payload.end {
-            PayloadEnd::Len(len) => (len - payload.fed, Some(len)),
-            PayloadEnd::Mark(_) => (u64::MAX, None),
-        };
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
-        if count == 0 && left > 0 {
-            return Ok(LinkProgress::Hungry);
-        }
-        // Nothing more ends it.
-        payload.loader.feed(&self.input[..count]);
-        payload.fed += count as u64;
-        if let PayloadEnd::Mark(mark) = &payload.end {
-            // Behind it nothing may come for long.
-            let unread = payload.loader.rest();
-            let last = &unread[unread.len().saturating_sub(count + MARK_LEN)..];
-            if memchr::memmem::find(last, mark).is_some() {
-                payload.loader.look_again();
-            }
-        }
-        self.input.drain(..count);
-        engine.note_loaded_from_primary(payload.fed, to_load);
-        Ok(LinkProgress::More)
-    }
-
-    /// What the snapshot has to end in, and then the data are put in place.
+    /// All has come: the data are put in place.
     fn end_payload(&mut self, engine: &mut Engine) -> Result<LinkProgress, LinkFault> {
-        let Stage::Loads(payload) = &mut self.stage else { unreachable!("it loads") };
-        match &payload.end {
-            PayloadEnd::Len(len) if payload.fed != *len => {
-                return Err(LinkFault::lasting(format!(
-                    "the snapshot that it sends ends after {} of {len} bytes",
-                    payload.fed
-                )));
-            }
-            PayloadEnd::Len(_) => {}
-            PayloadEnd::Mark(mark) => {
-                let Some(found) = self.input.get(..MARK_LEN) else {
-                    return Ok(LinkProgress::Hungry);
-                };
-                if found != mark {
-                    return Err(LinkFault::lasting("the snapshot that it sends has no end"));
-                }
-            }
-        }
-        if !engine.is_between_units() {
-            return Ok(LinkProgress::Waits);
-        }
-        if let PayloadEnd::Mark(mark) = &payload.end {
-            self.input.drain(..mark.len());
-        }
-        let Moment { history, offset } = &payload.moment;
-        let LoadReport { keys, stream_db, libraries, foreign, .. } = payload.loader.report();
+        let Stage::Loads(moment, sent) = &self.stage else { unreachable!("it loads") };
+        let Moment { history, offset } = moment;
+        let LoadReport { keys, stream_db, libraries, foreign, .. } = sent.report();
         let taken = engine.take_over((history, *offset), *stream_db, libraries);
         taken.map_err(|error| {
             LinkFault::lasting(format!(

@@ -7,8 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Limits;
 use crate::engine::Engine;
 use crate::engine::keyspace::{UNANNOUNCED, Used};
+use crate::proto;
 use crate::rdb::{
     CHECKSUM_LEN, Flaw, HEAD_LEN, KeyRecord, Made, RdbReader, Record, STREAM_DB, crc64, next_record,
 };
@@ -125,11 +127,11 @@ impl Loader {
     /// As `step`, or the first of `next`.
     pub fn read_whole(
         &mut self,
-        engine: &mut Engine,
+        into: &mut impl LoadInto,
         mut next: impl FnMut() -> Result<Vec<u8>, String>,
     ) -> Result<(), String> {
         loop {
-            match self.step(engine, usize::MAX)? {
+            match self.step(into, usize::MAX)? {
                 LoadProgress::Done => return Ok(()),
                 LoadProgress::Hungry => self.feed(&next()?),
                 LoadProgress::More => {}
@@ -163,7 +165,7 @@ impl Loader {
     /// What is wrong, where, and what would help; a sentence that follows the name of the file.
     pub fn step(
         &mut self,
-        engine: &mut Engine,
+        into: &mut impl LoadInto,
         records_max: usize,
     ) -> Result<LoadProgress, String> {
         for _ in 0..records_max {
@@ -173,7 +175,7 @@ impl Loader {
             if self.bytes.len() - self.at < self.wanted && !self.has_ended {
                 return Ok(LoadProgress::Hungry);
             }
-            match self.part(engine) {
+            match self.part(into) {
                 Ok(used) => (self.at, self.wanted) = (self.at + used, 0),
                 Err(Fault::Flaw(Flaw::Short)) if !self.has_ended => {
                     let here = self.bytes.len() - self.at;
@@ -197,7 +199,7 @@ impl Loader {
     }
 
     /// Reads the next part; returns how many bytes it was.
-    fn part(&mut self, engine: &mut Engine) -> Result<usize, Fault> {
+    fn part(&mut self, into: &mut impl LoadInto) -> Result<usize, Fault> {
         match self.part {
             Part::Head => {
                 let head = self.bytes[self.at..].first_chunk::<HEAD_LEN>();
@@ -205,7 +207,7 @@ impl Loader {
                 self.part = Part::Records(made);
                 Ok(HEAD_LEN)
             }
-            Part::Records(made) => self.record(made, engine),
+            Part::Records(made) => self.record(made, into),
             Part::Checksum => {
                 let stored = self.bytes[self.at..].first_chunk::<CHECKSUM_LEN>();
                 let stored = u64::from_le_bytes(*stored.ok_or(Flaw::Short)?);
@@ -219,40 +221,35 @@ impl Loader {
         }
     }
 
-    fn record(&mut self, made: Made, engine: &mut Engine) -> Result<usize, Fault> {
+    fn record(&mut self, made: Made, into: &mut impl LoadInto) -> Result<usize, Fault> {
         let bytes = &self.bytes[self.at..];
         let mut reader = RdbReader::new(bytes);
-        let record = next_record(&mut reader, made, &engine.config.limits);
+        let record = next_record(&mut reader, made, into.limits());
         let used = bytes.len() - reader.rest().len();
         match record? {
             Record::Hint => {}
             Record::Aux(name, value) if &*name == STREAM_DB.as_bytes() => {
                 let number = std::str::from_utf8(&value).ok().and_then(|it| it.parse().ok());
-                self.report.stream_db =
-                    number.filter(|it| *it < engine.keyspace.databases()).unwrap_or(0);
+                self.report.stream_db = number.filter(|it| *it < into.databases()).unwrap_or(0);
             }
             Record::Aux(..) => {}
             Record::Library(source) if self.options.is_sent => {
                 self.report.libraries.push(source.into_owned());
             }
             Record::Database(number) => {
-                let is_known = number < engine.keyspace.databases() as u64;
+                let is_known = number < into.databases() as u64;
                 self.db =
                     if is_known { number as usize } else { return Err(Fault::Database(number)) };
             }
             Record::Library(source) => {
-                engine.load_library(&source).map_err(|error| Fault::Library(error.to_string()))?
+                into.load_library(&source).map_err(|error| Fault::Library(error.to_string()))?
             }
             Record::Key(record) => {
-                let is_over =
-                    record.expires_ms.is_some_and(|at_ms| at_ms < engine.keyspace.now.wall_ms);
+                let is_over = record.expires_ms.is_some_and(|at_ms| at_ms < into.now_ms());
                 if is_over && !self.options.keeps_expired {
                     self.report.expired += 1;
                 } else {
-                    if self.options.merges {
-                        engine.keyspace.remove(self.db, &record.key, UNANNOUNCED);
-                    }
-                    take_in(engine, self.db, record)?;
+                    into.take_in(self.db, record, self.options.merges).map_err(Fault::Twice)?;
                     self.report.keys += 1;
                 }
             }
@@ -353,17 +350,57 @@ impl From<Flaw> for Fault {
     }
 }
 
-fn take_in(engine: &mut Engine, db: usize, record: KeyRecord) -> Result<(), Fault> {
-    let KeyRecord { key, value, expires_ms, idle_s, frequency } = record;
-    let is_lfu = engine.config.maxmemory_policy.is_lfu();
-    let used = match (is_lfu, frequency, idle_s) {
-        (true, Some(frequency), _) => Used::Often(frequency),
-        (false, _, Some(idle_s)) => Used::Idle(u32::try_from(idle_s).unwrap_or(u32::MAX)),
-        _ => Used::Unknown,
-    };
-    if engine.keyspace.take_in((db, &key), value, expires_ms, used) {
-        Ok(())
-    } else {
-        Err(Fault::Twice(key.into_owned()))
+/// Where a file's contents go.
+pub trait LoadInto {
+    /// How values are laid out there.
+    fn limits(&self) -> &Limits;
+    /// How many databases there are.
+    fn databases(&self) -> usize;
+    /// The wall clock's milliseconds.
+    fn now_ms(&self) -> i64;
+    /// Takes up a library of functions.
+    ///
+    /// # Errors
+    /// It does not load.
+    fn load_library(&mut self, source: &[u8]) -> proto::Result;
+    /// Takes a key, in the place of one of its name if it `replaces`.
+    ///
+    /// # Errors
+    /// The key, if there is one already.
+    fn take_in(&mut self, db: usize, record: KeyRecord, replaces: bool) -> Result<(), Vec<u8>>;
+}
+
+impl LoadInto for Engine {
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    fn databases(&self) -> usize {
+        self.keyspace.databases()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.keyspace.now.wall_ms
+    }
+
+    fn load_library(&mut self, source: &[u8]) -> proto::Result {
+        self.load_library(source)
+    }
+
+    fn take_in(&mut self, db: usize, record: KeyRecord, replaces: bool) -> Result<(), Vec<u8>> {
+        let KeyRecord { key, value, expires_ms, idle_s, frequency } = record;
+        if replaces {
+            self.keyspace.remove(db, &key, UNANNOUNCED);
+        }
+        let is_lfu = self.config.maxmemory_policy.is_lfu();
+        let used = match (is_lfu, frequency, idle_s) {
+            (true, Some(frequency), _) => Used::Often(frequency),
+            (false, _, Some(idle_s)) => Used::Idle(u32::try_from(idle_s).unwrap_or(u32::MAX)),
+            _ => Used::Unknown,
+        };
+        match self.keyspace.take_in((db, &key), value, expires_ms, used) {
+            true => Ok(()),
+            false => Err(key.into_owned()),
+        }
     }
 }

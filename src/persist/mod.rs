@@ -10,8 +10,10 @@ mod increment;
 mod link;
 mod load;
 mod manifest;
+mod sent;
 
 pub use increment::{AofUnit, IncrementFlaw, IncrementReader, WrongByte};
 pub use link::{Link, LinkFault, LinkProgress};
-pub use load::{LoadOptions, LoadProgress, LoadReport, Loader};
+pub use load::{LoadInto, LoadOptions, LoadProgress, LoadReport, Loader};
 pub use manifest::{AofFile, AofNames, AofRole, BaseForm, Manifest, ManifestError};
+pub use sent::SentSnapshot;

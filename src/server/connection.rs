@@ -1,6 +1,6 @@
 //! One connection, one task: reads, feeds the engine, and sends what `Server::flush` could not.
 
-use super::Server;
+use super::{Server, forwarding};
 use crate::engine::Fed;
 use crate::engine::client::{ClientId, Peer, State};
 use crate::proto::Outbox;
@@ -268,8 +268,12 @@ pub fn run(server: Rc<Server>, stream: ClientStream, peer: Peer) -> impl Future<
                 }
             }
         }
+        let carried = server.engine.borrow_mut().take_carried(id);
         server.leave(id);
-        connection.let_go();
+        match carried {
+            Some(carried) => forwarding::carry_on(carried, connection, reader, input),
+            None => connection.let_go(),
+        }
     }
 }
 

@@ -307,7 +307,7 @@ pub fn load_some(
     bytes_before: u64,
 ) -> Result<LoadProgress, String> {
     let mut engine = server.engine.borrow_mut();
-    let progress = loader.step(&mut engine, RECORDS_MAX);
+    let progress = loader.step(&mut *engine, RECORDS_MAX);
     engine.note_loaded(bytes_before + loader.position());
     progress.map_err(|problem| format!("{} {problem}", path.display()))
 }
@@ -381,7 +381,7 @@ pub fn reload(server: &Server, how: Reloading) -> Result<(), String> {
     let options = LoadOptions { merges: how.merges, ..options_of(&engine.config) };
     let mut loader = Loader::new(options);
     let next = || read_block(&mut file).map_err(|problem| files::text_of(&problem));
-    let read = loader.read_whole(&mut engine, next);
+    let read = loader.read_whole(&mut *engine, next);
     read.map_err(|problem| format!("{} {problem}", path.display()))?;
     engine.count_as_saved();
     finish_loading(&mut engine, &path, loader.report())

@@ -400,6 +400,7 @@ impl Listeners {
                             fd: stream.as_raw_fd(),
                             is_loopback: true,
                         };
+                        let Some(stream) = server.forward(stream, &peer) else { continue };
                         let run = connection::run(server.clone(), ClientStream::Unix(stream), peer);
                         tokio::task::spawn_local(run);
                     }
@@ -476,7 +477,12 @@ fn accept_tcp(server: &Rc<Server>, stream: TcpStream, addr: SocketAddr, transpor
     let server = server.clone();
     match transport {
         Transport::Http => tokio::task::spawn_local(http::run(server, stream, peer)),
-        _ => tokio::task::spawn_local(connection::run(server, ClientStream::Tcp(stream), peer)),
+        _ => match server.forward(stream, &peer) {
+            Some(stream) => {
+                tokio::task::spawn_local(connection::run(server, ClientStream::Tcp(stream), peer))
+            }
+            None => return,
+        },
     };
 }
 

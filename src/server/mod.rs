@@ -14,6 +14,7 @@ mod disk;
 mod facts;
 mod files;
 mod following;
+mod forwarding;
 mod http;
 mod idle;
 mod inside;

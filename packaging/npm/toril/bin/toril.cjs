@@ -9,7 +9,7 @@ const { findBinary } = require('../lib/binary.cjs');
 const args = process.argv.slice(2);
 
 // What is no server: a word of its own, or an option that prints and ends.
-const ENDS_BY_ITSELF = ['exec', 'ping', '--version', '-v', '--help', '-h'];
+const ENDS_BY_ITSELF = ['exec', 'hand-over', 'ping', '--version', '-v', '--help', '-h'];
 
 // A server outlives nobody: were this process killed by SIGKILL, nothing could be passed on.
 function withParent() {

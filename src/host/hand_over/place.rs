@@ -1,0 +1,70 @@
+//! The servers of a hand-over: where they are, and who we are there.
+
+use crate::config::{Secret, ServerUrl, TlsSettings};
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// A server by its URL.
+#[derive(Clone)]
+pub struct Place {
+    url: ServerUrl,
+    /// Whom to believe there, if its URL asks for TLS.
+    tls: Rc<TlsSettings>,
+}
+
+impl Place {
+    /// A server by its URL, with a password that it is given where the URL has none.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn read(
+        url: &str,
+        password: Option<String>,
+        tls: &Rc<TlsSettings>,
+    ) -> Result<Self, String> {
+        let mut url = ServerUrl::parse(url)?;
+        if url.db.is_some() {
+            return Err(format!("{url}: all databases move, so that none is to be named"));
+        }
+        url.password = url.password.or(password.map(|it| Secret::new(it.as_bytes())));
+        Ok(Self { url, tls: tls.clone() })
+    }
+
+    /// Another server of the same kind, to whom we are the same.
+    pub fn beside(&self, host: &str, port: u16) -> Self {
+        let host = if host.is_empty() { self.host.clone() } else { host.to_owned() };
+        let url = ServerUrl { host, port, ..self.url.clone() };
+        Self { url, tls: self.tls.clone() }
+    }
+
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
+    /// None where nothing is to be encrypted.
+    pub fn tls(&self) -> Option<&TlsSettings> {
+        self.is_tls.then_some(&*self.tls)
+    }
+
+    /// The words that log in; None if nobody has to.
+    pub fn login(&self) -> Option<Vec<&[u8]>> {
+        let password = self.password.as_ref()?.reveal();
+        let user = self.user.as_ref().map(|it| it.as_bytes());
+        Some([&b"AUTH"[..]].into_iter().chain(user).chain([password]).collect())
+    }
+}
+
+impl Deref for Place {
+    type Target = ServerUrl;
+
+    fn deref(&self) -> &ServerUrl {
+        &self.url
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
+    }
+}

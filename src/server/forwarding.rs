@@ -1,0 +1,113 @@
+//! Connections that are carried over to the server that this one has handed over to: what either
+//! side says goes to the other as it is, until one of them ends it.
+
+use super::Server;
+use super::connection::{Connection, Reader, SocketWriter};
+use crate::engine::client::Peer;
+use crate::engine::handing_over::Carried;
+use crate::proto::{Protocol, request};
+use bytes::BytesMut;
+use std::io;
+use std::rc::Rc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional};
+use tokio::net::TcpStream;
+
+impl Server {
+    /// Carries a new connection over, if that is asked for; else it is given back.
+    pub(super) fn forward<S>(self: &Rc<Self>, stream: S, peer: &Peer) -> Option<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        if !self.engine.borrow().replication.has_handed_over() {
+            return Some(stream);
+        }
+        let now = self.now();
+        let Some(place) = self.engine.borrow().forwards_to(peer, now) else { return Some(stream) };
+        tokio::task::spawn_local(carry(stream, place));
+        None
+    }
+}
+
+async fn carry(mut stream: impl AsyncRead + AsyncWrite + Unpin, (host, port): (String, u16)) {
+    match TcpStream::connect((host.as_str(), port)).await {
+        Ok(mut there) => {
+            let _ = there.set_nodelay(true);
+            // How it ends, both sides know.
+            let _ = copy_bidirectional(&mut stream, &mut there).await;
+        }
+        // The client comes again.
+        Err(problem) => tracing::warn!(
+            "A connection cannot be carried over to {}:{port}: {problem}",
+            host.escape_debug()
+        ),
+    }
+}
+
+/// Bytes of the answers to a greeting. More than that is none.
+const ANSWERS_BYTES_MAX: usize = 64 * 1024;
+
+/// Goes on with a connection that has ended here, with what its client said and nobody has heard.
+pub fn carry_on(carried: Carried, connection: Rc<Connection>, reader: Reader, input: BytesMut) {
+    // Nobody else writes to it any more.
+    let Ok(Connection { writer, .. }) = Rc::try_unwrap(connection) else { return };
+    tokio::task::spawn_local(async move {
+        let carried = match writer {
+            SocketWriter::Tcp(writer) => carry_parts(carried, writer, reader, &input).await,
+            SocketWriter::Unix(writer) => carry_parts(carried, writer, reader, &input).await,
+        };
+        if let Err(problem) = carried {
+            tracing::warn!("A connection cannot be carried over: {problem}");
+        }
+    });
+}
+
+/// What makes the other server know the client. The answers, up to the mark, are nobody's.
+fn greeting(carried: &Carried) -> Vec<u8> {
+    let Carried { name, db, protocol, mark, .. } = carried;
+    let mut bytes = Vec::new();
+    let mut say = |words: &[&[u8]]| request::write(words, &mut bytes);
+    if *protocol == Protocol::Resp3 {
+        say(&[b"HELLO", b"3"]);
+    }
+    if !name.is_empty() {
+        say(&[b"CLIENT", b"SETNAME", name]);
+    }
+    if *db != 0 {
+        say(&[b"SELECT", db.to_string().as_bytes()]);
+    }
+    say(&[b"ECHO", mark.as_bytes()]);
+    bytes
+}
+
+async fn carry_parts(
+    carried: Carried,
+    mut writer: impl AsyncWrite + Unpin,
+    mut reader: Reader,
+    input: &[u8],
+) -> io::Result<()> {
+    let greeting = greeting(&carried);
+    let Carried { host, port, mark, request, .. } = carried;
+    let there = TcpStream::connect((host.as_str(), port)).await?;
+    let _ = there.set_nodelay(true);
+    let (mut answers, mut requests) = there.into_split();
+    requests.write_all(&greeting).await?;
+    let mut heard = Vec::new();
+    let end = format!("{mark}\r\n");
+    let rest = loop {
+        if let Some(at) = memchr::memmem::find(&heard, end.as_bytes()) {
+            break heard.split_off(at + end.len());
+        }
+        if heard.len() > ANSWERS_BYTES_MAX || answers.read_buf(&mut heard).await? == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    };
+    writer.write_all(&rest).await?;
+    requests.write_all(&request).await?;
+    requests.write_all(input).await?;
+    // Either end is the end of both; how it came, both sides know.
+    tokio::select! {
+        _ = copy(&mut reader, &mut requests) => {}
+        _ = copy(&mut answers, &mut writer) => {}
+    }
+    Ok(())
+}
