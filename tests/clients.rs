@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const BULLMQ: &[&str] = &["6-ioredis", "6-node-redis", "5-ioredis", "4-ioredis", "3-ioredis"];
 
 /// One file may take this long: many times what it needs, and less than a person waits.
-const FILE_TIMEOUT_MS: &str = "180000";
+const FILE_TIMEOUT_MS: &str = "300000";
 /// As many files of a suite run at the same time. They wait for timers more than they compute.
 const FILES_AT_ONCE: &str = "4";
 
@@ -371,7 +371,7 @@ impl Tools {
         };
         let tool = match suite.name.as_str() {
             "redis-tools" => &self.redis_cli,
-            "sidekiq" => &self.sidekiq,
+            "sidekiq" | "http-actions-sidekiq" => &self.sidekiq,
             "http-curl" => &self.curl,
             _ => &Ok(()),
         };

@@ -8,6 +8,7 @@
 mod actions;
 pub mod app;
 mod census;
+mod courses;
 mod ids;
 mod page;
 mod rates;
@@ -131,18 +132,22 @@ impl Board {
                 let (id, action) = actions::split(path)?;
                 let watch = self.watch.as_ref().expect("somebody looks");
                 let queue = page::known_queue(watch, engine, id)?;
-                let order = actions::Order::read(engine, queue, body()?)?;
+                let order = actions::Order::read(engine, user, queue, body()?)?;
                 Ok(PageOrder::Script(order.script(action)?))
             }
         }
     }
 
-    /// If a view shows a search or counts keys, that is wanted, and goes on for so long.
+    /// What a view shows beside what there is at this moment: a search or a count of keys goes on
+    /// for so long, and the course of a job is brought up to now.
     fn seek(&mut self, engine: &Engine, path: &str, slice_us: u64) {
         let watch = self.watch.as_mut().expect("somebody looks");
         if let Some(query) = path.strip_prefix("search?") {
             let (text, most) = page::searched(query);
             watch.ask(engine, &text, most);
+        } else if let Some((queue, id)) = page::followed(watch, path) {
+            watch.courses.follow(engine, &queue, &id);
+            return;
         } else if let Some((db, prefix)) = page::counted(engine, path) {
             watch.census.ask(engine, db, &prefix);
         } else {

@@ -4,6 +4,7 @@
 //! change.
 
 use super::census::Census;
+use super::courses::Courses;
 use super::rates::Rates;
 use super::recording::Recording;
 use super::rings::{Minute, Ring};
@@ -44,6 +45,7 @@ pub struct Watch {
     pub recording: Recording,
     pub rates: Rates,
     pub census: Census,
+    pub courses: Courses,
     /// Something has changed since it was last shown.
     has_news: bool,
     shown_us: u64,
@@ -63,6 +65,7 @@ impl Watch {
             recording: Recording::default(),
             rates: Rates::default(),
             census: Census::default(),
+            courses: Courses::default(),
             has_news: true,
             shown_us: 0,
         };
@@ -107,6 +110,7 @@ impl Watch {
         self.walk_for(engine, SLICE_US);
         self.searches.forget(engine.keyspace.now.mono_us);
         self.census.forget(engine.keyspace.now.mono_us);
+        self.courses.forget(engine.keyspace.now.mono_us);
         self.known.forget_gone(engine);
         let is_known = |place: &Place| self.known.has(place.0, &place.1);
         self.rings.retain(|place, _| is_known(place));

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
+/// Before it stands the prefix of all keys, where `global_keyprefix` gives one.
 const BINDING: &[u8] = b"_kombu.binding.";
 const SEPARATOR: &[u8] = b"\x06\x16";
 
@@ -66,12 +67,22 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
 
 /// The queues of an exchange, from its bindings.
 fn bases(view: Glance, key: &[u8]) -> Vec<Vec<u8>> {
-    let bindings = view.set(key).filter(|_| key.starts_with(BINDING));
+    let Some(at) = key.windows(BINDING.len()).position(|it| it == BINDING) else {
+        return Vec::new();
+    };
+    let bindings = view.set(key);
     let names = bindings.into_iter().flat_map(|bindings| bindings.iter()).map(|binding| {
         let at = binding.windows(SEPARATOR.len()).rposition(|two| two == SEPARATOR);
         binding[at.map_or(0, |at| at + SEPARATOR.len())..].to_vec()
     });
-    names.filter(|name| !is_control(name)).collect()
+    names.filter(|name| !is_control(name)).map(|name| [&key[..at], &name].concat()).collect()
+}
+
+/// How much of a queue's base is the prefix of all keys: an exchange that is named as the queue is
+/// tells, as there mostly is one.
+fn prefix_len(view: Glance, base: &[u8]) -> usize {
+    let is_it = |at: &usize| view.exists(&[&base[..*at], BINDING, &base[*at..]].concat());
+    (0..base.len()).find(is_it).unwrap_or(0)
 }
 
 fn is_control(name: &[u8]) -> bool {
@@ -88,10 +99,11 @@ fn workers(view: Glance, base: &[u8]) -> Workers {
 
 /// The messages of a queue that workers hold.
 fn held(view: Glance, base: &[u8]) -> Vec<Json> {
-    let Some(unacked) = view.hash(UNACKED) else { return Vec::new() };
+    let (prefix, name) = base.split_at(prefix_len(view, base));
+    let Some(unacked) = view.hash(&[prefix, UNACKED].concat()) else { return Vec::new() };
     let messages = unacked.iter().take(IN_HAND_MAX).filter_map(|(_, text)| {
         let [message, _, routing_key]: [Json; 3] = serde_json::from_slice(&text).ok()?;
-        let is_of_queue = routing_key.as_str().is_some_and(|key| key.as_bytes() == base);
+        let is_of_queue = routing_key.as_str().is_some_and(|key| key.as_bytes() == name);
         is_of_queue.then_some(message)
     });
     messages.collect()

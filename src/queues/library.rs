@@ -74,6 +74,14 @@ pub struct InHand {
     pub due_ms: Option<i64>,
 }
 
+/// What stands for a job in a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobPlace {
+    pub id: Vec<u8>,
+    pub key: Vec<u8>,
+    pub member: Vec<u8>,
+}
+
 /// As many of what stands elsewhere are looked through; those behind are not told of.
 pub const IN_HAND_MAX: usize = 2_000;
 
@@ -240,6 +248,9 @@ pub struct QueueLibrary {
     pub asks: &'static [&'static str],
     pub workers: fn(Glance, &[u8]) -> Workers,
     pub in_hand: fn(Glance, &[u8]) -> Vec<InHand>,
+    /// What stands for the jobs of a state that no key of the queue is, where a key holds them that
+    /// they can be taken out of.
+    pub stands: fn(Glance, &[u8], &JobState) -> Vec<JobPlace>,
     /// A job by its id, or by what stands for it in a state.
     pub job: fn(Glance, &[u8], &[u8]) -> Option<Job>,
     /// Whether what stands in a key of a state is this job, by its id.
@@ -283,6 +294,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     asks: &[],
     workers: |_, _| Workers::default(),
     in_hand: |_, _| Vec::new(),
+    stands: |_, _, _| Vec::new(),
     job: |_, _, _| None,
     is_job: |_, _, member, id| member == id,
     job_hash: None,

@@ -29,11 +29,12 @@ use std::ops::Range;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{
-    HAPPENINGS, InHand, Job, JobState, JobStep, QueueLibrary, Relative, Remembered, Role, Schedule,
-    Told, Workers,
+    HAPPENINGS, InHand, Job, JobPlace, JobState, JobStep, QueueLibrary, Relative, Remembered, Role,
+    Schedule, Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
 pub use searched::JobText;
+pub use sidekiq::process_names as sidekiq_processes;
 
 /// Bull comes last of those whose keys are alike: it is told by what it shares with them.
 const LIBRARIES: &[&QueueLibrary] = &[
@@ -208,6 +209,33 @@ impl Queue {
     /// Some ids of the jobs in a state, or what stands for them, in the order of its key.
     pub fn ids(&self, engine: &Engine, state: &JobState, range: Range<usize>) -> Vec<Vec<u8>> {
         self.standing(engine, state, range).into_iter().map(|(member, _)| member).collect()
+    }
+
+    /// What stands for jobs in a state, in the order of its key, where it can be taken out of that.
+    pub fn stands(&self, engine: &Engine, state: &JobState, range: Range<usize>) -> Vec<JobPlace> {
+        let view = Glance::new(engine, self.db);
+        if state.is_in_hand {
+            let all = (self.library.stands)(view, &self.base, state).into_iter();
+            return all.skip(range.start).take(range.len()).collect();
+        }
+        let key = state.key(&self.base);
+        let members = view.members(&key, range).into_iter();
+        let stands = members.map(|member| {
+            let id = self.job(engine, &member).map_or_else(|| member.clone(), |job| job.id);
+            JobPlace { id, key: key.clone(), member }
+        });
+        stands.collect()
+    }
+
+    /// What stands for a job, by its id. None if nothing does, or nothing that could be taken out.
+    pub fn stand_of(&self, engine: &Engine, id: &[u8]) -> Option<JobPlace> {
+        let (view, state) = (Glance::new(engine, self.db), self.state_of(engine, id)?);
+        let key = state.key(&self.base);
+        if !state.is_in_hand && view.has_member(&key, id) {
+            return Some(JobPlace { id: id.into(), key, member: id.into() });
+        }
+        let is_it = |stands: &JobPlace| stands.id == id;
+        self.stands(engine, state, 0..library::IN_HAND_MAX).into_iter().find(is_it)
     }
 
     /// The same, each with when it is due in a state of `Role::Later`.

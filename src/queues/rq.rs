@@ -3,8 +3,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    IN_HAND_MAX, InHand, Job, JobHash, PLAIN, QueueLibrary, Role::*, Told, Workers, exception,
-    in_hand, state,
+    IN_HAND_MAX, InHand, Job, JobHash, JobPlace, PLAIN, QueueLibrary, Role::*, Told, Workers,
+    exception, in_hand, state,
 };
 use crate::data::stream::StreamId;
 use crate::util::calendar;
@@ -78,6 +78,12 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     workers,
     takes_first: true,
     in_hand: with_scheduler,
+    stands: |view, base, _| {
+        let ids = with_scheduler(view, base).into_iter().map(|job| job.id);
+        let stand =
+            |id: Vec<u8>| JobPlace { id: id.clone(), key: SCHEDULED_JOBS.into(), member: id };
+        ids.map(stand).collect()
+    },
     job,
     is_job: |_, _, member, id| id_of(member) == id,
     job_hash: Some(JOB_HASH),

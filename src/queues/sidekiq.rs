@@ -4,8 +4,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    IN_HAND_MAX, InHand, Job, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers, in_hand,
-    state,
+    IN_HAND_MAX, InHand, Job, JobPlace, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers,
+    in_hand, state,
 };
 use serde_json::Value as Json;
 
@@ -46,6 +46,17 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     display: after_queue,
     workers,
     in_hand: elsewhere,
+    stands: |view, base, state| {
+        let key = OF_ALL.iter().find(|(_, name)| *name == state.name).map(|(key, _)| *key);
+        let all = key.into_iter().flat_map(|key| {
+            let of_key = of_queue(view, base, key).into_iter();
+            of_key.map(move |(text, _)| (key, text))
+        });
+        let stands = all.filter_map(|(key, member)| {
+            Some(JobPlace { id: id_of(&read(&member)?), key: key.into(), member })
+        });
+        stands.collect()
+    },
     job,
     is_job: |_, _, member, id| has_id(member, id),
     told,
@@ -117,6 +128,11 @@ fn processes(view: Glance, base: &[u8]) -> Vec<(Vec<u8>, usize)> {
         takes.then(|| (name.to_vec(), told["concurrency"].as_u64().unwrap_or(0) as usize))
     });
     all.collect()
+}
+
+/// The names of the processes that take jobs of a queue.
+pub fn process_names(view: Glance, base: &[u8]) -> Vec<Vec<u8>> {
+    processes(view, base).into_iter().map(|(name, _)| name).collect()
 }
 
 /// A thread without a job waits on all its lists at once.

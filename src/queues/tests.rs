@@ -82,6 +82,10 @@ fn queues_are_found_by_their_keys() {
         &["SADD _kombu.binding.celery.pidbox \u{6}\u{16}\u{6}\u{16}celery@host.celery.pidbox"],
         &[],
     );
+    check(
+        &["SADD app:_kombu.binding.celery celery\u{6}\u{16}\u{6}\u{16}celery"],
+        &["Celery app:celery"],
+    );
     check(&["ZADD arq:queue 1 a", "SET arq:job:a x"], &["arq arq:queue"]);
     check(&[DRAMATIQ], &["dramatiq default"]);
     check(&["HSET a:notes.msgs 1 {}"], &[]);
@@ -179,6 +183,10 @@ fn what_a_worker_of_celery_holds_counts() {
     let held_until = Look { delayed: 1, next_ms: due_in(1000), ..base.clone() };
     assert_eq!(celery(&[&held(&eta)]), held_until);
     assert_eq!(celery(&[&held("null").replace("\"celery\"]", "\"other\"]")]), base);
+    // With a prefix of all keys, which routing keys lack.
+    let prefixed =
+        [&binding.replace("_kombu", "app:_kombu"), &held("null").replace("un", "app:un")];
+    assert_eq!(look(&prefixed.map(String::as_str)), Look { active: 1, ..base });
 }
 
 #[test]

@@ -30,6 +30,18 @@ pub fn parse_ms(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
+/// A span as a number and its largest unit: `468`, `ms`; `3.1`, `s`.
+pub fn figure(ms: u64) -> (String, &'static str) {
+    let found = UNITS.iter().find(|(.., size)| ms >= *size && *size > 1);
+    let Some(&(_, unit, size)) = found else { return (ms.to_string(), "ms") };
+    let tenths = ms * 10 / size;
+    let told = match tenths {
+        100.. => (tenths / 10).to_string(),
+        _ => format!("{}.{}", tenths / 10, tenths % 10),
+    };
+    (told, unit)
+}
+
 /// The two largest units that say something: `2 d`, `5 h 16 min`; seconds alone with a tenth, `5.0
 /// s`, and what is shorter as `250 ms`.
 pub fn text(ms: u64) -> String {

@@ -1,7 +1,7 @@
 //! What can be done to queues of BullMQ, versions 4 to 6: each action does to the keys what the
 //! library's own would. tests/clients/http/actions.test.js compares the two on twin queues.
 
-use super::{Order, PageAction, compact_json};
+use super::{Order, PageAction, compact_json, row};
 use crate::engine::Engine;
 use crate::queues::{JobState, Queue, Role};
 use serde_json::{Map, Value as Json};
@@ -45,16 +45,6 @@ macro_rules! script {
     };
 }
 
-/// A row of the table.
-const fn row(
-    name: &'static str,
-    script: &'static str,
-    words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
-    done: &'static str,
-) -> PageAction {
-    PageAction { name, script, words, done }
-}
-
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
     row("add",           script!("add": "common", "add"),                                add,           "Added job {id} to {queue}"),
@@ -73,10 +63,13 @@ pub const ACTIONS: &[PageAction] = &[
     row("retry",         script!("retry": "common", "meant", "retry"),                   retry,         "Retried {jobs} of {queue}"),
     row("run",           script!("run": "common", "run"),                                scheduler,     "Let a scheduler of {queue} run now"),
     row("unlimit",       script!("unlimit": "common", "unlimit"),                        nothing,       "The rate of {queue} is counted anew"),
+    row("unlock",        script!("unlock": "common", "unlock"),                          one,           "Dropped the lock of a job of {queue}"),
     row("unschedule",    script!("unschedule": "common", "removal", "unschedule"),       scheduler,     "Removed a scheduler of {queue}"),
 ];
 
-fn nothing(_: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// There are none.
+pub fn nothing(_: &Order) -> Result<Vec<Vec<u8>>, String> {
     Ok(Vec::new())
 }
 
@@ -90,7 +83,7 @@ fn part(state: &JobState) -> Vec<u8> {
 }
 
 /// The state that is named.
-fn state(order: &Order) -> Result<&'static JobState, String> {
+pub fn state(order: &Order) -> Result<&'static JobState, String> {
     let states = order.queue.library.states;
     let name = order.text("state");
     states.iter().find(|state| state.name == name).ok_or_else(|| {
@@ -100,7 +93,7 @@ fn state(order: &Order) -> Result<&'static JobState, String> {
 }
 
 /// Some jobs by their ids, or as many of a state as were asked for.
-fn meant(order: &Order, state: &JobState) -> Result<Vec<Vec<u8>>, String> {
+pub fn meant(order: &Order, state: &JobState) -> Result<Vec<Vec<u8>>, String> {
     if !order.ids.is_empty() {
         let named = [part(state), Vec::new()].into_iter().chain(order.ids.iter().cloned());
         return Ok(named.collect());
@@ -124,7 +117,9 @@ fn meant(order: &Order, state: &JobState) -> Result<Vec<Vec<u8>>, String> {
     Ok([part(state)].into_iter().chain(words.map(String::into_bytes)).collect())
 }
 
-fn of_state(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// Such jobs are not removed so, or nothing says which are meant.
+pub fn of_state(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let state = state(order)?;
     if state.role == Role::Blocked {
         return Err("jobs that wait for their children are removed one by one".into());
@@ -140,13 +135,17 @@ fn retry(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     meant(order, state)
 }
 
-fn promote(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// Nothing says which are meant.
+pub fn promote(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let is_delayed = |state: &&JobState| state.role == Role::Later;
     let delayed = order.queue.library.states.iter().find(is_delayed);
     meant(order, delayed.expect("jobs can be delayed"))
 }
 
-fn remove(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// No job is named.
+pub fn remove(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let named = order.ids()?.iter().cloned();
     Ok([Vec::new(), Vec::new()].into_iter().chain(named).collect())
 }
@@ -160,7 +159,7 @@ fn drain(order: &Order) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// A queue goes only to who has said its name.
-fn obliterate(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+pub fn obliterate(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let name = String::from_utf8_lossy(order.queue.name());
     if order.text("confirm") != name {
         return Err(format!("type the queue's name, {name}, to remove all of it"));
@@ -189,7 +188,9 @@ fn priority(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     Ok([priority].into_iter().chain(order.ids()?.iter().cloned()).collect())
 }
 
-fn data(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// No job is named, or the data is no JSON.
+pub fn data(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     Ok(vec![order.id()?.to_vec(), compact_json(order.text("data"))?])
 }
 

@@ -4,19 +4,24 @@
 //! Of a whole state a script takes a piece at a time, so that nobody waits for it; the page asks
 //! for the next piece until nothing is left. A library is one file here.
 
+mod bull;
 mod bullmq;
 pub mod commands;
+mod rq;
+mod sidekiq;
 
 use super::page::text;
-use super::{Trouble, ids};
+use super::{Trouble, ids, may_run};
 use crate::engine::Engine;
-use crate::queues::Queue;
+use crate::engine::acl::user::User;
+use crate::queues::{JobPlace, JobState, Queue, Role};
 use crate::util::span;
 pub use commands::PageCommand;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
-/// What the scripts call, and are called by.
+/// What the scripts for BullMQ call, and are called by: who may not run one of these sees no
+/// buttons. What those of other libraries call beside these is asked for when one is to be run.
 pub const COMMANDS: &[&str] = &[
     "eval",
     "del",
@@ -56,6 +61,9 @@ pub const COMMANDS: &[&str] = &[
     "zscore",
 ];
 
+/// As many jobs of a state a script is given at once.
+const PIECE: usize = 250;
+
 /// As many jobs can be named at once.
 const IDS_MAX: usize = 200;
 
@@ -67,24 +75,98 @@ pub struct PageAction {
     words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
     /// What is said when it is done, with `{jobs}`, `{queue}` and `{id}` in it.
     done: &'static str,
+    /// States of these roles alone; empty: all for which such an action makes sense.
+    roles: &'static [Role],
+    /// What its button says, where that is not what it mostly says.
+    label: Option<&'static str>,
 }
 
-/// The actions that there are for a queue: none for a library whose keys are only read.
-pub fn of(engine: &Engine, queue: &Queue) -> &'static [PageAction] {
-    match queue.library.name {
-        "BullMQ" if bullmq::era(engine, queue) >= bullmq::ERA_MIN => bullmq::ACTIONS,
-        _ => &[],
+/// A row of a library's table.
+const fn row(
+    name: &'static str,
+    script: &'static str,
+    words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
+    done: &'static str,
+) -> PageAction {
+    PageAction { name, script, words, done, roles: &[], label: None }
+}
+
+/// A row of an action for states of some roles.
+const fn row_on(
+    name: &'static str,
+    roles: &'static [Role],
+    script: &'static str,
+    words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
+    done: &'static str,
+) -> PageAction {
+    PageAction { roles, ..row(name, script, words, done) }
+}
+
+impl PageAction {
+    const fn called(self, label: &'static str) -> Self {
+        Self { label: Some(label), ..self }
+    }
+
+    fn is_for(&self, role: Role) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
     }
 }
 
-/// Whether a queue has an action.
-pub fn has(engine: &Engine, queue: &Queue, name: &str) -> bool {
-    of(engine, queue).iter().any(|action| action.name == name)
+/// What can be done to a queue: nothing where the library's keys are only read.
+#[derive(Clone, Copy)]
+pub struct Offers(&'static [PageAction]);
+
+impl Offers {
+    pub fn of(engine: &Engine, queue: &Queue) -> Self {
+        Self(match queue.library.name {
+            "BullMQ" if bullmq::era(engine, queue) >= bullmq::ERA_MIN => bullmq::ACTIONS,
+            "Bull" => bull::ACTIONS,
+            "RQ" => rq::ACTIONS,
+            "Sidekiq" => sidekiq::ACTIONS,
+            _ => &[],
+        })
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether jobs of a state can be told by their error or name: the scripts of Bull and BullMQ
+    /// do.
+    pub fn can_narrow(self) -> bool {
+        std::ptr::eq(self.0, bullmq::ACTIONS) || std::ptr::eq(self.0, bull::ACTIONS)
+    }
+
+    fn find(self, name: &str) -> Option<&'static PageAction> {
+        self.0.iter().find(|action| action.name == name)
+    }
+
+    pub fn has(self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Whether it can be done to jobs in a state of a role.
+    pub fn has_for(self, name: &str, role: Role) -> bool {
+        self.find(name).is_some_and(|action| action.is_for(role))
+    }
+
+    /// What the button of an action says.
+    pub fn label(self, name: &str, usual: &'static str) -> &'static str {
+        self.find(name).and_then(|action| action.label).unwrap_or(usual)
+    }
+}
+
+/// The commands that a script calls, in capitals or not.
+fn called_by(script: &str) -> impl Iterator<Item = &str> {
+    let calls = script.split("call(").skip(1);
+    let args = calls.filter_map(|call| call.split(',').next());
+    args.flat_map(|arg| arg.split('\'').skip(1).step_by(2))
 }
 
 /// What somebody wants done.
 pub struct Order<'e> {
     engine: &'e Engine,
+    user: &'e User,
     queue: Queue,
     body: Json,
     /// The jobs that are named.
@@ -105,14 +187,19 @@ impl<'e> Order<'e> {
     ///
     /// # Errors
     /// It says nothing that could be done.
-    pub fn read(engine: &'e Engine, queue: Queue, body: Json) -> Result<Self, Trouble> {
+    pub fn read(
+        engine: &'e Engine,
+        user: &'e User,
+        queue: Queue,
+        body: Json,
+    ) -> Result<Self, Trouble> {
         let named = body["ids"].as_array().cloned().unwrap_or_default();
         if named.len() > IDS_MAX {
             let count = named.len();
             return Err(Trouble::Wrong(format!("{count} ids are too many: {IDS_MAX} at most")));
         }
         let ids = named.iter().filter_map(Json::as_str).map(|id| percent_decode_str(id).collect());
-        Ok(Self { engine, ids: ids.collect(), queue, body })
+        Ok(Self { engine, user, ids: ids.collect(), queue, body })
     }
 
     /// The script that does it.
@@ -120,18 +207,26 @@ impl<'e> Order<'e> {
     /// # Errors
     /// There is no such action, or something that it wants is missing or wrong.
     pub fn script(self, name: &str) -> Result<PageScript, Trouble> {
-        let actions = of(self.engine, &self.queue);
-        let action = actions.iter().find(|action| action.name == name).ok_or_else(|| {
-            let known: Vec<&str> = actions.iter().map(|action| action.name).collect();
+        let offers = Offers::of(self.engine, &self.queue);
+        let action = offers.find(name).ok_or_else(|| {
+            let known: Vec<&str> = offers.0.iter().map(|action| action.name).collect();
             Trouble::Absent(match known.is_empty() {
                 true => format!("queues of {} can only be looked at", self.queue.library.name),
                 false => format!("there is no action '{name}': {}", known.join(", ")),
             })
         })?;
+        let may = |name: &&str| may_run(self.engine, self.user, &[name.as_bytes(), b"x", b"x"]);
+        if let Some(refused) = called_by(action.script).find(|name| !may(name)) {
+            return Err(Trouble::Forbidden(format!("this user may not {refused}, as this does")));
+        }
+        self.check_roles(action).map_err(Trouble::Wrong)?;
         let own = (action.words)(&self).map_err(Trouble::Wrong)?;
-        let base = [&self.queue.base, &b":meta"[..]].concat();
+        let base = self.key();
         let now_ms = self.engine.keyspace.now.wall_ms;
-        let era = bullmq::era(self.engine, &self.queue);
+        let era = match self.queue.library.name {
+            "BullMQ" => bullmq::era(self.engine, &self.queue),
+            _ => 0,
+        };
         let shared = [era.to_string(), self.queue.db.to_string(), now_ms.to_string()];
         let mut words: Vec<Vec<u8>> =
             vec![b"EVAL".to_vec(), action.script.into(), b"1".to_vec(), base];
@@ -139,6 +234,60 @@ impl<'e> Order<'e> {
         words.extend(own);
         let before = self.body["before"].as_u64().unwrap_or(0) as usize;
         Ok(PageScript { queue: self.queue, action, before, words })
+    }
+
+    /// The key that names the queue to a script: what its jobs wait in, but for Bull and BullMQ.
+    fn key(&self) -> Vec<u8> {
+        let Queue { library, base, .. } = &self.queue;
+        let waits = library.states.iter().find(|state| state.role == Role::Ready);
+        match library.name {
+            "BullMQ" | "Bull" => [base, &b":meta"[..]].concat(),
+            _ => waits.map_or_else(|| base.to_vec(), |state| state.key(base)),
+        }
+    }
+
+    /// # Errors
+    /// A job that is meant is in a state for which there is no such action.
+    fn check_roles(&self, action: &PageAction) -> Result<(), String> {
+        let by_id = self.ids.iter().filter_map(|id| self.queue.state_of(self.engine, id));
+        let named = self.named_state().filter(|_| self.ids.is_empty());
+        match by_id.chain(named).find(|state| !action.is_for(state.role)) {
+            Some(state) => Err(format!("there is no {} of what is {}", action.name, state.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn named_state(&self) -> Option<&'static JobState> {
+        self.queue.library.states.iter().find(|state| state.name == self.text("state"))
+    }
+
+    /// What is meant, as it stands in its keys: how many there are from the first that is meant on,
+    /// how many were passed over before, and then for each job its id, the key (empty if it has
+    /// gone), what stands there, and what `more` makes of that.
+    ///
+    /// # Errors
+    /// Neither ids are named nor a count of a state.
+    fn standing(&self, more: &dyn Fn(&[u8]) -> Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+        let (engine, queue) = (self.engine, &self.queue);
+        let gone = |id: &Vec<u8>| JobPlace { id: id.clone(), ..JobPlace::default() };
+        let stand = |id: &Vec<u8>| queue.stand_of(engine, id).unwrap_or_else(|| gone(id));
+        let mut skip = 0;
+        let (total, all) = if self.ids.is_empty() {
+            let state = self.named_state().ok_or("say which jobs: 'ids', or a 'state'")?;
+            let count = self.number("count")?.ok_or("say how many: a 'count' of the state")?;
+            skip = self.number("skip")?.unwrap_or(0) as usize;
+            let total = queue.count(engine, state).saturating_sub(skip);
+            (total, queue.stands(engine, state, skip..skip + PIECE.min(count as usize)))
+        } else {
+            (self.ids.len(), self.ids.iter().map(stand).collect())
+        };
+        let mut words = vec![total.to_string().into_bytes(), skip.to_string().into_bytes()];
+        for JobPlace { id, key, member } in all {
+            let more = more(&member);
+            words.extend([id, key, member]);
+            words.extend(more);
+        }
+        Ok(words)
     }
 
     /// A text of the order; empty if it is not there.
@@ -298,6 +447,7 @@ impl PageScript {
                 let ms: u64 = note[2].parse().unwrap_or(0);
                 format!("{job} is not removed: {worker} holds its lock for {} more", span::text(ms))
             }
+            "free" => format!("{job} has no lock: the next look for stalled jobs takes it up"),
             "running" => format!("{} run: say that they may go as well", note[2]),
             "no-deduplication" => format!("{job} keeps no others away any more"),
             "no-scheduler" => "This scheduler is not there any more".into(),
@@ -344,10 +494,7 @@ mod tests {
     fn scripts_call_what_the_list_says() {
         let mut called = vec!["eval".to_owned()];
         for action in bullmq::ACTIONS {
-            let calls = action.script.split("call(").skip(1);
-            let args = calls.flat_map(|call| call.split(',').next());
-            let names = args.flat_map(|arg| arg.split('\'').skip(1).step_by(2));
-            called.extend(names.map(str::to_lowercase));
+            called.extend(called_by(action.script).map(str::to_lowercase));
         }
         called.sort();
         called.dedup();

@@ -84,6 +84,17 @@ async function act(path, order) {
   }
 }
 
+/** A view as JSON, to be pasted elsewhere. @param {string} view */
+async function copy(view) {
+  try {
+    const answer = await request(`/_toril/view/${view}`, { headers: { accept: 'application/json' } });
+    await navigator.clipboard.writeText(await answer.text());
+    toast('Copied as JSON');
+  } catch (refused) {
+    toast(`Not copied: ${/** @type {Error} */ (refused).message}`, true);
+  }
+}
+
 /** Opens a dialog. @param {string} path */
 async function ask(path) {
   try {
@@ -132,6 +143,7 @@ document.addEventListener('click', (event) => {
   const button = /** @type {HTMLElement | null} */ (target.closest('button'));
   if (button?.dataset.close !== undefined) button.closest('dialog')?.close();
   if (button?.dataset.ask) void ask(button.dataset.ask.replace('?chosen', () => `?ids=${[...chosen].join(',')}`));
+  if (button?.dataset.copy) void copy(button.dataset.copy);
   if (button?.dataset.act) {
     const order = JSON.parse(button.dataset.order ?? '{}');
     if (order.chosen) order.ids = [...chosen];

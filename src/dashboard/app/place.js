@@ -55,6 +55,9 @@ export function view(html) {
   isLate = false;
   document.getElementById('nav')?.replaceWith(/** @type {Node} */ (drawn.querySelector('#nav')));
   document.getElementById('main')?.replaceWith(main);
+  const server = document.querySelector('#nav [aria-label="Server"] a');
+  const door = document.getElementById('server');
+  if (server && door) door.setAttribute('href', document.querySelector('#nav [aria-label="Server"] [aria-current]')?.getAttribute('href') ?? server.getAttribute('href') ?? '');
   for (const link of document.querySelectorAll('#sections a')) {
     if (link.getAttribute('href') === (location.hash.replace(/\?.*/, '') || '#/overview')) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');

@@ -1,9 +1,10 @@
 //! The dialogs: what an action will touch, and what it wants to know, before it is done.
 
+use super::chips::Like;
 use super::text;
-use crate::dashboard::{Trouble, actions};
+use crate::dashboard::{Trouble, actions::Offers};
 use crate::engine::Engine;
-use crate::queues::{Glance, Job, JobState, Queue, Role};
+use crate::queues::{Glance, Job, JobState, Queue, Role, sidekiq_processes};
 use maud::{Markup, html};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
@@ -39,6 +40,7 @@ type Ask = fn(&Asked) -> Result<Dialog, Trouble>;
 const ASKS: &[(&str, Ask)] = &[
     ("add", add),
     ("clean", clean),
+    ("clear", clear),
     ("data", data),
     ("deduplication", deduplication),
     ("delay", delay),
@@ -46,8 +48,10 @@ const ASKS: &[(&str, Ask)] = &[
     ("limits", limits),
     ("obliterate", obliterate),
     ("priority", priority),
+    ("quiet", quiet),
     ("remove", remove),
     ("retry", retry),
+    ("unlock", unlock),
     ("unschedule", unschedule),
 ];
 
@@ -63,7 +67,7 @@ pub fn draw(
     query: &str,
 ) -> Result<String, Trouble> {
     let known = ASKS.iter().find(|(name, _)| *name == action);
-    let known = known.filter(|_| actions::has(engine, queue, action));
+    let known = known.filter(|_| Offers::of(engine, queue).has(action));
     let Some((_, ask)) = known else {
         return Err(Trouble::Absent(format!("nothing is asked before '{action}'")));
     };
@@ -124,7 +128,7 @@ impl Asked<'_> {
     /// # Errors
     /// The library has no such state.
     fn state(&self) -> Result<(&'static JobState, usize), Trouble> {
-        let name = field(self.query, "state").unwrap_or_default();
+        let name = text::lossy(&decoded(field(self.query, "state").unwrap_or_default()));
         let mut states = self.queue.library.states.iter();
         let state = states.find(|state| state.name == name);
         let state = state.ok_or_else(|| Trouble::Absent(format!("there is no state '{name}'")))?;
@@ -264,6 +268,15 @@ fn deduplication(asked: &Asked) -> Result<Dialog, Trouble> {
 pub const GOES: &str = "Nothing brings them back.";
 
 fn remove(asked: &Asked) -> Result<Dialog, Trouble> {
+    let mut dialog = removal(asked);
+    // Only BullMQ has children, and so many keys beside a job's own.
+    if asked.queue.library.name != "BullMQ" {
+        dialog.say = format!("What is kept of them goes as well. {GOES}");
+    }
+    Ok(dialog)
+}
+
+fn removal(asked: &Asked) -> Dialog {
     let view = Glance::new(asked.engine, asked.queue.db);
     let (mut keys, mut parents) = (0, 0);
     for id in &asked.ids {
@@ -277,14 +290,14 @@ fn remove(asked: &Asked) -> Result<Dialog, Trouble> {
         _ => " Their children go as well, in whichever queue they are.",
     };
     let keys = format!("{} {}", text::number(keys), if keys == 1 { "key" } else { "keys" });
-    Ok(Dialog {
+    Dialog {
         title: format!("Remove {}?", asked.named()),
         say: format!("Data, logs and errors go as well: {keys}.{below} {GOES}"),
         fields: html! {},
         button: format!("Remove {}", asked.named()),
         is_removal: true,
         order: asked.ids_order(),
-    })
+    }
 }
 
 /// Jobs in a state, in words: `34 failed jobs`.
@@ -301,7 +314,11 @@ fn clean(asked: &Asked) -> Result<Dialog, Trouble> {
         Role::Later => " The next run of each scheduler stays.",
         _ => "",
     };
-    let jobs = in_state(state, count);
+    let like = Like::read(asked.query);
+    let jobs = match like.is_all() {
+        true => in_state(state, count),
+        false => format!("all {} jobs like this", state.name),
+    };
     Ok(Dialog {
         title: format!("Remove {jobs} of {}?", asked.name),
         say: format!("Their data, logs and errors go as well.{stay} {GOES}"),
@@ -312,7 +329,41 @@ fn clean(asked: &Asked) -> Result<Dialog, Trouble> {
         },
         button: format!("Remove {jobs}"),
         is_removal: true,
-        order: json!({ "state": state.name, "count": count }),
+        order: like.narrow(json!({ "state": state.name, "count": count })),
+    })
+}
+
+/// All that waits.
+fn clear(asked: &Asked) -> Result<Dialog, Trouble> {
+    let waiting = text::jobs(asked.queue.look(asked.engine).waiting);
+    Ok(Dialog {
+        title: format!("Clear {}?", asked.name),
+        say: format!(
+            "{waiting} that wait for a worker are removed; what comes later stays. {GOES}"
+        ),
+        fields: html! {},
+        button: format!("Remove {waiting}"),
+        is_removal: true,
+        order: json!({}),
+    })
+}
+
+fn quiet(asked: &Asked) -> Result<Dialog, Trouble> {
+    let names = sidekiq_processes(Glance::new(asked.engine, asked.queue.db), &asked.queue.base);
+    let count = match names.len() {
+        1 => "1 process".into(),
+        count => format!("{} processes", text::number(count)),
+    };
+    Ok(Dialog {
+        title: format!("Quiet the processes of {}?", asked.name),
+        say: format!(
+            "{count} end what they do and take no more jobs, of other queues neither, until they \
+             are started anew."
+        ),
+        fields: html! {},
+        button: format!("Quiet {count}"),
+        is_removal: true,
+        order: json!({}),
     })
 }
 
@@ -390,6 +441,24 @@ fn obliterate(asked: &Asked) -> Result<Dialog, Trouble> {
         button: "Remove the queue".into(),
         is_removal: true,
         order: json!({}),
+    })
+}
+
+fn unlock(asked: &Asked) -> Result<Dialog, Trouble> {
+    let job = asked.job()?;
+    let worker = text::excerpt(&job.worker, 40);
+    let worker = if worker.is_empty() { "its worker".into() } else { worker };
+    Ok(Dialog {
+        title: format!("Drop the lock of {}?", asked.named()),
+        say: format!(
+            "Only for a worker that is dead: if {worker} still works on it, it runs twice. The \
+             next look for stalled jobs, every 30 s mostly, gives it to another worker, or lets it \
+             fail if it has stalled too often."
+        ),
+        fields: html! {},
+        button: "Drop the lock".into(),
+        is_removal: true,
+        order: asked.ids_order(),
     })
 }
 

@@ -1,7 +1,10 @@
 //! Buttons: one that acts at once says what it will touch, and one that asks first opens a dialog
 //! (ask.rs). The page's act.js does what they say.
 
+use super::chips::Like;
 use super::text;
+use crate::dashboard::actions::Offers;
+use crate::dashboard::ids;
 use crate::queues::Role;
 use maud::{Markup, html};
 use serde_json::{Value as Json, json};
@@ -36,7 +39,13 @@ pub fn more(buttons: &[Markup]) -> Markup {
 
 /// What can be done to one job or to those that are chosen, by the state they are in. Without ids
 /// it is those that are chosen.
-pub fn of_jobs(queue: &str, state: &str, role: Role, ids: &str) -> (Vec<Markup>, Vec<Markup>) {
+pub fn of_jobs(
+    offers: Offers,
+    queue: &str,
+    state: &str,
+    role: Role,
+    ids: &str,
+) -> (Vec<Markup>, Vec<Markup>) {
     let is_one = !ids.is_empty();
     let order = match is_one {
         true => json!({ "state": state, "ids": [ids] }),
@@ -44,56 +53,87 @@ pub fn of_jobs(queue: &str, state: &str, role: Role, ids: &str) -> (Vec<Markup>,
     };
     let size = if is_one { "" } else { "small" };
     let first = format!("{size} {}", if is_one { "primary" } else { "" });
-    let now = |action: &str, label: &str| {
-        act(&format!("{queue}/{action}"), &order, first.trim(), Some("r"), label)
+    let now = |action: &str, class: &str, key: Option<&str>, label: &str| {
+        act(&format!("{queue}/{action}"), &order, class.trim(), key, label)
     };
     let asks = |action: &str, label: &str| {
         let ids = if is_one { format!("?ids={ids}") } else { "?chosen".into() };
         ask(&format!("{queue}/{action}{ids}"), size, label)
     };
+    let can = |action: &str| offers.has_for(action, role);
     let mut shown = Vec::new();
     let mut more = Vec::new();
     match role {
-        Role::Failed => shown.push(now("retry", "Retry")),
-        Role::Completed => shown.push(now("retry", "Run again")),
-        Role::Later => shown.push(now("promote", "Run now")),
-        Role::Ready | Role::Held | Role::Working | Role::Blocked => {}
+        Role::Failed if can("retry") => shown.push(now("retry", &first, Some("r"), "Retry")),
+        Role::Completed if can("retry") => {
+            shown.push(now("retry", &first, Some("r"), "Run again"));
+        }
+        Role::Later if can("promote") => {
+            shown.push(now("promote", &first, Some("r"), "Run now"));
+        }
+        _ => {}
     }
-    if is_one {
+    if is_one && can("add") {
         shown.push(asks("add", "Edit and replay"));
+    }
+    if is_one && can("data") {
         more.push(asks("data", "Edit data"));
     }
-    if role == Role::Later {
+    if role == Role::Later && can("delay") {
         more.push(asks("delay", "Change delay"));
     }
-    if matches!(role, Role::Ready | Role::Held | Role::Later) {
+    if matches!(role, Role::Ready | Role::Held | Role::Later) && can("priority") {
         more.push(asks("priority", "Change priority"));
     }
-    shown.push(asks("remove", "Remove"));
+    if can("cancel") {
+        more.push(now("cancel", size, None, "Cancel"));
+    }
+    if can("kill") {
+        more.push(now("kill", size, None, "Kill"));
+    }
+    if is_one && role == Role::Working && can("unlock") {
+        more.push(asks("unlock", "Drop its lock"));
+    }
+    if can("remove") {
+        shown.push(asks("remove", "Remove"));
+    }
     (shown, more)
 }
 
-/// What can be done to all jobs of a state.
-pub fn of_state(queue: &str, state: &str, role: Role, count: usize) -> Vec<Markup> {
-    let order = json!({ "state": state, "count": count });
-    let all = |label: &str| format!("{label} all {}", text::number(count));
+/// What can be done to all jobs of a state, or to those of them that are alike: a state's name, its
+/// role, and how many jobs are in it.
+pub fn of_state(
+    offers: Offers,
+    queue: &str,
+    (state, role, count): (&str, Role, usize),
+    like: &Like,
+) -> Vec<Markup> {
+    let order = like.narrow(json!({ "state": state, "count": count }));
+    let all = |label: &str| match like.is_all() {
+        true => format!("{label} all {}", text::number(count)),
+        false => format!("{label} all like this"),
+    };
+    let can = |action: &str| offers.has_for(action, role) && (like.is_all() || offers.can_narrow());
+    let place = |action: &str| {
+        format!("{queue}/{action}?state={}{}", ids::segment(state.as_bytes()), like.query())
+    };
     let mut buttons = Vec::new();
     match role {
-        Role::Failed => {
+        Role::Failed if can("retry") => {
             buttons.push(act(&format!("{queue}/retry"), &order, "small", None, &all("Retry")));
         }
-        Role::Later => {
+        Role::Later if can("promote") => {
             let label = format!("{} now", all("Run"));
             buttons.push(act(&format!("{queue}/promote"), &order, "small", None, &label));
         }
-        Role::Completed => {
-            buttons.push(ask(&format!("{queue}/retry?state={state}"), "small", "Run all again"));
+        Role::Completed if can("retry") && like.is_all() => {
+            buttons.push(ask(&place("retry"), "small", "Run all again"));
         }
-        Role::Ready | Role::Held | Role::Working | Role::Blocked => {}
+        _ => {}
     }
-    if role != Role::Blocked {
-        let place = format!("{queue}/clean?state={state}");
-        buttons.push(ask(&place, "small danger", "Remove all"));
+    if role != Role::Blocked && can("clean") {
+        let label = if like.is_all() { "Remove all" } else { "Remove all like this" };
+        buttons.push(ask(&place("clean"), "small danger", label));
     }
     buttons
 }

@@ -2,8 +2,9 @@
 
 use super::shown::{Shown, ShownBytes};
 use super::{Drawn, Frame, Page, buttons, class_of, dot, moment, text};
-use crate::dashboard::{Trouble, actions, ids};
-use crate::data::stream::StreamId;
+use crate::dashboard::courses::Happened;
+use crate::dashboard::watch::Watch;
+use crate::dashboard::{Trouble, actions::Offers, ids};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Queue, Role};
 use maud::{Markup, html};
@@ -28,24 +29,26 @@ pub struct JobPage {
     due_ms: Option<i64>,
     steps: Vec<Happened>,
     /// Whether something can be done to it.
-    can_act: bool,
+    offers: Offers,
     /// How many jobs it waits for, or waited for, of which not all are counted.
     children: usize,
 }
 
-/// A step of it.
-struct Happened {
-    at_ms: i64,
-    what: &'static str,
-    prev: String,
-    due_ms: Option<i64>,
-    reason: String,
+/// The job that a view shows; None of other views.
+pub fn followed(watch: &Watch, path: &str) -> Option<(Queue, Vec<u8>)> {
+    let (queue, id) = path.strip_prefix("job/")?.split_once('/')?;
+    Some((watch.queue(queue)?, percent_decode_str(id).collect()))
 }
 
 impl JobPage {
     /// # Errors
     /// There is no such job.
-    pub fn new(engine: &Engine, queue: Queue, segment: &str) -> Result<Self, Trouble> {
+    pub fn new(
+        watch: &Watch,
+        engine: &Engine,
+        queue: Queue,
+        segment: &str,
+    ) -> Result<Self, Trouble> {
         let id: Vec<u8> = percent_decode_str(segment).collect();
         let name = text::lossy(queue.name());
         let told = text::excerpt(&id, 60);
@@ -54,22 +57,11 @@ impl JobPage {
         })?;
         let state = queue.state_of(engine, &id);
         let due_ms = state.and_then(|state| queue.due_ms(engine, state, &id));
-        let mut steps = Vec::new();
-        queue.steps_since(engine, StreamId::MIN, &mut |step| {
-            if step.id == id {
-                steps.push(Happened {
-                    at_ms: step.at_ms,
-                    what: step.what,
-                    prev: text::lossy(step.prev),
-                    due_ms: step.due_ms,
-                    reason: text::excerpt(step.reason, 200),
-                });
-            }
-        });
-        let can_act = !actions::of(engine, &queue).is_empty();
+        let steps = watch.courses.of(&queue, &id).to_vec();
+        let offers = Offers::of(engine, &queue);
         let children = queue.children_of(engine, &id, CHILDREN_MAX).len();
         let queue_id = ids::of_queue(&queue);
-        Ok(Self { queue_id, queue, job, state, due_ms, steps, can_act, children })
+        Ok(Self { queue_id, queue, job, state, due_ms, steps, offers, children })
     }
 
     fn head(&self) -> Markup {
@@ -94,7 +86,7 @@ impl JobPage {
                         p class="sub" { "due in " (moment(ms, "left")) }
                     }
                 }
-                @if let Some(state) = self.state.filter(|_| self.can_act) {
+                @if let Some(state) = self.state.filter(|_| !self.offers.is_empty()) {
                     div class="actions" { (self.buttons(state)) }
                 }
             }
@@ -103,14 +95,15 @@ impl JobPage {
 
     fn buttons(&self, state: &JobState) -> Markup {
         let id = ids::segment(&self.job.id);
-        let (shown, mut more) = buttons::of_jobs(&self.queue_id, state.name, state.role, &id);
-        if !self.job.deduplication.is_empty() {
+        let (shown, mut more) =
+            buttons::of_jobs(self.offers, &self.queue_id, state.name, state.role, &id);
+        if !self.job.deduplication.is_empty() && self.offers.has("deduplication") {
             let place = format!("{}/deduplication?ids={id}", self.queue_id);
             more.push(buttons::ask(&place, "", "Let others like it come"));
         }
         html! {
             @for button in &shown { (button) }
-            (buttons::more(&more))
+            @if !more.is_empty() { (buttons::more(&more)) }
         }
     }
 
@@ -181,7 +174,7 @@ impl JobPage {
         }
     }
 
-    fn facts(&self) -> Markup {
+    fn facts(&self, frame: &Frame) -> Markup {
         let job = &self.job;
         let span = match (job.started_ms, job.ended_ms) {
             (Some(start), Some(end)) => Some(text::span_text((end - start).max(0) as u64)),
@@ -189,7 +182,12 @@ impl JobPage {
         };
         html! {
             section class="card" data-key="facts" {
-                header { h2 { "Facts" } }
+                header {
+                    h2 { "Facts" }
+                    button type="button" class="btn quiet small side-note" data-copy={
+                        "job/" (self.queue_id) "/" (ids::segment(&self.job.id))
+                    } { "Copy as JSON" }
+                }
                 dl class="facts" {
                     (fact("Attempts", html! { (job.attempts_made) " of " (job.attempts_max) }))
                     @if let Some(ms) = job.added_ms { (fact("Added", moment(ms, "clock"))) }
@@ -215,6 +213,7 @@ impl JobPage {
                     }
                     (fact("Key", html! {
                         code { (text::lossy(&self.queue.base)) ":" (text::excerpt(&job.id, 80)) }
+                        small { (frame.monitored(&job.id, "who asks for it")) }
                     }))
                 }
             }
@@ -314,7 +313,7 @@ impl Page for JobPage {
             ("traces", self.traces()),
             ("data", value("Data", "data", &self.job.data)),
             ("result", value("Result", "result", &self.job.result)),
-            ("facts", self.facts()),
+            ("facts", self.facts(frame)),
             ("options", value("Options", "options", &self.job.opts)),
         ];
         let body = html! {
@@ -339,6 +338,9 @@ impl Page for JobPage {
             "error": text::lossy(&job.failed_reason), "attempts": job.attempts_made,
             "added": job.added_ms.unwrap_or(0), "started": job.started_ms.unwrap_or(0),
             "ended": job.ended_ms.unwrap_or(0), "steps": steps,
+            "options": text::lossy(&job.opts), "stacktrace": job.stacktrace,
+            "worker": text::lossy(&job.worker), "progress": text::lossy(&job.progress),
+            "parent": text::lossy(&job.parent), "queue": text::lossy(self.queue.name()),
             "is_blocked": self.state.is_some_and(|state| state.role == Role::Blocked),
         })
     }

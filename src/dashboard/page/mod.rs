@@ -8,6 +8,7 @@ mod ask;
 mod ask_key;
 mod buttons;
 mod chart;
+mod chips;
 mod clients;
 mod commands;
 mod empty;
@@ -26,6 +27,7 @@ mod slowlog;
 pub mod text;
 mod workers;
 
+pub use job::followed;
 pub use keys::counted;
 pub use search::searched;
 
@@ -83,7 +85,7 @@ pub fn find(
         ["slowlog"] => Ok(Box::new(slowlog::SlowlogPage::new(&viewer))),
         ["monitor"] => Ok(Box::new(monitor::MonitorPage::new(watch, engine, query))),
         ["commands"] => Ok(Box::new(commands::CommandsPage::new(watch, engine))),
-        ["job", id, job] => Ok(Box::new(job::JobPage::new(engine, queue(id)?, job)?)),
+        ["job", id, job] => Ok(Box::new(job::JobPage::new(watch, engine, queue(id)?, job)?)),
         _ => Err(Trouble::Absent(format!("there is no view '{path}'"))),
     }
 }
@@ -303,6 +305,15 @@ impl Frame {
                 nav class="nav across only-s" aria-label="Views of the server" {
                     (self.server_links())
                 }
+            }
+        }
+    }
+
+    /// The monitor, of what has to do with keys that begin so; nothing for who may not see it.
+    fn monitored(&self, words: &[u8], label: &str) -> Markup {
+        html! {
+            @if self.server.iter().any(|view| view.place == "monitor") {
+                a class="under" href={ "#/monitor?words=" (ids::segment(words)) } { (label) }
             }
         }
     }

@@ -5,7 +5,7 @@ use super::{
     figure, span_figure, text,
 };
 use crate::dashboard::rings::{SECONDS, Spans};
-use crate::dashboard::{actions, ids, watch::Watch};
+use crate::dashboard::{actions::Offers, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Look, Queue, Role};
 use maud::{Markup, html};
@@ -43,7 +43,9 @@ struct Line {
     /// What its failed jobs say most often, and how often; of those that were looked at.
     reason: Option<(String, usize, usize)>,
     /// Whether something can be done to it.
-    can_act: bool,
+    offers: Offers,
+    /// What the state of jobs that have failed is called.
+    failed_state: &'static str,
 }
 
 impl Line {
@@ -64,9 +66,25 @@ impl Line {
             late_ms: minute.lates.quantile(0.95),
             ended: minute.ended,
             reason: reason(engine, queue),
-            can_act: !actions::of(engine, queue).is_empty(),
+            offers: Offers::of(engine, queue),
+            failed_state: failed_state(queue),
         }
     }
+}
+
+impl Line {
+    /// A button, if there is such an action.
+    fn button(&self, action: &str, order: &serde_json::Value, label: &str) -> Markup {
+        let place = format!("{}/{action}", self.id);
+        html! { @if self.offers.has(action) {
+            (buttons::act(&place, order, "small", None, label))
+        } }
+    }
+}
+
+fn failed_state(queue: &Queue) -> &'static str {
+    let failed = queue.library.states.iter().find(|state| state.role == Role::Failed);
+    failed.map_or("failed", |state| state.name)
 }
 
 /// `BullMQ 6.7`.
@@ -178,7 +196,7 @@ impl Line {
                         (dot(class))
                         p { b { (self.name) } " " (text) }
                         div class="btns" {
-                            @if self.can_act { (button) }
+                            (button)
                             a class="btn quiet small" href={ "#/queue/" (self.id) } { "Show" }
                         }
                     }
@@ -186,10 +204,10 @@ impl Line {
             ));
         };
         let Look { waiting, held, active, workers, is_paused, .. } = self.look;
-        let retry = json!({ "state": "failed", "count": self.failed });
+        let retry = json!({ "state": self.failed_state, "count": self.failed });
         let label = format!("Retry {}", text::number(self.failed));
-        let place = format!("{}/resume", self.id);
-        let resume = buttons::act(&place, &json!({}), "small", None, "Resume");
+        let label_of_resume = self.offers.label("resume", "Resume");
+        let resume = self.button("resume", &json!({}), label_of_resume);
         if self.failed > 0 {
             note(
                 3_000_000 + self.failed,
@@ -202,7 +220,7 @@ impl Line {
                         code { (reason) }
                     }
                 },
-                buttons::act(&format!("{}/retry", self.id), &retry, "small", None, &label),
+                self.button("retry", &retry, &label),
             );
         }
         let queued = waiting + held;

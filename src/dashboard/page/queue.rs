@@ -1,20 +1,25 @@
 //! A queue: how it stands, and the jobs of one of its states, page by page.
 
+use super::chips::{Chips, Like};
 use super::overview::library_name;
 use super::{
     Drawn, Frame, MEDIAN, Page, Row, buttons, chart, class_of, delayed_figure, dot, figure, moment,
     span_figure, text,
 };
 use crate::dashboard::rings::{Minute, SECONDS};
-use crate::dashboard::{Trouble, actions, ids, watch::Watch};
+use crate::dashboard::{Trouble, actions::Offers, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Look, Queue, Role};
 use maud::{Markup, html};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use std::ops::Range;
 
 /// Jobs of a page.
 const JOBS_MAX: usize = 50;
+
+/// As many jobs are looked at for those that are like what was asked for.
+const LOOKED_MAX: usize = 2_000;
 
 /// Characters of a job's data in its row.
 const DATA_LEN_MAX: usize = 160;
@@ -30,10 +35,14 @@ pub struct QueuePage {
     state: &'static JobState,
     /// Places of the jobs shown, counted from the first that is shown at all.
     from: usize,
+    /// Which jobs are shown, and how many were looked at for them.
+    like: Like,
+    looked: usize,
+    chips: Chips,
     jobs: Vec<Listed>,
     minute: Minute,
     /// Whether something can be done to it.
-    can_act: bool,
+    offers: Offers,
 }
 
 /// A job in a state.
@@ -80,7 +89,8 @@ impl QueuePage {
         };
         let state = match wanted {
             None => fullest(),
-            Some(name) => states.iter().find(|state| state.name == name).ok_or_else(|| {
+            Some(segment) => named(states, segment).ok_or_else(|| {
+                let name = text::lossy(&percent_decode_str(segment).collect::<Vec<u8>>());
                 let names: Vec<&str> = states.iter().map(|state| state.name).collect();
                 Trouble::Absent(format!("there is no state '{name}': {}", names.join(", ")))
             })?,
@@ -89,16 +99,28 @@ impl QueuePage {
         let from: usize = from.unwrap_or(0);
         let len = queue.count(engine, state);
         let is_reversed = is_reversed(&queue, state);
-        let shown = queue.standing(engine, state, places(len, from, is_reversed)).into_iter();
-        let mut listed: Vec<Listed> = shown
-            .map(|(member, due_ms)| {
-                let job = queue.job(engine, &member);
-                let id = job.as_ref().map_or(member, |job| job.id.clone());
-                Listed { id, job, due_ms }
-            })
-            .collect();
-        if is_reversed {
-            listed.reverse();
+        let like = Like::read(query);
+        let (mut listed, mut looked) = (Vec::new(), 0);
+        let looked_max = if like.is_all() { JOBS_MAX } else { LOOKED_MAX };
+        while looked < looked_max && listed.len() < JOBS_MAX {
+            let places = places(len, from + looked, is_reversed);
+            if places.is_empty() {
+                break;
+            }
+            let mut jobs = listed_at(engine, &queue, state, places);
+            if is_reversed {
+                jobs.reverse();
+            }
+            let room = JOBS_MAX - listed.len();
+            let is_like = |it: &Listed| match &it.job {
+                Some(job) => like.admits(job),
+                None => like.is_all(),
+            };
+            // Where the page is full, the next one begins behind the last that is shown.
+            let fitting = jobs.iter().enumerate().filter(|(_, it)| is_like(it));
+            let end = fitting.map(|(at, _)| at).nth(room).unwrap_or(jobs.len());
+            looked += end;
+            listed.extend(jobs.into_iter().take(end).filter(is_like));
         }
         let now_ms = engine.keyspace.now.wall_ms;
         Ok(Self {
@@ -106,13 +128,25 @@ impl QueuePage {
             library: library_name(engine, &queue),
             look: queue.look(engine),
             counts,
+            chips: Chips::of(engine, &queue, state, is_reversed),
             state,
             from,
+            like,
+            looked,
             jobs: listed,
             minute: watch.minute(&queue, now_ms),
-            can_act: !actions::of(engine, &queue).is_empty(),
+            offers: Offers::of(engine, &queue),
             queue,
         })
+    }
+
+    /// The address of what is shown.
+    fn place(&self) -> String {
+        self.place_of(self.state)
+    }
+
+    fn place_of(&self, state: &JobState) -> String {
+        format!("#/queue/{}/{}", self.id, ids::segment(state.name.as_bytes()))
     }
 
     fn len(&self) -> usize {
@@ -120,7 +154,7 @@ impl QueuePage {
         at.map_or(0, |at| self.counts[at])
     }
 
-    fn head(&self) -> Markup {
+    fn head(&self, frame: &Frame) -> Markup {
         let all: usize = self.counts.iter().sum();
         html! {
             div class="head" data-key="head" {
@@ -135,32 +169,43 @@ impl QueuePage {
                         code { (text::lossy(&self.queue.base)) ":*" }
                         " · " (text::number(all)) " jobs"
                         @if self.queue.db > 0 { " · database " (self.queue.db) }
+                        " · " (frame.monitored(&self.queue.base, "commands"))
                         @if let Some(ms) = self.look.limited_until_ms {
                             " · held back by its limit for " (moment(ms, "left"))
                         }
                     }
                 }
-                @if self.can_act { div class="actions" { (self.buttons()) } }
+                @if !self.offers.is_empty() { div class="actions" { (self.buttons()) } }
             }
         }
     }
 
     /// What can be done to the queue as a whole.
     fn buttons(&self) -> Markup {
+        let offers = self.offers;
         let place = |action: &str| format!("{}/{action}", self.id);
         let (action, label) =
             if self.look.is_paused { ("resume", "Resume") } else { ("pause", "Pause") };
         let nothing = json!({});
-        let mut more = vec![buttons::ask(&place("limits"), "", "Limits")];
-        if self.look.limited_until_ms.is_some() {
+        let asks = [
+            ("limits", "Limits"),
+            ("drain", "Drain"),
+            ("clear", "Clear the queue"),
+            ("quiet", "Quiet its processes"),
+            ("obliterate", "Remove the queue"),
+        ];
+        let asks = asks.iter().filter(|(name, _)| offers.has(name));
+        let mut more: Vec<Markup> =
+            asks.map(|(name, label)| buttons::ask(&place(name), "", label)).collect();
+        if self.look.limited_until_ms.is_some() && offers.has("unlimit") {
             more.push(buttons::act(&place("unlimit"), &nothing, "", None, "Count the rate anew"));
         }
-        more.push(buttons::ask(&place("drain"), "", "Drain"));
-        more.push(buttons::ask(&place("obliterate"), "", "Remove the queue"));
         html! {
-            (buttons::ask(&place("add"), "", "Add a job"))
-            (buttons::act(&place(action), &nothing, "", Some("p"), label))
-            (buttons::more(&more))
+            @if offers.has("add") { (buttons::ask(&place("add"), "", "Add a job")) }
+            @if offers.has(action) {
+                (buttons::act(&place(action), &nothing, "", Some("p"), offers.label(action, label)))
+            }
+            @if !more.is_empty() { (buttons::more(&more)) }
         }
     }
 
@@ -169,9 +214,10 @@ impl QueuePage {
         let (state, count) = (self.state, self.len());
         html! {
             div data-key="tools" {
-                @if self.can_act && count > 0 && state.role != Role::Blocked {
+                @if !self.offers.is_empty() && count > 0 && state.role != Role::Blocked {
                     div class="tools" {
-                        @for button in buttons::of_state(&self.id, state.name, state.role, count) {
+                        @let all = (state.name, state.role, count);
+                        @for button in buttons::of_state(self.offers, &self.id, all, &self.like) {
                             (button)
                         }
                     }
@@ -182,7 +228,8 @@ impl QueuePage {
 
     /// What can be done to the jobs that are chosen. It shows once some are.
     fn chosen(&self) -> Markup {
-        let (shown, more) = buttons::of_jobs(&self.id, self.state.name, self.state.role, "");
+        let (id, state) = (&self.id, self.state);
+        let (shown, more) = buttons::of_jobs(self.offers, id, state.name, state.role, "");
         html! {
             div class="foot-line chosen" id="chosen" hidden {
                 span { b { "0" } " chosen" }
@@ -222,7 +269,7 @@ impl QueuePage {
                     // What only older versions have is shown where it holds something.
                     @if *count > 0 || is_open || state.role != Role::Held {
                         a role="tab" aria-selected=(is_open)
-                            href={ "#/queue/" (self.id) "/" (state.name) } {
+                            href=(self.place_of(state)) {
                             (dot(class_of(state.role)))
                             (text::heading(state.name))
                             span class="n" { (text::number(*count)) }
@@ -277,7 +324,7 @@ impl QueuePage {
         let columns = self.columns();
         let html = html! {
             tr data-key={ "job-" (id) } {
-                @if self.can_act {
+                @if !self.offers.is_empty() {
                     td class="c-check" {
                         input type="checkbox" data-id=(id)
                             aria-label={ "Choose " (text::excerpt(&listed.id, 40)) };
@@ -308,11 +355,16 @@ impl QueuePage {
 
     fn pages(&self) -> Markup {
         let len = self.len();
-        let last = (self.from + self.jobs.len()).min(len);
-        let place = |from: usize| format!("#/queue/{}/{}?from={from}", self.id, self.state.name);
+        let last = (self.from + self.looked).min(len);
+        let place = |from: usize| format!("{}?from={from}{}", self.place(), self.like.query());
         html! {
             div class="foot-line" data-key="pages" {
-                @if self.jobs.is_empty() { span { "no jobs here" } }
+                @if !self.like.is_all() {
+                    span {
+                        (text::number(self.jobs.len())) " like this among "
+                        (text::number(self.looked)) " of " (text::number(len))
+                    }
+                } @else if self.jobs.is_empty() { span { "no jobs here" } }
                 @else {
                     span {
                         (text::number(self.from + 1)) "–" (text::number(last))
@@ -320,7 +372,9 @@ impl QueuePage {
                     }
                 }
                 span class="pages" {
-                    @if self.from > 0 {
+                    @if self.from > 0 && !self.like.is_all() {
+                        a class="btn small" href=(place(0)) { "From the start" }
+                    } @else if self.from > 0 {
                         @let before = self.from.saturating_sub(JOBS_MAX);
                         a class="btn small" href=(place(before)) { "Before" }
                     }
@@ -329,6 +383,28 @@ impl QueuePage {
             }
         }
     }
+}
+
+/// The state that a segment of an address names.
+fn named(states: &'static [JobState], segment: &str) -> Option<&'static JobState> {
+    let name = percent_decode_str(segment).decode_utf8().ok()?;
+    states.iter().find(|state| state.name == name)
+}
+
+/// The jobs at some places of a state.
+fn listed_at(
+    engine: &Engine,
+    queue: &Queue,
+    state: &JobState,
+    places: Range<usize>,
+) -> Vec<Listed> {
+    let standing = queue.standing(engine, state, places).into_iter();
+    let listed = standing.map(|(member, due_ms)| {
+        let job = queue.job(engine, &member);
+        let id = job.as_ref().map_or(member, |job| job.id.clone());
+        Listed { id, job, due_ms }
+    });
+    listed.collect()
 }
 
 /// Those of so many places that are shown, from one on.
@@ -353,15 +429,16 @@ impl Page for QueuePage {
 
     fn draw(&self, frame: &Frame) -> Drawn {
         let rows: Vec<Row> = self.jobs.iter().map(|listed| self.row(listed)).collect();
-        let (head, figures, tabs, pages) = (self.head(), self.figures(), self.tabs(), self.pages());
-        let tools = self.tools();
+        let (head, figures, tabs, pages) =
+            (self.head(frame), self.figures(), self.tabs(), self.pages());
+        let (tools, chips) = (self.tools(), self.chips.draw(&self.place(), &self.like));
         let body = html! {
             (head) (figures)
             div class="card" {
-                (tabs) (tools)
+                (tabs) (chips) (tools)
                 table class="table jobs" {
                     thead { tr {
-                        @if self.can_act {
+                        @if !self.offers.is_empty() {
                             th class="c-check" {
                                 input type="checkbox" id="all" aria-label="Choose all";
                             }
@@ -373,7 +450,7 @@ impl Page for QueuePage {
                     } }
                     tbody data-list="jobs" { @for row in &rows { (row.html) } }
                 }
-                @if self.can_act { (self.chosen()) }
+                @if !self.offers.is_empty() { (self.chosen()) }
                 (pages)
             }
         };
@@ -381,6 +458,7 @@ impl Page for QueuePage {
             .with_part("head", head)
             .with_part("figures", figures)
             .with_part("tabs", tabs)
+            .with_part("chips", chips)
             .with_part("tools", tools)
             .with_part("pages", pages)
             .with_rows("jobs", rows)

@@ -1,7 +1,7 @@
 //! The schedulers of all queues: what they run and when, how the last run ended, and the next.
 
 use super::{Drawn, Frame, Page, Row, buttons, class_of, dot, moment, text};
-use crate::dashboard::{actions, ids, watch::Watch};
+use crate::dashboard::{actions::Offers, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, Queue, Role, Schedule};
 use maud::{Markup, html};
@@ -42,7 +42,7 @@ impl SchedulersPage {
             }
             let mut last = last_runs(engine, &queue);
             let is_paused = queue.look(engine).is_paused;
-            let can_act = !actions::of(engine, &queue).is_empty();
+            let can_act = Offers::of(engine, &queue).has("run");
             lines.extend(schedules.into_iter().map(|schedule| Line {
                 last: last.remove(&schedule.id).map(|(_, role, job)| (role, job)),
                 queue_id: ids::of_queue(&queue),

@@ -75,6 +75,8 @@ impl SearchPage {
         };
         let count: usize = known.iter().map(states).sum();
         let is_done = search.is_some_and(|search| search.is_done());
+        // Jobs that have come since are looked at as they come.
+        let searched = if is_done { searched.max(count) } else { searched };
         Self {
             walked_percent: watch.walked_percent(engine),
             queues: queues_called(&known, &query),

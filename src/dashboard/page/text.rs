@@ -1,5 +1,7 @@
 //! How numbers, spans and texts of jobs are told.
 
+pub use crate::util::span::figure as span;
+
 /// Bytes of a job that may be no text.
 pub fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
@@ -23,22 +25,7 @@ pub fn jobs(count: usize) -> String {
     format!("{} {}", number(count), if count == 1 { "job" } else { "jobs" })
 }
 
-/// A span as a number and its unit: `468`, `ms`; `3.1`, `s`.
-pub fn span(ms: u64) -> (String, &'static str) {
-    const UNITS: [(u64, &str); 4] =
-        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| ms >= *unit) else {
-        return (ms.to_string(), "ms");
-    };
-    let tenths = ms * 10 / unit;
-    let told = match tenths {
-        100.. => (tenths / 10).to_string(),
-        _ => format!("{}.{}", tenths / 10, tenths % 10),
-    };
-    (told, name)
-}
-
-/// The same in one text.
+/// A span in one text, with one unit: `3.1 s`.
 pub fn span_text(ms: u64) -> String {
     let (number, unit) = span(ms);
     format!("{number} {unit}")

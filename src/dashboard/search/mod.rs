@@ -71,6 +71,8 @@ pub struct Search {
     most: usize,
     asked_us: u64,
     stage: Stage,
+    /// The queues whose jobs have no keys, once these are looked through.
+    listed: Vec<Queue>,
     fresh: BTreeSet<(usize, Box<[u8]>)>,
     /// More has changed than was looked at.
     pub has_missed: bool,
@@ -230,6 +232,7 @@ impl Searches {
             most,
             asked_us: now_us,
             stage: Stage::Keys(Cursor::default()),
+            listed: Vec::new(),
             fresh: BTreeSet::new(),
             has_missed: false,
         };
@@ -442,6 +445,9 @@ impl Search {
                     is_new
                 }
                 Step::End => {
+                    let known = looker.known.queues().into_iter();
+                    let is_listed = |it: &Queue| !it.has_job_keys() && self.query.admits(it);
+                    self.listed = known.filter(is_listed).collect();
                     self.stage = Stage::Listed { queue: 0, state: 0, from: 0 };
                     false
                 }
@@ -469,10 +475,8 @@ impl Search {
     /// Looks at a few jobs that have no keys of their own.
     fn look_at_listed(&mut self, looker: &mut Looker) -> bool {
         let Stage::Listed { queue: number, state, from } = self.stage else { return false };
-        let queues = looker.known.queues();
-        let mut without = queues.iter().filter(|it| !it.has_job_keys() && self.query.admits(it));
-        let Some(queue) = without.nth(number) else {
-            self.stage = Stage::Done;
+        let Some(queue) = self.listed.get(number) else {
+            (self.stage, self.listed) = (Stage::Done, Vec::new());
             return true;
         };
         // What workers and schedulers hold would have to be read whole for each.

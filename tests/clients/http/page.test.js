@@ -307,6 +307,25 @@ describe('the page', { skip: !executablePath }, () => {
       await held.close();
     });
 
+    test('the lock of a dead worker is dropped, and another runs its job', async () => {
+      const left = new Queue('left', { connection });
+      await left.add('x', {}, { jobId: 'd1' });
+      const hand = new Worker('left', null, { connection, name: 'hand' });
+      await hand.getNextJob('token');
+      await page.goto(`${rest.url}/#/job/${idOf('left')}/d1`);
+      await page.click('#main details.menu summary');
+      await page.click('#main details.menu >> text=Drop its lock');
+      await page.waitForSelector('#ask:has-text("if hand still works on it, it runs twice")');
+      await confirm();
+      await toast('Dropped the lock of a job of left');
+      await hand.close();
+      const other = new Worker('left', async () => 'done', { connection, name: 'other', stalledInterval: 200, maxStalledCount: 3 });
+      await until(async () => (await left.getJobState('d1')) === 'completed');
+      await other.close();
+      await left.obliterate({ force: true });
+      await left.close();
+    });
+
     test('a parent is removed with its children', async () => {
       const flows = new FlowProducer({ connection });
       await flows.add({ name: 'p', queueName: 'family', opts: { jobId: 'p' }, children: [{ name: 'c', queueName: 'family', opts: { jobId: 'c' } }] });
@@ -427,6 +446,34 @@ describe('the page', { skip: !executablePath }, () => {
       assert.equal(await looked.locator('[data-act]:visible, [data-ask]:visible, .menu:visible, .c-check:visible').count(), 0);
       await context.close();
     });
+  });
+
+  test('failed jobs are shown and retried by what they have in common, and one is copied', async () => {
+    const alike = new Queue('alike', { connection });
+    const fails = new Worker('alike', async (job) => { throw new Error(job.name === 'a' ? 'no such mailbox' : `timed out ${HOSTILE}`); }, { connection });
+    for (let at = 0; at < 6; at += 1) await alike.add(at % 3 ? 'a' : 'b', { at });
+    await until(async () => (await alike.getFailedCount()) === 6);
+    await fails.close();
+    await page.goto(`${rest.url}/#/queue/${idOf('alike')}/failed`);
+    await page.click('.chip:has-text("timed out")');
+    await page.waitForSelector('.foot-line:has-text("2 like this among 6 of 6")');
+    assert.equal(await page.locator('table.jobs tbody tr').count(), 2);
+    await page.click('text=Retry all like this');
+    await page.waitForSelector('.toast:has-text("Retried 2 jobs of alike")');
+    assert.equal(await alike.getFailedCount(), 4);
+    assert.equal(await page.locator('#main img').count(), 0, 'what is in an error stays text');
+    await page.click('.chip:has-text("All jobs")');
+    await page.click('table.jobs tbody a');
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.click('text=Copy as JSON');
+    await page.waitForSelector('.toast:has-text("Copied as JSON")');
+    const copied = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
+    assert.deepEqual([copied.queue, copied.name, copied.error], ['alike', 'a', 'no such mailbox']);
+    await page.click('.facts a:has-text("who asks for it")');
+    await page.waitForSelector('#main h1:has-text("Monitor")');
+    assert.equal(await page.inputValue('[aria-label="Words"]'), copied.id);
+    await alike.obliterate({ force: true });
+    await alike.close();
   });
 
   test('what all ask for is seen from a click on, filtered', async () => {
@@ -657,7 +704,7 @@ describe('the page', { skip: !executablePath }, () => {
         const looked = await context.newPage();
         await looked.goto(`${rest.url}/#token=${rest.token}`);
         for (const [view, button] of [['overview'], ['schedulers'], ['workers'], ['flows'], ['keys'], ['keys?db=0&match=bull%3A'], ['keys?db=0&match=bull&type=hash'], ['key/0/bull%3Amail%3Afailed'], ['key/0/bull%3Amail%3Ameta', 'td.acts >> text=Edit'], ['key/0/bull%3Amail%3Ameta', '.actions >> text=Delete'], ['clients', 'td.acts button'], ['key/0/bull%3Amail%3Ameta'], ['key/0/bull%3Amail%3Aevents'], ['clients'], ['slowlog'], ['commands'], ['monitor'], ['monitor?on=1&keep=yes&scripts=no'], ['search'], ['search?q=welcome'], ['search?q=img%20mailbox'], ['search?q=absent'], [`flow/${idOf('tree-a')}/month`], [`queue/${id}/failed`], [`queue/${id}/failed`, 'text=Add a job'],
-          [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
+          [`queue/${id}/failed?error=no%20such%20mailbox`], [`queue/${id}/failed`, '.tools .danger'], [`job/${id}/${newest.id}`]]) {
           await looked.goto(`${rest.url}/#/${view}`);
           await looked.waitForSelector('#main h1');
           if (button) await looked.click(button);

@@ -1,0 +1,2 @@
+-- Removes jobs with what became of them.
+return to_each(delete)

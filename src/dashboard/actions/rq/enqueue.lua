@@ -1,0 +1,2 @@
+-- Lets jobs wait for a worker again, or at last.
+return to_each(enqueue)

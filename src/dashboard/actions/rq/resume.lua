@@ -1,0 +1,3 @@
+-- Workers take jobs again.
+call('DEL', 'rq:suspended')
+return report(1)

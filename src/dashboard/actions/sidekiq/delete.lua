@@ -1,0 +1,2 @@
+-- Removes jobs.
+return to_each(function() end)

@@ -1,0 +1,7 @@
+-- Jobs are dead: kept to be looked at for half a year, 10,000 of them at most, and run by nobody.
+local KEPT_S, KEPT_MAX = 15552000, 10000
+return to_each(function(text)
+  call('ZADD', 'dead', now / 1000, text)
+  call('ZREMRANGEBYSCORE', 'dead', '-inf', now / 1000 - KEPT_S)
+  call('ZREMRANGEBYRANK', 'dead', 0, -KEPT_MAX)
+end)

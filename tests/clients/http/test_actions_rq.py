@@ -1,0 +1,135 @@
+"""The actions of the page on queues of RQ, beside RQ's own: on twin queues the library does one and
+toril's script the other, and then the keys of both are compared. Then a worker must see them.
+"""
+
+import base64
+import datetime
+import json
+import os
+import pathlib
+import sys
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+import redis
+import rq
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from support import URL, until, working
+
+NAME = os.environ["RQ_NAME"] = f"rq-{uuid.uuid4()}"
+import rq_functions as functions
+
+WORKER = ["-m", "rq.cli", "worker", "--quiet", "--url", URL, NAME]
+
+
+@pytest.fixture
+def client():
+    with redis.Redis.from_url(URL) as client:
+        yield client
+        client.delete("rq:suspended", f"{NAME}-notes")
+
+
+def ask(name, action, **body):
+    queue = base64.urlsafe_b64encode(f"0\0{name}".encode()).decode().rstrip("=")
+    url = f"{os.environ['UPSTASH_REDIS_REST_URL']}/_toril/queues/{queue}/{action}"
+    headers = {"Authorization": f"Bearer {os.environ['UPSTASH_REDIS_REST_TOKEN']}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def keys_of(client, name, ids):
+    """All keys of a queue and its jobs, without what differs between twins and moments."""
+
+    def plain(field, value):
+        is_moment = field.endswith(b"_at") and value or field in (b"data", b"worker_name", b"last_heartbeat")
+        return b"MOMENT" if is_moment else value.replace(name.encode(), b"twin")
+
+    told = {}
+    for key in client.scan_iter("rq:*"):
+        is_of_queue = name.encode() in key or any(job.encode() in key for job in ids)
+        kind = client.type(key)
+        if not is_of_queue or kind == b"stream":
+            continue
+        short = key.replace(name.encode(), b"twin")
+        if kind == b"hash":
+            # RQ leaves an empty text in zlib behind, of which it says itself that it should go.
+            fields = {f: v for f, v in client.hgetall(key).items() if f != b"exc_info"}
+            told[short] = {f: plain(f, v) for f, v in fields.items()}
+            told[short]["expires"] = client.ttl(key) > 0
+        elif kind in (b"zset", b"list"):
+            read = client.zrange if kind == b"zset" else client.lrange
+            told[short] = [item.replace(name.encode(), b"twin") for item in read(key, 0, -1)]
+    return told
+
+
+def fill(client, name):
+    """A queue with a job that has failed, one that is finished, one that waits and one for later."""
+    queue = rq.Queue(name, connection=client)
+    ids = [f"{name}-{what}" for what in ("failed", "finished", "waiting", "later")]
+    queue.enqueue(functions.fail, job_id=ids[0])
+    queue.enqueue(functions.add, 1, 2, job_id=ids[1])
+    rq.SimpleWorker([queue], connection=client).work(burst=True, logging_level="ERROR")
+    queue.enqueue(functions.add, 1, 2, job_id=ids[2])
+    queue.enqueue_in(datetime.timedelta(hours=1), functions.add, 1, 2, job_id=ids[3])
+    return ids
+
+
+def job(client, job_id):
+    return rq.job.Job.fetch(job_id, connection=client)
+
+
+CASES = [
+    ("retry", 0, lambda it: it.requeue()),
+    ("remove", 0, lambda it: it.delete()),
+    ("remove", 1, lambda it: it.delete()),
+    ("remove", 2, lambda it: it.delete()),
+    ("remove", 3, lambda it: it.delete()),
+    ("cancel", 2, lambda it: it.cancel()),
+    ("cancel", 3, lambda it: it.cancel()),
+]
+
+
+@pytest.mark.parametrize(("action", "at", "theirs"), CASES)
+def test_on_twins(client, action, at, theirs):
+    one, two = (f"twin-{uuid.uuid4()}" for _ in range(2))
+    first, second = fill(client, one), fill(client, two)
+    assert keys_of(client, two, second) == keys_of(client, one, first), "they were twins before"
+    theirs(job(client, first[at]))
+    assert ask(two, action, ids=[second[at]])["done"] == 1
+    assert keys_of(client, two, second) == keys_of(client, one, first)
+
+
+def test_a_queue_is_emptied_and_what_makes_no_sense_is_refused(client):
+    name = f"twin-{uuid.uuid4()}"
+    ids = fill(client, name)
+    told = ask(name, "clean", state="queued", count=1)
+    assert told["told"] == f"Removed 1 job of {name}"
+    assert rq.Queue(name, connection=client).count == 0
+    assert not client.exists(f"rq:job:{ids[2]}")
+    assert ask(name, "remove", ids=["nobody"])["refused"] == ["Job nobody is not there any more"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(name, "retry", ids=[ids[3]])
+    assert b"there is no retry of what is scheduled" in refused.value.read()
+
+
+def test_a_worker_sees_what_is_done(client):
+    queue = rq.Queue(NAME, connection=client)
+    with working(*WORKER):
+        done = queue.enqueue(functions.add, 1, 2)
+        until(lambda: job(client, done.id).is_finished)
+        assert ask(NAME, "retry", ids=[done.id])["done"] == 1
+        until(lambda: len(job(client, done.id).results()) == 2)
+        later = queue.enqueue_in(datetime.timedelta(hours=1), functions.add, 3, 4)
+        assert ask(NAME, "promote", ids=[later.id])["done"] == 1
+        until(lambda: job(client, later.id).is_finished)
+        told = ask(NAME, "pause")["told"]
+        assert told == "Suspended the workers of all queues"
+        names = client.smembers("rq:workers")
+        until(lambda: any(client.hget(it, "state") == b"suspended" for it in names))
+        held = queue.enqueue(functions.add, 5, 6)
+        ask(NAME, "resume")
+        until(lambda: job(client, held.id).is_finished)
