@@ -4,7 +4,7 @@
 mod common;
 
 use common::any::AnyServer;
-use common::changes::make_changes;
+use common::changes::{make_changes, make_changes_for_a_while};
 use common::facts::FixedFacts;
 use common::peer::{ORACLES, Peer};
 use common::program::{Folder, Running, ask, ask_all, until};
@@ -12,7 +12,7 @@ use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use toril::command::table::table;
 use toril::config::Config;
 use toril::engine::Engine;
@@ -70,10 +70,7 @@ fn check_pair(name: &'static str, options: &[&str]) {
     ask(there, "DEBUG POPULATE 5000 p 100");
     make_changes(there, &mut rng, 1_000);
     follow(here, there);
-    let end = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < end {
-        make_changes(there, &mut rng, 200);
-    }
+    make_changes_for_a_while(there, &mut rng);
     compare(here, there);
     assert_eq!(ask(here, "EXISTS old"), ":0");
     assert_eq!(info(here, "role"), "slave");

@@ -3,14 +3,14 @@
 
 mod common;
 
-use common::changes::make_changes;
+use common::changes::{make_changes, make_changes_for_a_while};
 use common::peer::Peer;
 use common::program::{Folder, PATIENCE, Running, ask, ask_all, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use toril::util::rng::Rng;
 
 /// Those who read what is sent by default: Redis 7.0 reads no snapshot of a later version.
@@ -59,10 +59,7 @@ fn real_servers_follow_while_everything_changes() {
         make_changes(server.port, &mut rng, 2_000);
         let mut replica = Peer::start(name, &program);
         follow(&mut replica, &server);
-        let end = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < end {
-            make_changes(server.port, &mut rng, 200);
-        }
+        make_changes_for_a_while(server.port, &mut rng);
         compare(&mut replica, &server, 1);
         assert_eq!(info(&server, "connected_slaves"), "1");
         assert!(info(&server, "slave0").contains("state=online"));

@@ -1,6 +1,7 @@
 //! Random changes of all types, for who compares two servers afterwards.
 
 use super::program::ask_all;
+use std::time::{Duration, Instant};
 use toril::util::rng::Rng;
 
 /// A change of some key, of any type, now and then by a script or in a transaction.
@@ -36,5 +37,14 @@ pub fn make_changes(port: u16, rng: &mut Rng, count: usize) {
     for _ in 0..count / 20 {
         let changes: Vec<String> = (0..20).map(|_| change(rng)).collect();
         ask_all(port, &changes.join("\r\n"));
+    }
+}
+
+/// Makes changes for two seconds, or for as many as TORIL_PAIR_S says.
+pub fn make_changes_for_a_while(port: u16, rng: &mut Rng) {
+    let told = std::env::var("TORIL_PAIR_S").map_or(2, |it| it.parse().expect("seconds"));
+    let end = Instant::now() + Duration::from_secs(told);
+    while Instant::now() < end {
+        make_changes(port, rng, 200);
     }
 }
