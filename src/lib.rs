@@ -44,6 +44,8 @@ pub mod testing;
 
 pub mod dashboard;
 
+pub mod remote;
+
 #[warn(missing_docs)]
 pub mod server;
 

@@ -2,48 +2,10 @@
 
 mod common;
 
+use common::certificates::{Certificates, free_port};
 use common::peer::Peer;
 use common::program::{Folder, Running, ask, ask_all, until};
 use common::tcp::oracle;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::net::TcpListener;
-
-/// Files of an authority, and of a server and a client that it vouches for.
-struct Certificates(Folder);
-
-impl Certificates {
-    /// The server's is for the address 127.0.0.1 and for no name.
-    fn new(name: &str) -> Self {
-        let this = Self(Folder::new(name));
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        this.write("ca.pem", &params.self_signed(&key).unwrap().pem());
-        let authority = Issuer::new(params, key);
-        for who in ["server", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, who);
-            let certificate = params.signed_by(&key, &authority).unwrap();
-            this.write(&format!("{who}.pem"), &certificate.pem());
-            this.write(&format!("{who}.key"), &key.serialize_pem());
-        }
-        this
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.0.0.join(file), text).unwrap();
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.0.0.join(file).to_str().unwrap().to_owned()
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Debian's Redis, or PyPI's 7.4, that wants a certificate of each client; and its port of TLS.
 fn leader(name: &'static str, files: &Certificates, folder: &Folder) -> Option<(Peer, u16)> {

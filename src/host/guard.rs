@@ -1,7 +1,8 @@
 //! A server for the tests of a program in Rust.
 
-use super::session::{Response, Session};
+use super::session::Session;
 use crate::config::{Config, Invocation, argv_to_lines};
+use crate::remote::Response;
 use crate::server::{Inside, serve_inside, sources};
 use crate::util::words;
 use serde_json::Value;

@@ -7,5 +7,6 @@ pub mod hand_over;
 pub mod ping;
 mod session;
 
+pub use crate::remote::Response;
 pub use guard::{HostError, RestAccess, ServerClock, TestServer};
-pub use session::{Response, Session};
+pub use session::Session;

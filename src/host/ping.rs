@@ -1,6 +1,7 @@
 //! `toril ping`: whether a server answers, for health checks where there is no shell.
 
-use super::session::{Response, Session};
+use super::session::Session;
+use crate::remote::Response;
 use std::time::Duration;
 use std::{env, io};
 

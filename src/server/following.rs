@@ -2,9 +2,9 @@
 //! What is said over it is persist/link.rs's.
 
 use super::Server;
-use super::dial::{Wire, dial};
 use crate::engine::following::LinkStage;
 use crate::persist::{Link, LinkFault, LinkProgress};
+use crate::remote::dial::{Wire, dial};
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;

@@ -9,6 +9,7 @@
 #![allow(dead_code)]
 
 pub mod any;
+pub mod certificates;
 pub mod changes;
 pub mod compare;
 pub mod facts;

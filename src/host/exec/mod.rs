@@ -8,7 +8,8 @@ mod command;
 mod environment;
 mod plan;
 
-use super::session::{Response, Session};
+use super::session::Session;
+use crate::remote::Response;
 use crate::server::TERMINATED;
 use crate::testing::LOG_MARK;
 use environment::Variable;

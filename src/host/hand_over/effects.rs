@@ -4,7 +4,6 @@
 //! What took place at once is said at once, between MULTI and EXEC, to each slot that it is about:
 //! to a cluster it may be said in parts.
 
-use super::feed::SentKey;
 use super::held::Held;
 use super::lane::Parcel;
 use super::pieces;
@@ -14,6 +13,7 @@ use crate::engine::table::{Found, Table};
 use crate::persist::AofUnit;
 use crate::proto::{Args, request};
 use crate::rdb;
+use crate::remote::SentKey;
 
 /// Bytes of version and checksum at the end of what RESTORE takes.
 const SEAL_LEN: usize = 10;

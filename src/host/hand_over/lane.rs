@@ -4,11 +4,11 @@
 //! then: a cluster may answer that its keys have moved. An error ends the hand-over: what is said
 //! was done once already, over there.
 
-use super::place::Place;
-use super::talk::{PATIENCE, Talk, fault};
-use crate::host::session::{Response, parse};
 use crate::proto::request;
-use crate::server::dial::Wire;
+use crate::remote::Place;
+use crate::remote::dial::Wire;
+use crate::remote::{PATIENCE, Talk, fault};
+use crate::remote::{Response, parse};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;

@@ -12,23 +12,20 @@
 //! becomes of this process, the old server goes on.
 
 mod effects;
-mod feed;
 mod held;
 mod lane;
 mod moving;
 mod pieces;
-mod place;
 mod plan;
 mod survey;
-mod talk;
 mod target;
 
-use crate::host::session::Response;
+use crate::remote::Response;
+use crate::remote::Talk;
 use moving::Moving;
 use plan::MovePlan;
 use std::io::{self, Write};
 use survey::Survey;
-use talk::Talk;
 use target::{Target, TargetFacts};
 
 /// What the command line asks for makes no sense.

@@ -1,16 +1,17 @@
 //! The move itself: the snapshot, the stream until little is under way, and the switch.
 
 use super::effects::{self, Effects, Saying};
-use super::feed::Feed;
 use super::held::{self, Held};
 use super::plan::MovePlan;
 use super::say;
 use super::survey::Survey;
-use super::talk::Talk;
 use super::target::{Target, TargetFacts};
 use crate::command::table::table;
-use crate::host::session::Response;
+use crate::config::Limits;
 use crate::persist::IncrementReader;
+use crate::remote::Feed;
+use crate::remote::Response;
+use crate::remote::Talk;
 use crate::util::span;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -88,7 +89,7 @@ impl<'a> Moving<'a> {
             target.send_to_all(0, b"*1\r\n$8\r\nFLUSHALL\r\n").await?;
             target.settle().await?;
         }
-        let feed = Feed::open(&plan.from, true).await?;
+        let feed = Feed::open(&plan.from, true, &Limits::default()).await?;
         let offset = feed.offset;
         let effects = Effects::new(table(), target.is_cluster(), 0);
         Ok(Self {

@@ -1,7 +1,7 @@
 //! The command line of `toril hand-over`.
 
-use super::place::Place;
 use crate::config::TlsSettings;
+use crate::remote::Place;
 use crate::util::span;
 use std::env;
 use std::rc::Rc;

@@ -1,11 +1,12 @@
 //! What there is to move, and what of it cannot move: found by a look at a whole snapshot, before
 //! anything is written anywhere.
 
-use super::feed::{Feed, SentKey};
 use super::plan::MovePlan;
 use super::target::TargetFacts;
+use crate::config::Limits;
 use crate::data::Value;
 use crate::engine::hash_slot::hash_tag;
+use crate::remote::{Feed, SentKey};
 use std::collections::BTreeMap;
 
 /// Prefixes of keys that are counted.
@@ -48,7 +49,7 @@ impl Survey {
     /// # Errors
     /// What is wrong with the snapshot, or with the connection.
     pub async fn take(plan: &MovePlan) -> Result<Self, String> {
-        let mut feed = Feed::open(&plan.from, false).await?;
+        let mut feed = Feed::open(&plan.from, false, &Limits::default()).await?;
         let mut survey = Self::default();
         while let Some(keys) = feed.next_keys().await? {
             keys.iter().for_each(|key| survey.note(key));

@@ -5,12 +5,12 @@
 //! said until all that was under way is answered and what went astray has come to the right node.
 
 use super::lane::{Lane, Parcel};
-use super::place::Place;
-use super::talk::{PATIENCE, Talk};
 use crate::engine::hash_slot::hash_slot;
-use crate::host::session::Response;
 use crate::proto::request;
 use crate::rdb::crc64;
+use crate::remote::Place;
+use crate::remote::Response;
+use crate::remote::{PATIENCE, Talk};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tokio::sync::Notify;

@@ -1,9 +1,8 @@
-//! Connections of the hand-over: how they are made, and one that waits for each answer.
+//! Connections to other servers: how they are made, and one that waits for answers.
 
-use super::place::Place;
-use crate::host::session::{Response, parse};
+use super::dial::{Wire, dial};
+use super::{Place, Response, parse};
 use crate::proto::request;
-use crate::server::dial::{Wire, dial};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -104,6 +103,7 @@ impl Talk {
 
     async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Response> {
         self.wire.write_all(bytes).await?;
+        self.wire.flush().await?;
         loop {
             // Who has much to do before it answers says so by empty lines.
             let blank = self.input.iter().take_while(|byte| **byte == b'\n').count();

@@ -1,4 +1,4 @@
-//! The servers of a hand-over: where they are, and who we are there.
+//! Where another server is, who we are there, and whom we believe.
 
 use crate::config::{Secret, ServerUrl, TlsSettings};
 use std::fmt;
@@ -14,6 +14,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// A server by its URL, and whom to believe there if that asks for TLS.
+    pub fn new(url: ServerUrl, tls: &Rc<TlsSettings>) -> Self {
+        Self { url, tls: tls.clone() }
+    }
+
     /// A server by its URL, with a password that it is given where the URL has none.
     ///
     /// # Errors

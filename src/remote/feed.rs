@@ -1,15 +1,12 @@
-//! What comes from the server that is moved: a snapshot, and behind it the stream, as a replica
-//! gets them.
+//! What a server sends to who follows it: a snapshot, and behind it the stream.
 
-use super::place::Place;
-use super::talk::{PATIENCE, Talk, fault};
+use super::dial::Wire;
+use super::{PATIENCE, Place, Response, Talk, fault};
 use crate::config::Limits;
 use crate::data::Value;
-use crate::host::session::Response;
 use crate::persist::{LoadInto, LoadOptions, LoadProgress, LoadReport, SentSnapshot};
 use crate::proto::{self, request};
 use crate::rdb::KeyRecord;
-use crate::server::dial::Wire;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,11 +76,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Asks for a snapshot, and for the stream behind it or not.
+    /// Asks for a snapshot, and for the stream behind it or not. Values come in the layout that
+    /// these limits ask for.
     ///
     /// # Errors
     /// Why there will be none.
-    pub async fn open(place: &Place, wants_stream: bool) -> Result<Self, String> {
+    pub async fn open(place: &Place, wants_stream: bool, limits: &Limits) -> Result<Self, String> {
         let mut talk = Talk::open(place).await?;
         // Older servers do not know all that they are told.
         talk.ask_anything(&["REPLCONF", "capa", "eof", "capa", "psync2"]).await?;
@@ -117,7 +115,7 @@ impl Feed {
         };
         let snapshot = SentSnapshot::begin(&line, options)
             .ok_or_else(|| strange(&line.escape_ascii().to_string()))?;
-        let batch = Batch { keys: Vec::new(), limits: Limits::default() };
+        let batch = Batch { keys: Vec::new(), limits: limits.clone() };
         let (place, said) = (place.clone(), Instant::now());
         Ok(Self { place, wire, input, snapshot, batch, offset, said })
     }
@@ -162,7 +160,11 @@ impl Feed {
     async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.said = Instant::now();
         let late = |_| Err(io::ErrorKind::TimedOut.into());
-        let said = timeout(PATIENCE, self.wire.write_all(bytes)).await.unwrap_or_else(late);
+        let said = async {
+            self.wire.write_all(bytes).await?;
+            self.wire.flush().await
+        };
+        let said = timeout(PATIENCE, said).await.unwrap_or_else(late);
         said.map_err(|problem| fault(&self.place, &problem))
     }
 
