@@ -1,6 +1,7 @@
-//! The settings of snapshots and of the append-only file, but for when a snapshot is taken.
+//! What the server begins with, and the settings of snapshots and of the append-only file, but for
+//! when a snapshot is taken.
 
-use super::AppendSync;
+use super::{AppendSync, Secret};
 
 /// What is written to files, and read from them.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct FileSettings {
     pub auto_aof_rewrite_min_size: u64,
     /// The file that is read at the start. Empty: `dbfilename` if there is one; `no`: none.
     pub load: String,
+    /// The URL of the server whose data it begins with. None: nobody's.
+    pub import: Option<Secret>,
+    /// The pattern of the keys that are taken from there. Empty: all.
+    pub import_match: String,
     /// Whether what belongs to modules is left out of it.
     pub load_partly: bool,
     /// Whether what stands before its first fault is kept.
@@ -48,6 +53,8 @@ impl Default for FileSettings {
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 * MB,
             load: String::new(),
+            import: None,
+            import_match: String::new(),
             load_partly: false,
             repair: false,
         }

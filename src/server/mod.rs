@@ -9,7 +9,6 @@ mod appending;
 mod clock;
 mod connection;
 mod daemon;
-pub mod dial;
 mod disk;
 mod facts;
 mod files;
@@ -17,6 +16,7 @@ mod following;
 mod forwarding;
 mod http;
 mod idle;
+mod importing;
 mod inside;
 mod listen;
 mod logging;
@@ -250,17 +250,12 @@ async fn begin(server: &Rc<Server>) -> Result<(), String> {
         true => Some(appending::AofFolder::find(&config)?),
         false => None,
     };
-    match &folder {
-        Some(folder) if !folder.is_new() => {
-            if !matches!(&config.files.load[..], "" | "no") {
-                return Err(format!(
-                    "load {}: the append-only file holds data already. Start without --load, or \
-                     move {} away",
-                    config.files.load,
-                    config.place(&config.files.appenddirname).display()
-                ));
-            }
-            appending::load(server, folder).await?;
+    let appended = folder.as_ref().filter(|it| !it.is_new());
+    check_beginnings(&config, appended.is_some())?;
+    match (appended, &config.files.import) {
+        (Some(folder), _) => appending::load(server, folder).await?,
+        (None, Some(url)) => {
+            importing::import(server, url).await.map_err(|reason| format!("import: {reason}"))?;
         }
         // An append-only file begins with what a snapshot has, rather than with nothing.
         _ => {
@@ -272,6 +267,32 @@ async fn begin(server: &Rc<Server>) -> Result<(), String> {
     folder.map_or(Ok(()), |folder| appending::begin(server, folder))?;
     server.renew_link();
     Ok(())
+}
+
+/// Says which settings of what to begin with do not go together.
+fn check_beginnings(config: &Config, has_appended: bool) -> Result<(), String> {
+    let files = &config.files;
+    let loads = !matches!(&files.load[..], "" | "no");
+    let is_imported = files.import.is_some();
+    let appended = config.place(&files.appenddirname);
+    let wrong = match (has_appended, loads, is_imported) {
+        (true, true, _) => format!("load {}", files.load),
+        (true, _, true) => "import".into(),
+        (false, true, true) => return Err("load and import: there can be but one".into()),
+        (.., true) if config.replica.primary().is_some() => {
+            return Err("import and replicaof: what is imported would be replaced".into());
+        }
+        (.., false) if !files.import_match.is_empty() => {
+            return Err(
+                "match: it says which keys of --import are wanted, and there is none".into()
+            );
+        }
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "{wrong}: the append-only file holds data already. Start without it, or move {} away",
+        appended.display()
+    ))
 }
 
 /// What tests ask for, where they may, or strict mode looks for.

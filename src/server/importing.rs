@@ -1,0 +1,219 @@
+//! `--import`: the server begins with the data of another one, which goes on as it was.
+//!
+//! All of it is asked for as a replica asks, so that it is of one moment. Who lets nobody follow, as
+//! most managed servers do, is walked over with SCAN and asked for key by key, and so is one of which
+//! only some keys are wanted: then nothing else leaves it, and nothing costs it a snapshot. What is
+//! changed there meanwhile may be here as it was before or as it is behind.
+
+use super::Server;
+use crate::config::{Secret, ServerUrl};
+use crate::persist::{LoadInto, LoadReport};
+use crate::rdb::{self, KeyRecord};
+use crate::remote::{Feed, Place, Response, Talk};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Keys that are asked for at once.
+const COUNT: &str = "500";
+
+/// What has come.
+#[derive(Default)]
+struct Tally {
+    keys: u64,
+    /// Keys that toril cannot read.
+    foreign: u64,
+}
+
+/// Takes over the data of the server that a URL names.
+///
+/// # Errors
+/// Why not, without the URL's password.
+pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
+    let began = Instant::now();
+    let config = server.engine.borrow().config.clone();
+    let url = ServerUrl::parse(&String::from_utf8_lossy(url.reveal()))?;
+    let place = Place::new(url, &Rc::new(config.tls));
+    server.engine.borrow_mut().set_loading(Some(0));
+    let mut into =
+        Importing { server, is_partial: config.files.load_partly, tally: Tally::default() };
+    let pattern = config.files.import_match;
+    let is_all = pattern.is_empty() && place.db.is_none();
+    let feed = if is_all { Some(Feed::open(&place, false, &config.limits).await) } else { None };
+    match feed {
+        Some(Ok(feed)) => into.take_snapshot(feed).await?,
+        Some(Err(reason)) => {
+            tracing::warn!("{reason}: keys are asked for one by one, which are not of one moment");
+            into.take_keys(&place, &pattern).await?;
+        }
+        None => into.take_keys(&place, &pattern).await?,
+    }
+    let Tally { keys, foreign } = into.tally;
+    server.engine.borrow_mut().set_loading(None);
+    if foreign > 0 {
+        tracing::warn!("left out: {foreign} keys that toril cannot read");
+    }
+    if keys == 0 && !pattern.is_empty() {
+        tracing::warn!("No key of {place} fits {pattern}");
+    }
+    tracing::warn!("{keys} keys imported from {place} in {} ms", began.elapsed().as_millis());
+    Ok(())
+}
+
+struct Importing<'a> {
+    server: &'a Server,
+    /// Whether what toril cannot read is left out.
+    is_partial: bool,
+    tally: Tally,
+}
+
+impl Importing<'_> {
+    /// All that a server holds, as of one moment.
+    async fn take_snapshot(&mut self, mut feed: Feed) -> Result<(), String> {
+        while let Some(keys) = feed.next_keys().await? {
+            for key in keys {
+                let record = KeyRecord {
+                    key: key.key.into(),
+                    value: key.value,
+                    expires_ms: key.expires_ms,
+                    idle_s: None,
+                    frequency: None,
+                };
+                self.take(key.db, record)?;
+            }
+        }
+        let LoadReport { libraries, foreign, .. } = feed.report();
+        for (module, count) in foreign {
+            self.leave_out(&format!("{count} of {module}"), *count)?;
+        }
+        self.take_libraries(libraries)
+    }
+
+    /// The keys that fit a pattern, one by one; all where it is empty.
+    async fn take_keys(&mut self, place: &Place, pattern: &str) -> Result<(), String> {
+        let mut talk = Talk::open(place).await?;
+        let dbs: Vec<usize> = match place.db {
+            Some(db) => vec![db],
+            None => talk.info("keyspace").await?.keys_by_db().into_keys().collect(),
+        };
+        for db in dbs {
+            talk.ask(&["SELECT", &db.to_string()]).await?;
+            let mut cursor = "0".to_owned();
+            loop {
+                let fits: &[&str] = if pattern.is_empty() { &[] } else { &["MATCH", pattern] };
+                let words = [&["SCAN", &cursor, "COUNT", COUNT], fits].concat();
+                let (next, keys) = scanned(talk.ask(&words).await?)
+                    .ok_or_else(|| format!("{place}: SCAN is answered with what makes no sense"))?;
+                self.take_some(&mut talk, db, &keys).await?;
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        self.take_functions(&mut talk).await
+    }
+
+    /// Keys of these names, as far as they are still there.
+    async fn take_some(
+        &mut self,
+        talk: &mut Talk,
+        db: usize,
+        keys: &[Vec<u8>],
+    ) -> Result<(), String> {
+        let both = |key: &Vec<u8>| ["PTTL", "DUMP"].map(|name| vec![name.into(), key.clone()]);
+        let requests: Vec<Vec<Vec<u8>>> = keys.iter().flat_map(both).collect();
+        let answers = talk.ask_all(&requests).await?;
+        for (key, answers) in keys.iter().zip(answers.as_chunks::<2>().0) {
+            let (expires_ms, payload) = match answers {
+                [_, Response::Null] => continue,
+                [Response::Integer(-1), Response::Text(payload)] => (None, payload),
+                // It is gone between the two.
+                [Response::Integer(left), _] if *left < 0 => continue,
+                [Response::Integer(left), Response::Text(payload)] => {
+                    let now_ms = self.server.engine.borrow().keyspace.now.wall_ms;
+                    (Some(now_ms + left), payload)
+                }
+                [Response::Error(error), _] | [_, Response::Error(error)] => {
+                    return Err(format!("{}: {error}", talk.place));
+                }
+                _ => return Err(format!("{}: DUMP is answered with no text", talk.place)),
+            };
+            let limits = self.server.engine.borrow().config.limits.clone();
+            match rdb::restore(payload, &limits) {
+                Ok(value) => {
+                    let key = key.as_slice().into();
+                    let record =
+                        KeyRecord { key, value, expires_ms, idle_s: None, frequency: None };
+                    self.take(db, record)?;
+                }
+                Err(flaw) => {
+                    let key = key.escape_ascii();
+                    self.leave_out(&format!("the key '{key}', which {flaw:?}"), 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its functions, if it has any and shows them.
+    async fn take_functions(&mut self, talk: &mut Talk) -> Result<(), String> {
+        match talk.ask_anything(&["FUNCTION", "DUMP"]).await? {
+            Response::Text(payload) => {
+                let libraries = rdb::restore_libraries(&payload);
+                let libraries = libraries
+                    .map_err(|_| format!("{}: FUNCTION DUMP makes no sense", talk.place))?;
+                self.take_libraries(&libraries)
+            }
+            Response::Error(error) => {
+                tracing::warn!("left out: functions of {}, which answers: {error}", talk.place);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_libraries(&mut self, libraries: &[Vec<u8>]) -> Result<(), String> {
+        for source in libraries {
+            let loaded = self.server.engine.borrow_mut().load_library(source);
+            if let Err(error) = loaded {
+                self.leave_out(&format!("functions that do not load: {error}"), 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, db: usize, record: KeyRecord) -> Result<(), String> {
+        let mut engine = self.server.engine.borrow_mut();
+        if db >= engine.keyspace.databases() {
+            return Err(format!("it has keys in database {db}: start with --databases {}", db + 1));
+        }
+        if record.expires_ms.is_some_and(|at_ms| at_ms < engine.keyspace.now.wall_ms) {
+            return Ok(());
+        }
+        self.tally.keys += 1;
+        // A walk may come by a key twice.
+        let taken = engine.take_in(db, record, true);
+        taken.map_err(|key| format!("the key '{}' comes twice", key.escape_ascii()))
+    }
+
+    /// Leaves something out, where that was allowed.
+    fn leave_out(&mut self, what: &str, keys: u64) -> Result<(), String> {
+        if !self.is_partial {
+            return Err(format!("toril cannot read {what}; --load-partly yes leaves it out"));
+        }
+        tracing::warn!("left out: {what}");
+        self.tally.foreign += keys;
+        Ok(())
+    }
+}
+
+/// The next cursor of a walk, and keys.
+fn scanned(answer: Response) -> Option<(String, Vec<Vec<u8>>)> {
+    let Response::List(parts) = answer else { return None };
+    let [cursor, Response::List(keys)] = &parts[..] else { return None };
+    let key = |it: &Response| match it {
+        Response::Text(bytes) => Some(bytes.clone()),
+        _ => None,
+    };
+    Some((cursor.text(), keys.iter().map(key).collect::<Option<_>>()?))
+}
