@@ -19,6 +19,7 @@ use toril::engine::row::{Arity, Category, Family, Flag, row};
 use toril::engine::table::Table;
 use toril::engine::time::Now;
 use toril::proto::Args;
+use toril::proto::request::{Batch, Parsed, Parser, RequestLimits};
 use toril::rdb::crc64;
 
 /// When all requests are made, in milliseconds of Unix time.
@@ -350,4 +351,91 @@ fn a_panic_after_a_change_ends_the_process() {
     let client = engine.connect(Peer::inside(), now);
     engine.keyspace.aftermath.journal.listen();
     engine.run(client, Args::new(&[b"broken", b"key"]), now);
+}
+
+/// Each request that speaks of a time from now on, or leaves one as it is.
+const TIMED: &[&str] = &[
+    "SET a v EX 7200",
+    "SET a w KEEPTTL",
+    "SETEX b 7200 v",
+    "APPEND b x",
+    "PSETEX c 7200000 v",
+    "RENAME c c2",
+    "SET d v PX 7200000 NX",
+    "EXPIRE d 9000 GT",
+    "EXPIRE d 8000 LT",
+    "EXPIRE d 8500 NX",
+    "SET e v",
+    "PEXPIRE e 7300000 NX",
+    "GETEX a EX 7400",
+    "COPY a a2",
+    "RESTORE r 7500000 PAYLOAD",
+    "HSET h f 1 g 2 i 3",
+    "HEXPIRE h 7200 FIELDS 1 f",
+    "HEXPIRE h 9000 GT FIELDS 2 f g",
+    "HPEXPIRE h 7600000 NX FIELDS 2 f g",
+    "HSETEX h EX 7700 FIELDS 1 j 4",
+    "HSETEX h KEEPTTL FIELDS 2 f 5 k 6",
+    "HSETEX h FNX EX 7800 FIELDS 1 l 7",
+    "HGETEX h EX 7900 FIELDS 1 i",
+    "EXPIRE h 8000",
+];
+
+/// What is told of them.
+const LOOKS: &[&str] = &[
+    "PEXPIRETIME a",
+    "PEXPIRETIME a2",
+    "PEXPIRETIME b",
+    "PEXPIRETIME c2",
+    "PEXPIRETIME d",
+    "PEXPIRETIME e",
+    "PEXPIRETIME r",
+    "PEXPIRETIME h",
+    "HPEXPIRETIME h FIELDS 6 f g i j k l",
+    "HMGET h f g i j k l",
+    "MGET a a2 b c2 d e r",
+];
+
+/// valkey #3036: a request that was journaled as it came meant something else when it was replayed.
+#[test]
+fn what_speaks_of_a_time_means_the_same_an_hour_later() {
+    let engine = |now| {
+        let mut engine =
+            Engine::new(table(), Config::default(), Box::new(FixedFacts::default()), now);
+        let client = engine.connect(Peer::inside(), now);
+        (engine, client)
+    };
+    let payload = payload();
+    let words = |request: &'static str| -> Vec<&[u8]> {
+        let word = |word| if word == "PAYLOAD" { &*payload } else { str::as_bytes(word) };
+        request.split(' ').map(word).collect()
+    };
+    let now = Now::new(NOW_MS, 0);
+    let (mut first, client) = engine(now);
+    first.keyspace.aftermath.journal.listen();
+    for &request in TIMED {
+        first.run(client, Args::new(&words(request)), now);
+        let answer = first.take_output(client);
+        assert!(!answer.starts_with(b"-"), "{request}: {}", answer.escape_ascii());
+    }
+    let bytes = first.keyspace.aftermath.journal.whole_units().0.to_vec();
+    let later = Now::new(NOW_MS + 3_600_000, 3_600_000_000);
+    let (mut second, other) = engine(later);
+    let (mut parser, mut rest) = (Parser::default(), &bytes[..]);
+    while !rest.is_empty() {
+        let mut batch = Batch::default();
+        let limits = RequestLimits::authenticated(1 << 20);
+        assert!(matches!(parser.find(rest, limits, &mut batch), Parsed::Request(_)));
+        for (words, len) in batch.requests() {
+            second.replay(other, words).expect("it is known");
+            rest = &rest[len..];
+        }
+    }
+    for &look in LOOKS {
+        first.run(client, Args::new(&words(look)), now);
+        second.run(other, Args::new(&words(look)), later);
+        let [one, two] = [first.take_output(client), second.take_output(other)];
+        assert_eq!(one.escape_ascii().to_string(), two.escape_ascii().to_string(), "{look}");
+        assert!(!one.starts_with(b":-"), "{look}: {}", one.escape_ascii());
+    }
 }

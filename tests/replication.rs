@@ -164,6 +164,27 @@ fn who_asks_for_what_is_not_kept_gets_a_snapshot() {
     assert!(input.starts_with(b"-ERR toril sends a snapshot to who says REPLCONF capa eof"));
 }
 
+/// kvrocks #462: a history that others have gone on with is not taken for the same.
+#[test]
+fn the_old_name_of_a_history_is_good_up_to_where_it_ended() {
+    let [first, second] = [(); 2].map(|()| start(&[]));
+    ask(second.port, &format!("REPLICAOF 127.0.0.1 {}", first.port));
+    until("it follows", || ask(first.port, "WAIT 1 100") == ":1");
+    ask(first.port, "SET common 1");
+    until("it has all", || ask(first.port, "WAIT 1 100") == ":1");
+    let old = info(&first, "master_replid");
+    ask(second.port, "REPLICAOF NO ONE");
+    assert_eq!(info(&second, "master_replid2"), old);
+    let end: u64 = info(&second, "second_repl_offset").parse().expect("it is a number");
+    ask(second.port, "SET mine 1");
+    for (from, expect) in [(end - 1, "CONTINUE"), (end, "CONTINUE"), (end + 1, "FULLRESYNC")] {
+        let words = format!("REPLCONF capa eof capa psync2\r\nPSYNC {old} {from}\r\n");
+        let (_stream, input) = converse(&second, &words, "\r\n+");
+        let text = String::from_utf8_lossy(&input).into_owned();
+        assert!(text.starts_with(&format!("+OK\r\n+{expect}")), "{end} {from}: {text}");
+    }
+}
+
 #[test]
 fn a_replica_that_says_nothing_is_let_go() {
     let server = start(&["--repl-timeout", "3", "--repl-ping-replica-period", "1"]);

@@ -1,8 +1,8 @@
 //! `--import`: the server begins with the data of another one, which goes on as it was.
 //!
-//! All of it is asked for as a replica asks, so that it is of one moment. Who lets nobody follow, as
-//! most managed servers do, is walked over with SCAN and asked for key by key, and so is one of which
-//! only some keys are wanted: then nothing else leaves it, and nothing costs it a snapshot. What is
+//! All of it is asked for as a replica asks, so that it is of one moment. Who lets nobody follow,
+//! as most managed servers do, is walked over with SCAN and asked for key by key, and so is one of
+//! which only some keys are wanted: then nothing else leaves it, and it makes no snapshot. What is
 //! changed there meanwhile may be here as it was before or as it is behind.
 
 use super::Server;
