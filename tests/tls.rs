@@ -6,6 +6,7 @@ use common::certificates::{Certificates, free_port};
 use common::peer::Peer;
 use common::program::{Folder, Running, ask, ask_all, until};
 use common::tcp::oracle;
+use std::process::Command;
 
 /// Debian's Redis, or PyPI's 7.4, that wants a certificate of each client; and its port of TLS.
 fn leader(name: &'static str, files: &Certificates, folder: &Folder) -> Option<(Peer, u16)> {
@@ -92,4 +93,30 @@ fn who_is_not_believed_is_not_followed() {
     // A server without TLS waits for the end of what makes no sense to it.
     let plain = Running::start(&["--save", ""]);
     check_refused("127.0.0.1", plain.port, &[believed, ["--repl-timeout", "1"]], "timed out");
+}
+
+#[test]
+fn all_moves_over_tls() {
+    let (files, folder) = (Certificates::new("tls-moves"), Folder::new("tls-moved"));
+    let Some((target, port)) = leader("redis-7.4", &files, &folder) else { return };
+    let source = Running::start(&["--save", "", "--enable-debug-command", "yes"]);
+    ask(source.port, "DEBUG POPULATE 2000 p 100");
+    let hand_over = |options: &[[&str; 2]]| {
+        let from = format!("redis://127.0.0.1:{}", source.port);
+        let to = format!("rediss://127.0.0.1:{port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
+        command.args(["hand-over", "--from", &from]).args(options.concat()).arg(&to);
+        let output = command.output().expect("the program starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("it is UTF-8"))
+    };
+    let (status, said) = hand_over(&[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("TLS: "), "{said}");
+    let (status, said) = hand_over(&[
+        ["--tls-ca-cert-file", &files.path("ca.pem")],
+        ["--tls-client-cert-file", &files.path("client.pem")],
+        ["--tls-client-key-file", &files.path("client.key")],
+    ]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(ask(source.port, "DEBUG DIGEST"), ask(target.port(), "DEBUG DIGEST"));
 }
