@@ -171,7 +171,13 @@ fn check_single(name: &'static str, with_field_ttls: bool) {
     for key in ["stream", "empty", "blank"] {
         assert_eq!(here.read(key), there.read(key), "{name} {key}");
     }
-    assert_eq!(here.read_groups("stream"), there.read_groups("stream"), "{name}");
+    // As commands a stream loses when its consumers were last seen.
+    for request in ["XINFO GROUPS stream", "XPENDING stream group"] {
+        assert_eq!(here.say(request), there.say(request), "{name} {request}");
+    }
+    if name != "redis-7.0" {
+        assert_eq!(here.read_groups("stream"), there.read_groups("stream"), "{name}");
+    }
     assert_eq!(here.say("PEXPIRETIME ttl"), there.say("PEXPIRETIME ttl"), "{name}");
     if with_field_ttls {
         assert_eq!(here.read_expiries("timed"), there.read_expiries("timed"), "{name}");
