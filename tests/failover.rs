@@ -114,6 +114,14 @@ fn it_is_given_up_when_nobody_has_all_in_time() {
     let forced = "-ERR FAILOVER with force option requires both a timeout and target HOST and IP.";
     assert_eq!(ask(here, &format!("FAILOVER TO 127.0.0.1 {} FORCE", other.port)), forced);
     assert_eq!(ask(here, "FAILOVER TIMEOUT 100 FORCE"), forced);
+    let mut taker = BufReader::new(TcpStream::connect(("127.0.0.1", here)).expect("it listens"));
+    taker.get_mut().write_all(b"TORIL HANDOVER PAUSE 10000\r\n").expect("it reads");
+    let mut line = String::new();
+    taker.read_line(&mut line).expect("it answers");
+    assert!(line.starts_with(':'), "{line}");
+    let handed = "-ERR FAILOVER is not valid when server has been, or is being, handed over.";
+    assert_eq!(ask(here, "FAILOVER"), handed);
+    drop(taker);
     let began = Instant::now();
     assert_eq!(ask(here, "FAILOVER TIMEOUT 700"), "+OK");
     assert_eq!(info(here, "master_failover_state"), "waiting-for-sync");
@@ -166,6 +174,9 @@ fn who_does_not_want_to_lead_leaves_the_lead_where_it_was() {
 fn who_is_gone_is_asked_on() {
     let server = lead();
     let here = server.port;
+    let unnamed = claim_to_be_replica(here, 0);
+    assert_eq!(ask(here, "FAILOVER"), "-ERR FAILOVER requires connected replicas.");
+    drop(unnamed);
     let _replica = claim_to_be_replica(here, 1);
     ask(here, "SET k 1");
     assert_eq!(ask(here, "FAILOVER TO 127.0.0.1 1 FORCE TIMEOUT 100"), "+OK");

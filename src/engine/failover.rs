@@ -25,6 +25,8 @@ const NONE_IN_PROGRESS: &str = "ERR No failover in progress.";
 const NO_REPLICAS: &str = "ERR FAILOVER requires connected replicas.";
 const NO_SUCH_REPLICA: &str = "ERR FAILOVER target HOST and PORT is not a replica.";
 const FOLLOWS: &str = "ERR FAILOVER is not valid when server is a replica.";
+const HANDS_OVER: &str =
+    "ERR FAILOVER is not valid when server has been, or is being, handed over.";
 const FORCE_WANTS_MORE: &str = "ERR FAILOVER with force option requires both a timeout and target \
     HOST and IP.";
 const REPLICAOF_REFUSED: &str = "ERR REPLICAOF not allowed while failing over.";
@@ -80,7 +82,10 @@ impl Ctx<'_> {
         if state.is_following() {
             return Err(Error::new(FOLLOWS));
         }
-        if state.replicas().next().is_none() {
+        if state.is_handing_over() {
+            return Err(Error::new(HANDS_OVER));
+        }
+        if !state.replicas().any(|(_, it)| it.port > 0) {
             return Err(Error::new(NO_REPLICAS));
         }
         let is_vague = wanted.target.is_none() || wanted.timeout_ms.is_none();
@@ -161,7 +166,8 @@ impl Engine {
     /// Whether a replica is one that may lead.
     fn is_target(&self, wanted: &Failover, id: ClientId, replica: &Replica) -> bool {
         let place = || (self.replica_address(id, replica), replica.port);
-        wanted.target.as_ref().is_none_or(|target| *target == place())
+        // Who names no port, as `toril hand-over`, is no server.
+        replica.port > 0 && wanted.target.as_ref().is_none_or(|target| *target == place())
     }
 
     fn begin_failover(&mut self, wanted: Failover) {

@@ -168,6 +168,11 @@ impl Replication {
         self.failing_over.is_some()
     }
 
+    /// Whether another server has taken over, or is about to.
+    pub fn is_handing_over(&self) -> bool {
+        self.handed_over.is_some() || self.hands_over.is_some()
+    }
+
     pub fn has_handed_over(&self) -> bool {
         self.handed_over.is_some()
     }
