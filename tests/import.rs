@@ -154,15 +154,10 @@ fn what_was_imported_is_kept_where_that_is_wanted() {
 fn it_is_taken_over_tls() {
     let (files, folder) = (Certificates::new("certificates"), Folder::new("tls"));
     let port = free_port();
-    let options = [
-        ["--tls-port", &port.to_string()],
-        ["--tls-cert-file", &files.path("server.pem")],
-        ["--tls-key-file", &files.path("server.key")],
-        ["--tls-ca-cert-file", &files.path("ca.pem")],
-        ["--tls-auth-clients", "no"],
-        ["--repl-diskless-sync-delay", "0"],
-    ];
-    let Some(mut peer) = filled("redis-7.4", &folder, &options.concat()) else { return };
+    let served = files.server_options(port);
+    let more = ["--tls-auth-clients", "no", "--repl-diskless-sync-delay", "0"];
+    let options: Vec<&str> = served.iter().map(String::as_str).chain(more).collect();
+    let Some(mut peer) = filled("redis-7.4", &folder, &options) else { return };
     let url = format!("rediss://127.0.0.1:{port}");
     let ca = files.path("ca.pem");
     for options in [&[][..], &["--match", "*"]] {

@@ -11,14 +11,10 @@ use std::process::Command;
 /// Debian's Redis, or PyPI's 7.4, that wants a certificate of each client; and its port of TLS.
 fn leader(name: &'static str, files: &Certificates, folder: &Folder) -> Option<(Peer, u16)> {
     let port = free_port();
-    let options = [
-        ["--tls-port", &port.to_string()],
-        ["--tls-cert-file", &files.path("server.pem")],
-        ["--tls-key-file", &files.path("server.key")],
-        ["--tls-ca-cert-file", &files.path("ca.pem")],
-        ["--repl-diskless-sync-delay", "0"],
-    ];
-    let peer = Peer::start_with(name, &oracle(name)?, &folder.0, &options.concat());
+    let served = files.server_options(port);
+    let options = served.iter().map(String::as_str).chain(["--repl-diskless-sync-delay", "0"]);
+    let options: Vec<&str> = options.collect();
+    let peer = Peer::start_with(name, &oracle(name)?, &folder.0, &options);
     Some((peer, port))
 }
 

@@ -32,6 +32,15 @@ impl Certificates {
         std::fs::write(self.0.0.join(file), text).unwrap();
     }
 
+    /// The options of a Redis that serves TLS at a port.
+    pub fn server_options(&self, port: u16) -> Vec<String> {
+        let files =
+            [("cert-file", "server.pem"), ("key-file", "server.key"), ("ca-cert-file", "ca.pem")];
+        let files =
+            files.iter().flat_map(|(name, file)| [format!("--tls-{name}"), self.path(file)]);
+        ["--tls-port".into(), port.to_string()].into_iter().chain(files).collect()
+    }
+
     pub fn path(&self, file: &str) -> String {
         self.0.0.join(file).to_str().unwrap().to_owned()
     }
