@@ -340,6 +340,12 @@ fn what_cannot_move_is_named_before() {
     ask(from, "DEL large");
     ask(to, "CONFIG SET proto-max-bulk-len 512mb");
 
+    let guarded = Running::start(&["--save", ""]);
+    ask(guarded.port, "SET a 1");
+    let (said, status) = run(hand_over(guarded.port, to, &["--dry-run", "--verify"]));
+    assert!(said.contains("cannot move: --verify: ") && said.contains("DEBUG"), "{said}");
+    assert_eq!(status, Some(1), "{said}");
+
     drop(target);
     // Nobody is there.
     let (said, status) = run(hand_over(from, to, &[]));
@@ -431,6 +437,11 @@ fn a_move_that_is_killed_can_be_begun_again() {
     until("it writes", || ask(to, "DBSIZE") != ":0");
     drop(child);
     assert_ne!(ask(to, "DBSIZE"), ":200000", "it was killed half-way");
+    for _ in 0..6 {
+        let child = Guarded(hand_over(from, to, &["--replace"]).spawn().expect("it starts"));
+        std::thread::sleep(Duration::from_millis(100));
+        drop(child);
+    }
     assert_eq!(ask(from, "SET k v"), "+OK");
     let said = moves(from, to, &["--replace", "--verify"]);
     assert!(said.contains("keys are removed (--replace)"), "{said}");
@@ -451,6 +462,74 @@ fn a_target_that_dies_changes_nothing() {
     let Output { status, stderr, .. } = mover.wait_with_output().expect("it ends");
     assert_eq!(status.code(), Some(1), "{}", String::from_utf8_lossy(&stderr));
     assert_eq!(ask(from, "SET k v"), "+OK");
+}
+
+/// Stands before a server. Of the connection on which a word is said for the nth time nothing more
+/// comes back, and what is said goes on or not.
+fn stand_before(server: u16, word: &'static str, nth: usize, goes_on: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let said = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("it comes");
+            let mut there = TcpStream::connect(("127.0.0.1", server)).expect("it listens");
+            let (mut back, mut from) = (client.try_clone().unwrap(), there.try_clone().unwrap());
+            let (said, is_mute) = (said.clone(), Arc::new(AtomicBool::new(false)));
+            let mute = is_mute.clone();
+            std::thread::spawn(move || {
+                let mut block = [0; 65_536];
+                while let Ok(len @ 1..) = from.read(&mut block) {
+                    if !mute.load(Ordering::SeqCst) && back.write_all(&block[..len]).is_err() {
+                        return;
+                    }
+                }
+            });
+            std::thread::spawn(move || {
+                let mut block = [0; 65_536];
+                while let Ok(len @ 1..) = client.read(&mut block) {
+                    let is_said = block[..len].windows(word.len()).any(|it| it == word.as_bytes());
+                    if is_said && said.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+                        is_mute.store(true, Ordering::SeqCst);
+                    }
+                    let is_stopped = is_mute.load(Ordering::SeqCst) && !goes_on;
+                    if !is_stopped && there.write_all(&block[..len]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// A server that says nothing any more in the pause does not hold up who waits for longer than was
+/// said; and what is not known is not claimed.
+#[test]
+fn silence_in_the_pause_is_waited_for_as_long_as_was_said() {
+    let Some(program) = oracle("redis-7.4") else { return };
+    for (name, word, nth) in [("target", "keyspace", 2), ("source", "DONE", 1)] {
+        let folder = Folder::new(&format!("silence-{name}"));
+        let target = Peer::start_in("redis-7.4", &program, &folder.0);
+        let source = start();
+        ask(source.port, "SET a 1");
+        let (mut from, mut to) = (source.port, target.port());
+        match name {
+            "target" => to = stand_before(to, word, nth, false),
+            _ => from = stand_before(from, word, nth, true),
+        }
+        let began = Instant::now();
+        let (said, status) = run(hand_over(from, to, &["--pause-max", "1s"]));
+        assert!(began.elapsed() < Duration::from_secs(20), "{name}: {said}");
+        assert_eq!(status, Some(1), "{name}: {said}");
+        assert!(said.contains("somebody has said nothing for 1500 ms; "), "{name}: {said}");
+        let info = ask_all(source.port, "INFO replication");
+        let has_moved = info.contains(&format!("handed_over_to:127.0.0.1:{to}"));
+        assert_eq!(has_moved, name == "source", "{name}: {info}");
+        let expect = if has_moved { "has handed over is not known" } else { "goes on as before" };
+        assert!(said.contains(expect), "{name}: {said}");
+        assert_eq!(ask(source.port, "SET a 2") == "+OK", !has_moved, "{name}");
+    }
 }
 
 /// What is told beforehand is kept: for a while new connections come to the new server.

@@ -395,6 +395,9 @@ fn replication(engine: &Engine, text: &mut Text) {
         );
         text.field(format!("slave{number}"), told);
     }
+    if let Some(to) = &state.handed_over {
+        text.field("handed_over_to", format_args!("{}:{}", to.host, to.port));
+    }
     text.field("master_failover_state", engine.failover_state());
     text.field("master_replid", &state.id);
     let before = state.before.as_ref();

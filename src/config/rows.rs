@@ -186,7 +186,7 @@ pub static ROWS: &[Setting] = &[
     // Snapshots and the append-only file.
     row("save",                               SavePoints,                 field!(save),                            Live,    Served, "seconds and changes after which the data is saved, such as 60 1; empty: only when asked for"),
     row("load",                               Text,                       field!(files.load),                            PerStart, Served, "file of RDB to begin with. Empty: dbfilename, if there is one; no: none"),
-    row("import",                             Secret,                     field!(files.import),                          PerStart, Served, "URL of a server whose data to begin with: redis://user:password@host:port/db"),
+    row("import",                             Token,                      field!(files.import),                          PerStart, Served, "URL of a server whose data to begin with: redis://user:password@host:port/db"),
     row("match",                              Text,                       field!(files.import_match),                    PerStart, Served, "pattern of the keys that are taken from there. Empty: all"),
     row("load-partly",                        YesNo,                      field!(files.load_partly),                     PerStart, Served, "whether what belongs to modules is left out of it, and not refused"),
     row("repair",                             YesNo,                      field!(files.repair),                          PerStart, Served, "whether what stands before its first fault is kept, and the file as NAME.broken"),

@@ -41,6 +41,9 @@ impl ServerUrl {
             }
         };
         let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if path.contains('@') {
+            return Err("a / stands before the @: in a user or a password it is %2F".into());
+        }
         let (login, place) = match place.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, place),
@@ -162,5 +165,7 @@ mod tests {
         refused("redis://a/x", "/x names no database");
         refused("redis://[::1:6379", "\"[::1:6379\" has brackets");
         refused("redis://:geheim@a?tls=1", "a URL has no ?");
+        refused("redis://u:geheim/x@a", "a / stands before the @");
+        refused("redis://u:a:geheim/1@a", "a / stands before the @");
     }
 }

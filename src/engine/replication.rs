@@ -519,7 +519,8 @@ impl Engine {
         let now_us = self.keyspace.now.mono_us;
         self.replication.waiting.retain(|other| *other != id);
         let Some(replica) = self.replication.replicas.remove(&id) else { return };
-        if matches!(replica.stage, ReplicaStage::Loads { .. }) {
+        // Who names no port only takes a copy, and may end whenever it likes.
+        if matches!(replica.stage, ReplicaStage::Loads { .. }) && replica.port > 0 {
             let place = (self.replica_address(id, &replica), replica.port);
             let unread = &mut self.replication.unread;
             unread.retain(|_, (_, last_us)| now_us.saturating_sub(*last_us) < UNREAD_KEPT_US);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{Error, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -37,9 +37,17 @@ pub async fn dial(host: &str, port: u16, tls: Option<&TlsSettings>) -> io::Resul
     let Some(connector) = connector else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let stream = connector.connect(name, stream).await;
-    let stream =
-        stream.map_err(|problem| io::Error::new(problem.kind(), format!("TLS: {problem}")))?;
-    Ok(Box::new(stream))
+    Ok(Box::new(stream.map_err(|problem| not_believed(&problem))?))
+}
+
+/// Why nothing is said to who answers.
+fn not_believed(problem: &io::Error) -> io::Error {
+    let mut text = format!("TLS: {problem}");
+    if text.contains("CaUsedAsEndEntity") {
+        text += ": it shows the certificate of an authority. Make it with basicConstraints=CA:FALSE, \
+                 or have the authority sign one for it";
+    }
+    io::Error::new(problem.kind(), text)
 }
 
 fn connector(tls: &TlsSettings) -> io::Result<TlsConnector> {
@@ -51,7 +59,16 @@ fn connector(tls: &TlsSettings) -> io::Result<TlsConnector> {
         "" => builder.with_no_client_auth(),
         file => {
             let key_file = &tls.client_key_file;
+            if key_file.is_empty() {
+                let text = "tls-client-cert-file wants the key of that certificate as well: \
+                            tls-client-key-file";
+                return Err(io::Error::other(text));
+            }
             let key = PrivateKeyDer::from_pem_file(key_file)
+                .map_err(|why| match why {
+                    Error::NoItemsFound => "it has no key in PEM".to_owned(),
+                    why => why.to_string(),
+                })
                 .map_err(|why| wrong("tls-client-key-file", Path::new(key_file), &why))?;
             let shown = certificates("tls-client-cert-file", Path::new(file))?;
             builder.with_client_auth_cert(shown, key).map_err(io::Error::other)?

@@ -1,6 +1,10 @@
 //! What servers answer, as a client reads it.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
+
+/// Bytes of a line, and lists within lists: no server answers with more.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+const DEPTH_MAX: usize = 32;
 
 /// What a server answered, in RESP2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +54,14 @@ pub fn parse(bytes: &[u8]) -> io::Result<Option<(Response, usize)>> {
 /// # Errors
 /// The stream ends before it does, or it is none.
 pub fn read(input: &mut impl BufRead) -> io::Result<Response> {
+    read_within(input, DEPTH_MAX)
+}
+
+fn read_within(input: &mut impl BufRead, depth: usize) -> io::Result<Response> {
     let mut line = Vec::new();
-    input.read_until(b'\n', &mut line)?;
+    input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
     let Some(line) = line.strip_suffix(b"\r\n") else {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed"));
+        return Err(if line.len() as u64 == LINE_BYTES_MAX { not_understood() } else { ended() });
     };
     let (kind, rest) = line.split_at_checked(1).ok_or_else(not_understood)?;
     let text = || String::from_utf8_lossy(rest).into_owned();
@@ -64,14 +72,27 @@ pub fn read(input: &mut impl BufRead) -> io::Result<Response> {
         b":" => Ok(Response::Integer(number()?)),
         b"$" | b"*" if number()? < 0 => Ok(Response::Null),
         b"$" => {
-            let mut bytes = vec![0; number()? as usize + 2];
-            input.read_exact(&mut bytes)?;
-            bytes.truncate(bytes.len() - 2);
+            // No more room is made than has come, whatever is claimed.
+            let len = number()? as u64;
+            let mut bytes = Vec::new();
+            input.by_ref().take(len.saturating_add(2)).read_to_end(&mut bytes)?;
+            if (bytes.len() as u64) < len.saturating_add(2) {
+                return Err(ended());
+            }
+            bytes.truncate(len as usize);
             Ok(Response::Text(bytes))
         }
-        b"*" => (0..number()?).map(|_| read(input)).collect::<io::Result<_>>().map(Response::List),
+        b"*" if depth == 0 => Err(not_understood()),
+        b"*" => {
+            let items = (0..number()?).map(|_| read_within(input, depth - 1));
+            items.collect::<io::Result<_>>().map(Response::List)
+        }
         _ => Err(not_understood()),
     }
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed")
 }
 
 fn not_understood() -> io::Error {
@@ -120,6 +141,10 @@ mod tests {
         for input in ["", "+PON", "$5\r\nabc", "*1\r\n"] {
             check(input, Err(io::ErrorKind::UnexpectedEof));
         }
+        for input in [&"*1\r\n".repeat(200_000), &format!("+{}", "x".repeat(70_000))] {
+            check(input, Err(io::ErrorKind::InvalidData));
+        }
+        check("$9000000000000000000\r\nx", Err(io::ErrorKind::UnexpectedEof));
         for input in ["\r\n", "HTTP/1.1 400 Bad Request\r\n", ":x\r\n", "$\r\n"] {
             check(input, Err(io::ErrorKind::InvalidData));
         }

@@ -11,10 +11,14 @@ use crate::persist::{LoadInto, LoadReport};
 use crate::rdb::{self, KeyRecord};
 use crate::remote::{Feed, Place, Response, Talk};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// Keys that are asked for at once.
 const COUNT: &str = "500";
+
+/// How often a server is asked whether it has read its own data.
+const LOADING_LOOK: Duration = Duration::from_secs(1);
 
 /// What has come.
 #[derive(Default)]
@@ -37,15 +41,20 @@ pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
     let mut into =
         Importing { server, is_partial: config.files.load_partly, tally: Tally::default() };
     let pattern = config.files.import_match;
+    let mut talk = Talk::open(&place).await?;
+    let run_id = server.engine.borrow().run_id.clone();
+    let dbs = databases_of(&mut talk, &run_id).await?;
     let is_all = pattern.is_empty() && place.db.is_none();
     let feed = if is_all { Some(Feed::open(&place, false, &config.limits).await) } else { None };
     match feed {
         Some(Ok(feed)) => into.take_snapshot(feed).await?,
-        Some(Err(reason)) => {
-            tracing::warn!("{reason}: keys are asked for one by one, which are not of one moment");
-            into.take_keys(&place, &pattern).await?;
+        refused => {
+            if let Some(Err(reason)) = refused {
+                tracing::warn!("{reason}: keys are asked for one by one, not as of one moment");
+            }
+            let dbs = place.db.map_or(dbs, |db| vec![db]);
+            into.take_keys(&mut talk, &dbs, &pattern).await?;
         }
-        None => into.take_keys(&place, &pattern).await?,
     }
     let Tally { keys, foreign } = into.tally;
     server.engine.borrow_mut().set_loading(None);
@@ -57,6 +66,21 @@ pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
     }
     tracing::warn!("{keys} keys imported from {place} in {} ms", began.elapsed().as_millis());
     Ok(())
+}
+
+/// The databases that have keys, once the server knows; the first where it does not tell.
+async fn databases_of(talk: &mut Talk, run_id: &str) -> Result<Vec<usize>, String> {
+    loop {
+        let Ok(info) = talk.info("default").await else { return Ok(vec![0]) };
+        if info.get("run_id") == run_id {
+            return Err(format!("{} is this very server", talk.place));
+        }
+        if info.get("loading") != "1" {
+            return Ok(info.keys_by_db().into_keys().collect());
+        }
+        tracing::warn!("{} reads its own data still", talk.place);
+        sleep(LOADING_LOOK).await;
+    }
 }
 
 struct Importing<'a> {
@@ -88,29 +112,31 @@ impl Importing<'_> {
         self.take_libraries(libraries)
     }
 
-    /// The keys that fit a pattern, one by one; all where it is empty.
-    async fn take_keys(&mut self, place: &Place, pattern: &str) -> Result<(), String> {
-        let mut talk = Talk::open(place).await?;
-        let dbs: Vec<usize> = match place.db {
-            Some(db) => vec![db],
-            None => talk.info("keyspace").await?.keys_by_db().into_keys().collect(),
-        };
-        for db in dbs {
-            talk.ask(&["SELECT", &db.to_string()]).await?;
+    /// The keys that fit a pattern, one by one; all, and the functions, where it is empty.
+    async fn take_keys(
+        &mut self,
+        talk: &mut Talk,
+        dbs: &[usize],
+        pattern: &str,
+    ) -> Result<(), String> {
+        for &db in dbs {
+            if db > 0 {
+                talk.ask(&["SELECT", &db.to_string()]).await?;
+            }
             let mut cursor = "0".to_owned();
             loop {
                 let fits: &[&str] = if pattern.is_empty() { &[] } else { &["MATCH", pattern] };
                 let words = [&["SCAN", &cursor, "COUNT", COUNT], fits].concat();
                 let (next, keys) = scanned(talk.ask(&words).await?)
-                    .ok_or_else(|| format!("{place}: SCAN is answered with what makes no sense"))?;
-                self.take_some(&mut talk, db, &keys).await?;
+                    .ok_or_else(|| format!("{}: SCAN is answered with nonsense", talk.place))?;
+                self.take_some(talk, db, &keys).await?;
                 if next == "0" {
                     break;
                 }
                 cursor = next;
             }
         }
-        self.take_functions(&mut talk).await
+        if pattern.is_empty() { self.take_functions(talk).await } else { Ok(()) }
     }
 
     /// Keys of these names, as far as they are still there.

@@ -83,6 +83,9 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     survey.warnings(plan, &facts).iter().for_each(|text| say(&format!("note: {text}")));
     let mut obstacles = survey.obstacles(plan, &facts);
     obstacles.extend(contradictions(plan, &facts, &survey, is_toril));
+    if plan.verifies && !facts.is_cluster {
+        obstacles.extend(refused_digests([&mut source, &mut talks[0]]).await?);
+    }
     obstacles.iter().for_each(|text| say(&format!("cannot move: {text}")));
     if !obstacles.is_empty() {
         return Err("nothing was written".into());
@@ -95,6 +98,17 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     let mut moving = Moving::begin(plan, source, target, talks, &facts, now_ms).await?;
     moving.copy(&survey).await?;
     moving.end(is_toril).await
+}
+
+/// Servers whose data cannot be compared, since they refuse DEBUG.
+async fn refused_digests(talks: [&mut Talk; 2]) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for talk in talks {
+        if let Response::Error(why) = talk.ask_anything(&["DEBUG", "HELP"]).await? {
+            all.push(format!("--verify: {} answers DEBUG with {why:?}", talk.place));
+        }
+    }
+    Ok(all)
 }
 
 /// What is asked for and cannot be had.

@@ -15,7 +15,7 @@ use crate::remote::Talk;
 use crate::util::span;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How often it is told how far we are, at most.
 const TELL: Duration = Duration::from_secs(1);
@@ -62,6 +62,8 @@ pub struct Moving<'a> {
     acknowledged: Instant,
     keys: u64,
     began: Instant,
+    /// The old server was told that it has handed over, and has not answered.
+    has_asked: bool,
 }
 
 /// How the pause of writes has ended.
@@ -108,6 +110,7 @@ impl<'a> Moving<'a> {
             acknowledged: began,
             keys: 0,
             began,
+            has_asked: false,
         })
     }
 
@@ -291,9 +294,15 @@ impl<'a> Moving<'a> {
         for attempt in 1.. {
             self.catch_up().await?;
             let began = Instant::now();
+            let span = self.plan.pause_max + PAUSE_MARGIN;
             let paused = match is_toril {
-                true => self.pause(began).await,
-                false => self.compare_paused_redis(began).await,
+                true => timeout(span, self.pause(began)).await,
+                false => timeout(span, self.compare_paused_redis(began)).await,
+            };
+            // The pause ends by itself, at the latest with our connection.
+            let Ok(paused) = paused else {
+                let why = format!("somebody has said nothing for {} ms", span.as_millis());
+                return Err(self.outcome(&why));
             };
             let ended = match paused {
                 Ok(Paused::Done) => {
@@ -302,8 +311,10 @@ impl<'a> Moving<'a> {
                 }
                 Ok(Paused::InVain(why)) if attempt < PAUSES_MAX => why,
                 Ok(Paused::InVain(why)) | Err(why) => {
-                    let _ = self.resume(is_toril).await;
-                    return Err(format!("{why}; {} goes on as before", self.plan.from));
+                    if !self.has_asked {
+                        let _ = self.resume(is_toril).await;
+                    }
+                    return Err(self.outcome(&why));
                 }
             };
             self.resume(is_toril).await?;
@@ -317,6 +328,18 @@ impl<'a> Moving<'a> {
             }
         }
         unreachable!("attempts are counted")
+    }
+
+    /// How it has ended, which is not known while the last question has no answer.
+    fn outcome(&self, why: &str) -> String {
+        let from = &self.plan.from;
+        match self.has_asked {
+            true => format!(
+                "{why}; whether {from} has handed over is not known: if it has, its INFO \
+                 replication says handed_over_to"
+            ),
+            false => format!("{why}; {from} goes on as before"),
+        }
     }
 
     async fn resume(&mut self, is_toril: bool) -> Result<(), String> {
@@ -357,7 +380,9 @@ impl<'a> Moving<'a> {
             if let Some(ms) = &forward_ms {
                 words.extend(["FORWARD", ms]);
             }
+            self.has_asked = true;
             let answer = self.source.ask_anything(&words).await?;
+            self.has_asked = false;
             let Response::Error(why) = answer else { return Ok(Paused::Done) };
             // It pings those who follow it.
             let here =
