@@ -65,6 +65,13 @@ pub fn of_time(db: usize, key: &[u8], at_ms: i64) -> Saying {
     Saying::One(Parcel { db, slot: hash_slot(key), bytes, answers: 1 })
 }
 
+/// What has a key go.
+pub fn of_absence(db: usize, key: &[u8]) -> Saying {
+    let mut bytes = Vec::new();
+    request::write(&[b"DEL", key], &mut bytes);
+    Saying::One(Parcel { db, slot: hash_slot(key), bytes, answers: 1 })
+}
+
 /// The version of RDB that a payload is written in.
 fn version_of(payload: &[u8]) -> u16 {
     let seal = &payload[payload.len() - SEAL_LEN..];

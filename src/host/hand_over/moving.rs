@@ -242,8 +242,10 @@ impl<'a> Moving<'a> {
             });
             for ((db, key), at_ms) in names.iter().zip(times.collect::<Vec<_>>()) {
                 match at_ms {
-                    // There is none, or not any more.
-                    -2 => {}
+                    // It has gone, or its time has come, of which the stream says nothing while
+                    // writes are paused.
+                    -2 if at_last => self.say_on(effects::of_absence(*db, key)).await?,
+                    -2 => self.held.keep(*db, key.clone()),
                     0.. if !at_last && !self.held.is_far(at_ms) => {
                         self.held.keep(*db, key.clone());
                     }
