@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 2_000;
 
 /// Half are hashes as BullMQ's jobs, and half are short texts.
-const FILL: &str = "for i = ARGV[1], ARGV[2], 2 do \
-    redis.call('HSET', 'bull:mail:' .. i, 'name', 'welcome', 'data', '{\"to\":\"user' .. i .. \
-    '@example.org\",\"template\":\"welcome-' .. i % 100 .. '\",\"locale\":\"en\",\"order\":' .. i * 7 .. \
-    '}', 'opts', '{\"attempts\":3,\"backoff\":{\"type\":\"exponential\",\"delay\":1000}}', 'timestamp', \
-    1795899330851 + i, 'delay', 0, 'priority', 0, 'processedOn', 1795899331851 + i, 'finishedOn', \
-    1795899331951 + i, 'returnvalue', '\"sent\"', 'atm', 1) \
-    redis.call('SET', 'text:' .. i, 'some twenty bytes.' .. i % 100) end";
+const FILL: &str = r#"for i = ARGV[1], ARGV[2], 2 do
+    local data = '{"to":"user' .. i .. '@example.org","template":"welcome-' .. i % 100
+        .. '","locale":"en","order":' .. i * 7 .. '}'
+    redis.call('HSET', 'bull:mail:' .. i, 'name', 'welcome', 'data', data,
+        'opts', '{"attempts":3,"backoff":{"type":"exponential","delay":1000}}',
+        'timestamp', 1795899330851 + i, 'delay', 0, 'priority', 0,
+        'processedOn', 1795899331851 + i, 'finishedOn', 1795899331951 + i,
+        'returnvalue', '"sent"', 'atm', 1)
+    redis.call('SET', 'text:' .. i, 'some twenty bytes.' .. i % 100)
+end"#;
 
 /// Round trips, in microseconds.
 struct Pings(Vec<u64>);
