@@ -4,17 +4,11 @@
 mod common;
 
 use common::any::AnyServer;
-use common::program::{Folder, Running, ask, ask_all, until};
+use common::program::{Folder, Running, ask, ask_all, info, until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-fn info(port: u16, field: &str) -> String {
-    let text = ask_all(port, "INFO");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_default().to_owned()
-}
 
 /// Has a server follow another.
 fn follow(replica: u16, primary: u16) {
@@ -134,8 +128,13 @@ fn it_is_given_up_when_nobody_has_all_in_time() {
     let span = began.elapsed();
     assert!(span >= Duration::from_millis(650) && span < Duration::from_secs(5), "{span:?}");
     assert_eq!(info(here, "master_failover_state"), "no-failover");
-    ask(here, "FAILOVER");
+    // For longer than there is time.
+    assert_eq!(ask(here, &format!("FAILOVER TIMEOUT {}", i64::MAX)), "+OK");
     assert_eq!(ask(here, "FAILOVER ABORT"), "+OK");
+    assert_eq!(
+        ask(here, &format!("FAILOVER TO 127.0.0.1 {}", 65_536 + u32::from(other.port))),
+        "-ERR FAILOVER target HOST and PORT is not a replica."
+    );
     assert_eq!(ask(here, "INCR k"), ":3");
     assert_eq!(ask(here, "FAILOVER ABORT"), "-ERR No failover in progress.");
     let log = server.stop();

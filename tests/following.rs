@@ -7,7 +7,7 @@ use common::any::AnyServer;
 use common::changes::{make_changes, make_changes_for_a_while};
 use common::facts::FixedFacts;
 use common::peer::{ORACLES, Peer};
-use common::program::{Folder, Running, ask, ask_all, until};
+use common::program::{Folder, Running, ask, ask_all, info, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{Read, Write};
@@ -30,12 +30,6 @@ fn start(options: &[&str]) -> Running {
 
 fn follow(replica: u16, primary: u16) {
     assert_eq!(ask(replica, &format!("REPLICAOF 127.0.0.1 {primary}")), "+OK");
-}
-
-fn info(port: u16, field: &str) -> String {
-    let text = ask_all(port, "INFO");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_default().to_owned()
 }
 
 fn until_up(replica: u16) {

@@ -5,7 +5,7 @@ mod common;
 
 use common::changes::{make_changes, make_changes_for_a_while};
 use common::peer::Peer;
-use common::program::{Folder, PATIENCE, Running, ask, ask_all, until};
+use common::program::{Folder, PATIENCE, Running, ask, ask_all, info, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{Read, Write};
@@ -43,12 +43,6 @@ fn compare(replica: &mut Peer, server: &Running, replicas: usize) {
     });
 }
 
-fn info(server: &Running, field: &str) -> String {
-    let text = ask_all(server.port, "INFO");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
-    line.unwrap_or_default().to_owned()
-}
-
 #[test]
 fn real_servers_follow_while_everything_changes() {
     for name in FOLLOWERS {
@@ -61,10 +55,10 @@ fn real_servers_follow_while_everything_changes() {
         follow(&mut replica, &server);
         make_changes_for_a_while(server.port, &mut rng);
         compare(&mut replica, &server, 1);
-        assert_eq!(info(&server, "connected_slaves"), "1");
-        assert!(info(&server, "slave0").contains("state=online"));
+        assert_eq!(info(server.port, "connected_slaves"), "1");
+        assert!(info(server.port, "slave0").contains("state=online"));
         // Its link is cut: what it has missed is told it, and nothing else.
-        let address = info(&server, "slave0");
+        let address = info(server.port, "slave0");
         assert!(address.starts_with("ip=127.0.0.1,"), "{address}");
         assert_eq!(ask(server.port, "CLIENT KILL TYPE replica"), ":1");
         make_changes(server.port, &mut rng, 400);
@@ -111,7 +105,8 @@ fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
         compare(replica, &server, 2);
     }
     until("the others are written", || {
-        info(&server, "rdb_bgsave_in_progress") == "0" && info(&server, "aof_rewrites") == "1"
+        info(server.port, "rdb_bgsave_in_progress") == "0"
+            && info(server.port, "aof_rewrites") == "1"
     });
     let digest = ask(server.port, "DEBUG DIGEST");
     server.stop();
@@ -143,9 +138,9 @@ fn who_asks_for_what_is_not_kept_gets_a_snapshot() {
     let text = String::from_utf8_lossy(&input).into_owned();
     assert!(text.starts_with("+OK\r\n+FULLRESYNC "), "{text}");
     let id = text.split(' ').nth(1).expect("it names the history").to_owned();
-    assert_eq!(id, info(&server, "master_replid"));
+    assert_eq!(id, info(server.port, "master_replid"));
     ask(server.port, "SET k 1");
-    let offset: u64 = info(&server, "master_repl_offset").parse().expect("it is a number");
+    let offset: u64 = info(server.port, "master_repl_offset").parse().expect("it is a number");
     let asks = |history: &str, from: u64, expect: &str| {
         let words = format!("REPLCONF capa eof capa psync2\r\nPSYNC {history} {from}\r\n");
         let (_stream, input) = converse(&server, &words, "\r\n+");
@@ -172,10 +167,10 @@ fn the_old_name_of_a_history_is_good_up_to_where_it_ended() {
     until("it follows", || ask(first.port, "WAIT 1 100") == ":1");
     ask(first.port, "SET common 1");
     until("it has all", || ask(first.port, "WAIT 1 100") == ":1");
-    let old = info(&first, "master_replid");
+    let old = info(first.port, "master_replid");
     ask(second.port, "REPLICAOF NO ONE");
-    assert_eq!(info(&second, "master_replid2"), old);
-    let end: u64 = info(&second, "second_repl_offset").parse().expect("it is a number");
+    assert_eq!(info(second.port, "master_replid2"), old);
+    let end: u64 = info(second.port, "second_repl_offset").parse().expect("it is a number");
     ask(second.port, "SET mine 1");
     for (from, expect) in [(end - 1, "CONTINUE"), (end, "CONTINUE"), (end + 1, "FULLRESYNC")] {
         let words = format!("REPLCONF capa eof capa psync2\r\nPSYNC {old} {from}\r\n");
@@ -203,7 +198,7 @@ fn a_replica_that_says_nothing_is_let_go() {
     stream.read_to_end(&mut rest).expect("it closes");
     let text = String::from_utf8_lossy(&rest);
     assert!(text.contains("*1\r\n$4\r\nPING\r\n"), "{text}");
-    assert_eq!(info(&server, "connected_slaves"), "0");
+    assert_eq!(info(server.port, "connected_slaves"), "0");
 }
 
 /// Redis 7.0 ends its process or comes again at once when it cannot read a snapshot.
@@ -214,7 +209,7 @@ fn a_replica_that_cannot_read_the_snapshot_does_not_get_it_for_ever() {
     for _ in 0..5 {
         let (_, input) = converse(&server, words, "$EOF:");
         assert!(input.starts_with(b"+OK\r\n+FULLRESYNC "));
-        until("it has gone", || info(&server, "connected_slaves") == "0");
+        until("it has gone", || info(server.port, "connected_slaves") == "0");
     }
     let (_, input) = converse(&server, words, "a minute\r\n");
     let text = String::from_utf8_lossy(&input).into_owned();
@@ -232,10 +227,10 @@ fn a_replica_that_does_not_read_its_snapshot_is_let_go() {
     let server = start(&["--repl-timeout", "1", "--dir", folder.text()]);
     ask(server.port, "DEBUG POPULATE 100000 p 200");
     let (_stream, _) = converse(&server, "REPLCONF capa eof\r\nPSYNC ? -1\r\n", "$EOF:");
-    assert!(info(&server, "slave0").contains("state=send_bulk"));
-    until("it is let go", || info(&server, "connected_slaves") == "0");
+    assert!(info(server.port, "slave0").contains("state=send_bulk"));
+    until("it is let go", || info(server.port, "connected_slaves") == "0");
     assert!(ask(server.port, "BGSAVE").starts_with("+Background saving"));
-    until("another is written", || info(&server, "rdb_saves") == "1");
+    until("another is written", || info(server.port, "rdb_saves") == "1");
 }
 
 /// A clock that jumps here would not jump there.
@@ -275,7 +270,7 @@ fn who_wants_a_snapshot_alone_gets_no_more() {
     assert!(input.starts_with(b"+OK\r\n+OK\r\n$EOF:"), "{}", input.escape_ascii());
     let mark = input[15..55].to_vec();
     assert!(input.ends_with(&mark), "{}", input.escape_ascii());
-    assert_eq!(info(&server, "connected_slaves"), "0");
+    assert_eq!(info(server.port, "connected_slaves"), "0");
     let folder = Folder::new("rdb-only");
     let path = folder.0.join("dump.rdb");
     std::fs::write(&path, &input[57..input.len() - 40]).expect("there is room");

@@ -22,7 +22,6 @@ pub const FAMILY: Family = Family::new(Category::Server, &[
 fn psync(cx: &mut Ctx, mut args: Args, _reply: &mut Reply) -> Result {
     let history = args.word()?;
     let offset = args.int()?;
-    cx.check_sync()?;
     if args.accept("failover") {
         cx.take_lead(history)?;
     }
@@ -106,7 +105,8 @@ fn failover(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             wanted.timeout_ms = Some(span_ms.ok_or_else(refusal)?);
         } else if args.left() > 2 && wanted.target.is_none() && args.accept("to") {
             let host = String::from_utf8_lossy(args.word()?).into_owned();
-            wanted.target = Some((host, args.int()? as u16));
+            // What is no port is nobody's.
+            wanted.target = Some((host, u16::try_from(args.int()?).unwrap_or(0)));
         } else if !wanted.is_forced && args.accept("force") {
             wanted.is_forced = true;
         } else {

@@ -115,8 +115,9 @@ impl Ctx<'_> {
     /// The server that is followed wants this one to lead, on from a history.
     ///
     /// # Errors
-    /// Nobody is followed, or not this history.
+    /// Nobody is followed, or not this history, or it is not known who leads.
     pub fn take_lead(&mut self, history: &[u8]) -> Result {
+        self.check_sync()?;
         let state = &self.engine.replication;
         if !state.is_following() {
             return Err(Error::new(LEADS));
@@ -173,7 +174,8 @@ impl Engine {
     fn begin_failover(&mut self, wanted: Failover) {
         tracing::warn!("FAILOVER requested to {}.", wanted.name());
         let now_us = self.keyspace.now.mono_us;
-        let until_us = wanted.timeout_ms.map(|span| now_us.saturating_add(span * 1_000));
+        let until_us =
+            wanted.timeout_ms.map(|span| now_us.saturating_add(span.saturating_mul(1_000)));
         let offset = self.stream_offset();
         self.pause(PauseOwner::Failover, PAUSE_US, true);
         let state = FailingOver { wanted, until_us, offset, has_asked: false };

@@ -143,6 +143,13 @@ pub fn ask_all(port: u16, request: &str) -> String {
     text
 }
 
+/// A field of INFO; empty if there is none.
+pub fn info(port: u16, field: &str) -> String {
+    let text = ask_all(port, "INFO");
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_default().to_owned()
+}
+
 /// A folder of a test's own, new, under a name that no other test of its program has.
 pub struct Folder(pub PathBuf);
 
