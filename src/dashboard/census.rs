@@ -2,6 +2,7 @@
 //! stands up to the next colon. Keys are counted in slices while a page shows it; what was counted
 //! stays as it is until it is counted anew.
 
+use super::FORGOTTEN_US;
 use crate::data::Value;
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
@@ -22,9 +23,6 @@ const BESIDE: usize = 32;
 /// It is counted anew when so much time has passed since, and so many times as long as it took.
 const REST_US: u64 = 5_000_000;
 const SHARE: u64 = 100;
-
-/// Nobody has shown it for so long: it is forgotten.
-const FORGOTTEN_US: u64 = 3_000_000;
 
 /// Keys, and the bytes that they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

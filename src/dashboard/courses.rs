@@ -1,6 +1,7 @@
 //! What has happened to the jobs that pages show, as the library's own stream of events tells it. A
 //! stream is read whole once, and from then on from where that came to.
 
+use super::FORGOTTEN_US;
 use super::page::text;
 use crate::data::stream::StreamId;
 use crate::engine::Engine;
@@ -8,9 +9,6 @@ use crate::queues::Queue;
 
 /// Jobs whose course is kept: the one that was shown longest ago makes room.
 const COURSES_MAX: usize = 16;
-
-/// Nobody has shown it for so long: it is forgotten.
-const FORGOTTEN_US: u64 = 3_000_000;
 
 /// Characters of a reason that are kept.
 const REASON_MAX: usize = 200;

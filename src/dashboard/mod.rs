@@ -35,6 +35,9 @@ use watch::Watch;
 /// Nothing is kept once nobody has looked for so long.
 const ASLEEP_US: u64 = 5_000_000;
 
+/// What is kept for a page that nobody has shown for so long is forgotten.
+const FORGOTTEN_US: u64 = 3_000_000;
+
 /// Why a view is not shown.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Trouble {

@@ -2,38 +2,11 @@
 // of workers, some of which are killed.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { after, before, beforeEach, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { uniqueName, until } from './support.js';
+import { before, beforeEach, test } from 'node:test';
+import { jobs, notes, openConsole, ruby } from './sidekiq-programs.js';
+import { until } from './support.js';
 
-const jobs = fileURLToPath(new URL('sidekiq-jobs.rb', import.meta.url));
-const consoleProgram = fileURLToPath(new URL('sidekiq-console.rb', import.meta.url));
-const children = new Set();
-let notes;
 let ask;
-
-function ruby(args, stdio) {
-  const env = { ...process.env, SIDEKIQ_NOTES: notes };
-  const child = spawn('sidekiq-ruby', args, { stdio, env });
-  children.add(child);
-  child.exited = once(child, 'exit').finally(() => children.delete(child));
-  return child;
-}
-
-/** Answers what asks Ruby. */
-function openConsole() {
-  const child = ruby([consoleProgram], ['pipe', 'pipe', 'inherit']);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  return async (expression) => {
-    child.stdin.write(`${expression}\n`);
-    const { value, done } = await lines.next();
-    assert(!done, `the console ended at ${expression}`);
-    return JSON.parse(value);
-  };
-}
 
 /** A worker of one thread. It takes what is critical first. */
 function startWorker() {
@@ -53,15 +26,8 @@ const sizes = () =>
     '[Sidekiq::Queue, Sidekiq::RetrySet, Sidekiq::ScheduledSet, Sidekiq::DeadSet].map { _1.new.size }',
   );
 
-before(() => {
-  notes = uniqueName('sidekiq-notes');
-  ask = openConsole();
-});
+before(() => { ask = openConsole(); });
 beforeEach(() => ask(`Sidekiq.redis { |redis| redis.del('${notes}') }`));
-after(async () => {
-  for (const child of children) child.kill('SIGKILL');
-  await Promise.all([...children].map((child) => child.exited));
-});
 
 test('sidekiq: jobs are done in their order, in their time, and again if they fail', async () => {
   await ask('WriteDown.perform_bulk((1..100).map { |number| [number] }, batch_size: 30)');

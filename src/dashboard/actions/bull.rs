@@ -19,14 +19,14 @@ const ANY: &[Role] = &[];
 
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
-    row("clean",      ANY,              script!("clean": "bullmq/meant", "bull/clean"),     of_state,   "Removed {jobs} of {queue}"),
-    row("data",       ANY,              script!("data": "bullmq/data"),                     data,       "Changed the data of a job of {queue}"),
-    row("obliterate", ANY,              script!("obliterate": "bull/obliterate"),           obliterate, "Removed {queue} and {jobs}"),
-    row("pause",      ANY,              script!("pause": "bull/pause"),                     nothing,    "Paused {queue}"),
-    row("promote",    &[Role::Later],   script!("promote": "bullmq/meant", "bull/promote"), promote,    "Let {jobs} of {queue} run now"),
-    row("remove",     ANY,              script!("remove": "bullmq/meant", "bull/remove"),   remove,     "Removed {jobs} of {queue}"),
-    row("resume",     ANY,              script!("resume": "bull/resume"),                   nothing,    "Resumed {queue}"),
-    row("retry",      &[Role::Failed],  script!("retry": "bullmq/meant", "bull/retry"),     retry,      "Retried {jobs} of {queue}"),
+    row("clean",      ANY,              script!("clean": "bullmq/meant", "bull/clean"),      of_state,   "Removed {jobs} of {queue}"),
+    row("data",       ANY,              script!("data": "bullmq/data"),                      data,       "Changed the data of a job of {queue}"),
+    row("obliterate", ANY,              script!("obliterate": "emptied", "bull/obliterate"), obliterate, "Removed {queue} and {jobs}"),
+    row("pause",      ANY,              script!("pause": "bull/pause"),                      nothing,    "Paused {queue}"),
+    row("promote",    &[Role::Later],   script!("promote": "bullmq/meant", "bull/promote"),  promote,    "Let {jobs} of {queue} run now"),
+    row("remove",     ANY,              script!("remove": "bullmq/meant", "bull/remove"),    remove,     "Removed {jobs} of {queue}"),
+    row("resume",     ANY,              script!("resume": "bull/resume"),                    nothing,    "Resumed {queue}"),
+    row("retry",      &[Role::Failed],  script!("retry": "bullmq/meant", "bull/retry"),      retry,      "Retried {jobs} of {queue}"),
 ];
 
 /// Of what has ended, Bull retries what has failed alone.

@@ -22,13 +22,13 @@ const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Blocked, Role::Failed
 
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
-    row("cancel",  WAITING,        script!("cancel": "common", "cancel"),   meant,   "Cancelled {jobs} of {queue}"),
-    row("clean",   AT_REST,        script!("clean": "common", "delete"),    meant,   "Removed {jobs} of {queue}"),
-    row("pause",   &[],            script!("pause": "suspend"),             nothing, "Suspended the workers of all queues").called("Suspend all workers"),
-    row("promote", &[Role::Later], script!("promote": "common", "enqueue"), meant,   "Let {jobs} of {queue} run now"),
-    row("remove",  AT_REST,        script!("remove": "common", "delete"),   meant,   "Removed {jobs} of {queue}"),
-    row("resume",  &[],            script!("resume": "resume"),             nothing, "The workers of all queues take jobs again").called("Resume all workers"),
-    row("retry",   ENDED,          script!("retry": "common", "enqueue"),   meant,   "Retried {jobs} of {queue}"),
+    row("cancel",  WAITING,        script!("cancel": "common", "../standing", "cancel"),   meant,   "Cancelled {jobs} of {queue}"),
+    row("clean",   AT_REST,        script!("clean": "common", "../standing", "delete"),    meant,   "Removed {jobs} of {queue}"),
+    row("pause",   &[],            script!("pause": "suspend"),                            nothing, "Suspended the workers of all queues").called("Suspend all workers"),
+    row("promote", &[Role::Later], script!("promote": "common", "../standing", "enqueue"), meant,   "Let {jobs} of {queue} run now"),
+    row("remove",  AT_REST,        script!("remove": "common", "../standing", "delete"),   meant,   "Removed {jobs} of {queue}"),
+    row("resume",  &[],            script!("resume": "resume"),                            nothing, "The workers of all queues take jobs again").called("Resume all workers"),
+    row("retry",   ENDED,          script!("retry": "common", "../standing", "enqueue"),   meant,   "Retried {jobs} of {queue}"),
 ];
 
 /// The time, and then what is meant.

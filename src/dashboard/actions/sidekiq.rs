@@ -19,13 +19,13 @@ const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Failed];
 
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
-    row("clean",   AT_REST,         script!("clean": "common", "delete"),    meant,     "Removed {jobs} of {queue}"),
-    row("clear",   &[],             script!("clear": "clear"),               nothing,   "Removed {jobs} that waited in {queue}").called("Clear the queue"),
-    row("kill",    LATER,           script!("kill": "common", "kill"),       meant,     "Put {jobs} of {queue} to the dead ones"),
-    row("promote", LATER,           script!("promote": "common", "enqueue"), renewed,   "Let {jobs} of {queue} run now"),
-    row("quiet",   &[],             script!("quiet": "quiet"),               processes, "The processes of {queue} take no more jobs").called("Quiet its processes"),
-    row("remove",  AT_REST,         script!("remove": "common", "delete"),   meant,     "Removed {jobs} of {queue}"),
-    row("retry",   &[Role::Failed], script!("retry": "common", "enqueue"),   renewed,   "Retried {jobs} of {queue}"),
+    row("clean",   AT_REST,         script!("clean": "common", "../standing", "delete"),    meant,     "Removed {jobs} of {queue}"),
+    row("clear",   &[],             script!("clear": "clear"),                              nothing,   "Removed {jobs} that waited in {queue}").called("Clear the queue"),
+    row("kill",    LATER,           script!("kill": "common", "../standing", "kill"),       meant,     "Put {jobs} of {queue} to the dead ones"),
+    row("promote", LATER,           script!("promote": "common", "../standing", "enqueue"), renewed,   "Let {jobs} of {queue} run now"),
+    row("quiet",   &[],             script!("quiet": "quiet"),                              processes, "The processes of {queue} take no more jobs").called("Quiet its processes"),
+    row("remove",  AT_REST,         script!("remove": "common", "../standing", "delete"),   meant,     "Removed {jobs} of {queue}"),
+    row("retry",   &[Role::Failed], script!("retry": "common", "../standing", "enqueue"),   renewed,   "Retried {jobs} of {queue}"),
 ];
 
 fn meant(order: &Order) -> Result<Vec<Vec<u8>>, String> {

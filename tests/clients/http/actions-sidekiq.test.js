@@ -2,39 +2,14 @@
 // and toril's script the other, and then the keys of both are compared. Then a process must see them.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { after, before, beforeEach, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { address, uniqueName, until } from '../support.js';
+import { jobs, notes, openConsole, ruby } from '../sidekiq-programs.js';
+import { address, until } from '../support.js';
 import { send } from './rest.js';
 
-const jobs = fileURLToPath(new URL('../sidekiq-jobs.rb', import.meta.url));
-const consoleProgram = fileURLToPath(new URL('../sidekiq-console.rb', import.meta.url));
 const redis = new Redis({ ...address, db: 9 });
-const notes = uniqueName('sidekiq-notes');
-const children = new Set();
 let ask;
-
-function ruby(args, stdio) {
-  const child = spawn('sidekiq-ruby', args, { stdio, env: { ...process.env, SIDEKIQ_NOTES: notes } });
-  children.add(child);
-  child.exited = once(child, 'exit').finally(() => children.delete(child));
-  return child;
-}
-
-function openConsole() {
-  const child = ruby([consoleProgram], ['pipe', 'pipe', 'inherit']);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  return async (expression) => {
-    child.stdin.write(`${expression}\n`);
-    const { value, done } = await lines.next();
-    assert(!done, `the console ended at ${expression}`);
-    return JSON.parse(value);
-  };
-}
 
 const idOf = (name) => Buffer.from(`9\0queue:${name}`).toString('base64url');
 
@@ -58,11 +33,7 @@ async function keysOf() {
 
 before(() => { ask = openConsole(); });
 beforeEach(() => redis.flushdb());
-after(async () => {
-  redis.disconnect();
-  for (const child of children) child.kill('SIGKILL');
-  await Promise.all([...children].map((child) => child.exited));
-});
+after(() => redis.disconnect());
 
 const FAILED = { retry_count: 2, error_class: 'ArgumentError', error_message: 'as asked', failed_at: 1790000000.5 };
 const jobIn = async (set) => {
