@@ -443,7 +443,8 @@ fn a_move_that_is_killed_can_be_begun_again() {
     drop(child);
     assert_ne!(ask(to, "DBSIZE"), ":200000", "it was killed half-way");
     for _ in 0..6 {
-        let child = Guarded(hand_over(from, to, &["--replace"]).spawn().expect("it starts"));
+        let mut again = hand_over(from, to, &["--replace"]);
+        let child = Guarded(again.stderr(Stdio::null()).spawn().expect("it starts"));
         std::thread::sleep(Duration::from_millis(100));
         drop(child);
     }

@@ -8,8 +8,10 @@ use crate::config::TlsSettings;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{Error, PemObject};
@@ -23,6 +25,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 /// A connection to another server.
 pub type Wire = Box<dyn Duplex>;
+
+/// Writes all of this. What TLS keeps back, it gives away at the flush alone.
+///
+/// # Errors
+/// What happened to the connection.
+pub async fn write(wire: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    wire.write_all(bytes).await?;
+    wire.flush().await
+}
+
+/// What is done within a span.
+///
+/// # Errors
+/// As the work has, or that it takes longer.
+pub async fn within<T>(span: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(span, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
 
 /// Connects to a server; over TLS, if there are settings for it.
 ///

@@ -1,6 +1,6 @@
 //! What a server sends to who follows it: a snapshot, and behind it the stream.
 
-use super::dial::Wire;
+use super::dial::{Wire, within, write};
 use super::{PATIENCE, Place, Response, Talk, fault};
 use crate::config::Limits;
 use crate::data::Value;
@@ -9,8 +9,7 @@ use crate::proto::{self, request};
 use crate::rdb::KeyRecord;
 use std::io;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::AsyncReadExt;
 
 const READ_BYTES: usize = 256 * 1024;
 
@@ -159,12 +158,7 @@ impl Feed {
 
     async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.said = Instant::now();
-        let late = |_| Err(io::ErrorKind::TimedOut.into());
-        let said = async {
-            self.wire.write_all(bytes).await?;
-            self.wire.flush().await
-        };
-        let said = timeout(PATIENCE, said).await.unwrap_or_else(late);
+        let said = within(PATIENCE, write(&mut self.wire, bytes)).await;
         said.map_err(|problem| fault(&self.place, &problem))
     }
 
@@ -184,8 +178,7 @@ impl Feed {
 
 async fn read_some(place: &Place, wire: &mut Wire, input: &mut Vec<u8>) -> Result<(), String> {
     input.reserve(READ_BYTES);
-    let late = |_| Err(io::ErrorKind::TimedOut.into());
-    match timeout(PATIENCE, wire.read_buf(input)).await.unwrap_or_else(late) {
+    match within(PATIENCE, wire.read_buf(input)).await {
         Ok(0) => Err(fault(place, &io::ErrorKind::UnexpectedEof.into())),
         Ok(_) => Ok(()),
         Err(problem) => Err(fault(place, &problem)),

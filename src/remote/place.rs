@@ -1,6 +1,6 @@
 //! Where another server is, who we are there, and whom we believe.
 
-use crate::config::{Secret, ServerUrl, TlsSettings};
+use crate::config::{ServerUrl, TlsSettings};
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -17,23 +17,6 @@ impl Place {
     /// A server by its URL, and whom to believe there if that asks for TLS.
     pub fn new(url: ServerUrl, tls: &Rc<TlsSettings>) -> Self {
         Self { url, tls: tls.clone() }
-    }
-
-    /// A server by its URL, with a password that it is given where the URL has none.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
-    pub fn read(
-        url: &str,
-        password: Option<String>,
-        tls: &Rc<TlsSettings>,
-    ) -> Result<Self, String> {
-        let mut url = ServerUrl::parse(url)?;
-        if url.db.is_some() {
-            return Err(format!("{url}: all databases move, so that none is to be named"));
-        }
-        url.password = url.password.or(password.map(|it| Secret::new(it.as_bytes())));
-        Ok(Self { url, tls: tls.clone() })
     }
 
     /// Another server of the same kind, to whom we are the same.

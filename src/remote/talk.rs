@@ -1,13 +1,12 @@
 //! Connections to other servers: how they are made, and one that waits for answers.
 
-use super::dial::{Wire, dial};
+use super::dial::{Wire, dial, within, write};
 use super::{Place, Response, parse};
 use crate::proto::request;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::AsyncReadExt;
 
 /// How long a server may take to connect, to take something, or to answer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,9 +21,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// # Errors
 /// Why not, with the place.
 pub async fn connect(place: &Place) -> Result<Wire, String> {
-    let late = |_| Err(io::ErrorKind::TimedOut.into());
-    let dialled = timeout(CONNECT_PATIENCE, dial(&place.host, place.port, place.tls())).await;
-    dialled.unwrap_or_else(late).map_err(|problem| fault(place, &problem))
+    let dialled = within(CONNECT_PATIENCE, dial(&place.host, place.port, place.tls())).await;
+    dialled.map_err(|problem| fault(place, &problem))
 }
 
 /// What the system says of a connection.
@@ -75,9 +73,7 @@ impl Talk {
     pub async fn ask_anything<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Response, String> {
         let mut bytes = Vec::new();
         request::write(&words.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>(), &mut bytes);
-        let exchanged = timeout(PATIENCE, self.exchange(&bytes)).await;
-        let late = |_| Err(io::ErrorKind::TimedOut.into());
-        exchanged.unwrap_or_else(late).map_err(|problem| fault(&self.place, &problem))
+        self.hear(&bytes).await
     }
 
     /// Says several things at once, and waits for the answers to all.
@@ -91,9 +87,7 @@ impl Talk {
         }
         let mut answers = Vec::with_capacity(requests.len());
         while answers.len() < requests.len() {
-            let exchanged = timeout(PATIENCE, self.exchange(&std::mem::take(&mut bytes))).await;
-            let late = |_| Err(io::ErrorKind::TimedOut.into());
-            match exchanged.unwrap_or_else(late).map_err(|problem| fault(&self.place, &problem))? {
+            match self.hear(&std::mem::take(&mut bytes)).await? {
                 Response::Error(text) => return Err(format!("{}: {text}", self.place)),
                 response => answers.push(response),
             }
@@ -101,9 +95,14 @@ impl Talk {
         Ok(answers)
     }
 
+    /// Says this, and waits for the next answer.
+    async fn hear(&mut self, bytes: &[u8]) -> Result<Response, String> {
+        let heard = within(PATIENCE, self.exchange(bytes)).await;
+        heard.map_err(|problem| fault(&self.place, &problem))
+    }
+
     async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Response> {
-        self.wire.write_all(bytes).await?;
-        self.wire.flush().await?;
+        write(&mut self.wire, bytes).await?;
         loop {
             // Who has much to do before it answers says so by empty lines.
             let blank = self.input.iter().take_while(|byte| **byte == b'\n').count();
@@ -127,6 +126,20 @@ impl Talk {
         let text = self.ask(&["INFO", part]).await?.text();
         let pairs = text.lines().filter_map(|line| line.trim_end().split_once(':'));
         Ok(Fields(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+    }
+
+    /// Its clock, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As `ask`, or what it answers is no time.
+    pub async fn time_ms(&mut self) -> Result<i64, String> {
+        let answer = self.ask(&["TIME"]).await?;
+        let number = |at: usize| match &answer {
+            Response::List(parts) => parts.get(at)?.text().parse::<i64>().ok(),
+            _ => None,
+        };
+        let time_ms = number(0).zip(number(1)).map(|(s, us)| s * 1_000 + us / 1_000);
+        time_ms.ok_or_else(|| format!("{}: the answer to TIME makes no sense", self.place))
     }
 
     /// A setting; None where it is unknown, or not to be asked for.

@@ -4,13 +4,13 @@
 use super::Server;
 use crate::engine::following::LinkStage;
 use crate::persist::{Link, LinkFault, LinkProgress};
-use crate::remote::dial::{Wire, dial};
+use crate::remote::dial::{Wire, dial, within, write};
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::io::AsyncReadExt;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Bytes that are read at once.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -55,22 +55,17 @@ fn fault_of(problem: &io::Error) -> LinkFault {
 }
 
 /// What the system does within a span.
-async fn within<T>(
+async fn in_time<T>(
     span: Duration,
     work: impl Future<Output = io::Result<T>>,
 ) -> Result<T, LinkFault> {
-    let late = |_| Err(io::ErrorKind::TimedOut.into());
-    timeout(span, work).await.unwrap_or_else(late).map_err(|problem| fault_of(&problem))
+    within(span, work).await.map_err(|problem| fault_of(&problem))
 }
 
 /// Says what there is to say.
 async fn say(link: &mut Link, stream: &mut Wire, span: Duration) -> Result<(), LinkFault> {
     let output = link.take_output();
-    if output.is_empty() {
-        return Ok(());
-    }
-    within(span, stream.write_all(&output)).await?;
-    within(span, stream.flush()).await
+    if output.is_empty() { Ok(()) } else { in_time(span, write(stream, &output)).await }
 }
 
 /// Makes a link and does what comes over it, until it ends.
@@ -81,7 +76,7 @@ async fn keep_link(server: &Rc<Server>) -> Result<Infallible, LinkFault> {
         let tls = Some(engine.config.tls.clone()).filter(|it| it.replication);
         (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s), tls)
     });
-    let mut stream = within(span, dial(&host, port, tls.as_ref())).await?;
+    let mut stream = in_time(span, dial(&host, port, tls.as_ref())).await?;
     let mut link = server.turn(|engine, _| {
         engine.note_link(LinkStage::Greets);
         Link::new(engine)

@@ -6,10 +6,10 @@
 //! changed there meanwhile may be here as it was before or as it is behind.
 
 use super::Server;
-use crate::config::{Secret, ServerUrl};
+use crate::config::{Limits, Secret, ServerUrl};
 use crate::persist::{LoadInto, LoadReport};
 use crate::rdb::{self, KeyRecord};
-use crate::remote::{Feed, Place, Response, Talk};
+use crate::remote::{Feed, Place, Response, SentKey, Talk};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -19,14 +19,6 @@ const COUNT: &str = "500";
 
 /// How often a server is asked whether it has read its own data.
 const LOADING_LOOK: Duration = Duration::from_secs(1);
-
-/// What has come.
-#[derive(Default)]
-struct Tally {
-    keys: u64,
-    /// Keys that toril cannot read.
-    foreign: u64,
-}
 
 /// Takes over the data of the server that a URL names.
 ///
@@ -38,8 +30,13 @@ pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
     let url = ServerUrl::parse(&String::from_utf8_lossy(url.reveal()))?;
     let place = Place::new(url, &Rc::new(config.tls));
     server.engine.borrow_mut().set_loading(Some(0));
-    let mut into =
-        Importing { server, is_partial: config.files.load_partly, tally: Tally::default() };
+    let mut into = Importing {
+        server,
+        limits: &config.limits,
+        is_partial: config.files.load_partly,
+        keys: 0,
+        foreign: 0,
+    };
     let pattern = config.files.import_match;
     let mut talk = Talk::open(&place).await?;
     let run_id = server.engine.borrow().run_id.clone();
@@ -56,7 +53,7 @@ pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
             into.take_keys(&mut talk, &dbs, &pattern).await?;
         }
     }
-    let Tally { keys, foreign } = into.tally;
+    let Importing { keys, foreign, .. } = into;
     server.engine.borrow_mut().set_loading(None);
     if foreign > 0 {
         tracing::warn!("left out: {foreign} keys that toril cannot read");
@@ -85,25 +82,20 @@ async fn databases_of(talk: &mut Talk, run_id: &str) -> Result<Vec<usize>, Strin
 
 struct Importing<'a> {
     server: &'a Server,
+    /// How values are laid out here.
+    limits: &'a Limits,
     /// Whether what toril cannot read is left out.
     is_partial: bool,
-    tally: Tally,
+    /// Keys that have come, and those that were left out.
+    keys: u64,
+    foreign: u64,
 }
 
 impl Importing<'_> {
     /// All that a server holds, as of one moment.
     async fn take_snapshot(&mut self, mut feed: Feed) -> Result<(), String> {
         while let Some(keys) = feed.next_keys().await? {
-            for key in keys {
-                let record = KeyRecord {
-                    key: key.key.into(),
-                    value: key.value,
-                    expires_ms: key.expires_ms,
-                    idle_s: None,
-                    frequency: None,
-                };
-                self.take(key.db, record)?;
-            }
+            keys.into_iter().try_for_each(|key| self.take(key))?;
         }
         let LoadReport { libraries, foreign, .. } = feed.report();
         for (module, count) in foreign {
@@ -159,19 +151,10 @@ impl Importing<'_> {
                     let now_ms = self.server.engine.borrow().keyspace.now.wall_ms;
                     (Some(now_ms + left), payload)
                 }
-                [Response::Error(error), _] | [_, Response::Error(error)] => {
-                    return Err(format!("{}: {error}", talk.place));
-                }
                 _ => return Err(format!("{}: DUMP is answered with no text", talk.place)),
             };
-            let limits = self.server.engine.borrow().config.limits.clone();
-            match rdb::restore(payload, &limits) {
-                Ok(value) => {
-                    let key = key.as_slice().into();
-                    let record =
-                        KeyRecord { key, value, expires_ms, idle_s: None, frequency: None };
-                    self.take(db, record)?;
-                }
+            match rdb::restore(payload, self.limits) {
+                Ok(value) => self.take(SentKey { db, key: key.clone(), value, expires_ms })?,
                 Err(flaw) => {
                     let key = key.escape_ascii();
                     self.leave_out(&format!("the key '{key}', which {flaw:?}"), 1)?;
@@ -208,15 +191,18 @@ impl Importing<'_> {
         Ok(())
     }
 
-    fn take(&mut self, db: usize, record: KeyRecord) -> Result<(), String> {
+    fn take(&mut self, sent: SentKey) -> Result<(), String> {
+        let SentKey { db, key, value, expires_ms } = sent;
         let mut engine = self.server.engine.borrow_mut();
         if db >= engine.keyspace.databases() {
             return Err(format!("it has keys in database {db}: start with --databases {}", db + 1));
         }
-        if record.expires_ms.is_some_and(|at_ms| at_ms < engine.keyspace.now.wall_ms) {
+        if expires_ms.is_some_and(|at_ms| at_ms < engine.keyspace.now.wall_ms) {
             return Ok(());
         }
-        self.tally.keys += 1;
+        self.keys += 1;
+        let key = key.into();
+        let record = KeyRecord { key, value, expires_ms, idle_s: None, frequency: None };
         // A walk may come by a key twice.
         let taken = engine.take_in(db, record, true);
         taken.map_err(|key| format!("the key '{}' comes twice", key.escape_ascii()))
@@ -228,7 +214,7 @@ impl Importing<'_> {
             return Err(format!("toril cannot read {what}; --load-partly yes leaves it out"));
         }
         tracing::warn!("left out: {what}");
-        self.tally.foreign += keys;
+        self.foreign += keys;
         Ok(())
     }
 }

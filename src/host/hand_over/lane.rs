@@ -5,18 +5,15 @@
 //! was done once already, over there.
 
 use crate::proto::request;
-use crate::remote::Place;
-use crate::remote::dial::Wire;
-use crate::remote::{PATIENCE, Talk, fault};
-use crate::remote::{Response, parse};
+use crate::remote::dial::{Wire, within, write};
+use crate::remote::{PATIENCE, Place, Response, Talk, fault, parse};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 /// Bytes that are written at once.
 const FLUSH_BYTES: usize = 64 * 1024;
@@ -123,8 +120,7 @@ impl Lane {
         if self.out.is_empty() {
             return Ok(());
         }
-        let late = |_| Err(io::ErrorKind::TimedOut.into());
-        let written = timeout(PATIENCE, self.wire.write_all(&self.out)).await.unwrap_or_else(late);
+        let written = within(PATIENCE, write(&mut self.wire, &self.out)).await;
         self.out.clear();
         // It may have said why before it closed.
         written.map_err(|problem| self.fault().unwrap_or(fault(&self.place, &problem)))

@@ -1,8 +1,8 @@
 //! `toril hand-over`: all that a server holds moves to another one, or to a cluster, while its
 //! clients work.
 //!
-//! It follows the old server as a replica does (`feed.rs`) and writes what it gets to the new one
-//! (`target.rs`, `lane.rs`): the snapshot key by key, and then what changes, unit by unit
+//! It follows the old server as a replica does (remote/feed.rs) and writes what it gets to the new
+//! one (`target.rs`, `lane.rs`): the snapshot key by key, and then what changes, unit by unit
 //! (`effects.rs`, `pieces.rs`). Before that it looks at a whole snapshot for what cannot move
 //! (`survey.rs`), so that it fails before anything is written or not at all. In the end the old
 //! server pauses writes, both sides are counted, and it is told to take no more
@@ -20,8 +20,7 @@ mod plan;
 mod survey;
 mod target;
 
-use crate::remote::Response;
-use crate::remote::Talk;
+use crate::remote::{Response, Talk};
 use moving::Moving;
 use plan::MovePlan;
 use std::io::{self, Write};
@@ -72,7 +71,7 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     let is_toril = look_at_source(&mut source, plan).await?;
     let target = Target::open(&plan.to).await?;
     let mut talks = target.talks().await?;
-    let now_ms = time_of(&mut source).await?;
+    let now_ms = source.time_ms().await?;
     let facts = target.facts(&mut talks, now_ms).await?;
     let nodes = target.places().len();
     let kind = if facts.is_cluster { format!(", a cluster of {nodes}") } else { String::new() };
@@ -94,7 +93,7 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
         say("all of it can move; nothing was written (--dry-run)");
         return Ok(());
     }
-    let now_ms = time_of(&mut source).await?;
+    let now_ms = source.time_ms().await?;
     let mut moving = Moving::begin(plan, source, target, talks, &facts, now_ms).await?;
     moving.copy(&survey).await?;
     moving.end(is_toril).await
@@ -158,11 +157,4 @@ async fn look_at_source(source: &mut Talk, plan: &MovePlan) -> Result<bool, Stri
     }
     let answer = source.ask_anything(&["COMMAND", "INFO", "toril|handover"]).await?;
     Ok(matches!(&answer, Response::List(all) if matches!(all.first(), Some(Response::List(_)))))
-}
-
-/// A server's clock, in milliseconds.
-async fn time_of(talk: &mut Talk) -> Result<i64, String> {
-    let Response::List(parts) = talk.ask(&["TIME"]).await? else { return Ok(0) };
-    let number = |at: usize| parts.get(at).and_then(|it| it.text().parse::<i64>().ok());
-    Ok(number(0).unwrap_or(0) * 1_000 + number(1).unwrap_or(0) / 1_000)
 }

@@ -1,6 +1,6 @@
 //! The command line of `toril hand-over`.
 
-use crate::config::TlsSettings;
+use crate::config::{Secret, ServerUrl, TlsSettings};
 use crate::remote::Place;
 use crate::util::span;
 use std::env;
@@ -83,9 +83,9 @@ impl MovePlan {
         }
         let to = to.ok_or_else(|| format!("it is not said where to\n\n{USAGE}"))?;
         let (tls, password) = (Rc::new(tls), |name| env::var(name).ok());
-        let to = Place::read(to, password("TORIL_TARGET_AUTH"), &tls)?;
+        let to = place(to, password("TORIL_TARGET_AUTH"), &tls)?;
         let from = from.unwrap_or("redis://127.0.0.1:6379");
-        let from = Place::read(from, password("REDISCLI_AUTH"), &tls)?;
+        let from = place(from, password("REDISCLI_AUTH"), &tls)?;
         if from.is(&to) {
             return Err(format!("{to} would hand over to itself"));
         }
@@ -97,4 +97,17 @@ impl MovePlan {
         }
         Ok(Some(Self { from, to, is_dry, is_copy, replaces, verifies, forward, pause_max }))
     }
+}
+
+/// A server by its URL, with a password that it is given where the URL has none.
+///
+/// # Errors
+/// What is wrong with the URL.
+fn place(url: &str, password: Option<String>, tls: &Rc<TlsSettings>) -> Result<Place, String> {
+    let mut url = ServerUrl::parse(url)?;
+    if url.db.is_some() {
+        return Err(format!("{url}: all databases move, so that none is to be named"));
+    }
+    url.password = url.password.or(password.map(|it| Secret::new(it.as_bytes())));
+    Ok(Place::new(url, tls))
 }

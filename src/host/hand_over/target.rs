@@ -8,9 +8,7 @@ use super::lane::{Lane, Parcel};
 use crate::engine::hash_slot::hash_slot;
 use crate::proto::request;
 use crate::rdb::crc64;
-use crate::remote::Place;
-use crate::remote::Response;
-use crate::remote::{PATIENCE, Talk};
+use crate::remote::{PATIENCE, Place, Response, Talk};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -339,11 +337,8 @@ impl Target {
         (facts.reads, facts.refusal) = probe(talk, &key).await?;
         facts.has_field_ttls = knows(talk, "HPEXPIREAT").await?;
         facts.has_functions = knows(talk, "FUNCTION").await?;
-        if let Ok(Response::List(time)) = talk.ask(&["TIME"]).await
-            && let [seconds, micros] = &time[..]
-        {
-            let number = |it: &Response| it.text().parse::<i64>().unwrap_or(0);
-            facts.ahead_ms = number(seconds) * 1_000 + number(micros) / 1_000 - now_ms;
+        if let Ok(time_ms) = talk.time_ms().await {
+            facts.ahead_ms = time_ms - now_ms;
         }
         Ok(())
     }
