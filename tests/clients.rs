@@ -118,12 +118,12 @@ impl Suite {
         suites
     }
 
-    /// The list of what a suite in Python needs: that of its library, the first word of its name,
-    /// or the one of all others.
+    /// The list of what a suite in Python needs: that of its library, a word of its name, or the
+    /// one of all others.
     fn requirements(&self) -> PathBuf {
-        let library = self.name.split('_').next().expect("it has a name");
-        let own = folder().join(format!("requirements-{library}.txt"));
-        if own.exists() { own } else { folder().join("requirements.txt") }
+        let words = self.name.split(['-', '_']);
+        let mut lists = words.map(|word| folder().join(format!("requirements-{word}.txt")));
+        lists.find(|list| list.exists()).unwrap_or_else(|| folder().join("requirements.txt"))
     }
 
     /// Whether all its tests passed. What failed is printed as the runner printed it.

@@ -78,6 +78,12 @@ fn bases(view: Glance, key: &[u8]) -> Vec<Vec<u8>> {
     names.filter(|name| !is_control(name)).map(|name| [&key[..at], &name].concat()).collect()
 }
 
+/// The channel on which the workers of a queue hear orders.
+pub fn orders(view: Glance, base: &[u8]) -> Vec<u8> {
+    let channel = format!("/{}.celery.pidbox", view.db).into_bytes();
+    [&base[..prefix_len(view, base)], &channel].concat()
+}
+
 /// How much of a queue's base is the prefix of all keys: an exchange that is named as the queue is
 /// tells, as there mostly is one.
 fn prefix_len(view: Glance, base: &[u8]) -> usize {

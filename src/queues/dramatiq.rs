@@ -4,8 +4,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    IN_HAND_MAX, InHand, Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told,
-    Workers, after_last_colon, exception, in_hand, state,
+    IN_HAND_MAX, InHand, Job, JobPlace, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*,
+    Told, Workers, after_last_colon, exception, in_hand, state,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 const MESSAGES: &str = ".msgs";
 const DELAYED: &str = ".DQ.msgs";
 const DEAD: &str = ".XQ.msgs";
+
+/// What a message can stand in beside its queue's list: a state, the key of its id there, and that
+/// of the message. From delayed ones workers take what they keep until it is due.
+const BESIDE: &[(&str, &str, &str)] = &[("delayed", ".DQ", DELAYED), ("dead", ".XQ", DEAD)];
 
 /// A process that has not been heard of for so long has no workers: they ask at least that often.
 const HEARTBEAT_MS: i64 = 10_000;
@@ -41,6 +45,19 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     display: after_last_colon,
     workers,
     in_hand: with_workers,
+    stands: |view, base, state| {
+        let beside = BESIDE.iter().filter(|(name, ..)| *name == state.name);
+        let all = beside.flat_map(|(_, key, end)| {
+            let key = [base, key.as_bytes()].concat();
+            let texts = messages(view, base, end, IN_HAND_MAX).into_iter();
+            texts.filter_map(move |text| {
+                let message = read(&text)?;
+                let member = message["options"]["redis_message_id"].as_str()?.into();
+                Some(JobPlace { id: id_of(&message), key: key.clone(), member })
+            })
+        });
+        all.collect()
+    },
     job,
     is_job: |view, base, member, id| {
         message_at(view, base, MESSAGES, member).is_some_and(|text| has_id(&text, id))
@@ -70,6 +87,11 @@ fn reason_of(message: &Json) -> Vec<u8> {
 
 fn message_at(view: Glance, base: &[u8], end: &str, id: &[u8]) -> Option<Vec<u8>> {
     Some(view.hash(&[base, end.as_bytes()].concat())?.get(id)?.to_vec())
+}
+
+/// A message that is delayed, by the id that stands for it in a list.
+pub fn delayed_message(view: Glance, base: &[u8], id: &[u8]) -> Option<Vec<u8>> {
+    message_at(view, base, DELAYED, id)
 }
 
 /// What stands in one of the three hashes, at most so much.
@@ -111,7 +133,7 @@ fn with_workers(view: Glance, base: &[u8]) -> Vec<InHand> {
             tell("taken", &message_at(view, base, MESSAGES, &id).unwrap_or_default());
         }
     }
-    for (state, end) in [("delayed", DELAYED), ("dead", DEAD)] {
+    for (state, _, end) in BESIDE {
         messages(view, base, end, IN_HAND_MAX).iter().for_each(|text| tell(state, text));
     }
     all

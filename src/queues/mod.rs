@@ -26,6 +26,8 @@ use crate::proto::Args;
 use crate::util::glob::{Case, matches};
 use std::ops::Range;
 
+pub use celery::orders as celery_orders;
+pub use dramatiq::delayed_message;
 pub use glance::Glance;
 pub use known::Known;
 pub use library::{

@@ -36,35 +36,26 @@ pub fn era(engine: &Engine, queue: &Queue) -> u32 {
     }
 }
 
-macro_rules! script {
-    ($name:literal: $($part:literal),+) => {
-        concat!(
-            "-- toril: ", $name, "\n", include_str!("shared.lua"),
-            $(include_str!(concat!("bullmq/", $part, ".lua"))),+
-        )
-    };
-}
-
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
-    row("add",           script!("add": "common", "add"),                                        add,        "Added job {id} to {queue}"),
-    row("clean",         script!("clean": "common", "meant", "removal", "clean"),                of_state,   "Removed {jobs} of {queue}"),
-    row("data",          script!("data": "common", "data"),                                      data,       "Changed the data of a job of {queue}"),
-    row("deduplication", script!("deduplication": "common", "deduplication"),                    one,        "Jobs like this one may come again to {queue}"),
-    row("delay",         script!("delay": "common", "delay"),                                    delay,      "Changed when {jobs} of {queue} will run"),
-    row("drain",         script!("drain": "common", "removal", "drain"),                         drain,      "Removed {jobs} of {queue}"),
-    row("limits",        script!("limits": "common", "limits"),                                  limits,     "Changed the limits of {queue}"),
-    row("obliterate",    script!("obliterate": "common", "removal", "../emptied", "obliterate"), obliterate, "Removed {queue} and {jobs}"),
-    row("pause",         script!("pause": "common", "pause"),                                    nothing,    "Paused {queue}"),
-    row("priority",      script!("priority": "common", "priority"),                              priority,   "Changed the priority of {jobs} of {queue}"),
-    row("promote",       script!("promote": "common", "meant", "promote"),                       promote,    "Let {jobs} of {queue} run now"),
-    row("remove",        script!("remove": "common", "meant", "removal", "remove"),              remove,     "Removed {jobs} of {queue}"),
-    row("resume",        script!("resume": "common", "resume"),                                  nothing,    "Resumed {queue}"),
-    row("retry",         script!("retry": "common", "meant", "retry"),                           retry,      "Retried {jobs} of {queue}"),
-    row("run",           script!("run": "common", "run"),                                        scheduler,  "Let a scheduler of {queue} run now"),
-    row("unlimit",       script!("unlimit": "common", "unlimit"),                                nothing,    "The rate of {queue} is counted anew"),
-    row("unlock",        script!("unlock": "common", "unlock"),                                  one,        "Dropped the lock of a job of {queue}"),
-    row("unschedule",    script!("unschedule": "common", "removal", "unschedule"),               scheduler,  "Removed a scheduler of {queue}"),
+    row("add",           script!("bullmq/common", "bullmq/add"),                                      add,        "Added job {id} to {queue}"),
+    row("clean",         script!("bullmq/common", "bullmq/meant", "bullmq/removal", "bullmq/clean"),  of_state,   "Removed {jobs} of {queue}"),
+    row("data",          script!("bullmq/common", "bullmq/data"),                                     data,       "Changed the data of a job of {queue}"),
+    row("deduplication", script!("bullmq/common", "bullmq/deduplication"),                            one,        "Jobs like this one may come again to {queue}"),
+    row("delay",         script!("bullmq/common", "bullmq/delay"),                                    delay,      "Changed when {jobs} of {queue} will run"),
+    row("drain",         script!("bullmq/common", "bullmq/removal", "bullmq/drain"),                  drain,      "Removed {jobs} of {queue}"),
+    row("limits",        script!("bullmq/common", "bullmq/limits"),                                   limits,     "Changed the limits of {queue}"),
+    row("obliterate",    script!("bullmq/common", "bullmq/removal", "emptied", "bullmq/obliterate"),  obliterate, "Removed {queue} and {jobs}"),
+    row("pause",         script!("bullmq/common", "bullmq/pause"),                                    nothing,    "Paused {queue}"),
+    row("priority",      script!("bullmq/common", "bullmq/priority"),                                 priority,   "Changed the priority of {jobs} of {queue}"),
+    row("promote",       script!("bullmq/common", "bullmq/meant", "bullmq/promote"),                  promote,    "Let {jobs} of {queue} run now"),
+    row("remove",        script!("bullmq/common", "bullmq/meant", "bullmq/removal", "bullmq/remove"), remove,     "Removed {jobs} of {queue}"),
+    row("resume",        script!("bullmq/common", "bullmq/resume"),                                   nothing,    "Resumed {queue}"),
+    row("retry",         script!("bullmq/common", "bullmq/meant", "bullmq/retry"),                    retry,      "Retried {jobs} of {queue}"),
+    row("run",           script!("bullmq/common", "bullmq/run"),                                      scheduler,  "Let a scheduler of {queue} run now"),
+    row("unlimit",       script!("bullmq/common", "bullmq/unlimit"),                                  nothing,    "The rate of {queue} is counted anew"),
+    row("unlock",        script!("bullmq/common", "bullmq/unlock"),                                   one,        "Dropped the lock of a job of {queue}"),
+    row("unschedule",    script!("bullmq/common", "bullmq/removal", "bullmq/unschedule"),             scheduler,  "Removed a scheduler of {queue}"),
 ];
 
 /// # Errors
@@ -154,7 +145,9 @@ fn flag(is_set: bool) -> Vec<u8> {
     if is_set { b"1".to_vec() } else { b"0".to_vec() }
 }
 
-fn drain(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// There are none.
+pub fn drain(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     Ok(vec![flag(order.is_checked("delayed"))])
 }
 
@@ -167,7 +160,9 @@ pub fn obliterate(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     Ok(vec![flag(order.is_checked("force"))])
 }
 
-fn delay(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+/// # Errors
+/// No job is named, or no span.
+pub fn delay(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let delay = order.span_ms("delay")?.to_string().into_bytes();
     Ok([delay].into_iter().chain(order.ids()?.iter().cloned()).collect())
 }
@@ -217,7 +212,10 @@ fn scheduler(order: &Order) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// A job of its own, or one that is like another.
-fn add(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+///
+/// # Errors
+/// It has no name, or something that it cannot have.
+pub fn add(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let name = order.text("name");
     if name.is_empty() {
         return Err("the job wants a name".into());
@@ -235,8 +233,14 @@ fn add(order: &Order) -> Result<Vec<Vec<u8>>, String> {
         _ => Map::new(),
     };
     let (delay, priority) = (order.span_ms("delay")?, priority_in(order)?);
-    let attempts = order.number("attempts")?.unwrap_or(0);
+    // Bull writes out what is as it mostly is, too.
+    let is_full = order.queue.library.name == "Bull";
+    let attempts = order.number("attempts")?.unwrap_or(0).max(is_full.into());
     opts.insert("attempts".into(), attempts.into());
+    if is_full {
+        opts.insert("timestamp".into(), order.engine.keyspace.now.wall_ms.into());
+        opts.insert("delay".into(), 0.into());
+    }
     for (name, value) in [("delay", delay), ("priority", priority)] {
         if value > 0 {
             opts.insert(name.into(), value.into());

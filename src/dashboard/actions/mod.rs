@@ -4,9 +4,19 @@
 //! Of a whole state a script takes a piece at a time, so that nobody waits for it; the page asks
 //! for the next piece until nothing is left. A library is one file here.
 
+/// The parts of a script, behind what all have in common: files of this folder.
+macro_rules! script {
+    ($($part:literal),+) => { &[$(include_str!(concat!($part, ".lua"))),+] };
+}
+
+mod arq;
+mod bee;
 mod bull;
 mod bullmq;
+mod celery;
 pub mod commands;
+mod dramatiq;
+mod fields;
 mod rq;
 mod sidekiq;
 
@@ -67,10 +77,13 @@ const PIECE: usize = 250;
 /// As many jobs can be named at once.
 const IDS_MAX: usize = 200;
 
+/// What all scripts have in common.
+const SHARED: &str = include_str!("shared.lua");
+
 /// An action of a library.
 pub struct PageAction {
     pub name: &'static str,
-    script: &'static str,
+    script: &'static [&'static str],
     /// What the script is given beside the queue and the time. The error says what is wrong.
     words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
     /// What is said when it is done, with `{jobs}`, `{queue}` and `{id}` in it.
@@ -84,7 +97,7 @@ pub struct PageAction {
 /// A row of a library's table.
 const fn row(
     name: &'static str,
-    script: &'static str,
+    script: &'static [&'static str],
     words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
     done: &'static str,
 ) -> PageAction {
@@ -95,7 +108,7 @@ const fn row(
 const fn row_on(
     name: &'static str,
     roles: &'static [Role],
-    script: &'static str,
+    script: &'static [&'static str],
     words: fn(&Order) -> Result<Vec<Vec<u8>>, String>,
     done: &'static str,
 ) -> PageAction {
@@ -105,6 +118,16 @@ const fn row_on(
 impl PageAction {
     const fn called(self, label: &'static str) -> Self {
         Self { label: Some(label), ..self }
+    }
+
+    /// Its script as it is run. The first line says what it is called.
+    fn text(&self) -> Vec<u8> {
+        format!("-- toril: {}\n{SHARED}{}", self.name, self.script.concat()).into_bytes()
+    }
+
+    /// The commands that its script calls, in capitals or not.
+    fn calls(&self) -> impl Iterator<Item = &'static str> {
+        [SHARED].into_iter().chain(self.script.iter().copied()).flat_map(called_by)
     }
 
     fn is_for(&self, role: Role) -> bool {
@@ -120,7 +143,11 @@ impl Offers {
     pub fn of(engine: &Engine, queue: &Queue) -> Self {
         Self(match queue.library.name {
             "BullMQ" if bullmq::era(engine, queue) >= bullmq::ERA_MIN => bullmq::ACTIONS,
+            "arq" => arq::ACTIONS,
+            "bee-queue" => bee::ACTIONS,
             "Bull" => bull::ACTIONS,
+            "Celery" => celery::ACTIONS,
+            "dramatiq" => dramatiq::ACTIONS,
             "RQ" => rq::ACTIONS,
             "Sidekiq" => sidekiq::ACTIONS,
             _ => &[],
@@ -156,7 +183,7 @@ impl Offers {
     }
 }
 
-/// The commands that a script calls, in capitals or not.
+/// The commands that a part of a script calls.
 fn called_by(script: &str) -> impl Iterator<Item = &str> {
     let calls = script.split("call(").skip(1);
     let args = calls.filter_map(|call| call.split(',').next());
@@ -216,7 +243,7 @@ impl<'e> Order<'e> {
             })
         })?;
         let may = |name: &&str| may_run(self.engine, self.user, &[name.as_bytes(), b"x", b"x"]);
-        if let Some(refused) = called_by(action.script).find(|name| !may(name)) {
+        if let Some(refused) = action.calls().find(|name| !may(name)) {
             return Err(Trouble::Forbidden(format!("this user may not {refused}, as this does")));
         }
         self.check_roles(action).map_err(Trouble::Wrong)?;
@@ -228,8 +255,7 @@ impl<'e> Order<'e> {
             _ => 0,
         };
         let shared = [era.to_string(), self.queue.db.to_string(), now_ms.to_string()];
-        let mut words: Vec<Vec<u8>> =
-            vec![b"EVAL".to_vec(), action.script.into(), b"1".to_vec(), base];
+        let mut words: Vec<Vec<u8>> = vec![b"EVAL".to_vec(), action.text(), b"1".to_vec(), base];
         words.extend(shared.map(String::into_bytes));
         words.extend(own);
         let before = self.body["before"].as_u64().unwrap_or(0) as usize;
@@ -267,8 +293,12 @@ impl<'e> Order<'e> {
     ///
     /// # Errors
     /// Neither ids are named nor a count of a state.
-    fn standing(&self, more: &dyn Fn(&[u8]) -> Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, String> {
+    fn standing(&self, more: &dyn Fn(&[u8]) -> Vec<u8>) -> Result<Vec<Vec<u8>>, String> {
         let (engine, queue) = (self.engine, &self.queue);
+        if let Some(field) = ["error", "name", "older"].iter().find(|it| !self.text(it).is_empty())
+        {
+            return Err(format!("jobs of {} are not chosen by '{field}'", queue.library.name));
+        }
         let gone = |id: &Vec<u8>| JobPlace { id: id.clone(), ..JobPlace::default() };
         let stand = |id: &Vec<u8>| queue.stand_of(engine, id).unwrap_or_else(|| gone(id));
         let mut skip = 0;
@@ -284,8 +314,7 @@ impl<'e> Order<'e> {
         let mut words = vec![total.to_string().into_bytes(), skip.to_string().into_bytes()];
         for JobPlace { id, key, member } in all {
             let more = more(&member);
-            words.extend([id, key, member]);
-            words.extend(more);
+            words.extend([id, key, member, more]);
         }
         Ok(words)
     }
@@ -339,6 +368,11 @@ impl<'e> Order<'e> {
     fn ids(&self) -> Result<&[Vec<u8>], String> {
         if self.ids.is_empty() { Err("no job is named in 'ids'".into()) } else { Ok(&self.ids) }
     }
+}
+
+/// What is meant, as it stands.
+fn standing(order: &Order) -> Result<Vec<Vec<u8>>, String> {
+    order.standing(&|_| Vec::new())
 }
 
 /// A span in milliseconds, as people write it; 0 if there is none.
@@ -449,6 +483,8 @@ impl PageScript {
             }
             "free" => format!("{job} has no lock: the next look for stalled jobs takes it up"),
             "running" => format!("{} run: say that they may go as well", note[2]),
+            "held" => format!("{job} is with a worker already"),
+            "unheard" => "No worker is there that could be told".into(),
             "no-deduplication" => format!("{job} keeps no others away any more"),
             "no-scheduler" => "This scheduler is not there any more".into(),
             other => format!("{job}: {other}"),
@@ -494,7 +530,7 @@ mod tests {
     fn scripts_call_what_the_list_says() {
         let mut called = vec!["eval".to_owned()];
         for action in bullmq::ACTIONS {
-            called.extend(called_by(action.script).map(str::to_lowercase));
+            called.extend(action.calls().map(str::to_lowercase));
         }
         called.sort();
         called.dedup();

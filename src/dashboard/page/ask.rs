@@ -311,9 +311,12 @@ fn clean(asked: &Asked) -> Result<Dialog, Trouble> {
     let has_ended = matches!(state.role, Role::Completed | Role::Failed);
     let stay = match state.role {
         Role::Working => " Those that a worker holds stay.",
-        Role::Later => " The next run of each scheduler stays.",
+        Role::Later if asked.queue.count_schedules(asked.engine) > 0 => {
+            " The next run of each scheduler stays."
+        }
         _ => "",
     };
+    let is_by_age = has_ended && Offers::of(asked.engine, asked.queue).can_narrow();
     let like = Like::read(asked.query);
     let jobs = match like.is_all() {
         true => in_state(state, count),
@@ -323,7 +326,7 @@ fn clean(asked: &Asked) -> Result<Dialog, Trouble> {
         title: format!("Remove {jobs} of {}?", asked.name),
         say: format!("Their data, logs and errors go as well.{stay} {GOES}"),
         fields: html! {
-            @if has_ended {
+            @if is_by_age {
                 (form(input("Only those that ended longer ago than", "older", "", "all, or 7d")))
             }
         },

@@ -9,6 +9,10 @@ use crate::queues::Role;
 use maud::{Markup, html};
 use serde_json::{Value as Json, json};
 
+/// What some libraries alone can do to jobs, and what its button says.
+const OTHERS: &[(&str, &str)] =
+    &[("abort", "Abort"), ("cancel", "Cancel"), ("kill", "Kill"), ("revoke", "Revoke")];
+
 /// A button that acts at once. `key` is what presses it on the keyboard.
 pub fn act(place: &str, order: &Json, class: &str, key: Option<&str>, label: &str) -> Markup {
     html! {
@@ -85,11 +89,8 @@ pub fn of_jobs(
     if matches!(role, Role::Ready | Role::Held | Role::Later) && can("priority") {
         more.push(asks("priority", "Change priority"));
     }
-    if can("cancel") {
-        more.push(now("cancel", size, None, "Cancel"));
-    }
-    if can("kill") {
-        more.push(now("kill", size, None, "Kill"));
+    for (action, label) in OTHERS.iter().filter(|(action, _)| can(action)) {
+        more.push(now(action, size, None, label));
     }
     if is_one && role == Role::Working && can("unlock") {
         more.push(asks("unlock", "Drop its lock"));

@@ -28,8 +28,11 @@ async function act(name, action, body) {
   return json;
 }
 
+/** Options are an object, whose order means nothing. */
+const inOrder = ([field, text]) => [field, field === 'opts' ? JSON.stringify(Object.entries(JSON.parse(text)).sort()) : text];
+
 const READERS = {
-  hash: async (key) => Object.entries(await redis.hgetall(key)).sort(),
+  hash: async (key) => Object.entries(await redis.hgetall(key)).map(inOrder).sort(),
   list: (key) => redis.lrange(key, 0, -1),
   set: async (key) => (await redis.smembers(key)).sort(),
   zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
@@ -85,6 +88,15 @@ const CASES = [
   ['a queue is paused', (q) => q.pause(), ['pause']],
   ['a queue is resumed', (q) => q.resume(), ['resume'], { isPaused: true }],
   ['data is changed', (q) => job(q, 'next-1').then((it) => it.update({ a: [1, 'x y'] })), ['data', { ids: ['next-1'], data: '{ "a": [1, "x y"] }' }]],
+  ['a job is added', (q) => q.add('new', { h: 1 }), ['add', { name: 'new', data: '{"h": 1}' }]],
+  ['a delayed job is added', (q) => q.add('new', { h: 1 }, { delay: 5000, attempts: 3 }), ['add', { name: 'new', data: '{"h":1}', delay: '5s', attempts: '3' }]],
+  ['a job with a priority is added', (q) => q.add('new', {}, { priority: 3 }), ['add', { name: 'new', priority: 3 }]],
+  ['a job is added to a paused queue', (q) => q.add('new', { h: 1 }), ['add', { name: 'new', data: '{"h":1}' }], { isPaused: true }],
+  ['a job is added that is there', (q) => q.add('new', {}, { jobId: 'next-1' }), ['add', { name: 'new', jobId: 'next-1' }]],
+  // Its own empty() leaves the data of delayed jobs behind, and resumes the queue.
+  ['a queue is drained', (q) => q.clean(0, 'wait'), ['drain']],
+  ['a queue is drained of what is delayed as well', async (q) => { await q.clean(0, 'wait'); await q.clean(0, 'delayed'); }, ['drain', { delayed: 'on' }]],
+  ['a paused queue is drained', (q) => q.clean(0, 'paused'), ['drain'], { isPaused: true }],
   ['failed jobs are cleaned', (q) => q.clean(0, 'failed'), ['clean', { state: 'failed', count: 2 }]],
   ['completed jobs are cleaned', (q) => q.clean(0, 'completed'), ['clean', { state: 'completed', count: 1 }]],
   ['waiting jobs are cleaned', (q) => q.clean(0, 'wait'), ['clean', { state: 'waiting', count: 9 }]],
@@ -120,7 +132,8 @@ describe('on twins of Bull', { concurrency: 4 }, () => {
     const queue = await fill(name);
     assert.match((await ask(name, 'retry', { state: 'completed', ids: ['good-1'] })).json.error, /there is no retry of what is completed/);
     assert.match((await ask(name, 'promote', { ids: ['bad-1'] })).json.error, /there is no promote of what is failed/);
-    assert.match((await ask(name, 'add', { name: 'x' })).json.error, /there is no action 'add': clean/);
+    assert.match((await ask(name, 'limits', {})).json.error, /there is no action 'limits': add, clean/);
+    assert.match((await ask(name, 'add', {})).json.error, /the job wants a name/);
     const held = await queue.getNextJob();
     const { refused } = await act(name, 'remove', { ids: [held.id] });
     assert.match(refused[0], /holds its lock/);
@@ -159,6 +172,17 @@ describe('workers of Bull that wait', () => {
     await act(name, 'retry', { state: 'failed', ids: ['mine'] });
     await until(() => ran.includes('mine') && heard.includes('completed mine'));
     assert.ok(heard.includes('waiting mine'));
+  });
+  test('take what is added, and what is added for later', async () => {
+    assert.equal((await act(name, 'add', { name: 'x', jobId: 'new' })).told, `Added job new to ${name}`);
+    await until(() => heard.includes('waiting new') && heard.includes('completed new'));
+    await act(name, 'add', { name: 'x', jobId: 'soon', delay: '300ms' });
+    await until(() => heard.includes('completed soon'));
+  });
+  test('make a job like another', async () => {
+    const { id } = await act(name, 'add', { ids: ['new'], name: 'x', data: '{"a":2}', attempts: '4' });
+    const made = await queue.getJob(id);
+    assert.deepEqual([made.data, made.opts.attempts, made.opts.jobId], [{ a: 2 }, 4, undefined]);
   });
   test('take what is promoted', async () => {
     await queue.add('x', {}, { jobId: 'later', delay: 3_600_000 });

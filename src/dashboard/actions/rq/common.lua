@@ -1,6 +1,6 @@
 -- What the actions on a queue of RQ have in common. KEYS[1] is the list of its jobs. ARGV[4] is the time as RQ
 -- writes it; behind it stand the jobs, as standing.lua says.
-local FIRST, WIDTH = 7, 3
+local FIRST = 7
 local JOB = 'rq:job:'
 
 -- A job waits again, with what it was given. One that has ended well was to be forgotten soon.

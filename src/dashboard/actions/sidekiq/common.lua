@@ -1,4 +1,4 @@
 -- What the actions on a queue of Sidekiq have in common. KEYS[1] is the list of its jobs. The jobs stand as
 -- standing.lua says, each with the text that it is to have.
-local FIRST, WIDTH = 6, 4
+local FIRST = 6
 

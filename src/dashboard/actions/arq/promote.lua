@@ -1,0 +1,5 @@
+-- Lets jobs run now.
+return to_each(function(id)
+  call('ZADD', KEYS[1], now, id)
+  return true
+end, is_free)

@@ -1,0 +1,4 @@
+-- What the actions on a queue of bee-queue have in common. KEYS[1] is the list of the jobs that wait.
+local FIRST = 6
+local own = KEYS[1]:sub(1, -#'waiting' - 1)
+

@@ -1,2 +1,0 @@
--- Removes jobs.
-return to_each(function() return true end)
