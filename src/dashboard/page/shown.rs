@@ -29,15 +29,36 @@ pub struct ShownBytes {
     pub is_packed: bool,
 }
 
+/// What each is called, plain and compressed.
+const TEXT: [&str; 2] = ["text", "text in zlib"];
+const JSON: [&str; 2] = ["JSON", "JSON in zlib"];
+const PICKLE: [&str; 2] = ["pickle", "pickle in zlib"];
+const BYTES: [&str; 2] = ["bytes", "bytes in zlib"];
+
+/// What bytes are at first sight: what a text says was not looked at.
+enum Seen<'b> {
+    Pickle(String),
+    Text(&'b str),
+    Bytes,
+}
+
+impl<'b> Seen<'b> {
+    fn of(bytes: &'b [u8]) -> Self {
+        match (pickle::read(bytes), std::str::from_utf8(bytes)) {
+            (Some(told), _) => Self::Pickle(told),
+            (None, Ok(text)) => Self::Text(text),
+            (None, Err(_)) => Self::Bytes,
+        }
+    }
+}
+
 impl ShownBytes {
     pub fn of(bytes: &[u8]) -> Self {
-        let unpacked = unpacked(bytes);
-        let is_packed = unpacked.is_some();
-        let bytes = unpacked.map_or(Cow::Borrowed(bytes), Cow::Owned);
-        let shown = match (std::str::from_utf8(&bytes), pickle::read(&bytes)) {
-            (_, Some(text)) => Shown::Pickle(text),
-            (Err(_), None) => Shown::Bytes(dump(&bytes)),
-            (Ok(text), None) => match serde_json::from_str(text) {
+        let (bytes, is_packed) = unpacked(bytes);
+        let shown = match Seen::of(&bytes) {
+            Seen::Pickle(told) => Shown::Pickle(told),
+            Seen::Bytes => Shown::Bytes(dump(&bytes)),
+            Seen::Text(text) => match serde_json::from_str(text) {
                 Ok(json @ (Json::Object(_) | Json::Array(_))) => Shown::Json(json),
                 _ => Shown::Text(text.to_owned()),
             },
@@ -47,36 +68,33 @@ impl ShownBytes {
 
     /// What it is called; None for plain text.
     pub fn kind(&self) -> Option<&'static str> {
-        Some(match (&self.shown, self.is_packed) {
-            (Shown::Text(_), false) => return None,
-            (Shown::Text(_), true) => "text in zlib",
-            (Shown::Json(_), false) => "JSON",
-            (Shown::Json(_), true) => "JSON in zlib",
-            (Shown::Pickle(_), false) => "pickle",
-            (Shown::Pickle(_), true) => "pickle in zlib",
-            (Shown::Bytes(_), false) => "bytes",
-            (Shown::Bytes(_), true) => "bytes in zlib",
-        })
+        let called = match self.shown {
+            Shown::Text(_) if !self.is_packed => return None,
+            Shown::Text(_) => TEXT,
+            Shown::Json(_) => JSON,
+            Shown::Pickle(_) => PICKLE,
+            Shown::Bytes(_) => BYTES,
+        };
+        Some(called[usize::from(self.is_packed)])
     }
 }
 
 /// What stands in a cell for bytes: what they are, if that is no text, and their beginning.
 pub fn excerpt(bytes: &[u8], len: usize) -> (Option<&'static str>, String) {
-    let reading = ShownBytes::of(bytes);
-    match &reading.shown {
-        Shown::Pickle(told) => (reading.kind(), text::excerpt(told.as_bytes(), len)),
-        Shown::Bytes(_) => (reading.kind(), hex(&bytes[..bytes.len().min(len / 3)])),
-        Shown::Text(told) if reading.is_packed => {
-            (reading.kind(), text::excerpt(told.as_bytes(), len))
-        }
-        _ => (None, text::excerpt(bytes, len)),
+    let (bytes, is_packed) = unpacked(bytes);
+    let called = |names: [&'static str; 2]| Some(names[usize::from(is_packed)]);
+    match Seen::of(&bytes) {
+        Seen::Pickle(told) => (called(PICKLE), text::excerpt(told.as_bytes(), len)),
+        Seen::Bytes => (called(BYTES), hex(&bytes[..bytes.len().min(len / 3)])),
+        Seen::Text(_) => (called(TEXT).filter(|_| is_packed), text::excerpt(&bytes, len)),
     }
 }
 
-/// None if they are not compressed, or hold too much.
-fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
-    let [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] = bytes else { return None };
-    decompress_to_vec_zlib_with_limit(bytes, UNPACKED_MAX).ok()
+/// What bytes hold that are compressed, unless that is too much; and whether they are.
+fn unpacked(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    let is_marked = matches!(bytes, [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..]);
+    let held = is_marked.then(|| decompress_to_vec_zlib_with_limit(bytes, UNPACKED_MAX).ok());
+    held.flatten().map_or((Cow::Borrowed(bytes), false), |held| (Cow::Owned(held), true))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -118,6 +136,9 @@ mod tests {
         check(b"\xff\x00a", (Some("bytes"), "ff 00 61"));
         let packed = miniz_oxide::deflate::compress_to_vec_zlib(b"\x80\x04K\x05.", 6);
         check(&packed, (Some("pickle in zlib"), "5"));
+        let packed = miniz_oxide::deflate::compress_to_vec_zlib(b"[1]", 6);
+        check(&packed, (Some("text in zlib"), "[1]"));
+        assert_eq!(ShownBytes::of(&packed).kind(), Some("JSON in zlib"));
         assert_eq!(ShownBytes::of(b"[1]").kind(), Some("JSON"));
         let Shown::Bytes(told) = ShownBytes::of(b"\xffa\n").shown else {
             panic!("these are bytes")

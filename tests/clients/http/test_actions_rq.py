@@ -126,10 +126,11 @@ def test_a_worker_sees_what_is_done(client):
         later = queue.enqueue_in(datetime.timedelta(hours=1), functions.add, 3, 4)
         assert ask(NAME, "promote", ids=[later.id])["done"] == 1
         until(lambda: job(client, later.id).is_finished)
-        told = ask(NAME, "pause")["told"]
-        assert told == "Suspended the workers of all queues"
-        names = client.smembers("rq:workers")
-        until(lambda: any(client.hget(it, "state") == b"suspended" for it in names))
-        held = queue.enqueue(functions.add, 5, 6)
+    assert ask(NAME, "pause")["told"] == "Suspended the workers of all queues"
+    held = queue.enqueue(functions.add, 5, 6)
+    # A worker that waits already takes one more job before it looks whether it may: a new one looks.
+    with working(*WORKER):
+        until(lambda: b"suspended" in (client.hget(it, "state") for it in client.smembers("rq:workers")))
+        assert job(client, held.id).is_queued
         ask(NAME, "resume")
         until(lambda: job(client, held.id).is_finished)
