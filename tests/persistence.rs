@@ -130,6 +130,63 @@ fn change(rng: &mut Rng) -> String {
     }
 }
 
+/// Members of a large value: as many as make a tree or a table of it, and half as many again.
+const MANY: usize = 600;
+
+/// A change of large values, of which there are a few of each type.
+fn large_change(rng: &mut Rng) -> String {
+    let key = |rng: &mut Rng, kind: &str| format!("large:{kind}:{}", rng.below(3));
+    let kinds = ["zset", "hash", "set", "list", "stream"];
+    let fills = [
+        "'ZADD',KEYS[1],i*7%n,'m'..i",
+        "'HSET',KEYS[1],'m'..i,i",
+        "'SADD',KEYS[1],'m'..i",
+        "'RPUSH',KEYS[1],'m'..i",
+        "'XADD',KEYS[1],'*','f',i",
+    ];
+    let (kind, number) = (rng.below(kinds.len()), rng.below(MANY));
+    let (one, other) = (key(rng, kinds[kind]), key(rng, kinds[kind]));
+    match rng.below(16) {
+        0 => {
+            let script = format!("local@n={MANY}@for@i=1,n@do@redis.call({})end", fills[kind]);
+            format!("EVAL {} 1 {one}", script.replace('@', "\t"))
+        }
+        1 => format!("RENAME {one} {other}"),
+        2 => format!("COPY {one} {other} REPLACE"),
+        3 => format!("MOVE {one} {}", rng.below(3)),
+        4 if rng.below(4) == 0 => format!("DEL {one}"),
+        5 if rng.below(12) == 0 => "FLUSHDB".into(),
+        6 if rng.below(6) == 0 => format!("SWAPDB 0 {}", rng.below(3)),
+        7 => format!("SELECT {}", rng.below(3)),
+        8 if rng.below(6) == 0 => format!("PEXPIRE {one} {number}"),
+        more => match (kinds[kind], more % 4) {
+            ("zset", 0) => format!("ZADD {one} {number} m{number} -1 m1 {number} new{number}"),
+            ("zset", 1) => format!("ZINCRBY {one} 300 m{number}"),
+            ("zset", 2) => format!("ZREM {one} m{number} m{}", rng.below(MANY)),
+            ("zset", _) => format!("ZREMRANGEBYRANK {one} {number} {}", number + rng.below(80)),
+            ("hash", 0) => format!("HSET {one} m{number} changed new{number} 1"),
+            ("hash", 1) => format!("HINCRBY {one} m{number} 1"),
+            ("hash", 2) => format!("HPEXPIRE {one} {number} FIELDS 1 m{number}"),
+            ("hash", _) => format!("HDEL {one} m{number} m{} new{number}", rng.below(MANY)),
+            ("set", 0) => format!("SADD {one} m{number} new{number}"),
+            ("set", 1) => format!("SREM {one} m{number} m{}", rng.below(MANY)),
+            ("set", 2) => format!("SPOP {one} {number}"),
+            ("set", _) => format!("SMOVE {one} {other} m{number}"),
+            ("list", 0) => format!("LINSERT {one} BEFORE m{number} between"),
+            ("list", 1) => format!("LREM {one} 0 m{number}"),
+            ("list", 2) => format!("LMOVE {one} {other} LEFT RIGHT"),
+            ("list", _) => format!("LTRIM {one} {} -2", rng.below(40)),
+            (_, 0) => format!("XADD {one} * f {number}"),
+            (_, _) => format!("XTRIM {one} MAXLEN {number}"),
+        },
+    }
+}
+
+/// One change, mostly of large values where those are saved piece by piece.
+fn any_change(rng: &mut Rng, has_large: bool) -> String {
+    if has_large && rng.below(4) > 0 { large_change(rng) } else { change(rng) }
+}
+
 #[test]
 fn a_snapshot_is_of_one_moment_whatever_changes_meanwhile() {
     let seeds = std::env::var("TORIL_SAVE_SEEDS").map_or(150, |it| it.parse().expect("a number"));
@@ -137,8 +194,12 @@ fn a_snapshot_is_of_one_moment_whatever_changes_meanwhile() {
     for seed in 0..seeds {
         let mut rng = Rng::from_seed(seed);
         let mut world = World::new();
+        let has_large = rng.below(2) == 0;
+        if has_large {
+            world.engine.keyspace.saved_at_once_max = rng.below(200);
+        }
         for _ in 0..rng.below(300) {
-            world.say(&change(&mut rng));
+            world.say(&any_change(&mut rng, has_large));
         }
         // Some values rest.
         if rng.below(2) == 0 {
@@ -150,7 +211,8 @@ fn a_snapshot_is_of_one_moment_whatever_changes_meanwhile() {
         let before = world.digest();
         world.engine.begin_saving(SnapshotKind::Aside);
         let mut file = Vec::new();
-        let (keys_max, changes) = (1 + rng.below(8), rng.below(12));
+        let keys_max = if has_large { 1 + rng.below(100) } else { 1 + rng.below(8) };
+        let changes = rng.below(12);
         let step = SavingStep { keys_max, bytes_max: 1 + rng.below(2_000) };
         loop {
             let is_done = world.engine.keyspace.save_some(step);
@@ -159,7 +221,7 @@ fn a_snapshot_is_of_one_moment_whatever_changes_meanwhile() {
                 break;
             }
             for _ in 0..rng.below(changes + 1) {
-                world.say(&change(&mut rng));
+                world.say(&any_change(&mut rng, has_large));
             }
             // dragonfly #8128: keys that were evicted were missing from what was saved.
             if rng.below(8) == 0 {

@@ -1,6 +1,6 @@
 //! What clients feel of BGSAVE, and what it costs in memory: a ping each millisecond before and
-//! meanwhile. tests/long/snapshot asks for five million keys and holds it to figures; here it is
-//! looked whether the file has all of them.
+//! meanwhile. tests/long/snapshot asks for five million keys, and for values of a million members,
+//! and holds it to figures; here it is looked whether the file has all of them.
 
 mod common;
 
@@ -25,6 +25,30 @@ const FILL: &str = r#"for i = ARGV[1], ARGV[2], 2 do
         'processedOn', 1795899331851 + i, 'finishedOn', 1795899331951 + i,
         'returnvalue', '"sent"', 'atm', 1)
     redis.call('SET', 'text:' .. i, 'some twenty bytes.' .. i % 100)
+end"#;
+
+/// One large value of each type, made of the numbers between two.
+const FILL_LARGE: &str = r#"for i = ARGV[1], ARGV[2] do
+    local text = 'order-' .. i .. '-of-somebody'
+    redis.call('ZADD', 'large:zset', i * 7 % 100003, text)
+    redis.call('HSET', 'large:hash', text, i)
+    redis.call('SADD', 'large:set', text)
+    redis.call('RPUSH', 'large:list', text)
+    redis.call('XADD', 'large:stream', '*', 'order', text)
+end"#;
+
+/// Changes of them at random places, as many as its third argument says.
+const CHANGE_LARGE: &str = r#"for _ = 1, ARGV[3] do
+    local text = 'order-' .. math.random(ARGV[1], ARGV[2]) .. '-of-somebody'
+    redis.call('ZINCRBY', 'large:zset', 1000, text)
+    redis.call('ZREM', 'large:zset', 'order-' .. math.random(ARGV[1], ARGV[2]) .. '-of-somebody')
+    redis.call('HINCRBY', 'large:hash', text, 1)
+    redis.call('HDEL', 'large:hash', 'order-' .. math.random(ARGV[1], ARGV[2]) .. '-of-somebody')
+    redis.call('SREM', 'large:set', text)
+    redis.call('SADD', 'large:set', text .. '-again')
+    redis.call('LPOP', 'large:list')
+    redis.call('RPUSH', 'large:list', text)
+    redis.call('XADD', 'large:stream', '*', 'order', text)
 end"#;
 
 /// Round trips, in microseconds.
@@ -75,36 +99,99 @@ fn resident_kib(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("it is a number")
 }
 
-fn fill(port: u16, keys: usize) {
-    let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    let mut stream = BufReader::new(stream);
-    for first in (1..=keys).step_by(AT_ONCE) {
-        let last = (first + AT_ONCE - 1).min(keys);
-        let words = ["EVAL", FILL, "0", &first.to_string(), &last.to_string()].map(str::to_owned);
+/// Has scripts run.
+struct Scripts(BufReader<TcpStream>);
+
+impl Scripts {
+    fn of(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        Self(BufReader::new(stream))
+    }
+
+    fn run(&mut self, script: &str, args: [usize; 3]) {
+        let mut words = vec!["EVAL".to_owned(), script.to_owned(), "0".to_owned()];
+        words.extend(args.map(|it| it.to_string()));
         let mut request = format!("*{}\r\n", words.len());
         words.iter().for_each(|it| request += &format!("${}\r\n{it}\r\n", it.len()));
-        stream.get_mut().write_all(request.as_bytes()).expect("it reads");
+        self.0.get_mut().write_all(request.as_bytes()).expect("it reads");
         let mut line = String::new();
-        stream.read_line(&mut line).expect("it answers");
+        self.0.read_line(&mut line).expect("it answers");
         assert_eq!(line, "$-1\r\n");
     }
 }
 
-#[test]
-fn clients_hardly_feel_a_snapshot() {
-    let told = std::env::var("TORIL_SNAPSHOT_KEYS").ok();
-    let keys: usize = told.as_deref().map_or(20_000, |it| it.parse().expect("a number"));
+fn fill(port: u16, keys: usize, script: &str) {
+    let mut scripts = Scripts::of(port);
+    for first in (1..=keys).step_by(AT_ONCE) {
+        scripts.run(script, [first, (first + AT_ONCE - 1).min(keys), 0]);
+    }
+}
+
+/// How many the long form asks for; None in the brief form.
+fn asked(name: &str) -> Option<usize> {
+    Some(std::env::var(name).ok()?.parse().expect("a number"))
+}
+
+fn start(folder: &Folder) -> Running {
     let program = std::env::var_os("TORIL_TEST_SERVER")
         .map_or_else(|| env!("CARGO_BIN_EXE_toril").into(), PathBuf::from);
-    let folder = Folder::new("snapshot");
-    let start = || {
-        let mut command = Command::new(&program);
-        command.args(["--save", "", "--dir", folder.text()]);
-        Running::of(command)
+    let mut command = Command::new(program);
+    command.args(["--save", "", "--enable-debug-command", "yes", "--dir", folder.text()]);
+    Running::of(command)
+}
+
+fn is_saving(port: u16) -> bool {
+    !ask_all(port, "INFO persistence").contains("rdb_bgsave_in_progress:0")
+}
+
+#[test]
+fn large_values_are_saved_while_they_change() {
+    let told = asked("TORIL_SNAPSHOT_MEMBERS");
+    let members = told.unwrap_or(20_000);
+    let folder = Folder::new("snapshot-large");
+    let server = start(&folder);
+    let port = server.port;
+    fill(port, members, FILL_LARGE);
+    let digest = ask(port, "DEBUG DIGEST");
+    let idle_s = if told.is_some() { 10 } else { 1 };
+    let end = Instant::now() + Duration::from_secs(idle_s);
+    let mut scripts = Scripts::of(port);
+    let mut change = || {
+        scripts.run(CHANGE_LARGE, [1, members, 20]);
+        std::thread::sleep(Duration::from_millis(1));
     };
-    let server = start();
+    let idle = Pings::take(port, || Instant::now() < end);
+    let (is_over, began) = (AtomicBool::new(false), Instant::now());
+    let saving = std::thread::scope(|scope| {
+        let pings = scope.spawn(|| Pings::take(port, || !is_over.load(Ordering::Relaxed)));
+        assert_eq!(ask(port, "BGSAVE"), "+Background saving started");
+        while is_saving(port) {
+            change();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        pings.join().expect("it pings")
+    });
+    println!("five values of {members}, saved in {:.1} s", began.elapsed().as_secs_f64());
+    println!("idle: {}", idle.told());
+    println!("meanwhile, while they change: {}", saving.told());
+    assert!(ask_all(port, "INFO persistence").contains("rdb_last_bgsave_status:ok"));
+    assert_ne!(ask(port, "DEBUG DIGEST"), digest);
+    if told.is_some() {
+        assert!(saving.longest_us() <= idle.longest_us() + 10_000, "longest");
+    }
+    drop(server);
+    let again = start(&folder);
+    until("it is read", || ask(again.port, "DEBUG DIGEST") == digest);
+}
+
+#[test]
+fn clients_hardly_feel_a_snapshot() {
+    let told = asked("TORIL_SNAPSHOT_KEYS");
+    let keys = told.unwrap_or(20_000);
+    let folder = Folder::new("snapshot");
+    let server = start(&folder);
     let (port, process) = (server.port, server.child.0.id());
-    fill(port, keys);
+    fill(port, keys, FILL);
     let size = ask(port, "DBSIZE");
     assert_eq!(size, format!(":{keys}"));
     let idle_s = if told.is_some() { 20 } else { 1 };
@@ -118,7 +205,7 @@ fn clients_hardly_feel_a_snapshot() {
         let mut most_kib = before_kib;
         loop {
             most_kib = most_kib.max(resident_kib(process));
-            if ask_all(port, "INFO persistence").contains("rdb_bgsave_in_progress:0") {
+            if !is_saving(port) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -136,6 +223,6 @@ fn clients_hardly_feel_a_snapshot() {
         assert!(most_kib <= before_kib + before_kib / 8, "memory");
     }
     server.stop();
-    let again = start();
+    let again = start(&folder);
     until("it is read", || ask(again.port, "DBSIZE") == size);
 }

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use crate::config::Limits;
 use crate::data::either::{Either, View, ViewMut};
+use crate::data::images::PieceWalk;
 use crate::data::indexed::Indexed;
 use crate::data::item::Item;
 use crate::data::packed::{self, Head, Packed};
@@ -101,6 +102,43 @@ impl Hash {
             ViewMut::Packed(_) => {}
             ViewMut::Large(Large::Table(table)) => table.pairs.crumble(count),
             ViewMut::Large(Large::Timed(timed)) => timed.crumble(count),
+        }
+    }
+
+    /// See `Value::begin_walk`. Not if a field has a TTL; one that gets a TTL meanwhile is walked
+    /// over as before.
+    pub(super) fn begin_walk(&mut self, number: u32) -> bool {
+        let ViewMut::Large(Large::Table(table)) = self.0.view_mut() else { return false };
+        table.pairs.begin_walk(number);
+        true
+    }
+
+    /// None if it is too small for one.
+    pub(super) fn walk(&self) -> Option<&dyn PieceWalk> {
+        match self.0.view() {
+            View::Packed(_) => None,
+            View::Large(Large::Table(table)) => Some(table.pairs.walk()),
+            View::Large(Large::Timed(timed)) => timed.fields().walk(),
+        }
+    }
+
+    /// As `walk`.
+    pub(super) fn walk_mut(&mut self) -> Option<&mut dyn PieceWalk> {
+        match self.0.view_mut() {
+            ViewMut::Packed(_) => None,
+            ViewMut::Large(Large::Table(table)) => Some(table.pairs.walk_mut()),
+            ViewMut::Large(Large::Timed(timed)) => timed.fields_mut().walk_mut(),
+        }
+    }
+
+    /// Goes on with the walk, by so many fields at most. True at the end.
+    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        match self.0.view_mut() {
+            ViewMut::Packed(_) => true,
+            ViewMut::Large(Large::Table(table)) => {
+                table.pairs.walk_on(count, &mut |field, value| visit(field, &value.bytes()))
+            }
+            ViewMut::Large(Large::Timed(timed)) => timed.fields_mut().walk_on(count, visit),
         }
     }
 

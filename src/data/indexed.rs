@@ -1,6 +1,7 @@
 //! A large collection: entries side by side, in the order they came, and a hash table over their
 //! places. Removing one closes the gap at once while that moves few, then with the last entry.
 
+use crate::data::images::{Images, Noting, PieceWalk, Walked};
 use crate::data::string::{Str, StrProbe};
 use crate::util::chunked::Chunked;
 use crate::util::fetch::{Fetch, fetch_whole};
@@ -14,11 +15,25 @@ const ORDERED_LEN_MAX: usize = 512;
 pub struct Indexed<V> {
     table: IndexTable,
     entries: Chunked<(Str, V)>,
+    walk: Walked<IndexedWalk<V>>,
 }
 
-impl<V> Indexed<V> {
+/// A walk over the entries, in their order, while they change.
+struct IndexedWalk<V> {
+    /// Entries below this were read.
+    at: usize,
+    images: Images<V>,
+}
+
+impl<V> Noting for IndexedWalk<V> {
+    fn noted_bytes(&self) -> usize {
+        self.images.bytes()
+    }
+}
+
+impl<V: Clone> Indexed<V> {
     pub fn new() -> Self {
-        Self { table: IndexTable::new(), entries: Chunked::default() }
+        Self { table: IndexTable::new(), entries: Chunked::default(), walk: Walked::NONE }
     }
 
     pub fn len(&self) -> usize {
@@ -53,11 +68,17 @@ impl<V> Indexed<V> {
     }
 
     pub fn value_mut(&mut self, at: usize) -> &mut V {
+        if !self.walk.is_none() {
+            self.note(at);
+        }
         &mut self.entries[at].1
     }
 
     /// The key must not be there yet.
     pub fn push(&mut self, key: &[u8], value: V) {
+        if let Some(walk) = self.walk.get_mut() {
+            walk.images.note(key, || None);
+        }
         self.table.insert(hash(key), self.entries.len() as u32);
         self.entries.push((Str::of_bytes(key), value));
     }
@@ -68,6 +89,9 @@ impl<V> Indexed<V> {
     }
 
     pub fn remove(&mut self, at: usize) -> (Str, V) {
+        if !self.walk.is_none() {
+            self.note_gap(at);
+        }
         self.table.remove(self.hash_at(at), at as u32);
         if self.fills_gaps_with_last() {
             let last = self.len() - 1;
@@ -88,6 +112,69 @@ impl<V> Indexed<V> {
         (0..count).for_each(|_| drop(self.entries.pop()));
     }
 
+    /// Goes on with the walk, by so many entries at most. True at the end.
+    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8], &V)) -> bool {
+        let Some(walk) = self.walk.get_mut() else { return true };
+        if walk.images.is_past_members() || walk.at >= self.entries.len() {
+            let mut noted = std::iter::from_fn(|| walk.images.next()).take(count);
+            return noted.by_ref().map(|(key, value)| visit(&key, &value)).count() < count;
+        }
+        let start = walk.at;
+        walk.at = self.entries.len().min(start + count);
+        for at in start..walk.at {
+            let (key, value) = &self.entries[at];
+            let key = key.bytes();
+            if !walk.images.has(&key) {
+                visit(&key, value);
+            }
+        }
+        false
+    }
+
+    pub fn begin_walk(&mut self, number: u32) {
+        self.walk.begin(number, IndexedWalk { at: 0, images: Images::new() });
+    }
+
+    pub(super) fn walk(&self) -> &dyn PieceWalk
+    where
+        V: 'static,
+    {
+        &self.walk
+    }
+
+    pub(super) fn walk_mut(&mut self) -> &mut dyn PieceWalk
+    where
+        V: 'static,
+    {
+        &mut self.walk
+    }
+
+    /// An entry is about to change or to go, or to be where the walk has been.
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, at: usize) {
+        let Some(walk) = self.walk.get_mut() else { return };
+        if at >= walk.at {
+            let (key, value) = &self.entries[at];
+            walk.images.note(&key.bytes(), || Some(value.clone()));
+        }
+    }
+
+    /// An entry is about to be removed, and others will move.
+    #[cold]
+    #[inline(never)]
+    fn note_gap(&mut self, at: usize) {
+        self.note(at);
+        if self.walk.get_mut().is_none_or(|walk| at >= walk.at) {
+            return;
+        }
+        if self.fills_gaps_with_last() {
+            self.note(self.len() - 1);
+        } else if let Some(walk) = self.walk.get_mut() {
+            walk.at -= 1;
+        }
+    }
+
     /// As `IndexTable::scan`.
     pub fn scan<'a>(
         &'a self,
@@ -105,5 +192,45 @@ impl<V> Indexed<V> {
 
     fn hash_at(&self, at: usize) -> u64 {
         hash(&self.entries[at].0.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_walk_finds_what_was_there_when_it_began() {
+        for seed in 0..300 {
+            let mut rng = Rng::from_seed(seed);
+            // Gaps are closed in two ways.
+            let len = 400 + rng.below(300);
+            let mut all = Indexed::new();
+            for number in 0..len {
+                all.push(format!("f{number}").as_bytes(), number);
+            }
+            let before: BTreeMap<_, _> =
+                (0..len).map(|number| (format!("f{number}").into_bytes(), number)).collect();
+            all.begin_walk(7);
+            assert_eq!((all.walk().number(), all.clone().walk().number()), (Some(7), None));
+            let (mut found, mut is_done) = (BTreeMap::new(), false);
+            let changes = rng.below(60);
+            while !is_done {
+                is_done = all.walk_on(1 + rng.below(50), &mut |field, value| {
+                    assert_eq!(found.insert(field.to_vec(), *value), None, "seed {seed}");
+                });
+                for _ in 0..rng.below(changes + 1) {
+                    let field = format!("f{}", rng.below(len + 100)).into_bytes();
+                    match (all.find(&field), rng.below(3)) {
+                        (Some(at), 0) => *all.value_mut(at) += 10_000,
+                        (Some(at), _) => _ = all.remove(at),
+                        (None, _) => all.push(&field, 20_000),
+                    }
+                }
+            }
+            assert_eq!(found, before, "seed {seed}");
+        }
     }
 }

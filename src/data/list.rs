@@ -14,6 +14,7 @@ mod packed;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::config::Limits;
 use crate::data::item::Item;
@@ -33,11 +34,15 @@ pub struct List {
     body: Box<Body>,
 }
 
+/// What a chunk beyond the first takes, with the counts of those who share it.
+const BLOCK_BYTES: usize = size_of::<ListChunk>() + 2 * size_of::<usize>();
+
 #[derive(Clone, Debug, Default)]
 struct Body {
     /// In place, so that a list of one chunk takes no block for a deque of chunks.
     first: ListChunk,
-    rest: VecDeque<ListChunk>,
+    /// A copy of the list shares them until either of both changes one.
+    rest: VecDeque<Rc<ListChunk>>,
     len: usize,
     /// What the elements take in a listpack.
     packed_bytes: usize,
@@ -87,7 +92,8 @@ impl List {
         } else if body.first.has_room(probe) {
             body.first.insert(0, probe);
         } else {
-            body.rest.push_front(std::mem::replace(&mut body.first, ListChunk::of(probe)));
+            let second = std::mem::replace(&mut body.first, ListChunk::of(probe));
+            body.rest.push_front(Rc::new(second));
         }
         body.count_in(text);
     }
@@ -95,13 +101,14 @@ impl List {
     pub fn push_back(&mut self, text: &[u8]) {
         let body = &mut *self.body;
         let probe = ElementProbe::new(text);
-        let last = body.rest.back_mut().unwrap_or(&mut body.first);
+        let last = body.chunk_count() - 1;
         if body.len == 0 {
             body.first = ListChunk::of(probe);
-        } else if last.has_room(probe) {
+        } else if body.chunk(last).has_room(probe) {
+            let last = body.chunk_mut(last);
             last.insert(last.len(), probe);
         } else {
-            body.rest.push_back(ListChunk::of(probe));
+            body.rest.push_back(Rc::new(ListChunk::of(probe)));
         }
         body.count_in(text);
     }
@@ -121,7 +128,7 @@ impl List {
         }
         body.remove(0, 0);
         if body.first.len() == 0 {
-            body.first = body.rest.pop_front().unwrap_or_default();
+            body.first = body.rest.pop_front().map_or_else(ListChunk::default, Rc::unwrap_or_clone);
         }
     }
 
@@ -185,7 +192,7 @@ impl List {
             }
             let from_tail = count < 0;
             let at = if from_tail { body.chunk_count() - 1 - walked } else { walked };
-            let chunk = body.chunk_mut(at);
+            let chunk = body.chunk(at);
             indices.clear();
             if from_tail {
                 indices.extend(chunk.positions_back(probe).take(limit - removed));
@@ -194,7 +201,7 @@ impl List {
                 indices.extend(chunk.positions(probe).take(limit - removed));
             }
             if !indices.is_empty() {
-                chunk.remove_all(&indices);
+                body.chunk_mut(at).remove_all(&indices);
                 removed += indices.len();
             }
         }
@@ -269,6 +276,16 @@ impl List {
             .flat_map(move |at| body.chunk(at).iter(if at == first { start } else { 0 }))
     }
 
+    /// How many chunks the elements lie in.
+    pub fn chunk_count(&self) -> usize {
+        self.body.chunk_count()
+    }
+
+    /// The elements of a chunk.
+    pub fn chunk(&self, at: usize) -> impl Iterator<Item = Item<'_>> {
+        self.body.chunk(at).iter(0)
+    }
+
     /// The elements from before an index to the head.
     pub fn iter_back_from(&self, end: usize) -> impl Iterator<Item = Item<'_>> {
         let body = &*self.body;
@@ -329,7 +346,8 @@ impl List {
     pub fn heap_size(&self) -> usize {
         let body = &*self.body;
         let chunks = (0..body.chunk_count()).map(|at| body.chunk(at).heap_size());
-        size_of::<Body>() + body.rest.capacity() * size_of::<ListChunk>() + chunks.sum::<usize>()
+        let blocks = body.rest.capacity() * size_of::<usize>() + body.rest.len() * BLOCK_BYTES;
+        size_of::<Body>() + blocks + chunks.sum::<usize>()
     }
 
     fn at(&self, index: usize) -> Item<'_> {
@@ -420,7 +438,7 @@ impl Body {
     }
 
     fn chunk_mut(&mut self, at: usize) -> &mut ListChunk {
-        if at == 0 { &mut self.first } else { &mut self.rest[at - 1] }
+        if at == 0 { &mut self.first } else { Rc::make_mut(&mut self.rest[at - 1]) }
     }
 
     /// The chunk that holds an index, and the index in it: walked to from the nearer end. The index
@@ -466,7 +484,7 @@ impl Body {
     fn split_oversized(&mut self, chunk: usize) {
         if self.chunk(chunk).is_oversized() {
             let tail = self.chunk_mut(chunk).split();
-            self.rest.insert(chunk, tail);
+            self.rest.insert(chunk, Rc::new(tail));
             self.split_oversized(chunk + 1);
             self.split_oversized(chunk);
         }
@@ -477,16 +495,19 @@ impl Body {
         if self.rest.is_empty() {
             return;
         }
-        let chunks = std::mem::take(&mut self.first);
-        let chunks = std::iter::once(chunks).chain(std::mem::take(&mut self.rest));
-        let mut joined = VecDeque::new();
-        for chunk in chunks.filter(|chunk| chunk.len() > 0) {
-            if !joined.back_mut().is_some_and(|last: &mut ListChunk| last.join(&chunk)) {
-                joined.push_back(chunk);
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.retain(|chunk| chunk.len() > 0);
+        if self.first.len() == 0 {
+            self.first = rest.pop_front().map_or_else(ListChunk::default, Rc::unwrap_or_clone);
+        }
+        for chunk in rest {
+            let last = self.chunk_count() - 1;
+            if self.chunk(last).takes(&chunk) {
+                self.chunk_mut(last).join(&chunk);
+            } else {
+                self.rest.push_back(chunk);
             }
         }
-        self.first = joined.pop_front().unwrap_or_default();
-        self.rest = joined;
     }
 }
 

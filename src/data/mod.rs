@@ -10,6 +10,7 @@ pub mod geo;
 pub mod hash;
 mod holder;
 pub mod hyperloglog;
+mod images;
 mod indexed;
 pub mod item;
 pub mod list;
@@ -21,6 +22,7 @@ pub mod string;
 pub mod zset;
 
 use crate::config::{EventClasses, Limits};
+use images::PieceWalk;
 
 pub use cold::Cold;
 pub use hash::Hash;
@@ -134,6 +136,47 @@ impl Value {
             Value::Zset(it) => it.crumble(count),
             Value::Stream(it) => it.crumble(count),
             Value::Str(_) | Value::List(_) | Value::Cold(_) => {}
+        }
+    }
+
+    /// Begins to read it piece by piece as it is now, while it may change: a sorted set, a set or a
+    /// hash, if it is large. False if it cannot be read so. A copy of it has no walk.
+    pub fn begin_walk(&mut self, number: u32) -> bool {
+        match self {
+            Value::Hash(it) => it.begin_walk(number),
+            Value::Set(it) => it.begin_walk(number),
+            Value::Zset(it) => it.begin_walk(number),
+            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => false,
+        }
+    }
+
+    /// The number of the walk over it; None if there is no walk.
+    pub fn walk_number(&self) -> Option<u32> {
+        self.walk()?.number()
+    }
+
+    /// Bytes that are kept of what has changed since the walk began, about.
+    pub fn walk_bytes(&self) -> usize {
+        self.walk().map_or(0, |walk| walk.noted_bytes())
+    }
+
+    /// Ends the walk, whether or not it was over all.
+    pub fn end_walk(&mut self) {
+        let walk = match self {
+            Value::Hash(it) => it.walk_mut(),
+            Value::Set(it) => it.walk_mut(),
+            Value::Zset(it) => it.walk_mut(),
+            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => None,
+        };
+        walk.into_iter().for_each(PieceWalk::end);
+    }
+
+    fn walk(&self) -> Option<&dyn PieceWalk> {
+        match self {
+            Value::Hash(it) => it.walk(),
+            Value::Set(it) => it.walk(),
+            Value::Zset(it) => it.walk(),
+            Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => None,
         }
     }
 

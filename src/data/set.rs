@@ -5,6 +5,7 @@
 
 use crate::config::Limits;
 use crate::data::either::{Either, View, ViewMut};
+use crate::data::images::PieceWalk;
 use crate::data::indexed::Indexed;
 use crate::data::item::Item;
 use crate::data::packed::{self, Head, Packed};
@@ -83,6 +84,35 @@ impl Set {
         }
     }
 
+    /// See `Value::begin_walk`.
+    pub(super) fn begin_walk(&mut self, number: u32) -> bool {
+        let ViewMut::Large(large) = self.0.view_mut() else { return false };
+        large.members.begin_walk(number);
+        true
+    }
+
+    /// None if it is too small for one.
+    pub(super) fn walk(&self) -> Option<&dyn PieceWalk> {
+        match self.0.view() {
+            View::Packed(_) => None,
+            View::Large(large) => Some(large.members.walk()),
+        }
+    }
+
+    /// As `walk`.
+    pub(super) fn walk_mut(&mut self) -> Option<&mut dyn PieceWalk> {
+        match self.0.view_mut() {
+            ViewMut::Packed(_) => None,
+            ViewMut::Large(large) => Some(large.members.walk_mut()),
+        }
+    }
+
+    /// Goes on with the walk, by so many members at most. True at the end.
+    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8])) -> bool {
+        let ViewMut::Large(large) = self.0.view_mut() else { return true };
+        large.members.walk_on(count, &mut |member, ()| visit(member))
+    }
+
     pub fn contains(&self, member: &[u8]) -> bool {
         match self.layout() {
             Layout::Integers(integers) => {
@@ -149,9 +179,14 @@ impl Set {
         true
     }
 
-    /// What remains after SPOP has taken most of it: Redis puts that into a new set.
+    fn is_walked_over(&self) -> bool {
+        self.walk().is_some_and(|walk| walk.number().is_some())
+    }
+
+    /// What remains after SPOP has taken most of it: Redis puts that into a new set. One that a
+    /// walk goes over stays as it is.
     pub fn repack(&mut self, limits: &Limits) {
-        if self.encoding_now() == Encoding::Hashtable {
+        if self.encoding_now() == Encoding::Hashtable && !self.is_walked_over() {
             let mut packed = Self::new();
             packed.note(Encoding::Listpack);
             self.iter().for_each(|member| _ = packed.add(&member, limits));

@@ -8,17 +8,20 @@
 
 mod members;
 mod tree;
+mod walk;
 
 use std::cmp::Ordering;
 use std::ops::{Bound, Range};
 
 use crate::config::Limits;
+use crate::data::images::Walked;
 use crate::data::item::Item;
 use crate::util::fetch::Fetch;
 use crate::util::table::{self, IndexTable};
 
 use members::{MemberKey, MemberProbe, Members};
 use tree::{EntryPlace, Scored, Tree};
+use walk::ZsetWalk;
 
 /// Up to here looking at all members takes less time than keeping a tree and a table.
 const ARRAY_LEN_MAX: usize = 128;
@@ -52,6 +55,7 @@ struct IndexedTree {
     tree: Tree,
     /// From a member's hash to its leaf.
     leaves: IndexTable,
+    walk: Walked<ZsetWalk>,
 }
 
 /// A step on the way to a member, and on to where another score would bring it: see `ahead`.
@@ -149,13 +153,16 @@ impl Zset {
         // Redis's listpack stores a zero as the integer, which has no sign.
         let score = if body.is_skiplist { score } else { score + 0.0 };
         let Some(place) = found else {
+            body.note(member, None);
             let key = body.members.add(probe);
             body.put(Scored { score, key }, member);
             return Inserted::Added;
         };
-        if body.entry(place).score == score {
+        let before = body.entry(place).score;
+        if before == score {
             return Inserted::Unchanged;
         }
+        body.note(member, Some(before));
         body.rescore(place, score, member);
         Inserted::Updated
     }
@@ -164,6 +171,7 @@ impl Zset {
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let place = self.body.find(MemberProbe::new(member))?;
         let entry = self.body.take(place);
+        self.body.note(member, Some(entry.score));
         self.body.members.remove(entry.key);
         Some(entry.score)
     }
@@ -172,6 +180,7 @@ impl Zset {
         for _ in ranks.clone() {
             let place = self.body.at_rank(ranks.start);
             let entry = self.body.take(place);
+            self.body.note_entry(entry);
             self.body.members.remove(entry.key);
         }
     }
@@ -378,7 +387,8 @@ impl Body {
 
     /// Turns the array into a tree.
     fn plant(&mut self) {
-        let mut it = IndexedTree { tree: Tree::new(), leaves: IndexTable::new() };
+        let mut it =
+            IndexedTree { tree: Tree::new(), leaves: IndexTable::new(), walk: Walked::NONE };
         if let Order::Array(entries) = &self.order {
             for &entry in entries {
                 let place = it.tree.seek(|_| true);

@@ -91,6 +91,8 @@ pub struct Keyspace {
     values: Recent,
     pub aftermath: Aftermath,
     pub limits: Limits,
+    /// A snapshot writes values of more elements piece by piece.
+    pub saved_at_once_max: usize,
     pub rng: Rng,
     /// Frozen while a command runs.
     pub now: Now,
@@ -129,6 +131,7 @@ impl Keyspace {
             values: Recent::default(),
             aftermath: Aftermath::default(),
             limits,
+            saved_at_once_max: saving::AT_ONCE_MAX,
             rng,
             now,
             replayed_ms: None,
@@ -609,7 +612,7 @@ impl Keyspace {
     fn take_away(&mut self, db: usize, key: &[u8]) -> bool {
         let Some(slot) = self.find(db, key) else { return false };
         let entry = self.slots.vacate(slot);
-        self.slots.doomed.add(entry.value);
+        self.slots.retire(entry.value);
         true
     }
 

@@ -20,6 +20,7 @@ mod load;
 mod lzf;
 mod old;
 mod payload;
+mod pieces;
 mod reader;
 mod save;
 mod streams;
@@ -29,6 +30,7 @@ pub use crc::crc64;
 pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, STREAM_DB, next_record};
 pub use libraries::{dump_libraries, restore_libraries};
 pub use payload::{dump, restore};
+pub use pieces::Pieces;
 pub use reader::RdbReader;
 pub use writer::RdbWriter;
 

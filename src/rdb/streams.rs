@@ -25,12 +25,19 @@ pub(super) fn kind_of_stream(stream: &Stream) -> u8 {
 
 pub(super) fn save_stream(stream: &Stream, writer: &mut RdbWriter) {
     writer.count(stream.node_count());
-    for node in stream.nodes() {
-        // As a string, which spells no number.
-        writer.count(ID_BYTES);
-        save_id(node.first(), writer);
-        writer.text(&packed(&node));
-    }
+    stream.nodes().for_each(|node| save_node(&node, writer));
+    save_stream_tail(stream, writer);
+}
+
+pub(super) fn save_node(node: &StreamNode, writer: &mut RdbWriter) {
+    // As a string, which spells no number.
+    writer.count(ID_BYTES);
+    save_id(node.first(), writer);
+    writer.text(&packed(node));
+}
+
+/// What stands behind the nodes.
+pub(super) fn save_stream_tail(stream: &Stream, writer: &mut RdbWriter) {
     writer.count(stream.len());
     for id in [stream.last_id(), stream.first_id().unwrap_or_default(), stream.max_deleted_id()] {
         writer.number(id.ms);

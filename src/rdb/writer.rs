@@ -43,6 +43,11 @@ impl RdbWriter {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Bytes that were written by another.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+    }
+
     /// An empty one that writes in the same way.
     pub(super) fn beside(&self) -> Self {
         Self::new(self.compresses)

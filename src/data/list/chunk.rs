@@ -231,22 +231,23 @@ impl ListChunk {
         }
     }
 
-    /// Takes over the elements of the chunk behind it, if that leaves half of this one free.
-    pub fn join(&mut self, next: &Self) -> bool {
+    /// Whether it has room for the elements of the chunk behind it, with half of it left free.
+    pub fn takes(&self, next: &Self) -> bool {
         match (self, next) {
-            (ListChunk::Ids(ids), ListChunk::Ids(next))
-                if ids.len() + next.len() <= IDS_MAX / 2 =>
-            {
-                ids.extend(next);
-                true
-            }
-            (ListChunk::Texts(packed), ListChunk::Texts(next))
-                if packed.used() + next.used() <= CHUNK_BYTES_MAX / 2 =>
-            {
-                packed.extend(next);
-                true
+            (ListChunk::Ids(ids), ListChunk::Ids(next)) => ids.len() + next.len() <= IDS_MAX / 2,
+            (ListChunk::Texts(packed), ListChunk::Texts(next)) => {
+                packed.used() + next.used() <= CHUNK_BYTES_MAX / 2
             }
             _ => false,
+        }
+    }
+
+    /// Takes them over.
+    pub fn join(&mut self, next: &Self) {
+        match (self, next) {
+            (ListChunk::Ids(ids), ListChunk::Ids(next)) => ids.extend(next),
+            (ListChunk::Texts(packed), ListChunk::Texts(next)) => packed.extend(next),
+            _ => unreachable!("only chunks of one kind are joined"),
         }
     }
 }

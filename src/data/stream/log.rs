@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::config::Limits;
 
@@ -15,7 +16,8 @@ use super::shapes::{Names, Shapes};
 /// A stream's entries, and what is known of those that were there.
 #[derive(Clone, Debug, Default)]
 pub struct StreamLog {
-    pub(super) chunks: VecDeque<StreamChunk>,
+    /// A copy of the stream shares them until either of both changes one.
+    pub(super) chunks: VecDeque<Rc<StreamChunk>>,
     pub(super) shapes: Shapes,
     pub(super) len: usize,
     pub(super) last_id: StreamId,
@@ -69,14 +71,16 @@ impl StreamLog {
     pub fn append(&mut self, id: StreamId, fields: &[&[u8]], limits: &Limits) {
         let names = Names::of(fields);
         let shape = self.shapes.find_or_add(&names);
-        let last = self.chunks.back_mut();
-        if last.is_none_or(|chunk| chunk.is_full(fields, limits)) {
-            let capacity = self.chunks.back().map_or(0, StreamChunk::used);
-            self.chunks.back_mut().into_iter().for_each(StreamChunk::seal);
-            self.chunks.push_back(StreamChunk::new(id, &names, capacity));
+        if self.chunks.back().is_none_or(|chunk| chunk.is_full(fields, limits)) {
+            let last = self.chunks.back_mut().map(Rc::make_mut);
+            let capacity = last.map_or(0, |chunk| {
+                chunk.seal();
+                chunk.used()
+            });
+            self.chunks.push_back(Rc::new(StreamChunk::new(id, &names, capacity)));
         }
         let last = self.chunks.back_mut().expect("a chunk was added if there was none");
-        last.append(id, fields, &names, shape);
+        Rc::make_mut(last).append(id, fields, &names, shape);
         self.len += 1;
         self.last_id = id;
         self.entries_added += 1;
@@ -97,7 +101,7 @@ impl StreamLog {
         if self.chunks.get(chunk).is_none_or(|chunk| chunk.id(at) != id) {
             return false;
         }
-        self.chunks[chunk].delete(at);
+        Rc::make_mut(&mut self.chunks[chunk]).delete(at);
         if self.chunks[chunk].len() == 0 {
             self.chunks.remove(chunk);
         }
@@ -109,7 +113,7 @@ impl StreamLog {
     /// only, and stops before it has removed more than `limit`, if that is not 0.
     pub fn trim(&mut self, keep: Keep, approximate: bool, limit: usize) -> usize {
         let mut removed = 0;
-        while let Some(chunk) = self.chunks.front_mut() {
+        while let Some(chunk) = self.chunks.front() {
             let count = chunk.len();
             let (excess, is_whole) = match keep {
                 Keep::Newest(len) => {
@@ -124,7 +128,7 @@ impl StreamLog {
             if is_whole || excess == count {
                 self.chunks.pop_front();
             } else {
-                chunk.delete_first(excess);
+                Rc::make_mut(&mut self.chunks[0]).delete_first(excess);
             }
             self.len -= excess.min(count);
             removed += excess.min(count);
@@ -206,8 +210,9 @@ impl StreamLog {
     }
 
     pub fn heap_size(&self) -> usize {
-        self.chunks.capacity() * size_of::<StreamChunk>()
-            + self.chunks.iter().map(StreamChunk::heap_size).sum::<usize>()
+        let block_bytes = size_of::<StreamChunk>() + 2 * size_of::<usize>();
+        self.chunks.capacity() * size_of::<usize>()
+            + self.chunks.iter().map(|chunk| block_bytes + chunk.heap_size()).sum::<usize>()
             + self.shapes.heap_size()
     }
 }

@@ -1,5 +1,7 @@
 //! A stream node by node, as Redis's radix tree has it: to be written away, and read back.
 
+use std::rc::Rc;
+
 use super::StreamId;
 use super::chunk::{StreamChunk, StreamEntry};
 use super::log::StreamLog;
@@ -9,6 +11,11 @@ impl StreamLog {
     /// The nodes: the id that the ids of each are counted from, and its entries.
     pub fn nodes(&self) -> impl Iterator<Item = StreamNode<'_>> {
         self.chunks.iter().map(|chunk| StreamNode { log: self, chunk })
+    }
+
+    /// One of them; None behind the last.
+    pub fn node(&self, at: usize) -> Option<StreamNode<'_>> {
+        self.chunks.get(at).map(|chunk| StreamNode { log: self, chunk })
     }
 
     /// Begins another node behind all entries. Ids are counted from `first`, and entries that have
@@ -85,7 +92,7 @@ impl NodeBuilder<'_> {
             self.chunk.seal();
             self.log.len += self.chunk.len();
             self.log.last_id = self.chunk.last();
-            self.log.chunks.push_back(self.chunk);
+            self.log.chunks.push_back(Rc::new(self.chunk));
         }
     }
 }

@@ -107,6 +107,7 @@ impl<'k, T: Typed> Edit<'k, T> {
     fn vacate(&mut self, change: Change) {
         let Keyspace { slots, aftermath, .. } = &mut *self.keyspace;
         let entry = slots.vacate(self.slot);
+        slots.retire(entry.value);
         if self.created {
             aftermath.changes += change.count as u64;
             return;

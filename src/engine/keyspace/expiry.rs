@@ -75,7 +75,7 @@ impl Keyspace {
     fn remove_over(&mut self, db: usize, slot: SlotId) {
         self.tell_over(db, slot);
         let entry = self.slots.vacate(slot);
-        self.slots.doomed.add(entry.value);
+        self.slots.retire(entry.value);
         self.aftermath.expired(db, &entry.key.text());
     }
 

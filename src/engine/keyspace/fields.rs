@@ -80,7 +80,8 @@ impl Keyspace {
         aftermath.changed(db, &key, change);
         if is_vacant {
             aftermath.event(EventClasses::GENERIC, "del", db, &key);
-            slots.vacate(slot);
+            let entry = slots.vacate(slot);
+            slots.retire(entry.value);
         } else {
             slots.hang_fields(slot, self.now);
         }

@@ -10,15 +10,19 @@
 //! What is written waits to be taken. Where keys change faster than the disk takes it, too much
 //! would wait: then the snapshot is given up, rather than clients be held up or memory run out.
 //!
-//! A value is written in one go, however large it is: a sorted set of a million members takes some
-//! 0.2 s.
+//! A large value is written piece by piece (saving/large.rs), but for strings, and for hashes of
+//! which a field has a TTL.
 
-use super::slots::{Db, KeyValue};
+mod large;
+
+use super::doomed::Doomed;
+use super::slots::Db;
 use super::{Keyspace, with_thawed};
 use crate::config::Limits;
 use crate::data::Value;
 use crate::rdb::{Made, RdbWriter};
 use crate::util::zstd::Zstd;
+use large::LargeValues;
 
 /// How far a walk may go in one step.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,9 @@ impl SavingStep {
     pub const LONG: Self = Self { keys_max: 4_096, bytes_max: 1024 * 1024 };
 }
 
+/// A value of more elements than these is written piece by piece: so many take up to 0.8 ms.
+pub(super) const AT_ONCE_MAX: usize = 4_096;
+
 /// A snapshot under way.
 pub struct Saving {
     /// As they lie in memory.
@@ -41,6 +48,11 @@ pub struct Saving {
     /// Where the walk is: a database and an index.
     at: (usize, u32),
     writer: RdbWriter,
+    large: LargeValues,
+    /// What is written while a large value is half written, and stands behind it.
+    aside: RdbWriter,
+    /// Values of more elements are large.
+    at_once_max: usize,
     /// The database whose keys were written last.
     named: Option<usize>,
     limits: Limits,
@@ -101,7 +113,7 @@ impl Saving {
     pub(super) fn new(
         dbs: &[Db],
         numbers: &[usize],
-        (limits, bytes_max): (Limits, usize),
+        (limits, bytes_max, at_once_max): (Limits, usize, usize),
         made: Made,
         aux: &[(&str, String)],
         libraries: &[Vec<u8>],
@@ -118,6 +130,9 @@ impl Saving {
             dbs: saved.collect(),
             at: (0, 0),
             writer,
+            large: LargeValues::default(),
+            aside: RdbWriter::new(false),
+            at_once_max,
             named: None,
             limits,
             zstd: None,
@@ -129,18 +144,19 @@ impl Saving {
     }
 
     /// The door: what lies in a slot is about to change.
-    pub(super) fn guard(&mut self, inner: u32, index: u32, db: &Db) {
+    pub(super) fn guard(&mut self, inner: u32, index: u32, db: &mut Db) {
         let saved = &mut self.dbs[inner as usize];
         // Of one that was emptied nothing that is there now was there at the start.
         if saved.gone.is_none() && saved.finish(index) {
-            self.write(inner as usize, db, &db.entries[index]);
+            self.write(inner, db, index);
         }
     }
 
     /// The door: an empty slot is taken, which the walk must not come to.
     #[cold]
     #[inline(never)]
-    pub(super) fn skip(&mut self, inner: u32, index: u32) {
+    pub(super) fn skip(&mut self, inner: u32, index: u32, value: &Value) {
+        self.large.came(value, inner, index);
         let saved = &mut self.dbs[inner as usize];
         if saved.gone.is_none() {
             saved.finish(index);
@@ -148,7 +164,8 @@ impl Saving {
     }
 
     /// The door: a database was emptied. Gives back one that nothing is left to write of.
-    pub(super) fn hand_over(&mut self, inner: u32, db: Db) -> Option<Db> {
+    pub(super) fn hand_over(&mut self, inner: u32, mut db: Db) -> Option<Db> {
+        self.large.adopt_all(inner, &mut db);
         let saved = &mut self.dbs[inner as usize];
         if inner as usize >= self.at.0 && saved.end > 0 && saved.gone.is_none() {
             saved.gone = Some(db);
@@ -157,23 +174,51 @@ impl Saving {
         Some(db)
     }
 
-    fn write(&mut self, inner: usize, db: &Db, entry: &KeyValue) {
-        if self.is_over || self.writer.len() > self.bytes_max {
+    /// The door: a value is to be freed. Gives it back unless it is still to be written.
+    pub(super) fn adopt(&mut self, value: Value) -> Option<Value> {
+        self.large.adopt(value)
+    }
+
+    /// Gives up if too much waits, beside so many bytes.
+    fn bound(&mut self, more: usize) {
+        if self.is_over || self.writer.len() + self.aside.len() + more > self.bytes_max {
             self.is_over = true;
             self.writer.take();
+            self.aside.take();
+        }
+    }
+
+    /// What is written next is of this database.
+    fn name_db(&mut self, inner: usize) {
+        let saved = &mut self.dbs[inner];
+        if self.named == Some(saved.number) {
             return;
         }
-        let saved = &mut self.dbs[inner];
-        if self.named != Some(saved.number) {
-            self.named = Some(saved.number);
-            if std::mem::replace(&mut saved.is_named, true) {
-                self.writer.again(saved.number);
-            } else {
-                self.writer.database(saved.number, saved.keys, saved.expiring);
-            }
+        self.named = Some(saved.number);
+        let writer = if self.large.is_half_written() { &mut self.aside } else { &mut self.writer };
+        if std::mem::replace(&mut saved.is_named, true) {
+            writer.again(saved.number);
+        } else {
+            writer.database(saved.number, saved.keys, saved.expiring);
         }
-        let (writer, limits) = (&mut self.writer, &self.limits);
-        let expires_ms = db.expires_ms(entry);
+    }
+
+    fn write(&mut self, inner: u32, db: &mut Db, index: u32) {
+        self.bound(0);
+        if self.is_over {
+            return;
+        }
+        let expires_ms = db.expires_ms(&db.entries[index]);
+        let entry = &mut db.entries[index];
+        if entry.value.size() > self.at_once_max
+            && self.large.add((inner, index), &entry.key.text(), &mut entry.value, expires_ms)
+        {
+            self.keys += 1;
+            return;
+        }
+        self.name_db(inner as usize);
+        let writer = if self.large.is_half_written() { &mut self.aside } else { &mut self.writer };
+        let limits = &self.limits;
         with_thawed(&entry.value, &mut self.zstd, |value| {
             // A hash of which all fields are over is none.
             if !matches!(value, Value::Hash(hash) if hash.hides_all()) {
@@ -184,32 +229,36 @@ impl Saving {
     }
 
     /// Walks on. True at the end.
-    fn walk(&mut self, dbs: &[Db], step: SavingStep, freed: &mut dyn FnMut(Db)) -> bool {
+    fn walk(&mut self, dbs: &mut [Db], step: SavingStep, freed: &mut Doomed) -> bool {
         let start = self.writer.len();
         for _ in 0..step.keys_max {
+            if !self.large.is_empty() {
+                self.write_piece(dbs, step.keys_max).into_iter().for_each(|it| freed.add(it));
+                return false;
+            }
             let (inner, index) = self.at;
             let Some(saved) = self.dbs.get_mut(inner) else { return true };
             if index >= saved.end {
-                if let Some(gone) = saved.gone.take() {
-                    freed(gone);
-                }
+                saved.gone.take().into_iter().for_each(|gone| freed.add_db(gone));
                 self.at = (inner + 1, 0);
                 continue;
             }
             self.at.1 += 1;
             if saved.finish(index) {
-                let gone = saved.gone.take();
-                let db = gone.as_ref().unwrap_or(&dbs[inner]);
-                if let Some(entry) = db.entries.get(index) {
-                    self.write(inner, db, entry);
+                let mut gone = saved.gone.take();
+                let db = gone.as_mut().unwrap_or(&mut dbs[inner]);
+                if db.entries.get(index).is_some() {
+                    self.write(inner as u32, db, index);
                 }
+                // What is written later must not be looked for where other keys lie now.
+                gone.iter_mut().for_each(|db| self.large.adopt_all(inner as u32, db));
                 self.dbs[inner].gone = gone;
             }
             if self.writer.len() - start >= step.bytes_max {
                 break;
             }
         }
-        self.at.0 >= self.dbs.len()
+        self.large.is_empty() && self.at.0 >= self.dbs.len()
     }
 }
 
@@ -234,7 +283,7 @@ impl Keyspace {
         let saving = Saving::new(
             slots.dbs(),
             slots.numbers(),
-            (self.limits.clone(), bytes_max),
+            (self.limits.clone(), bytes_max, self.saved_at_once_max),
             made,
             aux,
             libraries,
@@ -250,13 +299,12 @@ impl Keyspace {
     /// Goes on with the snapshot. True at its end, which is in what `take_saved` then gives.
     pub fn save_some(&mut self, step: SavingStep) -> bool {
         let Some(mut saving) = self.slots.saving.take() else { return true };
-        let mut freed = Vec::new();
-        let is_done = saving.walk(self.slots.dbs(), step, &mut |db| freed.push(db));
+        let (dbs, doomed) = self.slots.dbs_and_doomed();
+        let is_done = saving.walk(dbs, step, doomed);
         if is_done {
             saving.writer.end();
         }
         self.slots.saving = Some(saving);
-        freed.into_iter().for_each(|db| self.slots.doomed.add_db(db));
         is_done
     }
 
@@ -272,8 +320,10 @@ impl Keyspace {
 
     /// Ends the snapshot, whole or not.
     pub fn give_up_saving(&mut self) {
-        let Some(saving) = self.slots.saving.take() else { return };
+        let Some(mut saving) = self.slots.saving.take() else { return };
+        let (dbs, doomed) = self.slots.dbs_and_doomed();
+        saving.large.give_up(dbs).into_iter().for_each(|value| doomed.add(value));
         let gone = saving.dbs.into_iter().filter_map(|saved| saved.gone);
-        gone.for_each(|db| self.slots.doomed.add_db(db));
+        gone.for_each(|db| doomed.add_db(db));
     }
 }

@@ -221,6 +221,11 @@ impl Slots {
         &self.dbs
     }
 
+    /// The same beside what is to be freed.
+    pub fn dbs_and_doomed(&mut self) -> (&mut [Db], &mut Doomed) {
+        (&mut self.dbs, &mut self.doomed)
+    }
+
     /// Which of them a database number means.
     pub fn numbers(&self) -> &[usize] {
         &self.numbers
@@ -395,7 +400,7 @@ impl Slots {
         table.insert(hash, index);
         let slot = SlotId { inner: inner as u32, index };
         if let Some(saving) = &mut self.saving {
-            saving.skip(slot.inner, index);
+            saving.skip(slot.inner, index, &entries[index].value);
         }
         if has_field_ttls {
             self.hang_fields(slot, now);
@@ -422,7 +427,7 @@ impl Slots {
     #[inline(never)]
     fn save_first(&mut self, slot: SlotId) {
         if let Some(saving) = &mut self.saving {
-            saving.guard(slot.inner, slot.index, &self.dbs[slot.inner as usize]);
+            saving.guard(slot.inner, slot.index, &mut self.dbs[slot.inner as usize]);
         }
     }
 
@@ -443,8 +448,20 @@ impl Slots {
         let entry = self.entry_mut(slot);
         let has_ttl = entry.has_ttl();
         let old = std::mem::replace(&mut entry.value, value);
-        self.doomed.add(old);
+        self.retire(old);
         has_ttl
+    }
+
+    /// Frees a value that has left its slot.
+    #[inline]
+    pub fn retire(&mut self, value: Value) {
+        let value = match &mut self.saving {
+            Some(saving) => saving.adopt(value),
+            None => Some(value),
+        };
+        if let Some(value) = value {
+            self.doomed.add(value);
+        }
     }
 
     /// Leaves a slot whose value was changed: a hash's earliest field decides when its timer fires.

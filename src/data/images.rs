@@ -1,0 +1,131 @@
+//! Before-images: how a large collection can be read piece by piece, as it was at one moment, while
+//! it goes on changing.
+//!
+//! A walk goes over the collection in an order that survives changes. Whoever changes a member says
+//! so before, and what the walk would have found is noted, once for each member: the walk passes
+//! over those that are noted, and reads the notes at its end. That costs a collection without a
+//! walk a pointer and each change a branch; one with a walk a note for each member that changes
+//! meanwhile.
+
+use std::collections::{HashMap, hash_map};
+
+type Notes<V> = HashMap<Box<[u8]>, Option<V>, ahash::RandomState>;
+
+/// Bytes that a note takes beside its member.
+const NOTE_BYTES: usize = 48;
+
+/// What members were when a walk began that have changed since.
+pub(super) struct Images<V> {
+    /// `Some` is still to be read; None was read before it changed, or was not there.
+    noted: Notes<V>,
+    bytes: usize,
+    /// Those that are left, once the walk has gone over all members.
+    left: Option<hash_map::IntoIter<Box<[u8]>, Option<V>>>,
+}
+
+impl<V> Images<V> {
+    pub fn new() -> Self {
+        Self { noted: Notes::default(), bytes: 0, left: None }
+    }
+
+    /// Whether the walk passes over a member.
+    pub fn has(&self, member: &[u8]) -> bool {
+        !self.noted.is_empty() && self.noted.contains_key(member)
+    }
+
+    /// A member is about to change, or to come: what it is if the walk has not read it.
+    pub fn note(&mut self, member: &[u8], before: impl FnOnce() -> Option<V>) {
+        // A walk that is over all members misses nothing any more.
+        if self.left.is_none() && !self.noted.contains_key(member) {
+            self.bytes += member.len() + NOTE_BYTES;
+            self.noted.insert(member.into(), before());
+        }
+    }
+
+    /// The next of what is noted and still to be read; from the first call on nothing is noted any
+    /// more.
+    pub fn next(&mut self) -> Option<(Box<[u8]>, V)> {
+        let noted = &mut self.noted;
+        let left = self.left.get_or_insert_with(|| std::mem::take(noted).into_iter());
+        left.find_map(|(member, before)| before.map(|before| (member, before)))
+    }
+
+    /// Whether nothing but notes is left.
+    pub fn is_past_members(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Bytes of all notes, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A walk over a collection, if there is one. A copy of the collection has none.
+pub(super) struct Walked<W>(Option<Box<Numbered<W>>>);
+
+struct Numbered<W> {
+    number: u32,
+    walk: W,
+}
+
+/// What can be asked of a walk over a collection of any type.
+pub(super) trait PieceWalk {
+    /// By which whoever walks knows it; None if there is no walk.
+    fn number(&self) -> Option<u32>;
+
+    /// Bytes of what is noted, about; 0 if there is no walk.
+    fn noted_bytes(&self) -> usize;
+
+    fn end(&mut self);
+}
+
+/// A walk that notes.
+pub(super) trait Noting {
+    /// Bytes of what is noted, about.
+    fn noted_bytes(&self) -> usize;
+}
+
+impl<W> Walked<W> {
+    pub const NONE: Self = Self(None);
+
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// None if there is no walk.
+    pub fn get_mut(&mut self) -> Option<&mut W> {
+        self.0.as_mut().map(|it| &mut it.walk)
+    }
+
+    pub fn begin(&mut self, number: u32, walk: W) {
+        self.0 = Some(Box::new(Numbered { number, walk }));
+    }
+}
+
+impl<W: Noting> PieceWalk for Walked<W> {
+    fn number(&self) -> Option<u32> {
+        self.0.as_ref().map(|it| it.number)
+    }
+
+    fn noted_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |it| it.walk.noted_bytes())
+    }
+
+    fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<W> Clone for Walked<W> {
+    fn clone(&self) -> Self {
+        Self::NONE
+    }
+}
+
+impl<W> std::fmt::Debug for Walked<W> {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "Walked({})", !self.is_none())
+    }
+}

@@ -1,0 +1,77 @@
+//! Large values as RDB, written piece by piece while they change.
+//!
+//! They are of kinds whose elements stand one behind the other, so that their number is all that
+//! must be known before.
+
+use crate::data::{List, Stream, Value};
+
+use super::file::opcode;
+use super::kind;
+use super::streams::{kind_of_stream, save_node, save_stream_tail};
+use super::writer::RdbWriter;
+
+/// A value that is being written: what nobody else can change, or what is walked over by a number.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    /// The next chunk of a list, or node of a stream.
+    at: usize,
+}
+
+impl RdbWriter {
+    /// Begins a key with a large value: all that stands before its elements.
+    ///
+    /// # Panics
+    /// If the value is a string or one at rest: they are written whole.
+    pub fn begin_key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>) {
+        if let Some(at_ms) = expires_ms {
+            self.raw(&[opcode::EXPIRES_MS]);
+            self.raw(&at_ms.to_le_bytes());
+        }
+        let (kind, count) = match value {
+            Value::List(it) => (kind::LIST, it.len()),
+            Value::Hash(it) => (kind::HASH, it.len()),
+            Value::Set(it) => (kind::SET, it.len()),
+            Value::Zset(it) => (kind::ZSET_2, it.len()),
+            Value::Stream(it) => (kind_of_stream(it), it.node_count()),
+            Value::Str(_) | Value::Cold(_) => unreachable!("it is written whole"),
+        };
+        self.raw(&[kind]);
+        self.text(key);
+        self.count(count);
+    }
+
+    /// Goes on with a value whose key was begun: by so many elements, or by a chunk of a list or a
+    /// node of a stream. True at the end.
+    pub fn piece(&mut self, value: &mut Value, pieces: &mut Pieces, count: usize) -> bool {
+        match value {
+            Value::List(it) => self.list_chunk(it, pieces),
+            Value::Stream(it) => self.stream_node(it, pieces),
+            Value::Hash(it) => it.walk_on(count, &mut |field, value| {
+                self.text(field);
+                self.text(value);
+            }),
+            Value::Set(it) => it.walk_on(count, &mut |member| self.text(member)),
+            Value::Zset(it) => it.walk_on(count, &mut |member, score| {
+                self.text(member);
+                self.raw(&score.to_le_bytes());
+            }),
+            Value::Str(_) | Value::Cold(_) => true,
+        }
+    }
+
+    fn list_chunk(&mut self, list: &List, pieces: &mut Pieces) -> bool {
+        list.chunk(pieces.at).for_each(|element| self.text(&element));
+        pieces.at += 1;
+        pieces.at == list.chunk_count()
+    }
+
+    fn stream_node(&mut self, stream: &Stream, pieces: &mut Pieces) -> bool {
+        let Some(node) = stream.node(pieces.at) else {
+            save_stream_tail(stream, self);
+            return true;
+        };
+        save_node(&node, self);
+        pieces.at += 1;
+        false
+    }
+}
