@@ -6,7 +6,8 @@
 
 use super::glance::Glance;
 use super::library::{
-    Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers, number, state,
+    Job, LOOKED_AT_MAX, PLAIN, QueueLibrary, Remembered, Role::*, Told, Workers, number, printed,
+    state,
 };
 use std::collections::BTreeSet;
 
@@ -67,6 +68,7 @@ fn job(view: Glance, _: &[u8], id: &[u8]) -> Option<Job> {
         id: id.to_vec(),
         name: text_behind(&pickled, b'f').unwrap_or_default(),
         attempts_made: number(view.text(&[RETRY, id].concat())).unwrap_or(1),
+        data: printed(pickled),
         ..Job::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use super::glance::Glance;
 use crate::engine::client::Client;
+use crate::util::pickle;
 
 /// What becomes of a job in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ pub const HAPPENINGS: &[&str] = &[
 pub struct Job {
     pub id: Vec<u8>,
     pub name: Vec<u8>,
-    /// As the library keeps them: JSON, where it has a choice.
+    /// As the library keeps them: JSON, where it has a choice; a pickle as Python prints it.
     pub data: Vec<u8>,
     pub attempts_made: u64,
     pub attempts_max: u64,
@@ -308,6 +309,12 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     wake_call: None,
     told: |_, _, _| Vec::new(),
 };
+
+/// What a library in Python has pickled, as Python prints it: it is read, and never run. What is no
+/// pickle stays as it is.
+pub fn printed(bytes: Vec<u8>) -> Vec<u8> {
+    pickle::read(&bytes).map_or(bytes, String::into_bytes)
+}
 
 /// The base of a key `PREFIX:NAME:LAST`, if its last part is one of these.
 pub fn base_before(key: &[u8], lasts: &[&str]) -> Vec<Vec<u8>> {

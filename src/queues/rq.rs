@@ -4,7 +4,7 @@
 use super::glance::Glance;
 use super::library::{
     IN_HAND_MAX, InHand, Job, JobHash, JobPlace, PLAIN, QueueLibrary, Role::*, Told, Workers,
-    exception, in_hand, state,
+    exception, in_hand, printed, state,
 };
 use crate::data::stream::StreamId;
 use crate::util::calendar;
@@ -28,8 +28,8 @@ const JOB_HASH: JobHash = JobHash {
 /// Where workers move a job's id through.
 const ON_THE_WAY: &[u8] = b":intermediate";
 
-/// A traceback that is longer is not shown.
-const TRACEBACK_LEN_MAX: usize = 1 << 20;
+/// What is longer is not shown.
+const UNPACKED_LEN_MAX: usize = 1 << 20;
 
 /// Keys that name a queue behind them.
 const NAMING: &[&[u8]] = &[
@@ -145,14 +145,17 @@ fn workers(view: Glance, base: &[u8]) -> Workers {
     Workers { count: states.len(), at_work }
 }
 
-/// The traceback of the last run, if that has failed: a text in base64 of zlib's format.
-fn traceback(view: Glance, id: &[u8]) -> Option<String> {
+/// What is told in base64 of the last run that has ended.
+fn last_run(view: Glance, id: &[u8], field: &str) -> Option<Vec<u8>> {
     let stream = view.stream(&[b"rq:results:", id].concat())?;
     let last = stream.range(stream.last_id(), StreamId::MAX).next()?;
-    let (_, text) = last.fields().find(|(name, _)| *name == b"exc_string")?;
-    let packed = BASE64.decode(text).ok()?;
-    let text = decompress_to_vec_zlib_with_limit(&packed, TRACEBACK_LEN_MAX).ok()?;
-    String::from_utf8(text).ok()
+    let (_, text) = last.fields().find(|(name, _)| *name == field.as_bytes())?;
+    BASE64.decode(text).ok()
+}
+
+/// What stands in zlib's format.
+fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+    decompress_to_vec_zlib_with_limit(packed, UNPACKED_LEN_MAX).ok()
 }
 
 fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
@@ -161,7 +164,8 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
     let hash = view.hash(&key)?;
     let text = |field: &str| hash.get(field.as_bytes()).map(|item| item.to_vec());
     let moment = |field: &str| calendar::parse_iso(std::str::from_utf8(&text(field)?).ok()?);
-    let traceback = traceback(view, id);
+    let traceback = last_run(view, id, "exc_string").and_then(|packed| unpacked(&packed));
+    let traceback = traceback.and_then(|text| String::from_utf8(text).ok());
     Some(Job {
         id: id.to_vec(),
         name: text("description").unwrap_or_default(),
@@ -173,6 +177,8 @@ fn job(view: Glance, _: &[u8], member: &[u8]) -> Option<Job> {
         failed_reason: traceback.as_deref().map(exception).unwrap_or_default().into(),
         stacktrace: traceback.into_iter().collect(),
         worker: text("worker_name").unwrap_or_default(),
+        data: text("data").and_then(|packed| unpacked(&packed)).map(printed).unwrap_or_default(),
+        result: last_run(view, id, "return_value").map(printed).unwrap_or_default(),
         ..Job::default()
     })
 }

@@ -14,8 +14,9 @@ local function take_out(id, key, member)
 end
 
 -- Does something to each that is meant, once it is taken out of where it stands; `act` says whether it did.
--- Where there is `is_free`, it says before that whether it may be taken out.
-local function to_each(act, is_free)
+-- Where there is `is_free`, it says before that whether it may be taken out. `stays` is whether those that were
+-- done are of the state still, before all others.
+local function to_each(act, is_free, stays)
   local done, looked = 0, 0
   for at = FIRST, #ARGV, WIDTH do
     looked = looked + 1
@@ -24,6 +25,6 @@ local function to_each(act, is_free)
     if may and take_out(id, key, member) and act(id, key, member, ARGV[at + 3]) then done = done + 1 end
   end
   local before, total = tonumber(ARGV[FIRST - 1]), tonumber(ARGV[FIRST - 2])
-  return report(done, before + looked - done, math.max(total - looked, 0), looked)
+  return report(done, before + looked - (stays and 0 or done), math.max(total - looked, 0), looked)
 end
 

@@ -7,14 +7,25 @@ import urllib.error
 import urllib.request
 
 
+def _send(path, body=None):
+    url = f"{os.environ['UPSTASH_REDIS_REST_URL']}/_toril/{path}"
+    headers = {"Authorization": f"Bearer {os.environ['UPSTASH_REDIS_REST_TOKEN']}", "Accept": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+        return json.load(answer)
+
+
+def _id(base):
+    return base64.urlsafe_b64encode(f"0\0{base}".encode()).decode().rstrip("=")
+
+
 def ask(base, action, **body):
     """Does something to the queue that is named by `base`: what toril answers."""
-    queue = base64.urlsafe_b64encode(f"0\0{base}".encode()).decode().rstrip("=")
-    url = f"{os.environ['UPSTASH_REDIS_REST_URL']}/_toril/queues/{queue}/{action}"
-    headers = {"Authorization": f"Bearer {os.environ['UPSTASH_REDIS_REST_TOKEN']}"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
+    return _send(f"queues/{_id(base)}/{action}", json.dumps(body).encode())
+
+
+def job_of(base, job_id):
+    """What the page says of a job."""
+    return _send(f"view/job/{_id(base)}/{job_id}")
 
 
 def refusal(base, action, **body):

@@ -1,38 +1,30 @@
-// The page over the queues, in Chromium, beside a real BullMQ. Without a Chromium it says so and is
-// skipped: CHROMIUM names one that is not where Debian puts it.
+// The page over the queues, in Chromium, beside a real BullMQ.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
-import { chromium } from 'playwright-core';
 import { startServer } from '../own-server.js';
 import { address, sleep, until } from '../support.js';
+import { launch, skip } from './chromium.js';
 import { readonlyToken, rest } from './rest.js';
 
 const require = createRequire(import.meta.url);
 const { FlowProducer, Queue, QueueEvents, Worker } = require('bullmq-6');
 const axe = require.resolve('axe-core/axe.min.js');
 
-const PLACES = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 const redis = new Redis(address);
 after(() => redis.disconnect());
-const executablePath = PLACES.find((place) => place && existsSync(place));
-const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const HOSTILE = '<img src=x onerror="document.title=\'taken\'">';
 const connection = { ...address, maxRetriesPerRequest: null };
 const idOf = (name) => Buffer.from(`0\0bull:${name}`).toString('base64url');
 
-if (!executablePath) console.log('*** NOT RUN: the page over the queues: there is no Chromium, and CHROMIUM names none ***');
-
-describe('the page', { skip: !executablePath }, () => {
+describe('the page', { skip }, () => {
   let browser, page, queue, worker;
   const complaints = [];
 
   before(async () => {
-    browser = await chromium.launch({ executablePath, args: FLAGS });
+    browser = await launch();
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text());

@@ -15,7 +15,7 @@ from arq import create_pool
 from arq.jobs import JobStatus
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from actions_support import ask, keys_of, refusal
+from actions_support import ask, job_of, keys_of, refusal
 from support import PATIENCE_S, URL, until, working
 
 NAME = os.environ["ARQ_NAME"] = f"arq-{uuid.uuid4()}"
@@ -102,9 +102,23 @@ async def test_a_job_is_promoted_and_removed_and_put_off(client, pool):
     assert ask(two, "delay", ids=[job.job_id], delay="7d")["done"] == 1
     assert client.pttl(f"arq:job:{job.job_id}") >= client.zscore(two, job.job_id) - client.time()[0] * 1000
     assert await job.status() == JobStatus.deferred
+    # What is pickled is read, and never run.
+    assert "'f': 'write_down', 'a': ('it',), 'k': {}" in job_of(two, job.job_id)["data"]
     assert ask(two, "remove", ids=[job.job_id, "nobody"])["refused"] == ["Job nobody is not there any more"]
     assert plain(client, two) == {b"abort": []}
     assert await job.status() == JobStatus.not_found
+
+
+@with_pool
+async def test_a_whole_queue_is_promoted_piece_by_piece(client, pool):
+    name = f"twin-{uuid.uuid4()}"
+    for number in range(300):
+        await enqueue(pool, name, str(number), _defer_by=HOUR_S + number)
+    first = ask(name, "promote", state="queued", count=300)
+    assert (first["done"], first["left"]) == (250, 50)
+    second = ask(name, "promote", state="queued", count=50, before=250, skip=first["skip"])
+    assert (second["told"], second["left"]) == (f"Let 300 jobs of {name} run now", 0)
+    assert client.zcount(name, 0, client.time()[0] * 1000 + 999) == 300
 
 
 @with_pool

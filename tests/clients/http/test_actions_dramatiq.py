@@ -94,6 +94,17 @@ def test_a_delayed_message_is_due_as_one_that_was_not_put_off(client):
         until(lambda: notes(client) == ["later"])
 
 
+def test_a_whole_state_is_due_piece_by_piece(client):
+    for number in range(300):
+        actors.write_down.send_with_options(args=[str(number)], delay=HOUR_MS + number)
+    first = ask(QUEUE, "promote", state="delayed", count=300)
+    assert (first["done"], first["left"]) == (250, 50)
+    second = ask(QUEUE, "promote", state="delayed", count=50, before=250, skip=first["skip"])
+    assert (second["told"], second["left"]) == ("Let 300 jobs of default run now", 0)
+    due = [it["options"]["eta"] for it in plain(client)[f"{QUEUE}.DQ.msgs".encode()]]
+    assert due == [True] * 300
+
+
 def test_messages_are_removed_as_if_they_had_never_been(client):
     assert plain(client) == {}
     dead = fail_for_good(client, "dead")

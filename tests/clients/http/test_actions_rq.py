@@ -2,14 +2,10 @@
 toril's script the other, and then the keys of both are compared. Then a worker must see them.
 """
 
-import base64
 import datetime
-import json
 import os
 import pathlib
 import sys
-import urllib.error
-import urllib.request
 import uuid
 
 import pytest
@@ -17,6 +13,7 @@ import redis
 import rq
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from actions_support import ask, job_of, refusal
 from support import URL, until, working
 
 NAME = os.environ["RQ_NAME"] = f"rq-{uuid.uuid4()}"
@@ -30,15 +27,6 @@ def client():
     with redis.Redis.from_url(URL) as client:
         yield client
         client.delete("rq:suspended", f"{NAME}-notes")
-
-
-def ask(name, action, **body):
-    queue = base64.urlsafe_b64encode(f"0\0{name}".encode()).decode().rstrip("=")
-    url = f"{os.environ['UPSTASH_REDIS_REST_URL']}/_toril/queues/{queue}/{action}"
-    headers = {"Authorization": f"Bearer {os.environ['UPSTASH_REDIS_REST_TOKEN']}"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
 
 
 def keys_of(client, name, ids):
@@ -111,9 +99,13 @@ def test_a_queue_is_emptied_and_what_makes_no_sense_is_refused(client):
     assert rq.Queue(name, connection=client).count == 0
     assert not client.exists(f"rq:job:{ids[2]}")
     assert ask(name, "remove", ids=["nobody"])["refused"] == ["Job nobody is not there any more"]
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(name, "retry", ids=[ids[3]])
-    assert b"there is no retry of what is scheduled" in refused.value.read()
+    assert "there is no retry of what is scheduled" in refusal(name, "retry", ids=[ids[3]])
+
+
+def test_what_is_pickled_is_read_and_never_run(client):
+    name = f"twin-{uuid.uuid4()}"
+    told = job_of(name, fill(client, name)[1])
+    assert (told["data"], told["result"]) == ("('rq_functions.add', None, (1, 2), {})", "3")
 
 
 def test_a_worker_sees_what_is_done(client):

@@ -2,4 +2,4 @@
 return to_each(function(id)
   call('ZADD', KEYS[1], now, id)
   return true
-end, is_free)
+end, is_free, true)

@@ -3,4 +3,4 @@ return to_each(function(_, key, member, fresh)
   call('HSET', key .. '.msgs', member, fresh)
   call('RPUSH', key, member)
   return true
-end, is_free)
+end, is_free, true)

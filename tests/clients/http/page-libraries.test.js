@@ -1,0 +1,174 @@
+// The page's buttons on queues of other libraries than BullMQ, clicked in Chromium. A real worker of Bull and
+// bee-queue sees what is done; of RQ and Sidekiq the keys are as those have left them, and what is done is seen
+// by their keys (test_actions_rq.py and actions-sidekiq.test.js have their workers).
+
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import BeeQueue from 'bee-queue';
+import { Redis } from 'ioredis';
+import { address, until } from '../support.js';
+import { launch, skip } from './chromium.js';
+import { rest } from './rest.js';
+
+const Bull = createRequire(import.meta.url)('bull');
+const HOUR_MS = 3_600_000;
+const redis = new Redis(address);
+after(() => redis.disconnect());
+
+describe('the buttons of other libraries', { skip }, () => {
+  let browser, page;
+  const complaints = [];
+
+  before(async () => {
+    browser = await launch();
+    page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+    await page.goto(`${rest.url}/#token=${rest.token}`);
+    await page.waitForSelector('text=No queue yet');
+  });
+  after(() => browser?.close());
+
+  async function look(base, state) {
+    const id = Buffer.from(`0\0${base}`).toString('base64url');
+    // A queue is known once the page has been told of it.
+    await page.goto(`${rest.url}/#/overview`);
+    await page.click(`.queues a[href*="${id}"]`);
+    await page.click(`.tabs a:has-text("${state}")`);
+    await page.waitForSelector(`.tabs [aria-selected=true]:has-text("${state}")`);
+  }
+  const toast = (text) => page.waitForSelector(`.toast:has-text("${text}")`);
+  const confirm = () => page.click('#ask footer .btn:last-child');
+  async function choose(id, label) {
+    await page.check(`[data-id="${id}"]`);
+    await page.click(`#chosen >> text=${label}`);
+  }
+
+  test('bull: a job is added, retried and run now, the queue paused and drained', async () => {
+    const ran = [];
+    const queue = new Bull('letters', { redis: address });
+    let shouldFail = true;
+    queue.process('*', async (job) => {
+      ran.push(`${job.name} ${job.data.n}`);
+      if (shouldFail) throw new Error('not today');
+    });
+    await queue.add('post', { n: 1 }, { jobId: 'first' });
+    await until(async () => (await queue.getFailedCount()) === 1);
+    shouldFail = false;
+    await look('bull:letters', 'Failed');
+    await choose('first', 'Retry');
+    await until(async () => (await queue.getCompletedCount()) === 1);
+    await page.click('text=Add a job');
+    await page.fill('#ask [name=name]', 'post');
+    await page.fill('#ask [name=data]', '{"n": 2}');
+    await confirm();
+    await until(() => ran.includes('post 2'));
+    await queue.add('post', { n: 3 }, { jobId: 'later', delay: HOUR_MS });
+    await look('bull:letters', 'Delayed');
+    await choose('later', 'Run now');
+    await until(() => ran.includes('post 3'));
+    await page.click('.actions >> text=Pause');
+    await toast('Paused letters');
+    await queue.add('post', { n: 4 }, { jobId: 'never' });
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Drain');
+    await page.waitForSelector('#ask:has-text("1 job that wait")');
+    await confirm();
+    await toast('Removed 1 job of letters');
+    await page.click('.actions >> text=Resume');
+    await toast('Resumed letters');
+    assert.equal(await queue.getJob('never'), null);
+    await queue.close();
+    assert.deepEqual(ran, ['post 1', 'post 1', 'post 2', 'post 3']);
+  });
+
+  test('bee-queue: a job is retried, run now, run sooner and removed, and the queue goes', async () => {
+    const ran = [];
+    let shouldFail = true;
+    const queue = new BeeQueue('honey', { redis: address, activateDelayedJobs: true });
+    queue.process(async (job) => {
+      ran.push(job.id);
+      if (shouldFail) throw new Error('not today');
+    });
+    await queue.createJob({}).setId('first').save();
+    await until(async () => (await queue.checkHealth()).failed === 1);
+    shouldFail = false;
+    for (const id of ['now', 'soon', 'never']) await queue.createJob({}).setId(id).delayUntil(Date.now() + HOUR_MS).save();
+    await look('bq:honey', 'Failed');
+    await page.click('text=Retry all 1');
+    await until(() => ran.length === 2);
+    await look('bq:honey', 'Delayed');
+    await choose('now', 'Run now');
+    await until(() => ran.includes('now'));
+    await choose('soon', 'Change delay');
+    await page.fill('#ask [name=delay]', '200ms');
+    await confirm();
+    await until(() => ran.includes('soon'));
+    await choose('never', 'Remove');
+    await page.waitForSelector('#ask:has-text("Remove job never?")');
+    await confirm();
+    await toast('Removed 1 job of honey');
+    await queue.close();
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Remove the queue');
+    await page.fill('#ask [name=confirm]', 'honey');
+    await confirm();
+    await toast('Removed honey');
+    assert.deepEqual(await redis.keys('bq:honey:*'), []);
+    assert.deepEqual(ran, ['first', 'first', 'now', 'soon']);
+  });
+
+  test('rq: what is pickled is read, a job is retried, another cancelled, and the workers suspended', async () => {
+    const packed = 'eJxrYJ1qwQABGj38JYnF2cV6xal5KfG5iZk5U/x6+BNTEh1SKxJzC3JS9ZLzc6d4s7ZNqZ3Sw5JRkpszpaO4ZIoeALbVF2s=';
+    await redis.sadd('rq:queues', 'rq:queue:snakes');
+    for (const id of ['bad', 'next']) {
+      await redis.hset(`rq:job:${id}`, { created_at: '2026-11-30T19:01:42.367542Z', data: Buffer.from(packed, 'base64'), origin: 'snakes', status: 'queued', description: 'tasks.send_mail(...)' });
+    }
+    await redis.zadd('rq:failed:snakes', 4_000_000_000, 'bad');
+    await redis.rpush('rq:queue:snakes', 'next');
+    await look('snakes', 'Failed');
+    await page.click('table.jobs a:has-text("bad")');
+    await page.waitForSelector('[data-key=data]:has-text("(\'tasks.send_mail\', None, (\'ada@example.com\', 5), {\'html\': True})")');
+    await page.click('.actions >> text=Retry');
+    await toast('Retried 1 job of snakes');
+    assert.deepEqual(await redis.lrange('rq:queue:snakes', 0, -1), ['next', 'bad']);
+    await look('snakes', 'Queued');
+    await choose('next', 'Cancel');
+    await toast('Cancelled 1 job of snakes');
+    assert.equal(await redis.hget('rq:job:next', 'status'), 'canceled');
+    await page.click('.actions >> text=Suspend all workers');
+    await toast('Suspended the workers of all queues');
+    assert.equal(await redis.get('rq:suspended'), '1');
+    await page.click('.actions >> text=Resume all workers');
+    await toast('The workers of all queues take jobs again');
+    assert.equal(await redis.exists('rq:suspended'), 0);
+  });
+
+  test('sidekiq: a dead job is retried, another killed, and the queue cleared', async () => {
+    const text = (jid) => JSON.stringify({ class: 'WriteDown', args: [jid], jid, retry: true, queue: 'kicks', created_at: 1790000000.5, retry_count: 2, error_class: 'ArgumentError', error_message: 'as asked', failed_at: 1790000000.5 });
+    await redis.sadd('queues', 'kicks');
+    await redis.zadd('dead', 1_790_000_000, text('dead1'));
+    await redis.zadd('retry', 4_000_000_000, text('again1'));
+    await look('queue:kicks', 'Dead');
+    await choose('dead1', 'Retry');
+    await toast('Retried 1 job of kicks');
+    assert.equal(JSON.parse((await redis.lrange('queue:kicks', 0, -1))[0]).jid, 'dead1');
+    await look('queue:kicks', 'Retries');
+    await choose('again1', 'Kill');
+    await toast('Put 1 job of kicks to the dead ones');
+    assert.equal(await redis.zcard('dead'), 1);
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Clear the queue');
+    await confirm();
+    await toast('Removed 1 job that waited in kicks');
+    assert.equal(await redis.exists('queue:kicks'), 0);
+  });
+
+  test('the browser had nothing to complain of', () => {
+    // What is gone is told of by the browser as well.
+    assert.deepEqual(complaints.filter((text) => !/status of 404/.test(text)), []);
+  });
+});
