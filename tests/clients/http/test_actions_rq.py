@@ -20,6 +20,8 @@ NAME = os.environ["RQ_NAME"] = f"rq-{uuid.uuid4()}"
 import rq_functions as functions
 
 WORKER = ["-m", "rq.cli", "worker", "--quiet", "--url", URL, NAME]
+# RQ's program ends at once where workers are suspended; a worker that a program of one's own starts waits.
+OWN_WORKER = f"import redis, rq; rq.Worker({[NAME]}, connection=redis.Redis.from_url({URL!r})).work()"
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_a_worker_sees_what_is_done(client):
     assert ask(NAME, "pause")["told"] == "Suspended the workers of all queues"
     held = queue.enqueue(functions.add, 5, 6)
     # A worker that waits already takes one more job before it looks whether it may: a new one looks.
-    with working(*WORKER):
+    with working("-c", OWN_WORKER):
         until(lambda: b"suspended" in (client.hget(it, "state") for it in client.smembers("rq:workers")))
         assert job(client, held.id).is_queued
         ask(NAME, "resume")
