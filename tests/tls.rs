@@ -5,6 +5,7 @@ mod common;
 use common::certificates::{Certificates, free_port};
 use common::peer::Peer;
 use common::program::{Folder, Running, ask, ask_all, until};
+use common::reply::Reply;
 use common::tcp::oracle;
 use std::process::Command;
 
@@ -115,4 +116,60 @@ fn all_moves_over_tls() {
     ]);
     assert_eq!(status, Some(0), "{said}");
     assert_eq!(ask(source.port, "DEBUG DIGEST"), ask(target.port(), "DEBUG DIGEST"));
+}
+
+/// A managed Redis wants TLS and a password, of which clients of a local server know nothing.
+#[test]
+fn connections_are_carried_over_to_who_wants_tls_and_a_login() {
+    let (files, folder) = (Certificates::new("tls-carried"), Folder::new("tls-carries"));
+    let Some((mut peer, port)) = leader("redis-7.4", &files, &folder) else { return };
+    peer.say("ACL SETUSER mover on >pa:ss ~* &* +@all");
+    let settings = [
+        ["--tls-ca-cert-file", &*files.path("ca.pem")],
+        ["--tls-client-cert-file", &*files.path("client.pem")],
+        ["--tls-client-key-file", &*files.path("client.key")],
+    ];
+    let hand_over = |from: u16| {
+        let from = format!("redis://127.0.0.1:{from}");
+        let to = format!("rediss://mover:pa%3Ass@127.0.0.1:{port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
+        command.args(["hand-over", "--from", &from, "--forward", "1m"]).args(settings.concat());
+        let done = command.arg(&to).output().expect("it runs");
+        (String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+    };
+    let options = ["--save", "", "--slowlog-log-slower-than", "0", "--slowlog-max-len", "9999"];
+    let source = Running::with_http(&options);
+    let from = source.port;
+    // By the old server's own settings nobody would be believed.
+    let (said, status) = hand_over(from);
+    assert_eq!(status, Some(1), "{said}");
+    let wanted = "connects to the target by its own settings: it wants CONFIG SET tls-ca-cert-file";
+    assert!(said.contains(wanted), "{said}");
+    assert!(said.contains("nothing was written"), "{said}");
+    for [option, file] in settings {
+        let setting = option.trim_start_matches("--");
+        assert_eq!(ask(from, &format!("CONFIG SET {setting} {file}")), "+OK");
+    }
+    ask(from, "SET k v");
+    let mut open = Peer::connect("toril", from);
+    open.say("CLIENT SETNAME me");
+    let mut waits = Peer::connect("toril", from);
+    let waiting = std::thread::spawn(move || waits.say("BLPOP list 0"));
+    let (said, status) = hand_over(from);
+    assert_eq!(status, Some(0), "{said}");
+    // The password of the other server stands nowhere here.
+    assert!(!said.contains("pa:ss"), "{said}");
+    let (_, log) = source.http().post("/", r#"["SLOWLOG", "GET", "-1"]"#);
+    assert!(log.contains("DONE") && log.contains("(redacted)") && !log.contains("pa:ss"), "{log}");
+    assert_eq!(open.say("GET k"), Reply::Bulk("v".into()));
+    assert_eq!(open.say("ACL WHOAMI"), Reply::Bulk("mover".into()));
+    assert_eq!(open.say("CLIENT GETNAME"), Reply::Bulk("me".into()));
+    assert_eq!(ask(from, "RPUSH list x"), ":1");
+    let got = waiting.join().expect("it is answered");
+    assert_eq!(got, Reply::Array(vec![Reply::Bulk("list".into()), Reply::Bulk("x".into())]));
+    assert!(ask_all(from, "ACL WHOAMI").contains("mover"));
+    // The first has what TLS may keep back until it is flushed.
+    let large = "x".repeat(3_000_000);
+    assert_eq!(open.say(&format!("SET large {large}")), Reply::Simple("OK".into()));
+    assert_eq!(open.say("GET large"), Reply::Bulk(large.into()));
 }

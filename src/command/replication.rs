@@ -2,6 +2,7 @@
 //! after which another server leads.
 
 use super::prelude::*;
+use crate::config::{Secret, ServerUrl};
 use crate::engine::failover::Failover;
 use crate::engine::following::LinkStage;
 use crate::engine::handing_over::HandedOver;
@@ -166,10 +167,18 @@ pub(super) fn hand_over(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Resu
         let port = args.int_within(1..=65_535)? as u16;
         let forwards = args.accept("forward");
         let span_ms = if forwards { args.int_within(1..=i64::MAX / 1_000)? } else { 0 };
+        let is_tls = forwards && args.accept("tls");
+        let (user, password) = if forwards && args.accept("auth") {
+            let user = String::from_utf8_lossy(args.word()?).into_owned();
+            (Some(user), Some(Secret::new(args.word()?)))
+        } else {
+            (None, None)
+        };
         args.end()?;
+        let to = ServerUrl { is_tls, user, password, host, port, db: None };
         let until_us = cx.now().mono_us.saturating_add(span_ms as u64 * 1_000);
         let forwards_until_us = if forwards { until_us } else { 0 };
-        cx.hand_over(offset, HandedOver::to(host, port, forwards_until_us))?;
+        cx.hand_over(offset, HandedOver::to(to, forwards_until_us))?;
         reply.ok();
     } else {
         return Err(Error::Syntax);

@@ -15,3 +15,15 @@ pub struct TlsSettings {
     /// File of its key.
     pub client_key_file: String,
 }
+
+impl TlsSettings {
+    /// The settings that name files, with what they name.
+    pub fn files(&self) -> [(&'static str, &str); 4] {
+        [
+            ("tls-ca-cert-file", &self.ca_cert_file),
+            ("tls-ca-cert-dir", &self.ca_cert_dir),
+            ("tls-client-cert-file", &self.client_cert_file),
+            ("tls-client-key-file", &self.client_key_file),
+        ]
+    }
+}

@@ -18,7 +18,7 @@ use super::client::{Client, ClientId, Parked, Peer, ReplyMode, State, Transport}
 use super::context::Ctx;
 use super::pause::PauseOwner;
 use super::time::Now;
-use crate::config;
+use crate::config::{self, ServerUrl};
 use crate::proto::{Error, Protocol, Result, request};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -33,10 +33,10 @@ const NOT_PAUSED: &str = "ERR writes are not paused by this connection: say TORI
     milliseconds before";
 
 /// Where clients are to go, and whether they are brought there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandedOver {
-    pub host: String,
-    pub port: u16,
+    /// With the login of those who are carried over.
+    pub to: ServerUrl,
     /// Up to when, by the monotonic clock, what clients say who come here is carried over.
     pub forwards_until_us: u64,
     /// Clients whose connections are carried over as they are, and what they have said last.
@@ -45,16 +45,15 @@ pub struct HandedOver {
 
 impl HandedOver {
     /// To a server, where what clients say is carried over until then.
-    pub fn to(host: String, port: u16, forwards_until_us: u64) -> Self {
-        Self { host, port, forwards_until_us, carried: BTreeMap::new() }
+    pub fn to(to: ServerUrl, forwards_until_us: u64) -> Self {
+        Self { to, forwards_until_us, carried: BTreeMap::new() }
     }
 }
 
 /// A connection that is to be carried over.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Carried {
-    pub host: String,
-    pub port: u16,
+    pub to: ServerUrl,
     /// What the client is known by here, and is to be known by there.
     pub name: Box<[u8]>,
     pub db: usize,
@@ -129,7 +128,8 @@ impl Engine {
         if here != offset {
             return Err(Error::new(format!("ERR the stream is at {here}, not at {offset}")));
         }
-        tracing::warn!("Handed over to {}:{} at offset {offset}", to.host.escape_debug(), to.port);
+        let ServerUrl { host, port, .. } = &to.to;
+        tracing::warn!("Handed over to {}:{port} at offset {offset}", host.escape_debug());
         self.replication.handed_over = Some(to.into());
         self.let_users_go(id);
         self.resume_from_handing_over();
@@ -178,19 +178,23 @@ impl Engine {
     pub fn take_carried(&mut self, id: ClientId) -> Option<Carried> {
         let to = self.replication.handed_over.as_mut()?;
         let request = to.carried.remove(&id)?;
-        let (host, port) = (to.host.clone(), to.port);
+        let to = to.to.clone();
         let mark = self.keyspace.rng.hex_name();
         let client = self.clients.get(id)?;
         let (name, db, protocol) = (client.name.clone(), client.db, client.outbox.protocol);
-        Some(Carried { host, port, name, db, protocol, mark, request })
+        Some(Carried { to, name, db, protocol, mark, request })
     }
 
-    /// Where a new connection is to be carried over to. None if it is to be served here: nothing is
-    /// carried any more, or that client may not come in.
-    pub fn forwards_to(&self, peer: &Peer, now: Now) -> Option<(String, u16)> {
+    /// Where a new connection is to be carried over to, and how to log in there. None if it is to
+    /// be served here: nothing is carried any more, or that client may not come in.
+    pub fn forwards_to(&self, peer: &Peer, now: Now) -> Option<ServerUrl> {
         let to = self.replication.handed_over.as_ref()?;
         let is_time = now.mono_us < to.forwards_until_us;
-        (is_time && self.refusal(peer).is_none()).then(|| (to.host.clone(), to.port))
+        (is_time && self.refusal(peer).is_none()).then(|| match self.acl.needs_login() {
+            // Who is no user here must not become one there: it has to say the password itself.
+            true => ServerUrl { user: None, password: None, ..to.to.clone() },
+            false => to.to.clone(),
+        })
     }
 
     /// READONLY, with the place to go to where it is known.
@@ -199,7 +203,7 @@ impl Engine {
             None => Error::ReadOnly,
             Some(to) => Error::new(format!(
                 "READONLY this server has handed over to {}:{}: connect there",
-                to.host, to.port
+                to.to.host, to.to.port
             )),
         }
     }

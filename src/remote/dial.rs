@@ -5,6 +5,7 @@
 //! anybody, as the system's certificates do.
 
 use crate::config::TlsSettings;
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,14 +44,39 @@ pub async fn within<T>(span: Duration, work: impl Future<Output = io::Result<T>>
     timeout(span, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Connects to a server; over TLS, if there are settings for it.
+/// Whom to believe, and what to show them.
+pub struct Tls {
+    settings: TlsSettings,
+    /// Made when it is first wanted: to read the system's certificates takes milliseconds.
+    connector: OnceCell<TlsConnector>,
+}
+
+impl Tls {
+    /// By these settings, whose files are read once.
+    pub fn new(settings: TlsSettings) -> Self {
+        Self { settings, connector: OnceCell::new() }
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    fn connector(&self) -> io::Result<&TlsConnector> {
+        match self.connector.get() {
+            Some(connector) => Ok(connector),
+            None => connector(&self.settings).map(|made| self.connector.get_or_init(|| made)),
+        }
+    }
+}
+
+/// Connects to a server; over TLS, if that is given.
 ///
 /// # Errors
 /// Nobody is there, or who is there is not to be believed; a file of the settings that cannot be
 /// read is named.
-pub async fn dial(host: &str, port: u16, tls: Option<&TlsSettings>) -> io::Result<Wire> {
+pub async fn dial(host: &str, port: u16, tls: Option<&Tls>) -> io::Result<Wire> {
     // Before anything is said: what is wrong here is not the other side's fault.
-    let connector = tls.map(connector).transpose()?;
+    let connector = tls.map(Tls::connector).transpose()?;
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     let Some(connector) = connector else { return Ok(Box::new(stream)) };

@@ -7,6 +7,7 @@ mod place;
 mod response;
 mod talk;
 
+pub use dial::Tls;
 pub use feed::{Feed, SentKey};
 pub use place::Place;
 pub use response::{Response, parse, read};

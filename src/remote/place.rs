@@ -1,6 +1,7 @@
 //! Where another server is, who we are there, and whom we believe.
 
-use crate::config::{ServerUrl, TlsSettings};
+use super::Tls;
+use crate::config::ServerUrl;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -10,12 +11,12 @@ use std::rc::Rc;
 pub struct Place {
     url: ServerUrl,
     /// Whom to believe there, if its URL asks for TLS.
-    tls: Rc<TlsSettings>,
+    tls: Rc<Tls>,
 }
 
 impl Place {
     /// A server by its URL, and whom to believe there if that asks for TLS.
-    pub fn new(url: ServerUrl, tls: &Rc<TlsSettings>) -> Self {
+    pub fn new(url: ServerUrl, tls: &Rc<Tls>) -> Self {
         Self { url, tls: tls.clone() }
     }
 
@@ -31,7 +32,7 @@ impl Place {
     }
 
     /// None where nothing is to be encrypted.
-    pub fn tls(&self) -> Option<&TlsSettings> {
+    pub fn tls(&self) -> Option<&Tls> {
         self.is_tls.then_some(&*self.tls)
     }
 
@@ -40,6 +41,12 @@ impl Place {
         let password = self.password.as_ref()?.reveal();
         let user = self.user.as_ref().map(|it| it.as_bytes());
         Some([&b"AUTH"[..]].into_iter().chain(user).chain([password]).collect())
+    }
+
+    /// As `login`, with the user's name in any case.
+    pub fn named_login(&self) -> Option<[&[u8]; 3]> {
+        let password = self.password.as_ref()?.reveal();
+        Some([b"AUTH", self.user.as_deref().unwrap_or("default").as_bytes(), password])
     }
 }
 

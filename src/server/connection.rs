@@ -271,7 +271,7 @@ pub fn run(server: Rc<Server>, stream: ClientStream, peer: Peer) -> impl Future<
         let carried = server.engine.borrow_mut().take_carried(id);
         server.leave(id);
         match carried {
-            Some(carried) => forwarding::carry_on(carried, connection, reader, input),
+            Some(carried) => forwarding::carry_on(server, carried, connection, reader, input),
             None => connection.let_go(),
         }
     }

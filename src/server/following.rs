@@ -4,6 +4,7 @@
 use super::Server;
 use crate::engine::following::LinkStage;
 use crate::persist::{Link, LinkFault, LinkProgress};
+use crate::remote::Tls;
 use crate::remote::dial::{Wire, dial, within, write};
 use std::convert::Infallible;
 use std::io;
@@ -73,7 +74,8 @@ async fn keep_link(server: &Rc<Server>) -> Result<Infallible, LinkFault> {
     let ((host, port), span, tls) = server.turn(|engine, _| {
         engine.note_link(LinkStage::Connecting);
         let place = engine.replication.following().map(|it| (it.host.clone(), it.port));
-        let tls = Some(engine.config.tls.clone()).filter(|it| it.replication);
+        let tls = &engine.config.tls;
+        let tls = tls.replication.then(|| Tls::new(tls.clone()));
         (place.unwrap_or_default(), Duration::from_secs(engine.config.replica.timeout_s), tls)
     });
     let mut stream = in_time(span, dial(&host, port, tls.as_ref())).await?;

@@ -3,14 +3,18 @@
 
 use super::Server;
 use super::connection::{Connection, Reader, SocketWriter};
+use crate::config::ServerUrl;
 use crate::engine::client::Peer;
 use crate::engine::handing_over::Carried;
 use crate::proto::{Protocol, request};
+use crate::remote::dial::{Wire, write};
+use crate::remote::{Place, Talk, Tls};
 use bytes::BytesMut;
 use std::io;
 use std::rc::Rc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional};
-use tokio::net::TcpStream;
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional, split,
+};
 
 impl Server {
     /// Carries a new connection over, if that is asked for; else it is given back.
@@ -22,42 +26,58 @@ impl Server {
             return Some(stream);
         }
         let now = self.now();
-        let Some(place) = self.engine.borrow().forwards_to(peer, now) else { return Some(stream) };
-        tokio::task::spawn_local(carry(stream, place));
+        let Some(to) = self.engine.borrow().forwards_to(peer, now) else { return Some(stream) };
+        tokio::task::spawn_local(carry(self.clone(), stream, to));
         None
+    }
+
+    /// Connects to the server that was handed over to, and logs in there.
+    async fn reach(&self, to: ServerUrl) -> Result<Wire, String> {
+        let tls = self.forwarding_tls.get_or_init(|| {
+            let settings = self.engine.borrow().config.tls.clone();
+            Rc::new(Tls::new(settings))
+        });
+        let talk = Talk::open(&Place::new(to, tls)).await?;
+        Ok(talk.into_parts().0)
     }
 }
 
-async fn carry(mut stream: impl AsyncRead + AsyncWrite + Unpin, (host, port): (String, u16)) {
-    match TcpStream::connect((host.as_str(), port)).await {
-        Ok(mut there) => {
-            let _ = there.set_nodelay(true);
-            // How it ends, both sides know.
-            let _ = copy_bidirectional(&mut stream, &mut there).await;
-        }
+async fn carry(server: Rc<Server>, mut stream: impl AsyncRead + AsyncWrite + Unpin, to: ServerUrl) {
+    match server.reach(to).await {
+        // How it ends, both sides know.
+        Ok(mut there) => _ = copy_bidirectional(&mut stream, &mut there).await,
         // The client comes again.
-        Err(problem) => tracing::warn!(
-            "A connection cannot be carried over to {}:{port}: {problem}",
-            host.escape_debug()
-        ),
+        Err(problem) => not_carried(&problem),
     }
+}
+
+fn not_carried(problem: &str) {
+    tracing::warn!("A connection cannot be carried over: {}", problem.escape_debug());
 }
 
 /// Bytes of the answers to a greeting. More than that is none.
 const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
 /// Goes on with a connection that has ended here, with what its client said and nobody has heard.
-pub fn carry_on(carried: Carried, connection: Rc<Connection>, reader: Reader, input: BytesMut) {
+pub fn carry_on(
+    server: Rc<Server>,
+    carried: Carried,
+    connection: Rc<Connection>,
+    reader: Reader,
+    input: BytesMut,
+) {
     // Nobody else writes to it any more.
     let Ok(Connection { writer, .. }) = Rc::try_unwrap(connection) else { return };
     tokio::task::spawn_local(async move {
-        let carried = match writer {
-            SocketWriter::Tcp(writer) => carry_parts(carried, writer, reader, &input).await,
-            SocketWriter::Unix(writer) => carry_parts(carried, writer, reader, &input).await,
+        let there = match server.reach(carried.to.clone()).await {
+            Ok(there) => there,
+            Err(problem) => return not_carried(&problem),
         };
-        if let Err(problem) = carried {
-            tracing::warn!("A connection cannot be carried over: {problem}");
-        }
+        let carried = match writer {
+            SocketWriter::Tcp(writer) => carry_parts(carried, there, writer, reader, &input).await,
+            SocketWriter::Unix(writer) => carry_parts(carried, there, writer, reader, &input).await,
+        };
+        carried.unwrap_or_else(|problem| not_carried(&problem.to_string()));
     });
 }
 
@@ -81,16 +101,15 @@ fn greeting(carried: &Carried) -> Vec<u8> {
 
 async fn carry_parts(
     carried: Carried,
+    there: Wire,
     mut writer: impl AsyncWrite + Unpin,
     mut reader: Reader,
     input: &[u8],
 ) -> io::Result<()> {
     let greeting = greeting(&carried);
-    let Carried { host, port, mark, request, .. } = carried;
-    let there = TcpStream::connect((host.as_str(), port)).await?;
-    let _ = there.set_nodelay(true);
-    let (mut answers, mut requests) = there.into_split();
-    requests.write_all(&greeting).await?;
+    let Carried { mark, request, .. } = carried;
+    let (mut answers, mut requests) = split(there);
+    write(&mut requests, &greeting).await?;
     let mut heard = Vec::new();
     let end = format!("{mark}\r\n");
     let rest = loop {
@@ -103,7 +122,7 @@ async fn carry_parts(
     };
     writer.write_all(&rest).await?;
     requests.write_all(&request).await?;
-    requests.write_all(input).await?;
+    write(&mut requests, input).await?;
     // Either end is the end of both; how it came, both sides know.
     tokio::select! {
         _ = copy(&mut reader, &mut requests) => {}

@@ -9,7 +9,7 @@ use super::Server;
 use crate::config::{Limits, Secret, ServerUrl};
 use crate::persist::{LoadInto, LoadReport};
 use crate::rdb::{self, KeyRecord};
-use crate::remote::{Feed, Place, Response, SentKey, Talk};
+use crate::remote::{Feed, Place, Response, SentKey, Talk, Tls};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -28,7 +28,7 @@ pub async fn import(server: &Rc<Server>, url: &Secret) -> Result<(), String> {
     let began = Instant::now();
     let config = server.engine.borrow().config.clone();
     let url = ServerUrl::parse(&String::from_utf8_lossy(url.reveal()))?;
-    let place = Place::new(url, &Rc::new(config.tls));
+    let place = Place::new(url, &Rc::new(Tls::new(config.tls)));
     server.engine.borrow_mut().set_loading(Some(0));
     let mut into = Importing {
         server,

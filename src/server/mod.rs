@@ -39,6 +39,7 @@ use crate::engine::client::{ClientId, State};
 use crate::engine::effect::{Effect, Outcome};
 use crate::engine::facts::Facts;
 use crate::engine::time::Now;
+use crate::remote::Tls;
 use crate::testing;
 use crate::util::alloc;
 use clock::Clock;
@@ -72,6 +73,8 @@ pub struct Server {
     appender: OnceCell<appending::Appender>,
     /// Keeps the link to the server that is followed, if one is.
     link: Cell<Option<tokio::task::JoinHandle<()>>>,
+    /// By which connections are carried over to a server that wants TLS.
+    forwarding_tls: OnceCell<Rc<Tls>>,
     /// Spans under way in which nobody can connect.
     absences: Cell<usize>,
     /// None in a process that is another program's, which logs as it likes.
@@ -196,6 +199,7 @@ async fn serve(
         saves_at_end: Cell::new(true),
         appender: OnceCell::new(),
         link: Cell::new(None),
+        forwarding_tls: OnceCell::new(),
         absences: Cell::new(0),
         log,
         board: RefCell::default(),

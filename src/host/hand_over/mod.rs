@@ -20,7 +20,8 @@ mod plan;
 mod survey;
 mod target;
 
-use crate::remote::{Response, Talk};
+use crate::config::TlsSettings;
+use crate::remote::{Response, Talk, Tls};
 use moving::Moving;
 use plan::MovePlan;
 use std::io::{self, Write};
@@ -82,6 +83,9 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     survey.warnings(plan, &facts).iter().for_each(|text| say(&format!("note: {text}")));
     let mut obstacles = survey.obstacles(plan, &facts);
     obstacles.extend(contradictions(plan, &facts, &survey, is_toril));
+    if plan.forward.is_some() && plan.to.is_tls {
+        obstacles.extend(unset_there(&mut source, plan).await);
+    }
     if plan.verifies && !facts.is_cluster {
         obstacles.extend(refused_digests([&mut source, &mut talks[0]]).await?);
     }
@@ -97,6 +101,23 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     let mut moving = Moving::begin(plan, source, target, talks, &facts, now_ms).await?;
     moving.copy(&survey).await?;
     moving.end(is_toril).await
+}
+
+/// Settings of TLS that are given here, and are not given to the old server, which has to make its
+/// connections by its own.
+async fn unset_there(source: &mut Talk, plan: &MovePlan) -> Vec<String> {
+    let mut all = Vec::new();
+    let given = plan.to.tls().map(Tls::settings).into_iter().flat_map(TlsSettings::files);
+    for (setting, _) in given.filter(|(_, file)| !file.is_empty()) {
+        if source.setting(setting).await.is_none_or(|there| there.is_empty()) {
+            all.push(format!(
+                "--forward: {} connects to the target by its own settings: it wants CONFIG SET \
+                 {setting} as well",
+                plan.from
+            ));
+        }
+    }
+    all
 }
 
 /// Servers whose data cannot be compared, since they refuse DEBUG.
@@ -120,13 +141,6 @@ fn contradictions(
     let mut all = Vec::new();
     if plan.forward.is_some() && facts.is_cluster {
         all.push("--forward: a cluster's clients have to know its nodes themselves".into());
-    }
-    if plan.forward.is_some() && (plan.to.is_tls || plan.to.password.is_some()) {
-        all.push(
-            "--forward: what clients say is carried over as it is, and the target wants a login \
-             or TLS that they do not know of"
-                .into(),
-        );
     }
     if plan.verifies && facts.is_cluster {
         all.push("--verify: a cluster has no DEBUG DIGEST of all its nodes".into());

@@ -375,10 +375,13 @@ impl<'a> Moving<'a> {
         loop {
             let port = self.plan.to.port.to_string();
             let at = offset.to_string();
-            let mut words = vec!["TORIL", "HANDOVER", "DONE", &at, &self.plan.to.host, &port];
+            let words = ["TORIL", "HANDOVER", "DONE", &at, &self.plan.to.host, &port];
             let forward_ms = self.plan.forward.map(|it| it.as_millis().to_string());
+            let mut words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
             if let Some(ms) = &forward_ms {
-                words.extend(["FORWARD", ms]);
+                words.extend([&b"FORWARD"[..], ms.as_bytes()]);
+                words.extend(self.plan.to.is_tls.then_some(&b"TLS"[..]));
+                words.extend(self.plan.to.named_login().into_iter().flatten());
             }
             self.has_asked = true;
             let answer = self.source.ask_anything(&words).await?;

@@ -1,7 +1,7 @@
 //! The command line of `toril hand-over`.
 
 use crate::config::{Secret, ServerUrl, TlsSettings};
-use crate::remote::Place;
+use crate::remote::{Place, Tls};
 use crate::util::span;
 use std::env;
 use std::rc::Rc;
@@ -82,7 +82,7 @@ impl MovePlan {
             }
         }
         let to = to.ok_or_else(|| format!("it is not said where to\n\n{USAGE}"))?;
-        let (tls, password) = (Rc::new(tls), |name| env::var(name).ok());
+        let (tls, password) = (Rc::new(Tls::new(tls)), |name| env::var(name).ok());
         let to = place(to, password("TORIL_TARGET_AUTH"), &tls)?;
         let from = from.unwrap_or("redis://127.0.0.1:6379");
         let from = place(from, password("REDISCLI_AUTH"), &tls)?;
@@ -103,7 +103,7 @@ impl MovePlan {
 ///
 /// # Errors
 /// What is wrong with the URL.
-fn place(url: &str, password: Option<String>, tls: &Rc<TlsSettings>) -> Result<Place, String> {
+fn place(url: &str, password: Option<String>, tls: &Rc<Tls>) -> Result<Place, String> {
     let mut url = ServerUrl::parse(url)?;
     if url.db.is_some() {
         return Err(format!("{url}: all databases move, so that none is to be named"));
