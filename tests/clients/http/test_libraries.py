@@ -196,11 +196,12 @@ def test_sidekiq():
         worker = subprocess.Popen([*command, *options], env=environment)
         try:
             until(lambda: client.llen(notes) == 1)
-            assert counts(queue) == {"enqueued": 1, "scheduled": 1, "dead": 1}
+            # What it does at the moment the process says at its next sign of life, or has said.
+            told = {name: count for name, count in counts(queue).items() if name != "busy"}
+            assert told == {"enqueued": 1, "scheduled": 1, "dead": 1}
             [dead] = state(queue, "dead")["jobs"]
             assert (dead["id"], dead["error"]) == (ids[0], "ArgumentError: as asked")
             assert dead["attempts"] == 1
-            # The process says what it does at its next sign of life.
             until(lambda: counts(queue).get("busy") == 1)
             [busy] = state(queue, "busy")["jobs"]
             assert busy["id"] == ids[1]
