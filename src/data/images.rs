@@ -7,52 +7,59 @@
 //! walk a pointer and each change a branch; one with a walk a note for each member that changes
 //! meanwhile.
 
-use std::collections::{HashMap, hash_map};
-
-type Notes<V> = HashMap<Box<[u8]>, Option<V>, ahash::RandomState>;
+use crate::util::chunked::Chunked;
+use crate::util::hash::hash;
+use crate::util::table::IndexTable;
 
 /// Bytes that a note takes beside its member.
 const NOTE_BYTES: usize = 48;
 
-/// What members were when a walk began that have changed since.
+/// What members were when a walk began that have changed since. It grows without a stop, and goes
+/// piece by piece.
 pub(super) struct Images<V> {
+    table: IndexTable,
     /// `Some` is still to be read; None was read before it changed, or was not there.
-    noted: Notes<V>,
+    noted: Chunked<(Box<[u8]>, Option<V>)>,
     bytes: usize,
-    /// Those that are left, once the walk has gone over all members.
-    left: Option<hash_map::IntoIter<Box<[u8]>, Option<V>>>,
+    is_past_members: bool,
 }
 
 impl<V> Images<V> {
     pub fn new() -> Self {
-        Self { noted: Notes::default(), bytes: 0, left: None }
+        let (table, noted) = (IndexTable::new(), Chunked::default());
+        Self { table, noted, bytes: 0, is_past_members: false }
     }
 
     /// Whether the walk passes over a member.
     pub fn has(&self, member: &[u8]) -> bool {
-        !self.noted.is_empty() && self.noted.contains_key(member)
+        let is_it = |at: u32| *self.noted[at as usize].0 == *member;
+        !self.noted.is_empty() && self.table.find(hash(member), is_it).is_some()
     }
 
     /// A member is about to change, or to come: what it is if the walk has not read it.
     pub fn note(&mut self, member: &[u8], before: impl FnOnce() -> Option<V>) {
         // A walk that is over all members misses nothing any more.
-        if self.left.is_none() && !self.noted.contains_key(member) {
+        if !self.is_past_members && !self.has(member) {
             self.bytes += member.len() + NOTE_BYTES;
-            self.noted.insert(member.into(), before());
+            self.table.insert(hash(member), self.noted.len() as u32);
+            self.noted.push((member.into(), before()));
         }
     }
 
-    /// The next of what is noted and still to be read; from the first call on nothing is noted any
-    /// more.
-    pub fn next(&mut self) -> Option<(Box<[u8]>, V)> {
-        let noted = &mut self.noted;
-        let left = self.left.get_or_insert_with(|| std::mem::take(noted).into_iter());
-        left.find_map(|(member, before)| before.map(|before| (member, before)))
+    /// Reads so many notes at most; from the first call on nothing is noted any more. True at the
+    /// end.
+    pub fn read(&mut self, count: usize, mut visit: impl FnMut(&[u8], &V)) -> bool {
+        self.is_past_members = true;
+        for _ in 0..count {
+            let Some((member, before)) = self.noted.pop() else { return true };
+            before.iter().for_each(|before| visit(&member, before));
+        }
+        false
     }
 
     /// Whether nothing but notes is left.
     pub fn is_past_members(&self) -> bool {
-        self.left.is_some()
+        self.is_past_members
     }
 
     /// Bytes of all notes, about.

@@ -116,8 +116,7 @@ impl<V: Clone> Indexed<V> {
     pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8], &V)) -> bool {
         let Some(walk) = self.walk.get_mut() else { return true };
         if walk.images.is_past_members() || walk.at >= self.entries.len() {
-            let mut noted = std::iter::from_fn(|| walk.images.next()).take(count);
-            return noted.by_ref().map(|(key, value)| visit(&key, &value)).count() < count;
+            return walk.images.read(count, visit);
         }
         let start = walk.at;
         walk.at = self.entries.len().min(start + count);

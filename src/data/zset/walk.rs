@@ -68,8 +68,7 @@ impl Zset {
             }
         };
         if walk.images.is_past_members() || end == 0 {
-            let mut noted = std::iter::from_fn(|| walk.images.next()).take(count);
-            return noted.by_ref().map(|(member, score)| visit(&member, score)).count() < count;
+            return walk.images.read(count, |member, score| visit(member, *score));
         }
         let start = end.saturating_sub(count);
         for entry in tree.range(start..end).rev() {
