@@ -95,11 +95,33 @@ fn dump(config: &Config) -> PathBuf {
     config.place(&config.files.dbfilename)
 }
 
-/// A file that is whole takes its place.
-fn put_in_place(beside: &Path, path: &Path) -> io::Result<()> {
+/// A file that is whole takes its place. What is left to do may be left to a thread: to sync the
+/// folder, and to free the file of before, which each take milliseconds.
+fn put_in_place(
+    beside: &Path,
+    path: &Path,
+) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<>> {
+    // As long as it is open it goes by its name only.
+    let before = File::open(path);
     std::fs::rename(beside, path).inspect_err(|_| _ = std::fs::remove_file(beside))?;
     files::fault_point();
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(move || {
+        drop(before);
+        File::open(folder)?.sync_all()
+    })
+}
+
+/// Has a thread of its own do this, and waits for it.
+///
+/// # Errors
+/// As the work has, or there is no thread.
+fn on_a_thread(
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<impl Future<Output = io::Result<()>>> {
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new().name("toril-save".into()).spawn(move || _ = end.send(work()))?;
+    Ok(async { ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread has ended"))) })
 }
 
 /// The next block of a file; an empty one at its end.
@@ -129,7 +151,7 @@ fn write_whole(engine: &mut Engine) -> io::Result<()> {
     let mut file = SnapshotFile::create(&engine.config, &beside)?;
     engine.save_whole(SnapshotKind::Alone, |bytes| file.write(bytes))?;
     file.close()?;
-    put_in_place(&beside, &dump(&engine.config))?;
+    put_in_place(&beside, &dump(&engine.config))?()?;
     tracing::warn!("DB saved on disk");
     Ok(())
 }
@@ -160,14 +182,14 @@ pub async fn save_aside(server: Rc<Server>) {
         Ok(file) => write_aside(&server, file, number).await,
         Err(problem) => Err(problem),
     };
-    let saved = written.and_then(|is_whole| {
-        if is_whole {
-            put_in_place(&beside, &dump)?;
-        }
-        Ok(is_whole)
-    });
+    let saved = match written {
+        Ok(true) => settle(&beside, &dump).await.map(|()| true),
+        other => other,
+    };
     let (now, mut engine) = (server.now(), server.engine.borrow_mut());
     match saved {
+        // SAVE may have come while the folder was synced, and its file has taken this one's place.
+        Ok(true) if !engine.persistence.is_under_way(number) => {}
         Ok(false) => tracing::warn!("The snapshot was given up"),
         Ok(true) => {
             let keys = engine.keyspace.saving().map_or(0, |saving| saving.keys);
@@ -181,15 +203,18 @@ pub async fn save_aside(server: Rc<Server>) {
     }
 }
 
+/// Puts a file that is whole in its place.
+async fn settle(beside: &Path, path: &Path) -> io::Result<()> {
+    on_a_thread(put_in_place(beside, path)?)?.await
+}
+
 /// Carries the snapshot of this number into its file. False if it was given up meanwhile; either
 /// way nobody writes to the file any more.
 pub async fn write_aside(server: &Rc<Server>, file: SnapshotFile, number: u64) -> io::Result<bool> {
     let (blocks, to_write) = mpsc::channel(BLOCKS_MAX);
-    let (end, ended) = oneshot::channel();
-    let work = move || _ = end.send(write_blocks(file, to_write));
-    std::thread::Builder::new().name("toril-save".into()).spawn(work)?;
+    let writing = on_a_thread(move || write_blocks(file, to_write))?;
     let carried = carry(server, blocks, number).await;
-    let written = ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread has ended")));
+    let written = writing.await;
     if carried? {
         written?;
     }

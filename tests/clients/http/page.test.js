@@ -103,7 +103,8 @@ describe('the page', { skip }, () => {
     /** @param {string} state */
     async function look(state) {
       await page.goto(`${rest.url}/#/queue/${idOf('busy')}/${state}`);
-      await page.waitForSelector('.tabs [aria-selected=true]');
+      // The view of before stays until this one has come.
+      await page.waitForSelector(`.tabs [aria-selected=true][href$="/${state}"]`);
       heard.length = 0;
     }
     const toast = (text) => page.waitForSelector(`.toast:has-text("${text}")`);
