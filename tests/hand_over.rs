@@ -579,6 +579,44 @@ fn new_connections_are_carried_over_for_a_while() {
     assert_eq!(carried.say("GET k"), Reply::Bulk("x".into()));
 }
 
+/// Whoever may not do everything at the old server must not come to that at the new one.
+#[test]
+fn who_is_limited_is_not_carried_over_as_somebody_else() {
+    let Some(program) = oracle("redis-7.4") else { return };
+    for asks in [false, true] {
+        let folder = Folder::new("limited");
+        let mut target = Peer::start_in("redis-7.4", &program, &folder.0);
+        let source = start();
+        let (from, to) = (source.port, target.port());
+        ask(from, "SET secret v");
+        ask(from, "SET app:1 v");
+        assert_eq!(ask(from, "ACL SETUSER admin on >ad ~* &* +@all"), "+OK");
+        assert_eq!(ask(from, "ACL SETUSER default reset on nopass ~app:* &* +@read +ping"), "+OK");
+        if asks {
+            target.say("CONFIG SET requirepass pw");
+        }
+        let mut open = TcpStream::connect(("127.0.0.1", from)).expect("it listens");
+        open.write_all(b"GET app:1\r\n").expect("it reads");
+        let login = if asks { ":pw@" } else { "" };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
+        let from_url = format!("redis://admin:ad@127.0.0.1:{from}");
+        command.args(["hand-over", "--from", &from_url, "--forward", "1m"]);
+        command.arg(format!("redis://{login}127.0.0.1:{to}"));
+        let (said, status) = run(command);
+        assert_eq!(status, Some(0), "{said}");
+        // It was closed rather than carried over.
+        let mut said = String::new();
+        open.read_to_string(&mut said).expect("it is text");
+        assert_eq!(said, "$1\r\nv\r\n");
+        let mut stream = TcpStream::connect(("127.0.0.1", from)).expect("it listens");
+        stream.write_all(b"GET secret\r\nFLUSHALL\r\nQUIT\r\n").expect("it reads");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("it is text");
+        let refused = if asks { "-NOAUTH" } else { "-NOPERM" };
+        assert_eq!(said.lines().filter(|line| line.starts_with(refused)).count(), 2, "{said}");
+    }
+}
+
 /// A Redis is copied while it changes, and goes on.
 #[test]
 fn a_redis_is_copied() {

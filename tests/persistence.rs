@@ -281,6 +281,19 @@ fn start(folder: &Folder, more: &[&str]) -> Running {
 }
 
 #[test]
+fn a_rule_that_is_set_later_saves_as_well() {
+    let folder = Folder::new("rule");
+    let server = start(&folder, &["--save", ""]);
+    for saves in ["1", "2"] {
+        assert_eq!(ask(server.port, "CONFIG SET save \"1 1\""), "+OK");
+        assert_eq!(ask(server.port, "SET k v"), "+OK");
+        let told = format!("rdb_saves:{saves}");
+        until("it is saved", || ask_all(server.port, "INFO persistence").contains(&told));
+        assert_eq!(ask(server.port, "CONFIG SET save \"\""), "+OK");
+    }
+}
+
+#[test]
 fn a_signal_saves_by_the_rules_and_the_next_start_has_all() {
     let folder = Folder::new("signal");
     let server = start(&folder, &["--save", "3600 1"]);

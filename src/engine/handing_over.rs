@@ -169,8 +169,12 @@ impl Engine {
             || client.tracking.is_some()
             || client.is_monitor
             || client.reply_mode != ReplyMode::On;
-        // A password is known to nobody but the client.
-        !has_state && !self.acl.needs_login() && Rc::ptr_eq(&client.user, self.acl.default_user())
+        !has_state && self.is_open() && Rc::ptr_eq(&client.user, self.acl.default_user())
+    }
+
+    /// Whether whoever comes may do everything, so that it is given the login of the other server.
+    fn is_open(&self) -> bool {
+        !self.acl.needs_login() && self.acl.default_user().is_unrestricted()
     }
 
     /// A client's connection is over here; what is to be said where it goes on. None if it does
@@ -190,11 +194,16 @@ impl Engine {
     pub fn forwards_to(&self, peer: &Peer, now: Now) -> Option<ServerUrl> {
         let to = self.replication.handed_over.as_ref()?;
         let is_time = now.mono_us < to.forwards_until_us;
-        (is_time && self.refusal(peer).is_none()).then(|| match self.acl.needs_login() {
-            // Who is no user here must not become one there: it has to say the password itself.
-            true => ServerUrl { user: None, password: None, ..to.to.clone() },
-            false => to.to.clone(),
-        })
+        if !is_time || self.refusal(peer).is_some() {
+            return None;
+        }
+        if self.is_open() {
+            return Some(to.to.clone());
+        }
+        // Who may not do everything here must not come to that there: it has to log in itself, where
+        // that is asked for.
+        let asks = to.to.password.is_some();
+        asks.then(|| ServerUrl { user: None, password: None, ..to.to.clone() })
     }
 
     /// READONLY, with the place to go to where it is known.

@@ -100,6 +100,7 @@ impl Engine {
         if self.config.timeout_s > 0 {
             self.look_for_idle_clients();
         }
+        self.watch_save_rules();
         self.heed_settings();
         if memory(&self.config) != memory_before {
             self.weigh_all();

@@ -211,6 +211,29 @@ fn scheduler(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
+/// Keys of a queue of Bull or BullMQ that are no jobs, behind the queue's name.
+const KEYS: &[&str] = &[
+    "active",
+    "completed",
+    "delayed",
+    "events",
+    "failed",
+    "id",
+    "limiter",
+    "marker",
+    "meta",
+    "meta-paused",
+    "paused",
+    "pc",
+    "prioritized",
+    "priority",
+    "repeat",
+    "stalled",
+    "stalled-check",
+    "wait",
+    "waiting-children",
+];
+
 /// A job of its own, or one that is like another.
 ///
 /// # Errors
@@ -251,6 +274,9 @@ pub fn add(order: &Order) -> Result<Vec<Vec<u8>>, String> {
     let id = order.text("jobId");
     if id.contains(':') || !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("an id of your own has no colon, and is no number".into());
+    }
+    if KEYS.contains(&id) {
+        return Err(format!("a job '{id}' would lie where the library keeps something of its own"));
     }
     let (delay, priority) = (delay.to_string().into_bytes(), priority.to_string().into_bytes());
     Ok(vec![id.into(), name.into(), data, opts, delay, priority, flag(is_next)])

@@ -77,6 +77,9 @@ const PIECE: usize = 250;
 /// As many jobs can be named at once.
 const IDS_MAX: usize = 200;
 
+/// No span is longer: moments behind that are no numbers any more to some of the libraries.
+const SPAN_MS_MAX: u64 = 100 * 366 * 86_400_000;
+
 /// What all scripts have in common.
 const SHARED: &str = include_str!("shared.lua");
 
@@ -225,8 +228,17 @@ impl<'e> Order<'e> {
             let count = named.len();
             return Err(Trouble::Wrong(format!("{count} ids are too many: {IDS_MAX} at most")));
         }
-        let ids = named.iter().filter_map(Json::as_str).map(|id| percent_decode_str(id).collect());
-        Ok(Self { engine, user, ids: ids.collect(), queue, body })
+        let mut ids: Vec<Vec<u8>> = Vec::with_capacity(named.len());
+        for id in &named {
+            let text = id.as_str().ok_or_else(|| {
+                Trouble::Wrong(format!("ids are texts, such as \"{id}\" in place of {id}"))
+            })?;
+            let id = percent_decode_str(text).collect();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(Self { engine, user, ids, queue, body })
     }
 
     /// The script that does it.
@@ -347,7 +359,13 @@ impl<'e> Order<'e> {
     /// # Errors
     /// It is none.
     fn span_ms(&self, field: &str) -> Result<u64, String> {
-        span_of(self.text(field), field)
+        match &self.body[field] {
+            Json::Null => Ok(0),
+            Json::String(text) => span_of(text, field),
+            other => {
+                Err(format!("{field} is a span such as \"30s\", \"5m\" or \"2h\", not {other}"))
+            }
+        }
     }
 
     /// The one job that is meant.
@@ -384,8 +402,11 @@ fn span_of(text: &str, name: &str) -> Result<u64, String> {
     let text = text.replace("min", "m");
     match text.as_str() {
         "" => Ok(0),
-        text => span::parse_ms(text)
-            .ok_or_else(|| format!("{name} is a span such as 30s, 5m or 2h, not '{text}'")),
+        text => match span::parse_ms(text) {
+            Some(span_ms) if span_ms <= SPAN_MS_MAX => Ok(span_ms),
+            Some(_) => Err(format!("{name} is a hundred years at most, not '{text}'")),
+            None => Err(format!("{name} is a span such as 30s, 5m or 2h, not '{text}'")),
+        },
     }
 }
 

@@ -20,8 +20,8 @@ Until then nothing changes for its clients; whatever fails, or if this program i
   --dry-run         only tells what there is, and what cannot move
   --copy            copies and counts; the old server goes on taking writes
   --replace         empties the new server before
-  --forward SPAN    the old server carries open connections to the new one, and for so long (10m)
-                    new ones, where that is no cluster
+  --forward SPAN    the old server carries open connections to the new one, and for so long, such
+                    as 10m, new ones, where that is no cluster; TLS by its own tls- settings
   --pause-max SPAN  gives up when writes have been paused for so long (5s)
   --tls-ca-cert-file FILE, --tls-ca-cert-dir FOLDER, --tls-client-cert-file FILE,
   --tls-client-key-file FILE

@@ -134,6 +134,10 @@ describe('on twins of Bull', { concurrency: 4 }, () => {
     assert.match((await ask(name, 'promote', { ids: ['bad-1'] })).json.error, /there is no promote of what is failed/);
     assert.match((await ask(name, 'limits', {})).json.error, /there is no action 'limits': add, clean/);
     assert.match((await ask(name, 'add', {})).json.error, /the job wants a name/);
+    assert.match((await ask(name, 'add', { name: 'x', jobId: 'completed' })).json.error, /would lie where the library keeps something/);
+    assert.match((await ask(name, 'add', { name: 'x', delay: 5 })).json.error, /delay is a span such as .* not 5/);
+    assert.match((await ask(name, 'add', { name: 'x', delay: '999999d' })).json.error, /a hundred years at most/);
+    assert.match((await ask(name, 'remove', { ids: [1], state: 'failed', count: 9 })).json.error, /ids are texts, such as "1"/);
     const held = await queue.getNextJob();
     const { refused } = await act(name, 'remove', { ids: [held.id] });
     assert.match(refused[0], /holds its lock/);
