@@ -200,8 +200,8 @@ impl Engine {
         if self.is_open() {
             return Some(to.to.clone());
         }
-        // Who may not do everything here must not come to that there: it has to log in itself, where
-        // that is asked for.
+        // Who may not do everything here must not come to that there: it has to log in itself,
+        // where that is asked for.
         let asks = to.to.password.is_some();
         asks.then(|| ServerUrl { user: None, password: None, ..to.to.clone() })
     }

@@ -5,7 +5,7 @@ use super::bullmq::delay;
 use super::{Order, PageAction, row, standing};
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("abort",   script!("arq/abort"),                             named,    "Told workers to abort {jobs} of {queue}"),
     row("clean",   script!("arq/common", "standing", "arq/delete"),  standing, "Removed {jobs} of {queue}"),
     row("delay",   script!("arq/common", "arq/delay"),               delay,    "Changed when {jobs} of {queue} will run"),

@@ -10,7 +10,7 @@ const LATER: &[Role] = &[Role::Later];
 const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Failed, Role::Completed];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("clean",      AT_REST,         script!("bee/common", "standing", "bee/delete"),  standing,   "Removed {jobs} of {queue}"),
     row("delay",      LATER,           script!("bee/common", "bee/delay"),               delay,      "Changed when {jobs} of {queue} will run"),
     row("obliterate", &[],             script!("bee/common", "emptied", "bee/destroy"),  obliterate, "Removed {queue} and {jobs}"),

@@ -10,7 +10,7 @@ use crate::queues::Role;
 const ANY: &[Role] = &[];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("add",        ANY,             script!("bull/common", "bull/enqueue", "bull/add"),                     add,        "Added job {id} to {queue}"),
     row("clean",      ANY,             script!("bull/common", "bullmq/meant", "bull/clean"),                   of_state,   "Removed {jobs} of {queue}"),
     row("data",       ANY,             script!("bull/common", "bullmq/data"),                                  data,       "Changed the data of a job of {queue}"),

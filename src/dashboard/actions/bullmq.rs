@@ -37,7 +37,7 @@ pub fn era(engine: &Engine, queue: &Queue) -> u32 {
 }
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("add",           script!("bullmq/common", "bullmq/add"),                                      add,        "Added job {id} to {queue}"),
     row("clean",         script!("bullmq/common", "bullmq/meant", "bullmq/removal", "bullmq/clean"),  of_state,   "Removed {jobs} of {queue}"),
     row("data",          script!("bullmq/common", "bullmq/data"),                                     data,       "Changed the data of a job of {queue}"),

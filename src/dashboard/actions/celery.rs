@@ -9,7 +9,7 @@ const READY: &[Role] = &[Role::Ready];
 const NOT_ENDED: &[Role] = &[Role::Ready, Role::Working, Role::Later];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("clean",  READY,     script!("celery/common", "standing", "taken"), standing, "Removed {jobs} of {queue}"),
     row("clear",  &[],       script!("celery/purge"),                       nothing,  "Removed {jobs} that waited in {queue}"),
     row("remove", READY,     script!("celery/common", "standing", "taken"), standing, "Removed {jobs} of {queue}"),

@@ -9,7 +9,7 @@ use crate::queues::{Glance, Role, delayed_message};
 const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Failed];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("clean",   AT_REST,         script!("dramatiq/common", "standing", "dramatiq/delete"),  standing, "Removed {jobs} of {queue}"),
     row("promote", &[Role::Later],  script!("dramatiq/common", "standing", "dramatiq/promote"), due,      "Let {jobs} of {queue} run now"),
     row("remove",  AT_REST,         script!("dramatiq/common", "standing", "dramatiq/delete"),  standing, "Removed {jobs} of {queue}"),

@@ -140,11 +140,16 @@ impl PageAction {
 
 /// What can be done to a queue: nothing where the library's keys are only read.
 #[derive(Clone, Copy)]
-pub struct Offers(&'static [PageAction]);
+pub struct Offers {
+    actions: &'static [PageAction],
+    /// The scripts of Bull and BullMQ do.
+    tells_jobs_apart: bool,
+}
 
 impl Offers {
     pub fn of(engine: &Engine, queue: &Queue) -> Self {
-        Self(match queue.library.name {
+        let library = queue.library.name;
+        let actions = match library {
             "BullMQ" if bullmq::era(engine, queue) >= bullmq::ERA_MIN => bullmq::ACTIONS,
             "arq" => arq::ACTIONS,
             "bee-queue" => bee::ACTIONS,
@@ -154,21 +159,22 @@ impl Offers {
             "RQ" => rq::ACTIONS,
             "Sidekiq" => sidekiq::ACTIONS,
             _ => &[],
-        })
+        };
+        let tells_jobs_apart = matches!(library, "Bull" | "BullMQ") && !actions.is_empty();
+        Self { actions, tells_jobs_apart }
     }
 
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.actions.is_empty()
     }
 
-    /// Whether jobs of a state can be told by their error or name: the scripts of Bull and BullMQ
-    /// do.
+    /// Whether jobs of a state can be told by their error or name.
     pub fn can_narrow(self) -> bool {
-        std::ptr::eq(self.0, bullmq::ACTIONS) || std::ptr::eq(self.0, bull::ACTIONS)
+        self.tells_jobs_apart
     }
 
     fn find(self, name: &str) -> Option<&'static PageAction> {
-        self.0.iter().find(|action| action.name == name)
+        self.actions.iter().find(|action| action.name == name)
     }
 
     pub fn has(self, name: &str) -> bool {
@@ -248,7 +254,7 @@ impl<'e> Order<'e> {
     pub fn script(self, name: &str) -> Result<PageScript, Trouble> {
         let offers = Offers::of(self.engine, &self.queue);
         let action = offers.find(name).ok_or_else(|| {
-            let known: Vec<&str> = offers.0.iter().map(|action| action.name).collect();
+            let known: Vec<&str> = offers.actions.iter().map(|action| action.name).collect();
             Trouble::Absent(match known.is_empty() {
                 true => format!("queues of {} can only be looked at", self.queue.library.name),
                 false => format!("there is no action '{name}': {}", known.join(", ")),

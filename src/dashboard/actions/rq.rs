@@ -12,7 +12,7 @@ const WAITING: &[Role] = &[Role::Ready, Role::Later, Role::Blocked];
 const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Blocked, Role::Failed, Role::Completed];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("cancel",  WAITING,        script!("rq/common", "standing", "rq/cancel"),  meant,   "Cancelled {jobs} of {queue}"),
     row("clean",   AT_REST,        script!("rq/common", "standing", "rq/delete"),  meant,   "Removed {jobs} of {queue}"),
     row("pause",   &[],            script!("rq/suspend"),                          nothing, "Suspended the workers of all queues").called("Suspend all workers"),

@@ -10,7 +10,7 @@ const LATER: &[Role] = &[Role::Later];
 const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Failed];
 
 #[rustfmt::skip]
-pub static ACTIONS: &[PageAction] = &[
+pub const ACTIONS: &[PageAction] = &[
     row("clean",   AT_REST,         script!("sidekiq/common", "standing", "taken"),           standing,  "Removed {jobs} of {queue}"),
     row("clear",   &[],             script!("sidekiq/clear"),                                 nothing,   "Removed {jobs} that waited in {queue}").called("Clear the queue"),
     row("kill",    LATER,           script!("sidekiq/common", "standing", "sidekiq/kill"),    standing,  "Put {jobs} of {queue} to the dead ones"),

@@ -301,6 +301,7 @@ impl Tree {
     }
 
     /// How many entries are before this place.
+    #[inline]
     pub fn rank(&self, place: EntryPlace) -> usize {
         let mut rank = place.at;
         let mut id = place.leaf;
