@@ -103,10 +103,13 @@ describe('the buttons of other libraries', { skip }, () => {
     await look('bq:honey', 'Delayed');
     await choose('now', 'Run now');
     await until(() => ran.includes('now'));
+    // Until the page has said what was done, it may forget what is chosen.
+    await toast('Let 1 job of honey run now');
     await choose('soon', 'Change delay');
     await page.fill('#ask [name=delay]', '200ms');
     await confirm();
     await until(() => ran.includes('soon'));
+    await toast('Changed when 1 job of honey will run');
     await choose('never', 'Remove');
     await page.waitForSelector('#ask:has-text("Remove job never?")');
     await confirm();

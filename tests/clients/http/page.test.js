@@ -330,6 +330,8 @@ describe('the page', { skip }, () => {
       await page.waitForSelector('#ask:has-text("Their children go as well")');
       await confirm();
       await until(async () => (await family.getJob('c')) === undefined);
+      // Until the page has said what was done, it is drawn anew.
+      await toast('of family');
       await family.close();
     });
 
