@@ -282,7 +282,7 @@ fn start(folder: &Folder, more: &[&str]) -> Running {
 
 #[test]
 fn a_rule_that_is_set_later_saves_as_well() {
-    let folder = Folder::new("rule");
+    let folder = Folder::new("later-rule");
     let server = start(&folder, &["--save", ""]);
     for saves in ["1", "2"] {
         assert_eq!(ask(server.port, "CONFIG SET save \"1 1\""), "+OK");
