@@ -396,7 +396,7 @@ fn replication(engine: &Engine, text: &mut Text) {
         text.field(format!("slave{number}"), told);
     }
     if let Some(to) = &state.handed_over {
-        text.field("handed_over_to", format_args!("{}:{}", to.to.host, to.to.port));
+        text.field("handed_over_to", format_args!("{}:{}", to.url.host, to.url.port));
     }
     text.field("master_failover_state", engine.failover_state());
     text.field("master_replid", &state.id);

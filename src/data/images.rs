@@ -20,12 +20,13 @@ pub(super) struct Images<V> {
     table: IndexTable,
     /// `Some` is still to be read; None was read before it changed, or was not there.
     noted: Chunked<(Box<[u8]>, Option<V>)>,
+    /// Of all notes, about.
     bytes: usize,
     is_past_members: bool,
 }
 
 impl<V> Images<V> {
-    pub fn new() -> Self {
+    fn new() -> Self {
         let (table, noted) = (IndexTable::new(), Chunked::default());
         Self { table, noted, bytes: 0, is_past_members: false }
     }
@@ -61,19 +62,16 @@ impl<V> Images<V> {
     pub fn is_past_members(&self) -> bool {
         self.is_past_members
     }
-
-    /// Bytes of all notes, about.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// A walk over a collection, if there is one. A copy of the collection has none.
-pub(super) struct Walked<W>(Option<Box<Numbered<W>>>);
+pub(super) struct Walked<P, V>(Option<Box<Walk<P, V>>>);
 
-struct Numbered<W> {
+/// A walk that has come so far.
+pub(super) struct Walk<P, V> {
     number: u32,
-    walk: W,
+    pub at: P,
+    pub images: Images<V>,
 }
 
 /// What can be asked of a walk over a collection of any type.
@@ -87,13 +85,7 @@ pub(super) trait PieceWalk {
     fn end(&mut self);
 }
 
-/// A walk that notes.
-pub(super) trait Noting {
-    /// Bytes of what is noted, about.
-    fn noted_bytes(&self) -> usize;
-}
-
-impl<W> Walked<W> {
+impl<P, V> Walked<P, V> {
     pub const NONE: Self = Self(None);
 
     #[inline]
@@ -102,22 +94,22 @@ impl<W> Walked<W> {
     }
 
     /// None if there is no walk.
-    pub fn get_mut(&mut self) -> Option<&mut W> {
-        self.0.as_mut().map(|it| &mut it.walk)
+    pub fn get_mut(&mut self) -> Option<&mut Walk<P, V>> {
+        self.0.as_deref_mut()
     }
 
-    pub fn begin(&mut self, number: u32, walk: W) {
-        self.0 = Some(Box::new(Numbered { number, walk }));
+    pub fn begin(&mut self, number: u32, at: P) {
+        self.0 = Some(Box::new(Walk { number, at, images: Images::new() }));
     }
 }
 
-impl<W: Noting> PieceWalk for Walked<W> {
+impl<P, V> PieceWalk for Walked<P, V> {
     fn number(&self) -> Option<u32> {
-        self.0.as_ref().map(|it| it.number)
+        self.0.as_ref().map(|walk| walk.number)
     }
 
     fn noted_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |it| it.walk.noted_bytes())
+        self.0.as_ref().map_or(0, |walk| walk.images.bytes)
     }
 
     fn end(&mut self) {
@@ -125,13 +117,13 @@ impl<W: Noting> PieceWalk for Walked<W> {
     }
 }
 
-impl<W> Clone for Walked<W> {
+impl<P, V> Clone for Walked<P, V> {
     fn clone(&self) -> Self {
         Self::NONE
     }
 }
 
-impl<W> std::fmt::Debug for Walked<W> {
+impl<P, V> std::fmt::Debug for Walked<P, V> {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "Walked({})", !self.is_none())
     }

@@ -1,7 +1,7 @@
 //! A large collection: entries side by side, in the order they came, and a hash table over their
 //! places. Removing one closes the gap at once while that moves few, then with the last entry.
 
-use crate::data::images::{Images, Noting, PieceWalk, Walked};
+use crate::data::images::{PieceWalk, Walked};
 use crate::data::string::{Str, StrProbe};
 use crate::util::chunked::Chunked;
 use crate::util::fetch::{Fetch, fetch_whole};
@@ -15,20 +15,8 @@ const ORDERED_LEN_MAX: usize = 512;
 pub struct Indexed<V> {
     table: IndexTable,
     entries: Chunked<(Str, V)>,
-    walk: Walked<IndexedWalk<V>>,
-}
-
-/// A walk over the entries, in their order, while they change.
-struct IndexedWalk<V> {
-    /// Entries below this were read.
-    at: usize,
-    images: Images<V>,
-}
-
-impl<V> Noting for IndexedWalk<V> {
-    fn noted_bytes(&self) -> usize {
-        self.images.bytes()
-    }
+    /// Over the entries, in their order: those below a place were read.
+    walk: Walked<usize, V>,
 }
 
 impl<V: Clone> Indexed<V> {
@@ -131,7 +119,7 @@ impl<V: Clone> Indexed<V> {
     }
 
     pub fn begin_walk(&mut self, number: u32) {
-        self.walk.begin(number, IndexedWalk { at: 0, images: Images::new() });
+        self.walk.begin(number, 0);
     }
 
     pub(super) fn walk(&self) -> &dyn PieceWalk

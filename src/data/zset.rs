@@ -21,7 +21,7 @@ use crate::util::table::{self, IndexTable};
 
 use members::{MemberKey, MemberProbe, Members};
 use tree::{EntryPlace, Scored, Tree};
-use walk::ZsetWalk;
+use walk::LastRead;
 
 /// Up to here looking at all members takes less time than keeping a tree and a table.
 const ARRAY_LEN_MAX: usize = 128;
@@ -55,7 +55,7 @@ struct IndexedTree {
     tree: Tree,
     /// From a member's hash to its leaf.
     leaves: IndexTable,
-    walk: Walked<ZsetWalk>,
+    walk: Walked<Option<LastRead>, f64>,
 }
 
 /// A step on the way to a member, and on to where another score would bring it: see `ahead`.

@@ -36,7 +36,7 @@ const NOT_PAUSED: &str = "ERR writes are not paused by this connection: say TORI
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandedOver {
     /// With the login of those who are carried over.
-    pub to: ServerUrl,
+    pub url: ServerUrl,
     /// Up to when, by the monotonic clock, what clients say who come here is carried over.
     pub forwards_until_us: u64,
     /// Clients whose connections are carried over as they are, and what they have said last.
@@ -45,8 +45,8 @@ pub struct HandedOver {
 
 impl HandedOver {
     /// To a server, where what clients say is carried over until then.
-    pub fn to(to: ServerUrl, forwards_until_us: u64) -> Self {
-        Self { to, forwards_until_us, carried: BTreeMap::new() }
+    pub fn to(url: ServerUrl, forwards_until_us: u64) -> Self {
+        Self { url, forwards_until_us, carried: BTreeMap::new() }
     }
 }
 
@@ -128,7 +128,7 @@ impl Engine {
         if here != offset {
             return Err(Error::new(format!("ERR the stream is at {here}, not at {offset}")));
         }
-        let ServerUrl { host, port, .. } = &to.to;
+        let ServerUrl { host, port, .. } = &to.url;
         tracing::warn!("Handed over to {}:{port} at offset {offset}", host.escape_debug());
         self.replication.handed_over = Some(to.into());
         self.let_users_go(id);
@@ -182,7 +182,7 @@ impl Engine {
     pub fn take_carried(&mut self, id: ClientId) -> Option<Carried> {
         let to = self.replication.handed_over.as_mut()?;
         let request = to.carried.remove(&id)?;
-        let to = to.to.clone();
+        let to = to.url.clone();
         let mark = self.keyspace.rng.hex_name();
         let client = self.clients.get(id)?;
         let (name, db, protocol) = (client.name.clone(), client.db, client.outbox.protocol);
@@ -198,12 +198,12 @@ impl Engine {
             return None;
         }
         if self.is_open() {
-            return Some(to.to.clone());
+            return Some(to.url.clone());
         }
         // Who may not do everything here must not come to that there: it has to log in itself,
         // where that is asked for.
-        let asks = to.to.password.is_some();
-        asks.then(|| ServerUrl { user: None, password: None, ..to.to.clone() })
+        let asks = to.url.password.is_some();
+        asks.then(|| ServerUrl { user: None, password: None, ..to.url.clone() })
     }
 
     /// READONLY, with the place to go to where it is known.
@@ -212,7 +212,7 @@ impl Engine {
             None => Error::ReadOnly,
             Some(to) => Error::new(format!(
                 "READONLY this server has handed over to {}:{}: connect there",
-                to.to.host, to.to.port
+                to.url.host, to.url.port
             )),
         }
     }

@@ -262,10 +262,7 @@ impl RdbWriter {
 
     /// A key with its value, which is not one at rest.
     pub fn key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>, limits: &Limits) {
-        if let Some(at_ms) = expires_ms {
-            self.raw(&[opcode::EXPIRES_MS]);
-            self.raw(&at_ms.to_le_bytes());
-        }
+        self.expiry(expires_ms);
         let kind = match kind_of(value) {
             kind::HASH_LISTPACK_EX | kind::HASH_METADATA if self.is_valkey => kind::HASH_2,
             kind => kind,
@@ -273,6 +270,14 @@ impl RdbWriter {
         self.raw(&[kind]);
         self.text(key);
         save(kind, value, limits, self);
+    }
+
+    /// The last millisecond at which the key that follows exists, if it has a TTL.
+    pub(super) fn expiry(&mut self, expires_ms: Option<i64>) {
+        if let Some(at_ms) = expires_ms {
+            self.raw(&[opcode::EXPIRES_MS]);
+            self.raw(&at_ms.to_le_bytes());
+        }
     }
 
     /// Ends a file; the checksum is to follow.

@@ -5,7 +5,6 @@
 
 use crate::data::{List, Stream, Value};
 
-use super::file::opcode;
 use super::kind;
 use super::streams::{kind_of_stream, save_node, save_stream_tail};
 use super::writer::RdbWriter;
@@ -23,10 +22,7 @@ impl RdbWriter {
     /// # Panics
     /// If the value is a string or one at rest: they are written whole.
     pub fn begin_key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>) {
-        if let Some(at_ms) = expires_ms {
-            self.raw(&[opcode::EXPIRES_MS]);
-            self.raw(&at_ms.to_le_bytes());
-        }
+        self.expiry(expires_ms);
         let (kind, count) = match value {
             Value::List(it) => (kind::LIST, it.len()),
             Value::Hash(it) => (kind::HASH, it.len()),

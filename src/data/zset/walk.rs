@@ -1,37 +1,24 @@
 //! A walk over a sorted set, piece by piece while it changes: from its end, since who loads what is
 //! written puts each member in front.
 
-use crate::data::images::{Images, Noting, PieceWalk};
+use crate::data::images::PieceWalk;
 use crate::data::item::Item;
 
 use super::tree::{EntryPlace, Scored};
 use super::{Body, IndexedTree, Order, Zset};
 
-pub(super) struct ZsetWalk {
-    /// What was read last: all that comes behind it was read before.
-    read: Option<(f64, Box<[u8]>)>,
-    images: Images<f64>,
-}
+/// The score and the member that were read last: all that comes behind them was read before.
+pub(super) type LastRead = (f64, Box<[u8]>);
 
-impl Noting for ZsetWalk {
-    fn noted_bytes(&self) -> usize {
-        self.images.bytes()
-    }
-}
-
-impl ZsetWalk {
-    fn has_read(&self, score: f64, member: &[u8]) -> bool {
-        let is_behind =
-            |(at, text): &(f64, Box<[u8]>)| score > *at || score == *at && *member >= **text;
-        self.read.as_ref().is_some_and(is_behind)
-    }
+fn has_read(last: Option<&LastRead>, score: f64, member: &[u8]) -> bool {
+    last.is_some_and(|(at, text)| score > *at || score == *at && *member >= **text)
 }
 
 /// See `Value::begin_walk`.
 impl Zset {
     pub(in crate::data) fn begin_walk(&mut self, number: u32) -> bool {
         let Order::Tree(it) = &mut self.body.order else { return false };
-        it.walk.begin(number, ZsetWalk { read: None, images: Images::new() });
+        it.walk.begin(number, None);
         true
     }
 
@@ -57,7 +44,7 @@ impl Zset {
         let Order::Tree(it) = order else { return true };
         let IndexedTree { tree, walk, .. } = &mut **it;
         let Some(walk) = walk.get_mut() else { return true };
-        let end = match &walk.read {
+        let end = match &walk.at {
             None => tree.len(),
             Some((score, text)) => {
                 let comes_before = |entry: Scored| {
@@ -79,7 +66,7 @@ impl Zset {
         }
         let EntryPlace { leaf, at } = tree.at_rank(start);
         let last = tree.entries(leaf)[at];
-        walk.read = Some((last.score, members.get(last.key).to_vec().into()));
+        walk.at = Some((last.score, members.get(last.key).to_vec().into()));
         false
     }
 }
@@ -112,7 +99,7 @@ impl IndexedTree {
     #[inline(never)]
     fn note(&mut self, member: &[u8], before: Option<f64>) {
         let Some(walk) = self.walk.get_mut() else { return };
-        let before = before.filter(|score| !walk.has_read(*score, member));
+        let before = before.filter(|score| !has_read(walk.at.as_ref(), *score, member));
         walk.images.note(member, || before);
     }
 }
