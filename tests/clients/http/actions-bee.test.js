@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import Queue from 'bee-queue';
 import { Redis } from 'ioredis';
 import { address, uniqueName, until } from '../support.js';
-import { send } from './rest.js';
+import * as twins from './twins.js';
 
 const HOUR_MS = 3_600_000;
 const redis = new Redis(address);
@@ -15,30 +15,14 @@ after(() => redis.disconnect());
 
 const idOf = (name) => Buffer.from(`0\0bq:${name}`).toString('base64url');
 
-async function ask(name, action, body = {}) {
-  return send(`/_toril/queues/${idOf(name)}/${action}`, { body });
-}
-
-/** Does it by toril's script: what it answers. */
-async function act(name, action, body) {
-  const { status, json } = await ask(name, action, body);
-  assert.equal(status, 200, JSON.stringify(json));
-  return json;
-}
-
-const READERS = {
-  hash: async (key) => Object.entries(await redis.hgetall(key)).sort(),
-  list: (key) => redis.lrange(key, 0, -1),
-  set: async (key) => (await redis.smembers(key)).sort(),
-  zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
-  string: (key) => redis.get(key),
-};
+const ask = (name, action, body) => twins.ask(idOf(name), action, body);
+const act = (name, action, body) => twins.act(idOf(name), action, body);
 
 /** All keys of a queue, without what differs between twins: their name, and moments. */
 async function keysOf(name) {
   const all = {};
   for (const key of (await redis.keys(`bq:${name}:*`)).sort()) {
-    const value = JSON.stringify(await READERS[await redis.type(key)](key));
+    const value = JSON.stringify(await twins.valueOf(redis, key));
     all[key.replace(name, 'twin')] = value.replace(/\b1[78]\d{11}\b/g, 'MOMENT');
   }
   return all;

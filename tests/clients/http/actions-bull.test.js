@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { address, sleep, uniqueName, until } from '../support.js';
-import { send } from './rest.js';
+import * as twins from './twins.js';
 
 const require = createRequire(import.meta.url);
 const Bull = require('bull');
@@ -17,33 +17,14 @@ after(() => redis.disconnect());
 const idOf = (name) => Buffer.from(`0\0bull:${name}`).toString('base64url');
 const open = (name) => new Bull(name, { redis: { host: address.host, port: address.port } });
 
-async function ask(name, action, body = {}) {
-  return send(`/_toril/queues/${idOf(name)}/${action}`, { body });
-}
-
-/** Does it by toril's script: what it answers. */
-async function act(name, action, body) {
-  const { status, json } = await ask(name, action, body);
-  assert.equal(status, 200, JSON.stringify(json));
-  return json;
-}
-
-/** Options are an object, whose order means nothing. */
-const inOrder = ([field, text]) => [field, field === 'opts' ? JSON.stringify(Object.entries(JSON.parse(text)).sort()) : text];
-
-const READERS = {
-  hash: async (key) => Object.entries(await redis.hgetall(key)).map(inOrder).sort(),
-  list: (key) => redis.lrange(key, 0, -1),
-  set: async (key) => (await redis.smembers(key)).sort(),
-  zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
-  string: (key) => redis.get(key),
-};
+const ask = (name, action, body) => twins.ask(idOf(name), action, body);
+const act = (name, action, body) => twins.act(idOf(name), action, body);
 
 /** All keys of a queue, without what differs between twins: their name, and moments. */
 async function keysOf(name) {
   const all = {};
   for (const key of (await redis.keys(`bull:${name}:*`)).sort()) {
-    const value = JSON.stringify(await READERS[await redis.type(key)](key));
+    const value = JSON.stringify(await twins.valueOf(redis, key));
     all[key.replaceAll(name, 'twin')] = value.replaceAll(name, 'twin').replace(/\b1[78]\d{11}\b/g, 'MOMENT').replace(/\b7[2-9]\d{14}\b/g, 'DUE');
   }
   return all;

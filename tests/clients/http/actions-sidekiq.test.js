@@ -6,18 +6,14 @@ import { after, before, beforeEach, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { jobs, notes, openConsole, ruby } from '../sidekiq-programs.js';
 import { address, until } from '../support.js';
-import { send } from './rest.js';
+import * as twins from './twins.js';
 
 const redis = new Redis({ ...address, db: 9 });
 let ask;
 
 const idOf = (name) => Buffer.from(`9\0queue:${name}`).toString('base64url');
 
-async function act(action, body = {}, name = 'default') {
-  const { status, json } = await send(`/_toril/queues/${idOf(name)}/${action}`, { body });
-  assert.equal(status, 200, JSON.stringify(json));
-  return json;
-}
+const act = (action, body = {}, name = 'default') => twins.act(idOf(name), action, body);
 
 /** The keys, without what differs between twins: their jids, and moments. */
 async function keysOf() {

@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { address, sleep, uniqueName, until } from '../support.js';
 import { readonlyToken, send } from './rest.js';
+import * as twins from './twins.js';
 
 const require = createRequire(import.meta.url);
 const connection = { ...address, maxRetriesPerRequest: null };
@@ -16,34 +17,14 @@ after(() => redis.disconnect());
 
 const idOf = (name, db = 0) => Buffer.from(`${db}\0bull:${name}`).toString('base64url');
 
-async function ask(name, action, body = {}, options = {}) {
-  return send(`/_toril/queues/${idOf(name, options.db)}/${action}`, { body, ...options });
-}
-
-/** Does it by toril's script: what it answers. */
-async function act(name, action, body) {
-  const { status, json } = await ask(name, action, body);
-  assert.equal(status, 200, JSON.stringify(json));
-  return json;
-}
-
-/** Options are an object, whose order means nothing. */
-const inOrder = ([field, text]) => [field, field === 'opts' ? JSON.stringify(Object.entries(JSON.parse(text)).sort()) : text];
-
-const READERS = {
-  hash: async (key) => Object.entries(await redis.hgetall(key)).map(inOrder).sort(),
-  list: (key) => redis.lrange(key, 0, -1),
-  set: async (key) => (await redis.smembers(key)).sort(),
-  zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
-  string: (key) => redis.get(key),
-  stream: async (key) => (await redis.xrange(key, '-', '+')).map(([, fields]) => fields),
-};
+const ask = (name, action, body, options = {}) => twins.ask(idOf(name, options.db), action, body, options);
+const act = (name, action, body) => twins.act(idOf(name), action, body);
 
 /** All keys of a queue, without what differs between twins: their name, and moments. */
 async function keysOf(name) {
   const all = {};
   for (const key of (await redis.keys(`bull:${name}:*`)).sort()) {
-    const value = await READERS[await redis.type(key)](key);
+    const value = await twins.valueOf(redis, key);
     // When a scheduler's run is due is counted from when it was planned.
     const isRun = key.includes(':repeat:yearly:');
     const plain = (text) => text.replaceAll(name, 'twin').replace(/\b1[78]\d{11}(\.\d+)?\b/g, 'MOMENT')
