@@ -6,7 +6,7 @@ use super::{Order, PageAction, row, standing};
 
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
-    row("abort",   script!("arq/abort"),                             named,    "Told workers to abort {jobs} of {queue}"),
+    row("abort",   script!("arq/common", "arq/abort"),               named,    "Told workers to abort {jobs} of {queue}"),
     row("clean",   script!("arq/common", "standing", "arq/delete"),  standing, "Removed {jobs} of {queue}"),
     row("delay",   script!("arq/common", "arq/delay"),               delay,    "Changed when {jobs} of {queue} will run"),
     row("promote", script!("arq/common", "standing", "arq/promote"), standing, "Let {jobs} of {queue} run now"),

@@ -11,7 +11,7 @@ const NOT_ENDED: &[Role] = &[Role::Ready, Role::Working, Role::Later];
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
     row("clean",  READY,     script!("celery/common", "standing", "taken"), standing, "Removed {jobs} of {queue}"),
-    row("clear",  &[],       script!("celery/purge"),                       nothing,  "Removed {jobs} that waited in {queue}"),
+    row("clear",  &[],       script!("celery/common", "celery/purge"),      nothing,  "Removed {jobs} that waited in {queue}"),
     row("remove", READY,     script!("celery/common", "standing", "taken"), standing, "Removed {jobs} of {queue}"),
     row("revoke", NOT_ENDED, script!("celery/revoke"),                      revoked,  "Revoked {jobs} of {queue}"),
 ];

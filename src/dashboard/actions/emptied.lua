@@ -18,10 +18,12 @@ local function empty(names, forget)
     if most > 0 then
       local ids = is_list and call('LRANGE', key, -most, -1) or call('ZRANGE', key, 0, most - 1)
       for _, id in ipairs(ids) do
-        forget(id)
-        call('DEL', own .. id .. ':lock')
-        call(is_list and 'LREM' or 'ZREM', key, unpack(is_list and { -1, id } or { id }))
-        done = done + 1
+        if is_whole(id) then
+          forget(id)
+          call('DEL', own .. id .. ':lock')
+          call(is_list and 'LREM' or 'ZREM', key, unpack(is_list and { -1, id } or { id }))
+          done = done + 1
+        end
       end
     end
     left = left + (is_list and call('LLEN', key) or call('ZCARD', key))

@@ -80,6 +80,9 @@ const IDS_MAX: usize = 200;
 /// No span is longer: moments behind that are no numbers any more to some of the libraries.
 const SPAN_MS_MAX: u64 = 100 * 366 * 86_400_000;
 
+/// No number is larger: those behind it are not told apart by scripts.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// What all scripts have in common.
 const SHARED: &str = include_str!("shared.lua");
 
@@ -192,6 +195,20 @@ impl Offers {
     }
 }
 
+/// Why a queue has no buttons.
+pub fn only_looked_at(engine: &Engine, queue: &Queue) -> String {
+    let library = queue.library.name;
+    match library {
+        "BullMQ" => {
+            let (era, first) = (bullmq::era(engine, queue), bullmq::ERA_MIN);
+            format!(
+                "queues of BullMQ {era} can only be looked at: buttons are there from {first} on"
+            )
+        }
+        _ => format!("queues of {library} can only be looked at"),
+    }
+}
+
 /// The commands that a part of a script calls.
 fn called_by(script: &str) -> impl Iterator<Item = &str> {
     let calls = script.split("call(").skip(1);
@@ -256,7 +273,7 @@ impl<'e> Order<'e> {
         let action = offers.find(name).ok_or_else(|| {
             let known: Vec<&str> = offers.actions.iter().map(|action| action.name).collect();
             Trouble::Absent(match known.is_empty() {
-                true => format!("queues of {} can only be looked at", self.queue.library.name),
+                true => only_looked_at(self.engine, &self.queue),
                 false => format!("there is no action '{name}': {}", known.join(", ")),
             })
         })?;
@@ -276,7 +293,7 @@ impl<'e> Order<'e> {
         let mut words: Vec<Vec<u8>> = vec![b"EVAL".to_vec(), action.text(), b"1".to_vec(), base];
         words.extend(shared.map(String::into_bytes));
         words.extend(own);
-        let before = self.body["before"].as_u64().unwrap_or(0) as usize;
+        let before = self.number("before").map_err(Trouble::Wrong)?.unwrap_or(0) as usize;
         Ok(PageScript { queue: self.queue, action, before, words })
     }
 
@@ -349,15 +366,21 @@ impl<'e> Order<'e> {
     /// A whole number, as a number or as text; None if it is not there.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is something else, or too large.
     fn number(&self, field: &str) -> Result<Option<u64>, String> {
-        match (&self.body[field], self.text(field).trim()) {
-            (Json::Null, _) => Ok(None),
-            (Json::Number(number), _) => number.as_u64().ok_or(()).map(Some),
-            (_, "") => Ok(None),
-            (_, text) => text.parse().map(Some).map_err(|_| ()),
+        let given = match (&self.body[field], self.text(field).trim()) {
+            (Json::Null, _) => return Ok(None),
+            (Json::String(_), "") => return Ok(None),
+            (Json::String(_), text) => text.to_owned(),
+            (other, _) => other.to_string(),
+        };
+        let is_whole = given.bytes().all(|byte| byte.is_ascii_digit());
+        let number: Option<u64> = given.parse().ok();
+        match number.filter(|&number| number <= NUMBER_MAX) {
+            Some(number) => Ok(Some(number)),
+            None if is_whole => Err(format!("{field} is {NUMBER_MAX} at most, not {given}")),
+            None => Err(format!("{field} is a whole number, not {}", self.body[field])),
         }
-        .map_err(|()| format!("{field} is a whole number, not {}", self.body[field]))
     }
 
     /// A span in milliseconds.
@@ -410,10 +433,25 @@ fn span_of(text: &str, name: &str) -> Result<u64, String> {
         "" => Ok(0),
         text => match span::parse_ms(text) {
             Some(span_ms) if span_ms <= SPAN_MS_MAX => Ok(span_ms),
-            Some(_) => Err(format!("{name} is a hundred years at most, not '{text}'")),
-            None => Err(format!("{name} is a span such as 30s, 5m or 2h, not '{text}'")),
+            None if !is_span_but_for_its_size(text) => {
+                Err(format!("{name} is a span such as 30s, 5m or 2h, not '{text}'"))
+            }
+            _ => Err(format!("{name} is a hundred years at most, not '{text}'")),
         },
     }
+}
+
+/// Whether what is no span would be one of a few.
+fn is_span_but_for_its_size(text: &str) -> bool {
+    let mut digits = 0;
+    let few: String = text
+        .chars()
+        .filter(|it| {
+            digits = if it.is_ascii_digit() { digits + 1 } else { 0 };
+            digits <= 1
+        })
+        .collect();
+    span::parse_ms(&few).is_some()
 }
 
 /// What is to be run in a user's name.
@@ -509,6 +547,7 @@ impl PageScript {
                 format!("{job} is not removed: {worker} holds its lock for {} more", span::text(ms))
             }
             "free" => format!("{job} has no lock: the next look for stalled jobs takes it up"),
+            "odd" => format!("{job} is left as it is: {}", note[2]),
             "running" => format!("{} run: say that they may go as well", note[2]),
             "held" => format!("{job} is with a worker already"),
             "unheard" => "No worker is there that could be told".into(),

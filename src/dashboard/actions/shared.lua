@@ -12,6 +12,30 @@ local function note(id, word, detail)
   for _, text in ipairs({ id, word, tostring(detail or '') }) do notes[#notes + 1] = text end
 end
 
+-- Of keys by the types that they are to have: a sentence on one that is there and has another, or nil. What
+-- runs into such a key half-way would leave half of its work behind, so it is asked before the first change.
+local function other_type(types)
+  for wanted, keys in pairs(types) do
+    for _, key in ipairs(keys) do
+      local found = call('TYPE', key).ok
+      if found ~= 'none' and found ~= wanted then
+        return 'the key ' .. key .. ' is of type ' .. found .. ', and is to be of type ' .. wanted
+      end
+    end
+  end
+end
+
+local function refusal(types)
+  local odd = other_type(types)
+  return odd and redis.error_reply('WRONGTYPE ' .. odd)
+end
+
+-- The same of a job's keys, which is a note then: whether they are as they are to be.
+local function is_sound(id, types)
+  local odd = other_type(types)
+  return not odd or note(id, 'odd', odd)
+end
+
 local function report(done, skip, left, looked)
   return { done, skip or 0, left or 0, looked or done, unpack(notes) }
 end

@@ -12,7 +12,7 @@ const AT_REST: &[Role] = &[Role::Ready, Role::Later, Role::Failed];
 #[rustfmt::skip]
 pub const ACTIONS: &[PageAction] = &[
     row("clean",   AT_REST,         script!("sidekiq/common", "standing", "taken"),           standing,  "Removed {jobs} of {queue}"),
-    row("clear",   &[],             script!("sidekiq/clear"),                                 nothing,   "Removed {jobs} that waited in {queue}").called("Clear the queue"),
+    row("clear",   &[],             script!("sidekiq/common", "sidekiq/clear"),               nothing,   "Removed {jobs} that waited in {queue}").called("Clear the queue"),
     row("kill",    LATER,           script!("sidekiq/common", "standing", "sidekiq/kill"),    standing,  "Put {jobs} of {queue} to the dead ones"),
     row("promote", LATER,           script!("sidekiq/common", "standing", "sidekiq/enqueue"), renewed,   "Let {jobs} of {queue} run now"),
     row("quiet",   &[],             script!("sidekiq/quiet"),                                 processes, "The processes of {queue} take no more jobs").called("Quiet its processes"),

@@ -5,6 +5,7 @@ import './act.js';
 import { read } from './events.js';
 import './keys.js';
 import * as place from './place.js';
+import './press.js';
 import { Refused, enter, request } from './session.js';
 import * as time from './time.js';
 

@@ -23,6 +23,7 @@ pub const FILES: &[AppFile] = &[
     file!("keys.js", SCRIPT),
     file!("main.js", SCRIPT),
     file!("place.js", SCRIPT),
+    file!("press.js", SCRIPT),
     file!("search.js", SCRIPT),
     file!("session.js", SCRIPT),
     file!("time.js", SCRIPT),

@@ -6,8 +6,9 @@ use super::{
     Drawn, Frame, MEDIAN, Page, Row, buttons, chart, class_of, delayed_figure, dot, figure, moment,
     span_figure, text,
 };
+use crate::dashboard::actions::{Offers, only_looked_at};
 use crate::dashboard::rings::{Minute, SECONDS};
-use crate::dashboard::{Trouble, actions::Offers, ids, watch::Watch};
+use crate::dashboard::{Trouble, ids, watch::Watch};
 use crate::engine::Engine;
 use crate::queues::{Job, JobState, Look, Queue, Role};
 use maud::{Markup, html};
@@ -43,6 +44,7 @@ pub struct QueuePage {
     minute: Minute,
     /// Whether something can be done to it.
     offers: Offers,
+    only_looked_at: Option<String>,
 }
 
 /// A job in a state.
@@ -123,6 +125,7 @@ impl QueuePage {
             listed.extend(jobs.into_iter().take(end).filter(is_like));
         }
         let now_ms = engine.keyspace.now.wall_ms;
+        let offers = Offers::of(engine, &queue);
         Ok(Self {
             id: ids::of_queue(&queue),
             library: library_name(engine, &queue),
@@ -135,7 +138,8 @@ impl QueuePage {
             looked,
             jobs: listed,
             minute: watch.minute(&queue, now_ms),
-            offers: Offers::of(engine, &queue),
+            offers,
+            only_looked_at: offers.is_empty().then(|| only_looked_at(engine, &queue)),
             queue,
         })
     }
@@ -173,6 +177,7 @@ impl QueuePage {
                         @if let Some(ms) = self.look.limited_until_ms {
                             " · held back by its limit for " (moment(ms, "left"))
                         }
+                        @if let Some(why) = &self.only_looked_at { " · " (why) }
                     }
                 }
                 @if !self.offers.is_empty() { div class="actions" { (self.buttons()) } }

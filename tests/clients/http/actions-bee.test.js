@@ -113,6 +113,29 @@ describe('on twins of bee-queue', { concurrency: 4 }, () => {
   });
 });
 
+test('keys of bee-queue that are odd are named, and nothing is changed', async () => {
+  const name = uniqueName('odd');
+  const queue = await fill(name);
+  const own = (...ends) => ends.map((end) => `bq:${name}:${end}`);
+  const keys = { list: own('waiting', 'active'), zset: own('delayed'), set: own('failed', 'succeeded', 'stalling'), hash: own('jobs') };
+  await queue.close();
+  await twins.refuseOdd(redis, idOf(name), keys, [
+    ['retry', { ids: ['bad-1'] }], ['retry', { state: 'failed', count: 2 }], ['promote', { ids: ['later-1'] }],
+    ['delay', { ids: ['later-1'], delay: '1m' }], ['remove', { ids: ['next-1'] }], ['clean', { state: 'waiting', count: 9 }],
+    ['obliterate', { confirm: name }],
+  ]);
+});
+
+test('a job of bee-queue without its data stays where it is', async () => {
+  const name = uniqueName('odd');
+  const queue = await fill(name);
+  await redis.hdel(`bq:${name}:jobs`, 'bad-1');
+  const before = await twins.everything(redis);
+  assert.deepEqual((await act(name, 'retry', { ids: ['bad-1'] })).refused, ['Job bad-1 is not there any more']);
+  assert.deepEqual(await twins.everything(redis), before);
+  await queue.close();
+});
+
 describe('workers of bee-queue that wait', () => {
   const ran = [];
   let queue, shouldFail = true;

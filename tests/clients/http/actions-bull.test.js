@@ -127,6 +127,29 @@ describe('on twins of Bull', { concurrency: 4 }, () => {
   });
 });
 
+test('keys of Bull that are odd are named, and nothing is changed', async () => {
+  const name = uniqueName('odd');
+  const queue = await fill(name);
+  await queue.close();
+  const own = (...ends) => ends.map((end) => `bull:${name}:${end}`);
+  const keys = { hash: own('meta'), list: own('wait', 'paused', 'active'), zset: own('delayed', 'completed', 'failed', 'priority'), string: own('id', 'meta-paused') };
+  await twins.refuseOdd(redis, idOf(name), keys, [
+    ['add', { name: 'new' }], ['add', { name: 'new', priority: 3 }], ['clean', { state: 'failed', count: 9 }], ['data', { ids: ['next-1'], data: '{}' }],
+    ['drain', { delayed: 'on' }], ['obliterate', { confirm: name }], ['pause'], ['promote', { ids: ['later-2'] }], ['remove', { ids: ['first'] }],
+    ['resume'], ['retry', { state: 'failed', ids: ['bad-1'] }],
+  ]);
+  const [failed, later] = own('bad-1', 'later-2');
+  await twins.leaveOdd(redis, idOf(name), ['hash', failed], [['retry', { state: 'failed', ids: ['bad-1'] }], ['remove', { ids: ['bad-1'] }], ['data', { ids: ['bad-1'], data: '{}' }]]);
+  await twins.leaveOdd(redis, idOf(name), ['hash', later], [['promote', { ids: ['later-2'] }]]);
+  // Of a whole state the others are done.
+  await redis.del(failed);
+  await redis.set(failed, 'odd');
+  const told = await act(name, 'retry', { state: 'failed', count: 2 });
+  assert.deepEqual([told.done, told.skip, told.refused.length], [1, 1, 1]);
+  assert.equal((await act(name, 'obliterate', { confirm: name })).left, 1);
+  assert.deepEqual(await redis.zrange(own('failed')[0], 0, -1), ['bad-1']);
+});
+
 describe('workers of Bull that wait', () => {
   const name = uniqueName('live');
   const ran = [];

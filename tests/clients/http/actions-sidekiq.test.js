@@ -83,6 +83,23 @@ test('sidekiq: a waiting job is removed, a queue cleared, and a whole state retr
   assert.equal(refused[0], 'Job nobody is not there any more');
 });
 
+test('sidekiq: keys that are odd are named, and nothing is changed', async () => {
+  const jids = {};
+  for (const set of ['schedule', 'retry', 'dead']) {
+    jids[set] = await jobIn(set);
+    const [text] = await redis.zrange(set, 0, -1);
+    jids[set] = `${set}${jids[set].slice(set.length)}`;
+    await redis.del(set);
+    await redis.zadd(set, 4_000_000_000, JSON.stringify({ ...JSON.parse(text), jid: jids[set] }));
+  }
+  await ask("WriteDown.perform_async('a')");
+  const waiting = JSON.parse((await redis.lrange('queue:default', 0, 0))[0]).jid;
+  await twins.refuseOdd(redis, idOf('default'), { list: ['queue:default'], set: ['queues'], zset: ['schedule', 'retry', 'dead'] }, [
+    ['promote', { ids: [jids.schedule] }], ['kill', { ids: [jids.retry] }], ['retry', { ids: [jids.dead] }], ['remove', { ids: [waiting] }],
+    ['clean', { state: 'enqueued', count: 9 }], ['clear'],
+  ]);
+});
+
 test('sidekiq: a process does what is retried, and takes no more once it is quiet', async () => {
   const options = ['--concurrency', '1', '--timeout', '1', '--queue', 'default'];
   const worker = ruby(['-S', 'sidekiq', '--require', jobs, ...options], 'inherit');

@@ -36,7 +36,8 @@ async function keysOf(name) {
 }
 
 /** A queue with a job in each state. */
-async function fill(bullmq, name, { isPaused } = {}) {
+async function fill(bullmq, name, { isPaused, db = 0 } = {}) {
+  const connection = { ...address, maxRetriesPerRequest: null, db };
   const queue = new bullmq.Queue(name, { connection });
   await queue.waitUntilReady();
   const add = (id, options = {}) => queue.add(`name-${id}`, { id }, { jobId: id, timestamp: 1790000000000, ...options });
@@ -290,6 +291,52 @@ describe('actions', () => {
     await queue.close();
   });
 
+  for (const version of [6, 5]) {
+    test(`name keys of BullMQ ${version} that are odd, and change nothing`, async () => {
+      const name = uniqueName('odd');
+      // Nothing else is in this database, nor does anything of it expire.
+      const redis = new Redis({ ...address, db: 5 });
+      const queue = await fill(require(`bullmq-${version}`), name, { db: 5 });
+      await queue.close();
+      const own = (...ends) => ends.map((end) => `bull:${name}:${end}`);
+      const id = idOf(name, 5);
+      await redis.del(own('stalled-check'));
+      const orders = [
+        ['add', { name: 'new' }], ['clean', { state: 'failed', count: 9 }], ['data', { ids: ['next-1'], data: '{}' }], ['deduplication', { ids: ['only'] }],
+        ['delay', { ids: ['later-1'], delay: '1h' }], ['drain', { delayed: 'on' }], ['limits', { concurrency: 3 }], ['obliterate', { confirm: name }],
+        ['pause'], ['priority', { ids: ['next-1'], priority: 4 }], ['promote', { ids: ['later-2'] }], ['remove', { ids: ['first'] }], ['resume'],
+        ['retry', { state: 'failed', ids: ['bad-1'] }], ['run', { scheduler: 'yearly' }], ['unlimit'], ['unlock', { ids: ['next-1'] }], ['unschedule', { scheduler: 'yearly' }],
+      ];
+      const keys = {
+        hash: own('meta'), list: own('wait', 'paused', 'active'), stream: own('events'), string: own('id', 'pc'),
+        zset: own('prioritized', 'delayed', 'completed', 'failed', 'waiting-children', 'repeat', 'marker'),
+      };
+      await twins.refuseOdd(redis, id, keys, orders);
+      const ofJob = (job) => [['remove', { ids: [job] }], ['priority', { ids: [job], priority: 9 }], ['data', { ids: [job], data: '{}' }]];
+      for (const job of ['bad-1', 'next-1', 'later-2', 'child']) await twins.leaveOdd(redis, id, ['hash', own(job)[0]], ofJob(job));
+      await twins.leaveOdd(redis, id, ['hash', own('bad-1')[0]], [['retry', { state: 'failed', ids: ['bad-1'] }]]);
+      await twins.leaveOdd(redis, id, ['hash', own('later-2')[0]], [['promote', { ids: ['later-2'] }], ['delay', { ids: ['later-2'], delay: '9s' }]]);
+      await twins.leaveOdd(redis, id, ['string', own('de:one')[0]], [['deduplication', { ids: ['only'] }], ['remove', { ids: ['only'] }]]);
+      // What belongs to a parent, from below and from above.
+      for (const [type, end] of [['set', 'dependencies'], ['hash', 'processed'], ['hash', 'failed'], ['zset', 'unsuccessful']]) {
+        await twins.leaveOdd(redis, id, [type, `${own('parent')[0]}:${end}`], [...ofJob('child'), ...ofJob('parent')]);
+      }
+      await twins.leaveOdd(redis, id, ['hash', own('child')[0]], [['remove', { ids: ['parent'] }]]);
+      await redis.flushdb();
+      redis.disconnect();
+    });
+  }
+
+  test('are not there for queues of BullMQ 3, which is said', async () => {
+    const name = uniqueName('old');
+    const queue = new (require('bullmq-3').Queue)(name, { connection });
+    await queue.add('x', {}, { jobId: 'mine' });
+    const { status, json } = await ask(name, 'remove', { ids: ['mine'] });
+    assert.deepEqual([status, json.error], [404, 'queues of BullMQ 3 can only be looked at: buttons are there from 4 on']);
+    assert.notEqual(await queue.getJob('mine'), undefined);
+    await queue.close();
+  });
+
   test('are refused to who may only read, and what makes no sense is refused to all', async () => {
     const name = uniqueName('refused');
     const queue = new bullmq.Queue(name, { connection });
@@ -313,6 +360,14 @@ describe('actions', () => {
       ['add', { name: 'x', jobId: '7' }, 400, /no colon/],
       ['limits', { max: '5' }, 400, /both of them, or neither/],
       ['remove', { ids: Array(201).fill('x') }, 400, /201 ids are too many/],
+      ['clean', { state: 'failed', count: '99999999999999999999' }, 400, /^count is 9007199254740992 at most, not 9{20}$/],
+      ['clean', { state: 'failed', count: 1e30 }, 400, /^count is a whole number, not 1e\+?30$/],
+      ['clean', { state: 'failed', count: 1, before: 2 ** 63 }, 400, /^before is 9007199254740992 at most, not 9223372036854776000$/],
+      ['clean', { state: 'failed', count: 1, before: 'all' }, 400, /^before is a whole number, not "all"$/],
+      ['clean', { state: 'failed', count: 1, skip: '9'.repeat(18) }, 400, /^skip is 9007199254740992 at most/],
+      ['clean', { state: 'failed', count: 9, older: `${'9'.repeat(30)}d` }, 400, /^older is a hundred years at most, not '9{30}d'$/],
+      ['clean', { state: 'failed', count: 9, older: '999999d' }, 400, /^older is a hundred years at most, not '999999d'$/],
+      ['clean', { state: 'failed', count: 9, older: '7 weeks' }, 400, /^older is a span such as 30s, 5m or 2h, not '7weeks'$/],
     ];
     for (const [action, body, status, text] of wrong) {
       const answer = await ask(name, action, body);

@@ -75,6 +75,43 @@ describe('the page', { skip }, () => {
     await page.waitForSelector('table.jobs tr:has-text("later")', { state: 'detached', timeout: 2000 });
   });
 
+  test('what is pressed is clicked, though it comes anew before it is released', async () => {
+    const slow = new Queue('slow', { connection });
+    for (const id of ['a', 'b']) await slow.add('x', {}, { jobId: id });
+    await page.goto(`${rest.url}/#/queue/${idOf('slow')}/waiting`);
+    await page.waitForSelector('table.jobs tbody tr:nth-child(2)');
+    /** Presses, has the view drawn anew, and releases there or elsewhere. */
+    async function press(selector, { away = false } = {}) {
+      await page.hover(selector);
+      await page.mouse.down();
+      await page.$eval(selector, (control) => {
+        /** @type {any} */ (window).pressed = control;
+        document.dispatchEvent(new Event('stale'));
+      });
+      await page.waitForFunction(() => !(/** @type {any} */ (window).pressed.isConnected));
+      if (away) await page.mouse.move(600, 790);
+      await page.mouse.up();
+    }
+    await press('#main .actions >> text=Add a job', { away: true });
+    await sleep(100);
+    assert.equal(await page.locator('#ask[open]').count(), 0, 'what is let go elsewhere is not clicked');
+    await press('#main .actions >> text=Add a job');
+    await page.waitForSelector('#ask[open] [name=data]');
+    await page.keyboard.press('Escape');
+    await press('#main .actions details.menu summary');
+    await page.waitForSelector('#main details.menu[open] >> text=Drain');
+    await press('#main details.menu >> text=Drain');
+    await page.waitForSelector('#ask[open]:has-text("Drain slow?")');
+    await page.keyboard.press('Escape');
+    await press('[data-id="b"]');
+    await page.waitForSelector('#chosen:has-text("1 chosen")');
+    assert.deepEqual(await page.locator('[data-id]:checked').evaluateAll((all) => all.map((it) => it.getAttribute('data-id'))), ['b']);
+    await press('.tabs a:has-text("Delayed")');
+    await page.waitForSelector('.tabs [aria-selected=true]:has-text("Delayed")');
+    await slow.obliterate();
+    await slow.close();
+  });
+
   // Each test clicks one action on jobs in one state of a queue of its own, and a worker or somebody who listens
   // to the library's events must see it.
   describe('the buttons', () => {

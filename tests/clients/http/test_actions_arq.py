@@ -15,7 +15,7 @@ from arq import create_pool
 from arq.jobs import JobStatus
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from actions_support import ask, job_of, keys_of, refusal
+from actions_support import ask, job_of, keys_of, refusal, refuse_odd
 from support import PATIENCE_S, URL, until, working
 
 NAME = os.environ["ARQ_NAME"] = f"arq-{uuid.uuid4()}"
@@ -119,6 +119,15 @@ async def test_a_whole_queue_is_promoted_piece_by_piece(client, pool):
     second = ask(name, "promote", state="queued", count=50, before=250, skip=first["skip"])
     assert (second["told"], second["left"]) == (f"Let 300 jobs of {name} run now", 0)
     assert client.zcount(name, 0, client.time()[0] * 1000 + 999) == 300
+
+
+@with_pool
+async def test_keys_that_are_odd_are_named_and_nothing_is_changed(client, pool):
+    name = f"odd-{uuid.uuid4()}"
+    later = await enqueue(pool, name, "later", _defer_by=HOUR_S)
+    orders = [(it, {"ids": [later.job_id]}) for it in ("abort", "promote", "remove")]
+    orders += [("delay", {"ids": [later.job_id], "delay": "1h"}), ("clean", {"state": "queued", "count": 9})]
+    refuse_odd(client, name, {"zset": ["arq:abort", name]}, orders)
 
 
 @with_pool

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from actions_support import ask, keys_of, refusal
+from actions_support import ask, keys_of, refusal, refuse_odd
 from support import PATIENCE_S, URL, until, working
 
 NAME = os.environ["CELERY_NAME"] = f"celery-{uuid.uuid4()}-"
@@ -69,6 +69,12 @@ def test_messages_are_removed_one_by_one_and_by_their_list(client):
     with working(*WORKER):
         until(lambda: len(notes(client)) == 3)
         assert sorted(notes(client)) == ["0", "10", "13"]
+
+
+def test_keys_that_are_odd_are_named_and_nothing_is_changed(client):
+    sent = fill()
+    orders = [("clear", {}), ("clean", {"state": "waiting", "count": 9}), ("remove", {"ids": [sent[0].id]})]
+    refuse_odd(client, QUEUE, {"list": [f"{QUEUE}{end}" for end in ("", "\6\x163", "\6\x166", "\6\x169")]}, orders)
 
 
 def test_what_makes_no_sense_is_refused(client):

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from actions_support import ask, keys_of, refusal
+from actions_support import ask, keys_of, refusal, refuse_odd
 from support import URL, until, working
 
 NAME = os.environ["DRAMATIQ_NAME"] = f"dramatiq-{uuid.uuid4()}"
@@ -118,6 +118,17 @@ def test_messages_are_removed_as_if_they_had_never_been(client):
     first = ask(QUEUE, "clean", state="waiting", count=2)
     assert (first["done"], first["told"]) == (2, "Removed 2 jobs of default")
     assert [it["args"] for it in plain(client)[f"{QUEUE}.msgs".encode()]] == [["c"]]
+
+
+def test_keys_that_are_odd_are_named_and_nothing_is_changed(client):
+    dead = fail_for_good(client, "dead")
+    waiting = actors.write_down.send("waiting")
+    later = actors.write_down.send_with_options(args=["later"], delay=HOUR_MS)
+    orders = [("remove", {"ids": [it.message_id]}) for it in (dead, waiting, later)]
+    orders += [("retry", {"ids": [dead.message_id]}), ("promote", {"ids": [later.message_id]})]
+    orders += [("clean", {"state": "waiting", "count": 9})]
+    hashes = [f"{QUEUE}{end}.msgs" for end in ("", ".DQ", ".XQ")]
+    refuse_odd(client, QUEUE, {"list": [QUEUE, f"{QUEUE}.DQ"], "zset": [f"{QUEUE}.XQ"], "hash": hashes}, orders)
 
 
 def test_what_a_worker_keeps_until_it_is_due_is_left_to_it(client):

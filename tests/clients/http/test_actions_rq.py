@@ -13,7 +13,7 @@ import redis
 import rq
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from actions_support import ask, job_of, refusal
+from actions_support import ask, job_of, odd, refusal, refuse_odd
 from support import URL, until, working
 
 NAME = os.environ["RQ_NAME"] = f"rq-{uuid.uuid4()}"
@@ -102,6 +102,20 @@ def test_a_queue_is_emptied_and_what_makes_no_sense_is_refused(client):
     assert not client.exists(f"rq:job:{ids[2]}")
     assert ask(name, "remove", ids=["nobody"])["refused"] == ["Job nobody is not there any more"]
     assert "there is no retry of what is scheduled" in refusal(name, "retry", ids=[ids[3]])
+
+
+def test_keys_that_are_odd_are_named_and_nothing_is_changed(client):
+    name = f"twin-{uuid.uuid4()}"
+    failed, finished, waiting, later = fill(client, name)
+    orders = [("retry", {"ids": [it]}) for it in (failed, finished)]
+    orders += [("cancel", {"ids": [it]}) for it in (waiting, later)]
+    orders += [("promote", {"ids": [later]}), ("remove", {"ids": [failed]}), ("clean", {"state": "queued", "count": 9})]
+    registries = [f"rq:{it}:{name}" for it in ("finished", "failed", "scheduled", "deferred", "canceled")]
+    refuse_odd(client, name, {"list": [f"rq:queue:{name}"], "set": ["rq:queues"], "zset": registries}, orders)
+    for action, job_id in (("retry", failed), ("cancel", waiting), ("promote", later)):
+        with odd(client, f"rq:job:{job_id}", "hash"):
+            [told] = ask(name, action, ids=[job_id])["refused"]
+            assert f"is left as it is: the key rq:job:{job_id} is of type set" in told
 
 
 def test_what_is_pickled_is_read_and_never_run(client):

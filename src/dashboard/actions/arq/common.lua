@@ -2,6 +2,9 @@
 -- due, in which a job stays until it has ended.
 local FIRST = 6
 
+local refused = refusal({ zset = { KEYS[1], 'arq:abort' } })
+if refused then return refused end
+
 local function is_free(id)
   return call('EXISTS', 'arq:in-progress:' .. id) == 0 or note(id, 'held')
 end

@@ -2,3 +2,11 @@
 local FIRST = 6
 local own = KEYS[1]:sub(1, -#'waiting' - 1)
 
+local refused = refusal({
+  list = { KEYS[1], own .. 'active' },
+  zset = { own .. 'delayed' },
+  set = { own .. 'failed', own .. 'succeeded', own .. 'stalling' },
+  hash = { own .. 'jobs' },
+})
+if refused then return refused end
+

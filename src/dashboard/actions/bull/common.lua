@@ -2,6 +2,18 @@
 -- that was paused has; who listens to the queue is told by messages.
 local own = KEYS[1]:sub(1, -5)
 
+local refused = refusal({
+  hash = { KEYS[1] },
+  list = { own .. 'wait', own .. 'paused', own .. 'active' },
+  zset = { own .. 'delayed', own .. 'completed', own .. 'failed', own .. 'priority' },
+  string = { own .. 'id', own .. 'meta-paused' },
+})
+if refused then return refused end
+
+local function is_whole(id)
+  return is_sound(id, { hash = { own .. id } })
+end
+
 -- A job waits here. While the queue is paused that is a list that no worker looks at.
 local function waiting_list()
   return own .. (call('EXISTS', own .. 'meta-paused') == 1 and 'paused' or 'wait')

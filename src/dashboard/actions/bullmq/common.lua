@@ -2,6 +2,48 @@
 -- of its library, by which its keys differ.
 local own, era = KEYS[1]:sub(1, -5), tonumber(ARGV[1])
 
+-- A sentence on a key of a queue that is none of this library's, or nil.
+local function odd_key(queue)
+  return other_type({
+    hash = { queue .. 'meta' },
+    list = { queue .. 'wait', queue .. 'paused', queue .. 'active' },
+    zset = { queue .. 'prioritized', queue .. 'delayed', queue .. 'completed', queue .. 'failed',
+      queue .. 'waiting-children', queue .. 'repeat', queue .. 'marker' },
+    stream = { queue .. 'events' },
+    string = { queue .. 'id', queue .. 'pc' },
+  })
+end
+
+local odd = odd_key(own)
+if odd then return redis.error_reply('WRONGTYPE ' .. odd) end
+
+local function queue_of(key)
+  return key:sub(1, #key:match('^.*:'))
+end
+
+-- The same of the keys of a job, of its parent and of the queue that this is in, and so on upwards.
+local function odd_job(queue, key, seen)
+  seen[key] = true
+  local found = other_type({
+    hash = { key, key .. ':processed', key .. ':failed' },
+    set = { key .. ':dependencies' },
+    zset = { key .. ':unsuccessful' },
+  })
+  if found then return found end
+  local of_job = call('HMGET', key, 'parentKey', 'deid')
+  local parent = of_job[1] or ''
+  found = of_job[2] and other_type({ string = { queue .. 'de:' .. of_job[2] } })
+  if found or parent == '' or seen[parent] or not parent:find(':', 1, true) then return found end
+  local above = queue_of(parent)
+  return above ~= queue and odd_key(above) or odd_job(above, parent, seen)
+end
+
+-- Whether a job can be changed.
+local function is_whole(id)
+  local found = odd_job(own, own .. id, {})
+  return not found or note(id, 'odd', found)
+end
+
 -- Whether no job is given out: the queue is paused, or as many run as may. And whether it is paused.
 local function is_held(queue)
   local meta = call('HMGET', queue .. 'meta', 'paused', 'concurrency')

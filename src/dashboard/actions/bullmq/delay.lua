@@ -4,9 +4,10 @@ local delay = tonumber(ARGV[4])
 local done = 0
 for at = 5, #ARGV do
   local id = ARGV[at]
-  if call('ZREM', own .. 'delayed', id) == 0 then
+  local is_free = is_whole(id)
+  if is_free and call('ZREM', own .. 'delayed', id) == 0 then
     note(id, 'elsewhere')
-  else
+  elseif is_free then
     call('ZADD', own .. 'delayed', score_of(now + delay), id)
     call('HSET', own .. id, 'delay', delay)
     tell(own, 'delayed', 'jobId', id, 'delay', now + delay)

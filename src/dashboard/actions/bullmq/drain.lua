@@ -13,7 +13,7 @@ for _, name in ipairs(names) do
   local ids = is_list and call('LRANGE', key, -most, -1) or call('ZRANGE', key, 0, most - 1)
   local kept = 0
   for _, id in ipairs(ids) do
-    if is_next_run(own, id) then
+    if not is_whole(id) or is_next_run(own, id) then
       kept = kept + 1
     elseif done < PIECE then
       drop(id)

@@ -35,7 +35,7 @@ local function to_all(act)
   local ids = is_by_id and { unpack(ARGV, 6) } or of_state()
   local done, skip = 0, is_by_id and 0 or tonumber(ARGV[6])
   for _, id in ipairs(ids) do
-    if is_like(id) and act(id) then done = done + 1 else skip = skip + 1 end
+    if is_whole(id) and is_like(id) and act(id) then done = done + 1 else skip = skip + 1 end
   end
   return report(done, skip, count_left(skip), #ids)
 end

@@ -3,9 +3,10 @@
 local done = 0
 for at = 5, #ARGV do
   local id = ARGV[at]
-  if call('EXISTS', own .. id) == 0 then
+  local is_free = is_whole(id)
+  if is_free and call('EXISTS', own .. id) == 0 then
     note(id, 'gone')
-  else
+  elseif is_free then
     local waits = call('ZREM', own .. 'prioritized', id) == 1 or call('LREM', own .. 'wait', -1, id) == 1
       or call('LREM', own .. 'paused', -1, id) == 1
     call('HSET', own .. id, 'priority', tonumber(ARGV[4]))

@@ -1,8 +1,8 @@
 
 -- A key of a job, apart: its queue and its id.
 local function split(key)
-  local at = #key:match('^.*:')
-  return key:sub(1, at), key:sub(at + 1)
+  local queue = queue_of(key)
+  return queue, key:sub(#queue + 1)
 end
 
 local function delete(key)

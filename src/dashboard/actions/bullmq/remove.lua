@@ -25,6 +25,16 @@ local function held(key, seen)
   end
 end
 
+-- What stands below it, and is to be something else.
+local function odd_below(key, seen)
+  if seen[key] then return nil end
+  seen[key] = true
+  for _, child in ipairs(children(key)) do
+    local found = odd_key(queue_of(child)) or odd_job(queue_of(child), child, {}) or odd_below(child, seen)
+    if found then return found end
+  end
+end
+
 local function take_out(queue, id)
   for _, name in ipairs(SORTED) do
     if call('ZREM', queue .. name, id) == 1 then return name end
@@ -49,6 +59,8 @@ end
 
 return to_all(function(id)
   if is_next_run(own, id) then return note(id, 'scheduled') end
+  local found = odd_below(own .. id, {})
+  if found then return note(id, 'odd', found) end
   local rest = held(own .. id, {})
   if rest then return note(id, 'locked', rest) end
   return remove(own .. id, {}) or note(id, 'gone')

@@ -7,6 +7,7 @@ if not due then
   note(id, 'no-scheduler')
   return report(0)
 end
+if not is_whole(run) then return report(0) end
 if call('ZREM', own .. 'delayed', run) == 0 then
   note(id, 'elsewhere')
   return report(0)

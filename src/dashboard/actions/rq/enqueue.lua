@@ -1,2 +1,2 @@
 -- Lets jobs wait for a worker again, or at last.
-return to_each(enqueue)
+return to_each(enqueue, is_whole)

@@ -2,3 +2,6 @@
 -- standing.lua says, each with the text that it is to have.
 local FIRST = 6
 
+local refused = refusal({ list = { KEYS[1] }, set = { 'queues' }, zset = { 'schedule', 'retry', 'dead' } })
+if refused then return refused end
+
