@@ -1,10 +1,14 @@
-// The page's buttons on queues of other libraries than BullMQ, clicked in Chromium. A real worker of Bull and
-// bee-queue sees what is done; of RQ and Sidekiq the keys are as those have left them, and what is done is seen
-// by their keys (test_actions_rq.py and actions-sidekiq.test.js have their workers).
+// The page's buttons on queues of other libraries than BullMQ, clicked in Chromium. A real worker of Bull,
+// bee-queue, arq, Celery and dramatiq sees what is done; of RQ and Sidekiq the keys are as those have left them,
+// and what is done is seen by their keys (test_actions_rq.py and actions-sidekiq.test.js have their workers).
 
 import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import BeeQueue from 'bee-queue';
 import { Redis } from 'ioredis';
 import { address, until } from '../support.js';
@@ -13,6 +17,7 @@ import { rest } from './rest.js';
 
 const Bull = createRequire(import.meta.url)('bull');
 const HOUR_MS = 3_600_000;
+const CLIENTS = fileURLToPath(new URL('..', import.meta.url));
 const redis = new Redis(address);
 after(() => redis.disconnect());
 
@@ -43,7 +48,8 @@ describe('the buttons of other libraries', { skip }, () => {
   const toast = (text) => page.waitForSelector(`.toast:has-text("${text}")`);
   const confirm = () => page.click('#ask footer .btn:last-child');
   async function choose(id, label) {
-    await page.check(`[data-id="${id}"]`);
+    // An id stands there as in addresses.
+    await page.check(`[data-id="${id.replaceAll('-', '%2D')}"]`);
     await page.click(`#chosen >> text=${label}`);
   }
 
@@ -168,6 +174,169 @@ describe('the buttons of other libraries', { skip }, () => {
     await confirm();
     await toast('Removed 1 job that waited in kicks');
     assert.equal(await redis.exists('queue:kicks'), 0);
+  });
+
+  /** Programs in Python beside the test, of a virtual environment, with the names that they are told. */
+  function python(t, environment, names) {
+    const program = `${CLIENTS}/${environment}/bin/python`;
+    const options = { cwd: CLIENTS, env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1', ...names } };
+    return {
+      /** Runs a text to its end: what it has printed, in lines. */
+      run: async (text, ...args) => {
+        const { stdout } = await promisify(execFile)(program, ['-c', text, ...args], options);
+        return stdout.trim().split('\n');
+      },
+      start: (...args) => {
+        const child = spawn(program, args, { ...options, stdio: 'inherit', detached: true });
+        t.after(() => process.kill(-(/** @type {number} */ (child.pid)), 'SIGKILL'));
+      },
+    };
+  }
+  const missing = (environment) => {
+    if (existsSync(`${CLIENTS}/${environment}/bin/python`)) return false;
+    console.log(`*** NOT RUN: buttons of what runs in Python: there is no ${environment} ***`);
+    return true;
+  };
+  const noted = (key, text) => until(async () => (await redis.lrange(key, 0, -1)).includes(text), `${text} is noted`);
+
+  test('arq: jobs are run now, put off, removed and aborted, and a worker sees it', { skip: missing('.venv-arq') }, async (t) => {
+    const arq = python(t, '.venv-arq', { ARQ_NAME: 'herring' });
+    const enqueue = (name, ...texts) => arq.run(`
+import asyncio, sys
+from arq import create_pool
+import arq_worker
+async def enqueue(name, *texts):
+    pool = await create_pool(arq_worker.SETTINGS, default_queue_name=arq_worker.NAME)
+    for text in texts:
+        later = {} if name == "survive" else {"_defer_by": 3600}
+        await pool.enqueue_job(name, *([text] if later else []), _job_id=text, **later)
+asyncio.run(enqueue(*sys.argv[1:]))`, name, ...texts);
+    arq.start('-m', 'arq', 'arq_worker.Worker');
+    await enqueue('survive', 'running');
+    await until(() => redis.exists('arq:in-progress:running'));
+    await look('herring', 'queued');
+    await choose('running', 'Remove');
+    await confirm();
+    await toast('Job running is with a worker already');
+    await page.keyboard.press('Escape');
+    await choose('running', 'Abort');
+    await until(() => redis.exists('arq:result:running'));
+    await enqueue('write_down', 'now', 'soon', 'never', 'stopped', 'all-1', 'all-2');
+    await choose('now', 'Run now');
+    await noted('herring-notes', 'now');
+    await toast('Let 1 job of herring run now');
+    await choose('soon', 'Change delay');
+    await page.fill('#ask [name=delay]', '200ms');
+    await confirm();
+    await noted('herring-notes', 'soon');
+    await toast('Changed when 1 job of herring will run');
+    await choose('never', 'Remove');
+    await page.waitForSelector('#ask:has-text("Remove job never?")');
+    await confirm();
+    await toast('Removed 1 job of herring');
+    assert.equal(await redis.exists('arq:job:never'), 0);
+    await choose('stopped', 'Abort');
+    await toast('Told workers to abort 1 job of herring');
+    await until(() => redis.exists('arq:result:stopped'));
+    await page.click('text=Run all 2 now');
+    await noted('herring-notes', 'all-1');
+    await noted('herring-notes', 'all-2');
+    await enqueue('write_down', 'gone-1', 'gone-2');
+    await page.waitForSelector('[data-id="gone%2D2"]');
+    await page.click('.tools >> text=Remove all');
+    await page.waitForSelector('#ask:has-text("Remove 2 queued jobs of herring?")');
+    await confirm();
+    await toast('Removed 2 jobs of herring');
+    assert.equal(await redis.zcard('herring'), 0);
+    assert.deepEqual((await redis.lrange('herring-notes', 0, -1)).sort(), ['all-1', 'all-2', 'now', 'soon', 'try 1']);
+  });
+
+  test('celery: what waits is removed and revoked, what workers hold revoked, the queue purged, and a worker sees it', { skip: missing('.venv') }, async (t) => {
+    const celery = python(t, '.venv', { CELERY_NAME: 'celeriac-' });
+    const name = 'celeriac-celery';
+    const send = (...texts) => celery.run(`
+import sys
+import celery_tasks as tasks
+for text in sys.argv[2:]:
+    kind, wait = sys.argv[1].split(" ")
+    tasks.app.tasks[f"celery_tasks.{kind}"].apply_async([text] if kind == "write_down" else [], task_id=text, countdown=int(wait) or None)`, ...texts);
+    await send('write_down 0', 'first', 'second', 'third');
+    await look(name, 'waiting');
+    await choose('first', 'Remove');
+    await page.waitForSelector('#ask:has-text("Remove job first?")');
+    await confirm();
+    await toast(`Removed 1 job of ${name}`);
+    await choose('second', 'Revoke');
+    await toast('No worker is there that could be told');
+    await page.click('.tools >> text=Remove all');
+    await page.waitForSelector(`#ask:has-text("Remove 2 waiting jobs of ${name}?")`);
+    await confirm();
+    await toast(`Removed 2 jobs of ${name}`);
+    await send('write_down 0', 'fourth', 'fifth');
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Clear the queue');
+    await page.waitForSelector('#ask:has-text("2 jobs that wait for a worker are removed")');
+    await confirm();
+    await toast(`Removed 2 jobs that waited in ${name}`);
+    assert.equal(await redis.exists(name), 0);
+    celery.start('-m', 'celery', '--app=celery_tasks', 'worker', '--concurrency=1', '--loglevel=ERROR', '--without-gossip', '--without-mingle');
+    await send('write_down 3600', 'later');
+    await look(name, 'scheduled');
+    await choose('later', 'Revoke');
+    await toast(`Revoked 1 job of ${name}`);
+    await send('write_down 0', 'later', 'last');
+    await noted('celeriac-:notes', 'last');
+    assert.match(String(await redis.get('celeriac-celery-task-meta-later')), /REVOKED/);
+    await send('survive 0', 'running');
+    await noted('celeriac-:notes', 'first');
+    await look(name, 'reserved');
+    await choose('running', 'Revoke');
+    await until(async () => /running/.test(String(await celery.run('import celery_tasks as tasks; print(tasks.app.control.inspect().revoked())'))));
+    assert.deepEqual(await redis.lrange('celeriac-:notes', 0, -1), ['last', 'first']);
+  });
+
+  test('dramatiq: what waits, is delayed or dead is removed, run now and retried, and a worker sees it', { skip: missing('.venv') }, async (t) => {
+    const dramatiq = python(t, '.venv', { DRAMATIQ_NAME: 'drama', dramatiq_worker_timeout: '100' });
+    const send = (kind, ...texts) => dramatiq.run(`
+import sys
+import dramatiq_actors as actors
+kind, texts = sys.argv[1], sys.argv[2:]
+for text in texts:
+    sent = actors.write_down.send_with_options(args=[text], delay=3_600_000 if kind == "delayed" else None)
+    if kind == "dead":
+        consumer = actors.broker.consume("default", timeout=100)
+        taken = next(consumer)
+        taken.options["traceback"] = "ValueError: as asked"
+        consumer.nack(taken)
+        consumer.close()
+    print(sent.message_id)`, kind, ...texts);
+    const [dead, dropped] = await send('dead', 'dead', 'dropped', 'all-dead');
+    const [waiting] = await send('waiting', 'removed');
+    const [now, never] = await send('delayed', 'now', 'never', 'all-later');
+    await look('drama:default', 'dead');
+    await choose(dead, 'Retry');
+    await toast('Retried 1 job of default');
+    await choose(dropped, 'Remove');
+    await confirm();
+    await toast('Removed 1 job of default');
+    await page.click('text=Retry all 1');
+    await until(async () => (await redis.zcard('drama:default.XQ')) === 0);
+    await look('drama:default', 'waiting');
+    await choose(waiting, 'Remove');
+    await page.waitForSelector(`#ask:has-text("Remove job ${waiting}?")`);
+    await confirm();
+    await until(async () => (await redis.llen('drama:default')) === 2);
+    await look('drama:default', 'delayed');
+    await choose(now, 'Run now');
+    await toast('Let 1 job of default run now');
+    await choose(never, 'Remove');
+    await confirm();
+    await until(async () => (await redis.hlen('drama:default.DQ.msgs')) === 2);
+    await page.click('text=Run all 2 now');
+    await toast('Let 2 jobs of default run now');
+    dramatiq.start('-m', 'dramatiq', '--processes=1', '--threads=1', 'dramatiq_actors');
+    for (const text of ['dead', 'all-dead', 'now', 'all-later']) await noted('drama-notes', text);
+    assert.deepEqual((await redis.lrange('drama-notes', 0, -1)).sort(), ['all-dead', 'all-later', 'dead', 'now']);
   });
 
   test('the browser had nothing to complain of', () => {
