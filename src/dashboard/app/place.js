@@ -133,8 +133,8 @@ export function changes(parts, lists) {
  * @param {Element} list @param {string[]} keys */
 function held(list, keys) {
   const fresh = keys.filter((key) => !find(key, list)).length;
-  const table = /** @type {HTMLElement | null} */ (list.closest('table'));
-  if (table && fresh > 0) table.dataset.fresh = `${fresh} new`;
+  const head = /** @type {HTMLElement | null} */ (list.closest('table')?.querySelector('th:not(.c-check)') ?? null);
+  if (head && fresh > 0) head.dataset.fresh = `${fresh} new`;
   list.addEventListener('mouseleave', () => document.dispatchEvent(new Event('stale')), { once: true });
 }
 
