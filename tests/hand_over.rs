@@ -454,6 +454,21 @@ fn a_move_that_is_killed_can_be_begun_again() {
     assert_eq!(ask(from, "DEBUG DIGEST"), ask(to, "DEBUG DIGEST"));
 }
 
+/// Scores are digested as they are printed, and some have more digits than they need.
+#[test]
+fn scores_with_fractions_are_verified() {
+    let Some(program) = oracle("redis-7.4") else { return };
+    let folder = Folder::new("fractions");
+    let target = Peer::start_in("redis-7.4", &program, &folder.0);
+    let source = start();
+    let (from, to) = (source.port, target.port());
+    fill(from, false);
+    ask(from, "ZADD known 72347.4181319329 a 1700000000000 b");
+    let script = "for i = 1, 20000 do redis.call('zadd', KEYS[1], math.random() * i, i) end";
+    ask(from, &format!("EVAL \"{script}\" 1 random"));
+    moves(from, to, &["--verify"]);
+}
+
 #[test]
 fn a_target_that_dies_changes_nothing() {
     let Some(program) = oracle("redis-7.4") else { return };

@@ -2,7 +2,7 @@
 
 use super::prelude::*;
 use crate::engine::keyspace::Used;
-use crate::rdb::{self, Flaw};
+use crate::rdb::{self, Flaw, Made};
 use crate::util::number;
 
 #[rustfmt::skip]
@@ -99,14 +99,23 @@ fn restore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     }
     let used = options.used(cx.config().maxmemory_policy.is_lfu());
     let lifetime = at_ms.map_or(Lifetime::Endless, Lifetime::Until);
+    // A Redis 7.0 that follows takes no later payload than its own.
+    let old = cx.has_old_replicas().then(|| {
+        let limits = cx.limits().clone();
+        rdb::dump_as(Made::FOR_REDIS_7_0, &value, &limits, true)
+    });
     cx.restore(key, value, lifetime, used, "restore");
-    if let Some(at_ms) = at_ms.filter(|_| !options.is_absolute) {
-        let mut buffer = itoa::Buffer::new();
-        let mut words = args.all().to_vec();
+    let at_ms = at_ms.filter(|_| !options.is_absolute);
+    if at_ms.is_none() && old.is_none() {
+        return Ok(());
+    }
+    let (mut buffer, mut words) = (itoa::Buffer::new(), args.all().to_vec());
+    if let Some(at_ms) = at_ms {
         words[2] = buffer.format(at_ms).as_bytes();
         words.push(b"ABSTTL");
-        cx.journal_as(&words);
     }
+    words[3] = old.as_deref().unwrap_or(payload);
+    cx.journal_as(&words);
     Ok(())
 }
 

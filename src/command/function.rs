@@ -84,6 +84,7 @@ fn dump(cx: &mut Ctx, _args: Args, reply: &mut Reply) -> Result {
 }
 
 fn restore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let all = args.all().to_vec();
     let payload = args.given();
     if args.left() > 1 {
         return Err(Error::misused(b"RESTORE", "FUNCTION"));
@@ -108,6 +109,11 @@ fn restore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         })
     })?;
     cx.load_libraries(&sources, policy)?;
+    // In the version that all take who know functions.
+    let own = rdb::dump_libraries(sources.iter().map(|source| &source[..]), true);
+    let mut words = all;
+    words[2] = &own;
+    cx.journal_as(&words);
     reply.ok();
     Ok(())
 }

@@ -300,7 +300,10 @@ fn stats(engine: &Engine, text: &mut Text) {
     text.field("instantaneous_input_repl_kbps", "0.00");
     text.field("instantaneous_output_repl_kbps", "0.00");
     text.field("rejected_connections", stats.rejected_connections);
-    text.nothing(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    let syncs = engine.replication.syncs;
+    text.field("sync_full", syncs.full);
+    text.field("sync_partial_ok", syncs.partial);
+    text.field("sync_partial_err", syncs.refused);
     text.field("expired_subkeys", keyspace.expired_field_count);
     text.field("expired_keys", keyspace.expired_count);
     text.field("expired_stale_perc", "0.00");

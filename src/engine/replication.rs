@@ -30,13 +30,17 @@ const LOOK_US: u64 = 1_000_000;
 const VALKEY_MAJOR_MIN: u32 = 9;
 
 /// So many snapshots that a replica left without reading them are enough: it cannot. It may try
-/// again when so much time has passed.
+/// again when so much time has passed. From the second on they are as Redis 7.0 reads them, which
+/// tells nobody its version.
 const UNREAD_MAX: u32 = 5;
 const UNREAD_KEPT_US: u64 = 60_000_000;
 
 const CANNOT_READ: &str = "ERR this replica has left five snapshots one behind the other without \
-    reading them: toril writes version 11 of RDB, which Redis reads from 7.2 on. It may try again \
-    in a minute";
+    reading them, of version 11 of RDB and of version 10. It may try again in a minute";
+
+const CANNOT_READ_FIELD_TTLS: &str = "ERR this replica has left five snapshots one behind the other \
+    without reading them: hashes have TTLs of fields, which Redis reads from 7.4 on and Valkey \
+    from 9.0 on. It may try again in a minute";
 
 const NEEDS_EOF: &str = "ERR toril sends a snapshot to who says REPLCONF capa eof alone: its \
     length is not known before its end";
@@ -82,6 +86,9 @@ pub struct Replica {
     is_plain: bool,
     /// Whether it wants a snapshot and nothing behind it.
     wants_rdb_only: bool,
+    /// Whether it has left a snapshot unread of late, so that it may be a Redis 7.0, and has read
+    /// none since but what that reads.
+    may_be_old: bool,
     /// The first number of its version; 0 if it did not tell.
     major: u32,
     /// Up to where it has the stream, and the monotonic clock when it last said so.
@@ -99,16 +106,33 @@ impl Replica {
             takes_id: false,
             is_plain: false,
             wants_rdb_only: false,
+            may_be_old: false,
             major: 0,
             acknowledged: 0,
             heard_us: now_us,
         }
     }
 
+    /// Whether it gets, or has got, what a Redis 7.0 understands.
+    fn is_old(&self) -> bool {
+        self.may_be_old && !matches!(self.stage, ReplicaStage::Introduced | ReplicaStage::Waits)
+    }
+
     /// Whether it reads Valkey's format, in which alone it takes TTLs of fields.
     fn is_valkey(&self) -> bool {
         self.major >= VALKEY_MAJOR_MIN
     }
+}
+
+/// How those were served who asked to follow, as INFO counts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SyncCounts {
+    /// With a snapshot.
+    pub full: u64,
+    /// With what they had missed.
+    pub partial: u64,
+    /// With a snapshot, since what they had missed was not kept.
+    pub refused: u64,
 }
 
 /// Who follows, and what they are sent.
@@ -139,6 +163,7 @@ pub struct Replication {
     /// Where replicas came from that left without reading a snapshot to its end: how many one
     /// behind the other, and when the last.
     unread: BTreeMap<(String, u16), (u32, u64)>,
+    pub syncs: SyncCounts,
     /// The server was asked for a snapshot for them.
     is_synchronising: bool,
     /// Clients of WAIT.
@@ -213,6 +238,11 @@ impl Replication {
     pub fn replicas(&self) -> impl Iterator<Item = (ClientId, &Replica)> {
         let all = self.replicas.iter().map(|(id, it)| (*id, it));
         all.filter(|(_, it)| it.stage != ReplicaStage::Introduced)
+    }
+
+    /// Whether a replica may be a Redis 7.0.
+    pub fn has_old(&self) -> bool {
+        self.replicas.values().any(Replica::is_old)
     }
 
     /// Bytes of the stream that are kept; None if nobody has followed yet.
@@ -358,25 +388,45 @@ impl Ctx<'_> {
         self.check_sync()?;
         self.check_link()?;
         self.engine.begin_streaming();
+        let unread = self.engine.snapshots_left_unread(id);
+        let has_field_ttls = self.engine.keyspace.has_field_ttls();
         let state = &mut self.engine.replication;
         let replica = state.replicas.entry(id).or_insert_with(|| Replica::new(now_us));
         if replica.stage != ReplicaStage::Introduced {
             return Ok(());
         }
         (replica.heard_us, replica.is_plain) = (now_us, place.is_none());
+        replica.may_be_old = unread > 0 && replica.major == 0;
         let (takes_eof, takes_id) = (replica.takes_eof, replica.takes_id);
-        let first = place.and_then(|(history, offset)| {
-            let first = u64::try_from(offset).ok()?;
-            state.keeps(history, first).then_some(first)
-        });
+        // One that may be old has to show that it reads what it might not know in the stream.
+        let first =
+            place.filter(|_| unread == 0 || !has_field_ttls).and_then(|(history, offset)| {
+                let first = u64::try_from(offset).ok()?;
+                state.keeps(history, first).then_some(first)
+            });
+        // Who asks for nothing says `?`.
+        let is_missed = first.is_none() && place.is_some_and(|(history, _)| history != b"?");
+        state.syncs.refused += u64::from(is_missed);
         let stage = match first {
             Some(first) => ReplicaStage::Joins(state.continuation(takes_id, first)),
             None if !takes_eof => return Err(Error::new(NEEDS_EOF)),
-            None if self.engine.has_left_unread(id) => return Err(Error::new(CANNOT_READ)),
+            None if unread >= UNREAD_MAX => {
+                let reason = if has_field_ttls { CANNOT_READ_FIELD_TTLS } else { CANNOT_READ };
+                return Err(Error::new(reason));
+            }
             None => ReplicaStage::Waits,
         };
+        match first {
+            Some(_) => state.syncs.partial += 1,
+            None => state.syncs.full += 1,
+        }
         self.engine.begin_following(id, stage, first);
         Ok(())
+    }
+
+    /// Whether somebody follows who may be a Redis 7.0.
+    pub fn has_old_replicas(&self) -> bool {
+        self.engine.replication.has_old()
     }
 
     /// Has the caller's wait tried again whenever a replica acknowledges something.
@@ -456,6 +506,7 @@ impl Engine {
     pub fn stream(&mut self) {
         self.let_join();
         let skipped = std::mem::take(&mut self.replication.skipped);
+        self.let_old_replicas_go();
         // Of a server that is followed the stream is passed on as it came.
         if !self.replication.is_following() {
             let bytes = &self.keyspace.aftermath.journal.whole_units().0[skipped..];
@@ -478,8 +529,36 @@ impl Engine {
     /// Goes on with the stream of the server that is followed.
     pub(super) fn pass_on(&mut self, bytes: &[u8]) {
         self.let_join();
+        self.let_old_replicas_go();
         let over = self.replication.push(bytes, &self.config, &mut self.clients);
         self.let_go_of(over);
+    }
+
+    /// Redis 7.0 would pass over the TTL of a field without a word, and have another value then.
+    /// Whoever may be one comes again, for a snapshot that tells.
+    fn let_old_replicas_go(&mut self) {
+        if !self.replication.has_old() || !self.keyspace.has_field_ttls() {
+            return;
+        }
+        let old = self.replication.replicas.iter().filter(|(_, it)| it.is_old());
+        for id in old.map(|(id, _)| *id).collect::<Vec<ClientId>>() {
+            tracing::warn!("a replica that may not know TTLs of fields is let go: there are some");
+            self.note_unread(id, |count| count.max(1));
+            self.let_replica_go(id);
+        }
+    }
+
+    /// Notes how many snapshots have been left unread where a replica comes from, as of now.
+    fn note_unread(&mut self, id: ClientId, count: impl Fn(u32) -> u32) {
+        let now_us = self.keyspace.now.mono_us;
+        let Some(place) = self.place_of(id) else { return };
+        let unread = &mut self.replication.unread;
+        unread.retain(|_, (_, last_us)| now_us.saturating_sub(*last_us) < UNREAD_KEPT_US);
+        let left = unread.entry(place).or_default();
+        *left = (count(left.0), now_us);
+        if left.0 == UNREAD_MAX {
+            tracing::warn!("a replica cannot read the snapshots it is sent: it gets none");
+        }
     }
 
     /// All who follow come again: to go on, or for a snapshot.
@@ -516,20 +595,16 @@ impl Engine {
 
     /// A client has gone.
     pub(super) fn leave_replication(&mut self, id: ClientId) {
-        let now_us = self.keyspace.now.mono_us;
         self.replication.waiting.retain(|other| *other != id);
-        let Some(replica) = self.replication.replicas.remove(&id) else { return };
-        // Who names no port only takes a copy, and may end whenever it likes.
-        if matches!(replica.stage, ReplicaStage::Loads { .. }) && replica.port > 0 {
-            let place = (self.replica_address(id, &replica), replica.port);
-            let unread = &mut self.replication.unread;
-            unread.retain(|_, (_, last_us)| now_us.saturating_sub(*last_us) < UNREAD_KEPT_US);
-            let left = unread.entry(place).or_default();
-            *left = (left.0 + 1, now_us);
-            if left.0 == UNREAD_MAX {
-                tracing::warn!("a replica cannot read the snapshots it is sent: it gets none");
-            }
+        let Some(replica) = self.replication.replicas.get(&id) else { return };
+        match replica.stage {
+            // Who names no port only takes a copy, and may end whenever it likes.
+            _ if replica.port == 0 => {}
+            ReplicaStage::Loads { .. } => self.note_unread(id, |count| count + 1),
+            _ if replica.is_old() => self.note_unread(id, |count| count.max(1)),
+            _ => {}
         }
+        self.replication.replicas.remove(&id);
     }
 
     /// A snapshot for replicas begins at this very moment, for those who wait and read the same
@@ -538,8 +613,9 @@ impl Engine {
         let for_redis = self.keyspace.snapshot_format();
         let state = &mut self.replication;
         // Without TTLs of fields both read the same.
-        let format_of = |replica: &Replica| match replica.is_valkey() {
-            true if for_redis == Made::WITH_FIELD_TTLS => Made::FOR_VALKEY,
+        let format_of = |replica: &Replica| match for_redis {
+            Made::WITH_FIELD_TTLS if replica.is_valkey() => Made::FOR_VALKEY,
+            Made::FOR_ALL if replica.may_be_old => Made::FOR_REDIS_7_0,
             _ => for_redis,
         };
         let made = format_of(state.replicas.values().find(|it| it.stage == ReplicaStage::Waits)?);
@@ -548,6 +624,7 @@ impl Engine {
         for (id, replica) in &mut state.replicas {
             if replica.stage == ReplicaStage::Waits && format_of(replica) == made {
                 replica.stage = ReplicaStage::Loads { later: Vec::new(), is_sent: false };
+                replica.may_be_old = made == Made::FOR_REDIS_7_0;
                 begun.push((*id, if replica.is_plain { "" } else { &told }));
             }
         }
@@ -600,12 +677,12 @@ impl Engine {
         Some((self.replica_address(id, replica), replica.port))
     }
 
-    /// Whether who comes from there has shown that it cannot read what it is sent.
-    fn has_left_unread(&self, id: ClientId) -> bool {
+    /// How many snapshots have been left of late by who comes from there, one behind the other.
+    fn snapshots_left_unread(&self, id: ClientId) -> u32 {
         let left = self.place_of(id).and_then(|place| self.replication.unread.get(&place));
         let now_us = self.keyspace.now.mono_us;
         let is_recent = |last_us: u64| now_us.saturating_sub(last_us) < UNREAD_KEPT_US;
-        left.is_some_and(|(count, last_us)| *count >= UNREAD_MAX && is_recent(*last_us))
+        left.filter(|(_, last_us)| is_recent(*last_us)).map_or(0, |(count, _)| *count)
     }
 
     /// A replica has said how far it is: one that has read its snapshot gets the stream, and who
@@ -614,7 +691,11 @@ impl Engine {
         let Some(replica) = self.replication.replicas.get_mut(&id) else { return };
         if let ReplicaStage::Loads { later, is_sent: true } = &mut replica.stage {
             replica.stage = ReplicaStage::Joins(std::mem::take(later));
-            if let Some(place) = self.place_of(id) {
+            let reads_10 = replica.may_be_old;
+            if reads_10 {
+                tracing::warn!("a replica has read version 10 of RDB, and got no later one");
+                self.note_unread(id, |_| 1);
+            } else if let Some(place) = self.place_of(id) {
                 self.replication.unread.remove(&place);
             }
             self.replication.has_joining = true;

@@ -10,7 +10,7 @@ use crate::data::Value;
 
 use super::load::load;
 use super::reader::Text;
-use super::save::{kind_of, save};
+use super::save::{kind_in, kind_of, save};
 use super::{Flaw, RdbReader, RdbWriter, Result, kind};
 
 /// What a byte means that is no kind of value.
@@ -89,6 +89,9 @@ impl Made {
 
     /// What knows TTLs of fields, which Valkey 9.1 reads in its own form only.
     pub const WITH_FIELD_TTLS: Self = Self::ByRedis(12);
+
+    /// What Redis 7.0 reads too. It does not say when consumers of streams were active.
+    pub const FOR_REDIS_7_0: Self = Self::ByRedis(10);
 
     /// What Valkey reads and nobody else, TTLs of fields as well.
     pub const FOR_VALKEY: Self = Self::ByValkey(80);
@@ -224,7 +227,7 @@ fn skip_module(reader: &mut RdbReader) -> Result<()> {
 impl RdbWriter {
     /// The head of a file. What follows is written as those read it who wrote such files first.
     pub fn head(&mut self, made: Made) {
-        self.is_valkey = matches!(made, Made::ByValkey(_));
+        self.made = made;
         let head = match made {
             Made::ByRedis(version) => format!("REDIS{version:04}"),
             Made::ByValkey(version) => format!("VALKEY{version:03}"),
@@ -263,10 +266,7 @@ impl RdbWriter {
     /// A key with its value, which is not one at rest.
     pub fn key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>, limits: &Limits) {
         self.expiry(expires_ms);
-        let kind = match kind_of(value) {
-            kind::HASH_LISTPACK_EX | kind::HASH_METADATA if self.is_valkey => kind::HASH_2,
-            kind => kind,
-        };
+        let kind = kind_in(self.made, kind_of(value));
         self.raw(&[kind]);
         self.text(key);
         save(kind, value, limits, self);

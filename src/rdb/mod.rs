@@ -29,7 +29,7 @@ mod writer;
 pub use crc::crc64;
 pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, STREAM_DB, next_record};
 pub use libraries::{dump_libraries, restore_libraries};
-pub use payload::{dump, restore};
+pub use payload::{dump, dump_as, restore};
 pub use pieces::Pieces;
 pub use reader::RdbReader;
 pub use writer::RdbWriter;

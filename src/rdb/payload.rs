@@ -4,14 +4,19 @@ use crate::config::Limits;
 use crate::data::Value;
 
 use super::load::load;
-use super::save::{kind_of, save, version_of};
-use super::{Flaw, RdbReader, RdbWriter, Result, crc64};
+use super::save::{kind_in, kind_of, save, version_of};
+use super::{Flaw, Made, RdbReader, RdbWriter, Result, crc64};
 
 /// A value as DUMP answers it. The version is the least that knows its form: Redis 7.0 takes up to
 /// 10, 7.4 up to 12, Valkey 9.1 up to 11. The value is not one at rest.
 pub fn dump(value: &Value, limits: &Limits, compresses: bool) -> Vec<u8> {
+    dump_as(Made::WITH_FIELD_TTLS, value, limits, compresses)
+}
+
+/// As `dump`, in a form that a file of this format may have.
+pub fn dump_as(made: Made, value: &Value, limits: &Limits, compresses: bool) -> Vec<u8> {
     let mut writer = RdbWriter::new(compresses);
-    let kind = kind_of(value);
+    let kind = kind_in(made, kind_of(value));
     writer.raw(&[kind]);
     save(kind, value, limits, &mut writer);
     let (bytes, version) = (writer.into_bytes(), version_of(kind));

@@ -6,6 +6,7 @@
 use crate::data::{List, Stream, Value};
 
 use super::kind;
+use super::save::kind_in;
 use super::streams::{kind_of_stream, save_node, save_stream_tail};
 use super::writer::RdbWriter;
 
@@ -28,7 +29,7 @@ impl RdbWriter {
             Value::Hash(it) => (kind::HASH, it.len()),
             Value::Set(it) => (kind::SET, it.len()),
             Value::Zset(it) => (kind::ZSET_2, it.len()),
-            Value::Stream(it) => (kind_of_stream(it), it.node_count()),
+            Value::Stream(it) => (self.stream_kind(it), it.node_count()),
             Value::Str(_) | Value::Cold(_) => unreachable!("it is written whole"),
         };
         self.raw(&[kind]);
@@ -61,9 +62,13 @@ impl RdbWriter {
         pieces.at == list.chunk_count()
     }
 
+    fn stream_kind(&self, stream: &Stream) -> u8 {
+        kind_in(self.made, kind_of_stream(stream))
+    }
+
     fn stream_node(&mut self, stream: &Stream, pieces: &mut Pieces) -> bool {
         let Some(node) = stream.node(pieces.at) else {
-            save_stream_tail(stream, self);
+            save_stream_tail(self.stream_kind(stream), stream, self);
             return true;
         };
         save_node(&node, self);

@@ -6,10 +6,10 @@ use crate::data::list::{NodeFill, NodePlace};
 use crate::data::{Hash, List, Set, Value, Zset};
 use crate::util::number;
 
-use super::RdbWriter;
 use super::kind;
 use super::listpack::ListpackWriter;
 use super::streams::{kind_of_stream, save_stream};
+use super::{Made, RdbWriter};
 
 /// The least version of RDB that knows a kind: that of Redis 7.0 unless the kind came later.
 pub(super) fn version_of(kind: u8) -> u16 {
@@ -17,6 +17,19 @@ pub(super) fn version_of(kind: u8) -> u16 {
         kind::SET_LISTPACK | kind::STREAM_LISTPACKS_3 => 11,
         kind::HASH_METADATA | kind::HASH_LISTPACK_EX => 12,
         _ => 10,
+    }
+}
+
+/// The kind in which a file of this format has what is written as a kind elsewhere.
+///
+/// Of version 10 nothing asks for TTLs of fields: a snapshot of a keyspace that has them is of
+/// another.
+pub(super) fn kind_in(made: Made, kind: u8) -> u8 {
+    match (made, kind) {
+        (Made::ByValkey(_), kind::HASH_LISTPACK_EX | kind::HASH_METADATA) => kind::HASH_2,
+        (Made::FOR_REDIS_7_0, kind::SET_LISTPACK) => kind::SET,
+        (Made::FOR_REDIS_7_0, kind::STREAM_LISTPACKS_3) => kind::STREAM_LISTPACKS_2,
+        _ => kind,
     }
 }
 
@@ -81,7 +94,7 @@ pub(super) fn save(kind: u8, value: &Value, limits: &Limits, writer: &mut RdbWri
         },
         Value::Zset(it) if kind == kind::ZSET_LISTPACK => save_scores(it, writer),
         Value::Zset(it) => save_zset(it, writer),
-        Value::Stream(it) => save_stream(it, writer),
+        Value::Stream(it) => save_stream(kind, it, writer),
         Value::Cold(_) => unreachable!("what is written does not rest"),
     }
 }

@@ -23,10 +23,10 @@ pub(super) fn kind_of_stream(stream: &Stream) -> u8 {
     if has_consumers { kind::STREAM_LISTPACKS_3 } else { kind::STREAM_LISTPACKS_2 }
 }
 
-pub(super) fn save_stream(stream: &Stream, writer: &mut RdbWriter) {
+pub(super) fn save_stream(kind: u8, stream: &Stream, writer: &mut RdbWriter) {
     writer.count(stream.node_count());
     stream.nodes().for_each(|node| save_node(&node, writer));
-    save_stream_tail(stream, writer);
+    save_stream_tail(kind, stream, writer);
 }
 
 pub(super) fn save_node(node: &StreamNode, writer: &mut RdbWriter) {
@@ -37,7 +37,7 @@ pub(super) fn save_node(node: &StreamNode, writer: &mut RdbWriter) {
 }
 
 /// What stands behind the nodes.
-pub(super) fn save_stream_tail(stream: &Stream, writer: &mut RdbWriter) {
+pub(super) fn save_stream_tail(kind: u8, stream: &Stream, writer: &mut RdbWriter) {
     writer.count(stream.len());
     for id in [stream.last_id(), stream.first_id().unwrap_or_default(), stream.max_deleted_id()] {
         writer.number(id.ms);
@@ -46,14 +46,14 @@ pub(super) fn save_stream_tail(stream: &Stream, writer: &mut RdbWriter) {
     writer.number(stream.entries_added());
     writer.count(stream.groups().len());
     for (name, group) in stream.groups().iter() {
-        save_group(name, group, writer);
+        save_group(kind, name, group, writer);
     }
 }
 
 /// In place of a count of entries read that is not known, and of a moment that there was not.
 const UNKNOWN: i64 = -1;
 
-fn save_group(name: &[u8], group: &Group, writer: &mut RdbWriter) {
+fn save_group(kind: u8, name: &[u8], group: &Group, writer: &mut RdbWriter) {
     writer.text(name);
     writer.number(group.last_id.ms);
     writer.number(group.last_id.seq);
@@ -68,7 +68,9 @@ fn save_group(name: &[u8], group: &Group, writer: &mut RdbWriter) {
     for consumer in group.consumers() {
         writer.text(&consumer.name);
         writer.raw(&consumer.seen_ms.to_le_bytes());
-        writer.raw(&consumer.active_ms.unwrap_or(UNKNOWN).to_le_bytes());
+        if kind == kind::STREAM_LISTPACKS_3 {
+            writer.raw(&consumer.active_ms.unwrap_or(UNKNOWN).to_le_bytes());
+        }
         writer.count(consumer.pending().len());
         consumer.pending().iter().for_each(|(id, ())| save_id(id, writer));
     }

@@ -2,15 +2,15 @@
 
 use crate::util::number;
 
-use super::lzf;
+use super::{Made, lzf};
 
 /// Bytes of RDB that grow.
 #[derive(Debug)]
 pub struct RdbWriter {
     bytes: Vec<u8>,
     compresses: bool,
-    /// Written in Valkey's format.
-    pub(super) is_valkey: bool,
+    /// In whose format what follows is written.
+    pub(super) made: Made,
 }
 
 /// Shorter texts are not worth the try, nor is what does not save so many bytes.
@@ -20,7 +20,7 @@ const SAVED_BYTES_MIN: usize = 4;
 impl RdbWriter {
     /// `rdbcompression` says whether long strings are compressed where that pays.
     pub fn new(compresses: bool) -> Self {
-        Self { bytes: Vec::new(), compresses, is_valkey: false }
+        Self { bytes: Vec::new(), compresses, made: Made::WITH_FIELD_TTLS }
     }
 
     /// What was written.
@@ -49,8 +49,8 @@ impl RdbWriter {
     }
 
     /// An empty one that writes in the same way.
-    pub(super) fn beside(&self) -> Self {
-        Self::new(self.compresses)
+    pub fn beside(&self) -> Self {
+        Self { bytes: Vec::new(), ..*self }
     }
 
     pub(super) fn raw(&mut self, bytes: &[u8]) {

@@ -8,6 +8,7 @@ pub mod exact;
 pub mod extended;
 pub mod fetch;
 pub mod glob;
+mod grisu;
 pub mod hash;
 pub mod histogram;
 pub mod number;

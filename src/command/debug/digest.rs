@@ -41,7 +41,7 @@ impl Digest {
             Value::Set(it) => it.iter().for_each(|member| self.add(&member)),
             Value::Zset(it) => {
                 for (member, score) in it.iter() {
-                    self.add_pair(&member, &number::format_double(score));
+                    self.add_pair(&member, &number::format_briefly(score));
                 }
             }
             Value::Hash(it) => self.mix_hash(it),

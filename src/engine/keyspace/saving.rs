@@ -129,9 +129,9 @@ impl Saving {
         Self {
             dbs: saved.collect(),
             at: (0, 0),
+            aside: writer.beside(),
             writer,
             large: LargeValues::default(),
-            aside: RdbWriter::new(false),
             at_once_max,
             named: None,
             limits,
@@ -211,7 +211,13 @@ impl Saving {
         let expires_ms = db.expires_ms(&db.entries[index]);
         let entry = &mut db.entries[index];
         if entry.value.size() > self.at_once_max
-            && self.large.add((inner, index), &entry.key.text(), &mut entry.value, expires_ms)
+            && self.large.add(
+                (inner, index),
+                &entry.key.text(),
+                &mut entry.value,
+                expires_ms,
+                self.writer.beside(),
+            )
         {
             self.keys += 1;
             return;
@@ -263,10 +269,14 @@ impl Saving {
 }
 
 impl Keyspace {
+    /// Whether a hash has a field with a TTL.
+    pub fn has_field_ttls(&self) -> bool {
+        self.slots.dbs().iter().any(|db| db.with_expiring_fields() > 0)
+    }
+
     /// The format of a snapshot that begins now and is for everybody.
     pub fn snapshot_format(&self) -> Made {
-        let has_field_ttls = self.slots.dbs().iter().any(|db| db.with_expiring_fields() > 0);
-        if has_field_ttls { Made::WITH_FIELD_TTLS } else { Made::FOR_ALL }
+        if self.has_field_ttls() { Made::WITH_FIELD_TTLS } else { Made::FOR_ALL }
     }
 
     /// Begins a snapshot in a format, of which so many bytes may wait to be taken; one that is

@@ -59,13 +59,15 @@ impl LargeValues {
         self.queue.front().is_some_and(|first| first.head.is_none())
     }
 
-    /// Takes a value in that lies in a slot; false if it is one that is written whole.
+    /// Takes a value in that lies in a slot, to be written behind a head of its own; false if it is
+    /// one that is written whole.
     pub fn add(
         &mut self,
         slot: (u32, u32),
         key: &[u8],
         value: &mut Value,
         expires_ms: Option<i64>,
+        mut head: RdbWriter,
     ) -> bool {
         let place = if matches!(value, Value::List(_) | Value::Stream(_)) {
             Place::Own(Box::new(value.clone()))
@@ -74,7 +76,6 @@ impl LargeValues {
         } else {
             return false;
         };
-        let mut head = RdbWriter::new(false);
         head.begin_key(key, value, expires_ms);
         self.queue.push_back(LargeValue {
             walk: self.walks,
