@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == "hand-over") {
         return hand_over::run(&args[1..]).into();
     }
+    if args.first().is_some_and(|first| first == "help") {
+        return tell(&config::help());
+    }
     let sources = match config::argv_to_lines(&args) {
         Invocation::Run(sources) => sources,
         Invocation::Help => return tell(&config::help()),

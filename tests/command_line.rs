@@ -38,6 +38,11 @@ fn it_says_what_is_wrong() {
     check(&["--port", "1", "--maxmemory", "zz"], "", 1, "at line 3\n>>> 'maxmemory \"zz\"'\n");
     check(&["--cluster-enabled", "yes"], "", 1, "only 'no' can be served");
     check(&["/no/such.conf"], "", 1, "can't open config file '/no/such.conf': No such file");
+    check(&["help"], "", 0, "Usage: toril ");
+    check(&["handover"], "", 1, "subcommand 'handover'. Is `toril hand-over` meant?");
+    check(&["hand-ovre"], "", 1, "Is `toril hand-over` meant?");
+    check(&["pign", "x"], "", 1, "Is `toril ping` meant?");
+    check(&["quit"], "", 1, "'quit'. The subcommands are exec, hand-over, help, ping;");
     check(&["-"], "hz 10\nnope 1\n", 1, "at line 2\n>>> 'nope 1'\n");
     check(&["-", "--timeout", "x"], "hz 10", 1, "at line 2\n>>> 'timeout \"x\"'\n");
     check(&["-"], "include /no/such.conf\n", 1, "can't open config file '/no/such.conf'");

@@ -135,6 +135,49 @@ fn toril_is_followed() {
     check_pair("toril", &[]);
 }
 
+/// A follower that was ended begins with what it saved, and is told what it has missed.
+#[test]
+fn who_was_started_anew_goes_on_where_it_stopped() {
+    for name in ["redis-7.0", "redis-7.4", "valkey", "toril"] {
+        let folders = ["leads", "follows"].map(|it| Folder::new(&format!("anew-{name}-{it}")));
+        let Some(primary) = AnyServer::start(name, &folders[0], &[]) else { continue };
+        let there = primary.port;
+        let place = format!("127.0.0.1 {there}");
+        let options = ["--dir", folders[1].text(), "--replicaof", &place];
+        let replica = start(&options);
+        let mut rng = Rng::from_seed(5);
+        make_changes(there, &mut rng, 1_000);
+        ask_all(there, "SELECT 3\r\nSET three 3\r\nSET put-off 1 PX 3000");
+        compare(replica.port, there);
+        ask(replica.port, "SHUTDOWN SAVE");
+        drop(replica);
+        // What is said without a database is of the one that was selected before.
+        ask_all(there, "SELECT 3\r\nPERSIST put-off\r\nSET later 3");
+        std::thread::sleep(Duration::from_millis(3000));
+        make_changes(there, &mut rng, 400);
+        let replica = start(&options);
+        compare(replica.port, there);
+        let kept = ask_all(replica.port, "SELECT 3\r\nGET put-off");
+        assert!(kept.contains("$1\r\n1\r\n"), "{name}: {kept}");
+        let log = replica.stop();
+        assert!(log.contains("The stream goes on at offset"), "{name}: {log}");
+        assert!(!log.contains("keys have come"), "{name}: {log}");
+    }
+}
+
+#[test]
+fn the_link_is_made_anew_when_it_is_killed() {
+    let (primary, replica) = (start(&[]), start(&[]));
+    follow(replica.port, primary.port);
+    compare(replica.port, primary.port);
+    assert_eq!(ask(replica.port, "CLIENT KILL TYPE master"), ":1");
+    ask(primary.port, "SET k v");
+    compare(replica.port, primary.port);
+    assert_eq!(ask(replica.port, "GET k"), "$1");
+    let log = replica.stop();
+    assert_eq!(log.matches("keys have come").count(), 1, "{log}");
+}
+
 /// Fields with a TTL, functions, groups and what is in other databases.
 #[test]
 fn what_is_not_in_every_server_comes_from_those_that_have_it() {

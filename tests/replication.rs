@@ -196,6 +196,34 @@ fn fields_with_a_ttl_go_to_each_in_its_own_format() {
 }
 
 #[test]
+fn writes_want_so_many_replicas() {
+    let server = start(&["--min-replicas-to-write", "1"]);
+    let port = server.port;
+    let refusal = "-NOREPLICAS Not enough good replicas to write.";
+    let script = "EVAL \"return redis.call('set', 'k', 'v')\" 0";
+    for write in ["SET k v", "LPUSH l 1", "BLPOP l 1"] {
+        assert_eq!(ask(port, write), refusal, "{write}");
+    }
+    assert!(ask(port, script).contains("NOREPLICAS"));
+    assert!(ask_all(port, "MULTI\r\nSET k v\r\nEXEC").contains("EXECABORT"));
+    assert_eq!(ask(port, "GET k"), "$-1");
+    assert_eq!(info(port, "min_slaves_good_slaves"), "0");
+    let replica = start(&[]);
+    ask(replica.port, &format!("REPLICAOF 127.0.0.1 {port}"));
+    until("it counts", || ask(port, "SET k v") == "+OK");
+    assert_eq!(info(port, "min_slaves_good_slaves"), "1");
+    assert_eq!(ask(port, script), "+OK");
+    assert_eq!(ask(port, "CONFIG SET min-replicas-to-write 2"), "+OK");
+    assert_eq!(ask(port, "SET k v"), refusal);
+    // A replica itself asks for none.
+    assert_eq!(ask(replica.port, "CONFIG SET min-replicas-to-write 3"), "+OK");
+    assert_eq!(ask(port, "CONFIG SET min-slaves-max-lag 0"), "+OK");
+    assert_eq!(ask(port, "SET k w"), "+OK");
+    until("it has come", || ask(port, "WAIT 1 100") == ":1");
+    assert_eq!(ask(replica.port, "STRLEN k"), ":1");
+}
+
+#[test]
 fn several_replicas_share_a_snapshot_and_others_are_written_beside() {
     let Some(program) = oracle("redis-7.4") else { return };
     let folder = Folder::new("several");

@@ -118,6 +118,47 @@ fn all_moves_over_tls() {
     assert_eq!(ask(source.port, "DEBUG DIGEST"), ask(target.port(), "DEBUG DIGEST"));
 }
 
+/// What is said where connections are to be carried over to who wants a certificate and a login.
+fn forward_over_tls(from: u16, to: u16, settings: &[[&str; 2]]) -> (String, Option<i32>) {
+    let from = format!("redis://127.0.0.1:{from}");
+    let to = format!("rediss://mover:pa%3Ass@127.0.0.1:{to}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
+    command.args(["hand-over", "--from", &from, "--forward", "1m"]).args(settings.concat());
+    let done = command.arg(&to).output().expect("it runs");
+    (String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+}
+
+/// The old server carries connections over by its own settings, so that it tries them before.
+#[test]
+fn who_does_not_believe_the_new_server_does_not_hand_over() {
+    let (files, folder) = (Certificates::new("tls-tried"), Folder::new("tls-tries"));
+    let Some((mut peer, port)) = leader("redis-7.4", &files, &folder) else { return };
+    peer.say("ACL SETUSER mover on >pa:ss ~* &* +@all");
+    let [own, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| files.path(name));
+    let settings = [
+        ["--tls-ca-cert-file", &*own],
+        ["--tls-client-cert-file", &*cert],
+        ["--tls-client-key-file", &*key],
+    ];
+    let source = Running::start(&["--save", ""]);
+    let from = source.port;
+    let refused = ask(from, "CONFIG SET tls-ca-cert-file /no/such.pem");
+    let expect = "Unable to update TLS configuration. Check server logs.";
+    assert!(refused.contains(expect), "{refused}");
+    // Another authority vouches for nobody there.
+    let others = Certificates::new("tls-others");
+    let other = others.path("ca.pem");
+    ask(from, &format!("CONFIG SET tls-client-cert-file {cert} tls-client-key-file {key}"));
+    assert_eq!(ask(from, &format!("CONFIG SET tls-ca-cert-file {other}")), "+OK");
+    ask(from, "SET k v");
+    let (said, status) = forward_over_tls(from, port, &settings);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("does not reach the target: ") && said.contains("TLS: "), "{said}");
+    assert!(said.contains("nothing was written"), "{said}");
+    assert_eq!(ask(from, "SET k v"), "+OK");
+    assert_eq!(peer.say("DBSIZE"), Reply::Integer(0));
+}
+
 /// A managed Redis wants TLS and a password, of which clients of a local server know nothing.
 #[test]
 fn connections_are_carried_over_to_who_wants_tls_and_a_login() {
@@ -129,14 +170,7 @@ fn connections_are_carried_over_to_who_wants_tls_and_a_login() {
         ["--tls-client-cert-file", &*files.path("client.pem")],
         ["--tls-client-key-file", &*files.path("client.key")],
     ];
-    let hand_over = |from: u16| {
-        let from = format!("redis://127.0.0.1:{from}");
-        let to = format!("rediss://mover:pa%3Ass@127.0.0.1:{port}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_toril"));
-        command.args(["hand-over", "--from", &from, "--forward", "1m"]).args(settings.concat());
-        let done = command.arg(&to).output().expect("it runs");
-        (String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
-    };
+    let hand_over = |from: u16| forward_over_tls(from, port, &settings);
     let options = ["--save", "", "--slowlog-log-slower-than", "0", "--slowlog-max-len", "9999"];
     let source = Running::with_http(&options);
     let from = source.port;
@@ -172,4 +206,24 @@ fn connections_are_carried_over_to_who_wants_tls_and_a_login() {
     let large = "x".repeat(3_000_000);
     assert_eq!(open.say(&format!("SET large {large}")), Reply::Simple("OK".into()));
     assert_eq!(open.say("GET large"), Reply::Bulk(large.into()));
+}
+
+/// Whether a server can be reached, and who may log in there, is asked of the one that is to carry
+/// connections over: a wrong password, and nobody who listens.
+#[test]
+fn who_hands_over_tries_the_way_before() {
+    let Some(program) = oracle("redis-7.4") else { return };
+    let folder = Folder::new("tries");
+    let mut target = Peer::start_in("redis-7.4", &program, &folder.0);
+    target.say("ACL SETUSER mover on >secret ~* &* +@all");
+    let source = Running::start(&["--save", ""]);
+    let port = target.port();
+    let reach = |rest: &str| ask(source.port, &format!("TORIL HANDOVER REACH 127.0.0.1 {rest}"));
+    assert_eq!(reach(&format!("{port}")), "+OK");
+    assert_eq!(reach(&format!("{port} AUTH mover secret")), "+OK");
+    let refused = reach(&format!("{port} AUTH mover wrong"));
+    assert!(refused.starts_with("-ERR ") && refused.contains("WRONGPASS"), "{refused}");
+    let refused = reach(&free_port().to_string());
+    assert!(refused.starts_with("-ERR ") && refused.contains("refused"), "{refused}");
+    assert!(reach(&format!("{port} TLS")).starts_with("-ERR "));
 }

@@ -387,6 +387,9 @@ fn replication(engine: &Engine, text: &mut Text) {
         primary(engine, following, text);
     }
     text.field("connected_slaves", state.replicas().count());
+    if let Some(count) = engine.good_replicas() {
+        text.field("min_slaves_good_slaves", count);
+    }
     for (number, (id, replica)) in state.replicas().enumerate() {
         let lag_s = engine.time().mono_us.saturating_sub(replica.heard_us) / 1_000_000;
         let told = format!(

@@ -3,6 +3,7 @@
 
 use super::prelude::*;
 use crate::config::{Secret, ServerUrl};
+use crate::engine::effect::Effect;
 use crate::engine::failover::Failover;
 use crate::engine::following::LinkStage;
 use crate::engine::handing_over::HandedOver;
@@ -149,6 +150,7 @@ const SOON_MS: i64 = 2_000;
 
 /// What `toril hand-over` asks of the server that it moves (engine/handing_over.rs).
 pub(super) fn hand_over(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let all = args;
     if args.accept("pause") {
         let span_ms = args.int_within(1..=60_000)? as u64;
         args.end()?;
@@ -161,27 +163,39 @@ pub(super) fn hand_over(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Resu
     } else if args.accept("over") {
         args.end()?;
         count_over(cx, reply);
+    } else if args.accept("reach") {
+        let host = String::from_utf8_lossy(args.word()?).into_owned();
+        let mut to = ServerUrl::to(host, args.int_within(1..=65_535)? as u16);
+        read_login(&mut args, &mut to)?;
+        args.end()?;
+        cx.await_effect(Effect::Reach { client: cx.client, to }, all);
     } else if args.accept("done") {
         let offset = args.int_within(0..=i64::MAX)? as u64;
         let host = String::from_utf8_lossy(args.word()?).into_owned();
         let port = args.int_within(1..=65_535)? as u16;
+        let mut to = ServerUrl::to(host, port);
         let forwards = args.accept("forward");
         let span_ms = if forwards { args.int_within(1..=i64::MAX / 1_000)? } else { 0 };
-        let is_tls = forwards && args.accept("tls");
-        let (user, password) = if forwards && args.accept("auth") {
-            let user = String::from_utf8_lossy(args.word()?).into_owned();
-            (Some(user), Some(Secret::new(args.word()?)))
-        } else {
-            (None, None)
-        };
+        if forwards {
+            read_login(&mut args, &mut to)?;
+        }
         args.end()?;
-        let to = ServerUrl { is_tls, user, password, host, port, db: None };
         let until_us = cx.now().mono_us.saturating_add(span_ms as u64 * 1_000);
         let forwards_until_us = if forwards { until_us } else { 0 };
         cx.hand_over(offset, HandedOver::to(to, forwards_until_us))?;
         reply.ok();
     } else {
         return Err(Error::Syntax);
+    }
+    Ok(())
+}
+
+/// How a server is spoken to: over TLS, and as whom.
+fn read_login(args: &mut Args, to: &mut ServerUrl) -> Result {
+    to.is_tls = args.accept("tls");
+    if args.accept("auth") {
+        to.user = Some(String::from_utf8_lossy(args.word()?).into_owned());
+        to.password = Some(Secret::new(args.word()?));
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ Settings, with what they are if not given:
 
 const NOT_SERVED: &str = "
 Redis's other settings are accepted with a warning. Those that guard or move data, such as tls-port
-or min-replicas-to-write, stop the start, because that is not there yet.
+or cluster-enabled, stop the start, because that is not there yet.
 ";
 
 #[cfg(test)]

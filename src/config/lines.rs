@@ -191,10 +191,25 @@ impl Reader<'_> {
     }
 }
 
+/// What toril does beside serving.
+const SUBCOMMANDS: [&str; 4] = ["exec", "hand-over", "help", "ping"];
+
 impl ConfigError {
     /// A file that is named could not be read.
     pub fn cannot_open(path: &str, error: &io::Error) -> Self {
         Self(format!("Fatal error, can't open config file '{path}': {error}"))
+    }
+
+    /// There is no file of this name, which might be meant for something else that toril does.
+    pub fn no_subcommand(word: &str) -> Self {
+        let errors = |name: &&&str| typing_errors(word, name);
+        let meant = SUBCOMMANDS.iter().min_by_key(errors).filter(|it| errors(it) <= 2);
+        let meant = meant.map_or(String::new(), |name| format!(" Is `toril {name}` meant?"));
+        Self(format!(
+            "There is neither a configuration file nor a subcommand '{word}'.{meant} The \
+             subcommands are {}; toril --help tells more.",
+            SUBCOMMANDS.join(", ")
+        ))
     }
 }
 

@@ -27,6 +27,10 @@ pub struct ReplicaSettings {
     pub timeout_s: u64,
     /// Seconds between two pings to replicas.
     pub ping_period_s: u64,
+    /// Writes are refused while fewer replicas than these follow.
+    pub min_to_write: u32,
+    /// Of these a replica counts that was heard within so many seconds; 0: none is asked for.
+    pub max_lag_s: u64,
     /// Bytes of the stream that are kept for replicas whose link was cut.
     pub backlog_bytes: u64,
 }
@@ -53,6 +57,8 @@ impl Default for ReplicaSettings {
             announce_port: 0,
             timeout_s: 60,
             ping_period_s: 10,
+            min_to_write: 0,
+            max_lag_s: 10,
             backlog_bytes: 1024 * 1024,
         }
     }

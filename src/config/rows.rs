@@ -44,7 +44,6 @@ const SOURCE: &str = "the system chooses the address to call from";
 const STREAMED: &str = "snapshots for replicas are never put into files";
 const TOLD: &str = "a replica does what it is told, and removes nothing by itself";
 const WHOLE: &str = "new data is put in the place of the old once it is whole";
-const WAITS: &str = "writes never wait for replicas";
 const SIGNALS: &str = "a signal saves if there are rules of save, and ends the server";
 const SYNCED: &str = "files are synced piece by piece in any case";
 const THREADS: &str = "one thread serves all clients";
@@ -217,8 +216,8 @@ pub static ROWS: &[Setting] = &[
     row("replicaof",                          Master,                     field!(replica.replicaof),               AtStart, Served, "host and port of the server to follow").alias("slaveof"),
     row("masteruser",                         Secret,                     field!(replica.masteruser),              Live,    Served, "user to log in as there"),
     row("masterauth",                         Secret,                     field!(replica.masterauth),              Live,    Served, "password to log in with there"),
-    row("min-replicas-to-write",              Integer(0, INT),            Kept("0"),                               Live,    Guards, WAITS).alias("min-slaves-to-write"),
-    row("min-replicas-max-lag",               Integer(0, INT),            Kept("10"),                              Live,    Known,  WAITS).alias("min-slaves-max-lag"),
+    row("min-replicas-to-write",              Integer(0, INT),            field!(replica.min_to_write),            Live,    Served, "writes are refused while fewer replicas follow; 0: never").alias("min-slaves-to-write"),
+    row("min-replicas-max-lag",               Integer(0, INT),            field!(replica.max_lag_s),               Live,    Served, "seconds within which such a replica was heard; 0: writes are never refused").alias("min-slaves-max-lag"),
     row("replica-read-only",                  YesNo,                      field!(replica.read_only),               Live,    Served, "clients change nothing on a server that follows").alias("slave-read-only"),
     row("replica-serve-stale-data",           YesNo,                      field!(replica.serves_stale_data),        Live,    Served, "clients read while the server that is followed is away").alias("slave-serve-stale-data"),
     row("replica-ignore-maxmemory",           YesNo,                      Kept("yes"),                             Live,    Known,  TOLD).alias("slave-ignore-maxmemory"),

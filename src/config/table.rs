@@ -399,9 +399,9 @@ mod tests {
         let text = failed("dir", "can't set protected config").into_bytes();
         assert_eq!(error.map(|error| error.text()), Some(text));
         check("timeout|1|TIMEOUT|2", &failed("TIMEOUT", "duplicate parameter"));
-        check("min-replicas-to-write|0", "");
-        let reason = "only '0' can be served: writes never wait for replicas";
-        check("min-replicas-to-write|1", &failed("min-replicas-to-write", reason));
+        check("tls-port|0", "");
+        let reason = "only '0' can be served: clients are served without TLS";
+        check("tls-port|1", &failed("tls-port", reason));
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub struct ServerUrl {
 }
 
 impl ServerUrl {
+    /// A server without TLS, where nobody logs in.
+    pub fn to(host: String, port: u16) -> Self {
+        Self { is_tls: false, user: None, password: None, host, port, db: None }
+    }
+
     /// Reads a URL. What a user or a password has besides letters and digits may be written as
     /// `%40`.
     ///

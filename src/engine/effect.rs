@@ -8,7 +8,7 @@ use super::context::{Ctx, Origin};
 use super::dispatch::Called;
 use super::table::Request;
 use super::time::Now;
-use crate::config::Config;
+use crate::config::{Config, ServerUrl};
 use crate::proto::{Args, Error, Reply, Result};
 use std::fmt;
 use std::path::PathBuf;
@@ -48,6 +48,8 @@ pub enum Effect {
     RewriteConfig { client: ClientId },
     /// Says something to another server.
     Converse(Box<Conversation>),
+    /// Connects to another server, logs in there, and ends the connection.
+    Reach { client: ClientId, to: ServerUrl },
     /// Reads a file. If it cannot be read, the error is `refusal` and the reason.
     ReadFile { client: ClientId, path: PathBuf, refusal: String },
     /// Puts these bytes in the place of a file, whole or not at all; else the error is `refusal`.

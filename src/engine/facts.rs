@@ -49,6 +49,10 @@ pub trait Facts {
     /// The directory that a name means, seen from another one; or in the system's words why there
     /// is none.
     fn directory(&self, from: &str, name: &str) -> Result<String, String>;
+    /// Whether a file, or a folder, has what this setting of TLS wants there.
+    fn has_tls_file(&self, _setting: &str, _file: &str) -> bool {
+        true
+    }
     /// How many files the process may have open at most, if it asks for it.
     fn files_max(&self) -> u64;
 }

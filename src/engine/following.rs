@@ -78,6 +78,11 @@ impl Following {
         }
     }
 
+    /// Whether what there is here is what the primary had at some byte of its stream.
+    pub fn has_history(&self) -> bool {
+        !self.wants_all
+    }
+
     /// The database that the stream is about.
     pub fn db(&self) -> usize {
         self.db
@@ -159,9 +164,10 @@ impl Engine {
         client.into_iter().for_each(|id| _ = self.clients.remove(id));
     }
 
-    /// READONLY, to who would change something here.
+    /// READONLY, to who would change something here; or NOREPLICAS.
     #[cold]
     pub(super) fn check_replica(&self, flags: Flags) -> Result {
+        self.check_replicas(flags)?;
         let is_refused = flags.has(Flag::Write) && self.is_read_only();
         if is_refused { Err(self.read_only_error()) } else { Ok(()) }
     }
@@ -229,8 +235,17 @@ impl Engine {
             self.let_all_replicas_go();
         }
         self.replication.keep_backlog();
+        self.primary_client();
         self.note_link(LinkStage::Up);
         self.end_failover();
+    }
+
+    /// What there is comes from a file that was saved here, at an offset of a history: from there
+    /// on it is asked for.
+    pub fn go_on_from_file(&mut self, history: &str, offset: u64, db: usize) {
+        let Some(following) = &mut self.replication.following else { return };
+        following.db = db;
+        self.replication.adopt_history(history, offset);
     }
 
     /// Runs this on data beside what there is, which `take_over` puts in its place.
@@ -261,6 +276,7 @@ impl Engine {
         if let Some(following) = &mut self.replication.following {
             (following.db, following.wants_all) = (db, false);
         }
+        self.primary_client();
         self.note_link(LinkStage::Up);
         self.end_failover();
         self.settle();

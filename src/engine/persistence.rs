@@ -16,7 +16,7 @@ use super::script::Realm;
 use super::time::Now;
 use crate::config::{EventClasses, REDIS_VERSION};
 use crate::proto::{Args, Error, Result};
-use crate::rdb::{Made, STREAM_DB};
+use crate::rdb::{HISTORY, HISTORY_OFFSET, Made, STREAM_DB};
 
 /// How often the rules of `save` are looked at.
 const RULES_LOOK_US: u64 = 100_000;
@@ -305,11 +305,17 @@ impl Engine {
             ("used-mem", self.facts.allocated_bytes().to_string()),
             ("aof-base", u8::from(kind == SnapshotKind::Base).to_string()),
         ];
-        // A stream of one's own begins with its database; one that is passed on goes on in it.
-        if let Some(following) = self.replication.following()
-            && kind == SnapshotKind::Replicas
-        {
-            aux.push((STREAM_DB, following.db().to_string()));
+        if let Some(following) = self.replication.following() {
+            // A stream of one's own begins with its database; one that is passed on goes on in it.
+            if kind != SnapshotKind::Base {
+                aux.push((STREAM_DB, following.db().to_string()));
+            }
+            // From where on whoever begins with this file has to be told what it missed.
+            if matches!(kind, SnapshotKind::Alone | SnapshotKind::Aside) && following.has_history()
+            {
+                aux.push((HISTORY, self.replication.id.clone()));
+                aux.push((HISTORY_OFFSET, self.replication.offset.to_string()));
+            }
         }
         let libraries = self.scripts.loaded(Realm::Functions).into_iter();
         let sources = libraries.flat_map(|lua| lua.libraries()).map(|it| it.source.to_vec());

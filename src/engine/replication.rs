@@ -17,6 +17,7 @@ use super::effect::Effect;
 use super::failover::FailingOver;
 use super::following::Following;
 use super::handing_over::HandedOver;
+use super::row::{Flag, Flags};
 use super::waiters::Woken;
 use crate::config::{ClientClass, Config};
 use crate::proto::{Error, Result, request};
@@ -41,6 +42,8 @@ const CANNOT_READ: &str = "ERR this replica has left five snapshots one behind t
 const CANNOT_READ_FIELD_TTLS: &str = "ERR this replica has left five snapshots one behind the other \
     without reading them: hashes have TTLs of fields, which Redis reads from 7.4 on and Valkey \
     from 9.0 on. It may try again in a minute";
+
+const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
 const NEEDS_EOF: &str = "ERR toril sends a snapshot to who says REPLCONF capa eof alone: its \
     length is not known before its end";
@@ -441,6 +444,32 @@ impl Ctx<'_> {
 }
 
 impl Engine {
+    /// Replicas that were heard lately; None if none are asked for.
+    pub fn good_replicas(&self) -> Option<usize> {
+        let settings = &self.config.replica;
+        if settings.min_to_write == 0 || settings.max_lag_s == 0 {
+            return None;
+        }
+        let now_us = self.keyspace.now.mono_us;
+        let is_good = |it: &&Replica| {
+            let lag_s = now_us.saturating_sub(it.heard_us) / 1_000_000;
+            it.stage == ReplicaStage::Follows && lag_s <= settings.max_lag_s
+        };
+        Some(self.replication.replicas.values().filter(is_good).count())
+    }
+
+    /// NOREPLICAS, to who would change something that too few others would have.
+    pub(super) fn check_replicas(&self, flags: Flags) -> Result {
+        let min = self.config.replica.min_to_write;
+        if min == 0 || !flags.has(Flag::Write) || self.replication.is_following() {
+            return Ok(());
+        }
+        match self.good_replicas() {
+            Some(count) if count < min as usize => Err(Error::new(NO_REPLICAS)),
+            _ => Ok(()),
+        }
+    }
+
     /// From now on there is a stream.
     fn begin_streaming(&mut self) {
         if self.replication.backlog.is_none() {

@@ -494,6 +494,7 @@ impl Host<'_> {
         if is_write && self.engine.is_read_only() {
             return Err(self.engine.read_only_error());
         }
+        self.engine.check_replicas(row.flags)?;
         let script = self.script();
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);

@@ -68,6 +68,13 @@ impl Engine {
                 return Err(SetError::failed(b"maxclients", reason));
             }
         }
+        for (setting, file) in config.tls.files() {
+            let is_new = !file.is_empty() && changed.iter().any(|row| row.name == setting);
+            if is_new && !self.facts.has_tls_file(setting, file) {
+                let reason = "Unable to update TLS configuration. Check server logs.";
+                return Err(SetError::failed(setting.as_bytes(), reason));
+            }
+        }
         // As in Redis, what was named first is told to be why.
         let refusal = changed.iter().find_map(|row| {
             let reason = match row.name {

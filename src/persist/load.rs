@@ -12,7 +12,8 @@ use crate::engine::Engine;
 use crate::engine::keyspace::{UNANNOUNCED, Used};
 use crate::proto;
 use crate::rdb::{
-    CHECKSUM_LEN, Flaw, HEAD_LEN, KeyRecord, Made, RdbReader, Record, STREAM_DB, crc64, next_record,
+    CHECKSUM_LEN, Flaw, HEAD_LEN, HISTORY, HISTORY_OFFSET, KeyRecord, Made, RdbReader, Record,
+    STREAM_DB, crc64, next_record,
 };
 
 /// What may be left out, and what is kept.
@@ -47,6 +48,16 @@ pub struct LoadReport {
     pub libraries: Vec<Vec<u8>>,
     /// The database that the stream behind it begins in.
     pub stream_db: usize,
+    /// The history that it is of, and up to where.
+    pub history: Option<String>,
+    pub history_offset: Option<u64>,
+}
+
+impl LoadReport {
+    /// Whether nothing was left out of what the file held.
+    pub fn is_whole(&self) -> bool {
+        self.fault.is_none() && self.foreign.is_empty() && self.expired == 0
+    }
 }
 
 /// How far a step has come.
@@ -231,6 +242,15 @@ impl Loader {
             Record::Aux(name, value) if &*name == STREAM_DB.as_bytes() => {
                 let number = std::str::from_utf8(&value).ok().and_then(|it| it.parse().ok());
                 self.report.stream_db = number.filter(|it| *it < into.databases()).unwrap_or(0);
+            }
+            Record::Aux(name, value) if &*name == HISTORY.as_bytes() => {
+                let is_name = value.len() == 40 && value.iter().all(u8::is_ascii_hexdigit);
+                let text = String::from_utf8_lossy(&value).into_owned();
+                self.report.history = is_name.then_some(text);
+            }
+            Record::Aux(name, value) if &*name == HISTORY_OFFSET.as_bytes() => {
+                self.report.history_offset =
+                    std::str::from_utf8(&value).ok().and_then(|it| it.parse().ok());
             }
             Record::Aux(..) => {}
             Record::Library(source) if self.options.is_sent => {

@@ -47,6 +47,10 @@ pub const CHECKSUM_LEN: usize = 8;
 /// Names, beside the keys, the database that the stream behind a snapshot begins in.
 pub const STREAM_DB: &str = "repl-stream-db";
 
+/// The history that a snapshot is of, and the last byte of its stream that the snapshot has.
+pub const HISTORY: &str = "repl-id";
+pub const HISTORY_OFFSET: &str = "repl-offset";
+
 /// One step of a file.
 #[derive(Debug)]
 pub enum Record<'a> {

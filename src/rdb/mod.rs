@@ -27,7 +27,10 @@ mod streams;
 mod writer;
 
 pub use crc::crc64;
-pub use file::{CHECKSUM_LEN, HEAD_LEN, KeyRecord, Made, Record, STREAM_DB, next_record};
+pub use file::{
+    CHECKSUM_LEN, HEAD_LEN, HISTORY, HISTORY_OFFSET, KeyRecord, Made, Record, STREAM_DB,
+    next_record,
+};
 pub use libraries::{dump_libraries, restore_libraries};
 pub use payload::{dump, dump_as, restore};
 pub use pieces::Pieces;

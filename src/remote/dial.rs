@@ -109,12 +109,7 @@ fn connector(tls: &TlsSettings) -> io::Result<TlsConnector> {
                             tls-client-key-file";
                 return Err(io::Error::other(text));
             }
-            let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|why| match why {
-                    Error::NoItemsFound => "it has no key in PEM".to_owned(),
-                    why => why.to_string(),
-                })
-                .map_err(|why| wrong("tls-client-key-file", Path::new(key_file), &why))?;
+            let key = private_key(Path::new(key_file))?;
             let shown = certificates("tls-client-cert-file", Path::new(file))?;
             builder.with_client_auth_cert(shown, key).map_err(io::Error::other)?
         }
@@ -147,6 +142,30 @@ fn believed(tls: &TlsSettings) -> io::Result<RootCertStore> {
         ));
     }
     Ok(store)
+}
+
+/// Whether a file that a setting of TLS names can be used.
+///
+/// # Errors
+/// Why not, with both names.
+pub fn check_tls_file(setting: &str, file: &str) -> io::Result<()> {
+    let path = Path::new(file);
+    match setting {
+        "tls-ca-cert-dir" => {
+            files_of(path)?.iter().try_for_each(|file| certificates(setting, file).map(drop))
+        }
+        "tls-client-key-file" => private_key(path).map(drop),
+        _ => certificates(setting, path).map(drop),
+    }
+}
+
+fn private_key(file: &Path) -> io::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(file)
+        .map_err(|why| match why {
+            Error::NoItemsFound => "it has no key in PEM".to_owned(),
+            why => why.to_string(),
+        })
+        .map_err(|why| wrong("tls-client-key-file", file, &why))
 }
 
 /// The files of a folder.

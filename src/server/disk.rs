@@ -346,7 +346,9 @@ pub async fn load(server: &Rc<Server>, path: &Path) -> Result<(), String> {
     let mut loader = {
         let mut engine = server.engine.borrow_mut();
         engine.set_loading(Some(len));
-        Loader::new(options_of(&engine.config))
+        // Keys go at the primary's word, which may have put off their end since.
+        let keeps_expired = engine.replication.is_following();
+        Loader::new(LoadOptions { keeps_expired, ..options_of(&engine.config) })
     };
     loop {
         match load_some(server, &mut loader, path, 0)? {
@@ -359,7 +361,13 @@ pub async fn load(server: &Rc<Server>, path: &Path) -> Result<(), String> {
     let mut engine = server.engine.borrow_mut();
     engine.set_loading(None);
     engine.count_as_saved();
-    finish_loading(&mut engine, path, loader.report())?;
+    let report = loader.report();
+    finish_loading(&mut engine, path, report)?;
+    if let (Some(history), Some(offset)) = (&report.history, report.history_offset)
+        && report.is_whole()
+    {
+        engine.go_on_from_file(history, offset, report.stream_db);
+    }
     tracing::warn!(
         "DB loaded from {}: {} keys in {} ms",
         path.display(),

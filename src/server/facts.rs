@@ -116,6 +116,11 @@ impl Facts for ProcessFacts {
             .map_err(|problem| super::files::text_of(&problem))
     }
 
+    fn has_tls_file(&self, setting: &str, file: &str) -> bool {
+        let checked = crate::remote::dial::check_tls_file(setting, file);
+        checked.inspect_err(|problem| tracing::warn!("{problem}")).is_ok()
+    }
+
     fn files_max(&self) -> u64 {
         super::files::max()
     }

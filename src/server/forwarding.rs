@@ -5,6 +5,7 @@ use super::Server;
 use super::connection::{Connection, Reader, SocketWriter};
 use crate::config::ServerUrl;
 use crate::engine::client::Peer;
+use crate::engine::effect::Outcome;
 use crate::engine::handing_over::Carried;
 use crate::proto::{Protocol, request};
 use crate::remote::dial::{Wire, write};
@@ -29,6 +30,21 @@ impl Server {
         let Some(to) = self.engine.borrow().forwards_to(peer, now) else { return Some(stream) };
         tokio::task::spawn_local(carry(self.clone(), stream, to));
         None
+    }
+
+    /// Whether a server that is to be handed over to can be reached from here, by the settings that
+    /// are in force now.
+    pub(super) async fn try_to_reach(&self, to: ServerUrl) -> Outcome {
+        let settings = self.engine.borrow().config.tls.clone();
+        let place = Place::new(to, &Rc::new(Tls::new(settings)));
+        let reached = async {
+            // What it answers is no matter: clients may have to log in themselves.
+            Talk::open(&place).await?.ask_anything(&["PING"]).await
+        };
+        match reached.await {
+            Ok(_) => Outcome::Done,
+            Err(problem) => Outcome::Failed(format!("ERR {problem}")),
+        }
     }
 
     /// Connects to the server that was handed over to, and logs in there.

@@ -432,6 +432,24 @@ impl Server {
         }
     }
 
+    /// Answers a client when this has an outcome. Others are served meanwhile.
+    fn answer_later(
+        self: &Rc<Self>,
+        client: ClientId,
+        outcome: impl Future<Output = Outcome> + 'static,
+    ) {
+        let server = self.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = outcome.await;
+            // Not between the slices of a script or the commands of a transaction.
+            while !server.engine.borrow().takes_answer(client) {
+                tokio::time::sleep(ANSWER_RETRY).await;
+            }
+            server.answer(client, outcome);
+            server.flush();
+        });
+    }
+
     fn perform(self: &Rc<Self>, effect: Effect) {
         match effect {
             Effect::Sleep { client, micros } => {
@@ -457,16 +475,12 @@ impl Server {
                 self.answer(client, outcome);
             }
             Effect::Converse(conversation) => {
+                let client = conversation.client;
+                self.answer_later(client, async move { outbound::converse(&conversation).await });
+            }
+            Effect::Reach { client, to } => {
                 let server = self.clone();
-                tokio::task::spawn_local(async move {
-                    let outcome = outbound::converse(&conversation).await;
-                    // Not between the slices of a script or the commands of a transaction.
-                    while !server.engine.borrow().takes_answer(conversation.client) {
-                        tokio::time::sleep(ANSWER_RETRY).await;
-                    }
-                    server.answer(conversation.client, outcome);
-                    server.flush();
-                });
+                self.answer_later(client, async move { server.try_to_reach(to).await });
             }
             Effect::ReadFile { client, path, refusal } => {
                 self.answer(client, files::read(&path, refusal));

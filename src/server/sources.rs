@@ -11,7 +11,10 @@ use std::io::{self, Read};
 pub fn read(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
     let mut text = String::new();
     if let Some(path) = &sources.conf_path {
-        text = fs::read_to_string(path).map_err(|error| ConfigError::cannot_open(path, &error))?;
+        text = fs::read_to_string(path).map_err(|error| match is_word(path) {
+            true => ConfigError::no_subcommand(path),
+            false => ConfigError::cannot_open(path, &error),
+        })?;
         text.push('\n');
     }
     if sources.stdin {
@@ -21,6 +24,11 @@ pub fn read(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
     }
     text += &sources.lines;
     Config::from_lines(&text, &mut included)
+}
+
+/// Whether this looks less like a file than like something that toril might do.
+fn is_word(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_')
 }
 
 /// The whole path of the file that is named first, which may be seen from another directory later;

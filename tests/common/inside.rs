@@ -176,6 +176,10 @@ impl InsideServer {
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Writing) };
                 self.engine.answer(it.client, outcome, self.now);
             }
+            Effect::Reach { client, .. } => {
+                let outcome = Outcome::Failed("ERR nobody is there".into());
+                self.engine.answer(client, outcome, self.now);
+            }
             // Nor is there a file.
             Effect::ReadFile { client, refusal, .. }
             | Effect::WriteFile { client, refusal, .. } => {

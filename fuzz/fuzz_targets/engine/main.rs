@@ -231,6 +231,10 @@ impl World {
                     Outcome::Answers { lines: Vec::new(), problem: Some(Problem::Reading) };
                 self.engine.answer(it.client, outcome, self.now);
             }
+            Effect::Reach { client, .. } => {
+                let outcome = Outcome::Failed("ERR nobody is there".into());
+                self.engine.answer(client, outcome, self.now);
+            }
             Effect::ReadFile { client, refusal, .. }
             | Effect::WriteFile { client, refusal, .. } => {
                 self.engine.answer(client, Outcome::Failed(refusal), self.now);

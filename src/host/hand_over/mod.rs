@@ -86,6 +86,9 @@ async fn hand_over(plan: &MovePlan) -> Result<(), String> {
     if plan.forward.is_some() && plan.to.is_tls {
         obstacles.extend(unset_there(&mut source, plan).await);
     }
+    if plan.forward.is_some() && is_toril && !facts.is_cluster {
+        obstacles.extend(plan.unreachable_for(&mut source).await?);
+    }
     if plan.verifies && !facts.is_cluster {
         obstacles.extend(refused_digests([&mut source, &mut talks[0]]).await?);
     }

@@ -380,8 +380,7 @@ impl<'a> Moving<'a> {
             let mut words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
             if let Some(ms) = &forward_ms {
                 words.extend([&b"FORWARD"[..], ms.as_bytes()]);
-                words.extend(self.plan.to.is_tls.then_some(&b"TLS"[..]));
-                words.extend(self.plan.to.named_login().into_iter().flatten());
+                words.extend(self.plan.forwards_to());
             }
             self.has_asked = true;
             let answer = self.source.ask_anything(&words).await?;

@@ -1,7 +1,7 @@
 //! The command line of `toril hand-over`.
 
 use crate::config::{Secret, ServerUrl, TlsSettings};
-use crate::remote::{Place, Tls};
+use crate::remote::{Place, Response, Talk, Tls};
 use crate::util::span;
 use std::env;
 use std::rc::Rc;
@@ -96,6 +96,32 @@ impl MovePlan {
             return Err("--copy leaves clients where they are, so that nothing is forwarded".into());
         }
         Ok(Some(Self { from, to, is_dry, is_copy, replaces, verifies, forward, pause_max }))
+    }
+}
+
+impl MovePlan {
+    /// How the old server is told whom it is to carry connections to: place, TLS and login.
+    pub fn forwards_to(&self) -> Vec<&[u8]> {
+        let is_tls = self.to.is_tls.then_some(&b"TLS"[..]);
+        is_tls.into_iter().chain(self.to.named_login().into_iter().flatten()).collect()
+    }
+
+    /// Why the old server cannot carry connections to the new one; None if it can.
+    ///
+    /// # Errors
+    /// What happened to the connection to the old server.
+    pub async fn unreachable_for(&self, source: &mut Talk) -> Result<Option<String>, String> {
+        let port = self.to.port.to_string();
+        let place = ["TORIL", "HANDOVER", "REACH", &self.to.host, &port].map(str::as_bytes);
+        let answer = source.ask_anything(&[&place[..], &self.forwards_to()].concat()).await?;
+        Ok(match answer {
+            Response::Error(why) => Some(format!(
+                "--forward: {} does not reach the target: {}",
+                self.from,
+                why.strip_prefix("ERR ").unwrap_or(&why)
+            )),
+            _ => None,
+        })
     }
 }
 
