@@ -452,7 +452,8 @@ fn say_as_primary(listener: &TcpListener, words: &[u8]) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// Whoever leads may be broken, or no server at all: what there is stays.
+/// Whoever leads may be broken, or no server at all: what there is stays. valkey #2588: a replica
+/// emptied itself before it found that it could not read the snapshot.
 #[test]
 fn nonsense_changes_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");

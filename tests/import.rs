@@ -70,6 +70,7 @@ fn filled(name: &'static str, folder: &Folder, options: &[&str]) -> Option<Peer>
     Some(peer)
 }
 
+/// dragonfly #5508: of 416 million keys 407 arrived, without an error.
 #[test]
 fn all_that_a_server_holds_is_taken_over() {
     for name in ORACLES {

@@ -174,6 +174,7 @@ fn ttls_of_fields_are_not_lost_on_redis_7_0() {
     assert!(log.contains("cannot read the snapshots"), "{log}");
 }
 
+/// valkey #4103: a replica that did not tell its version got what cannot hold them, for ever.
 #[test]
 fn fields_with_a_ttl_go_to_each_in_its_own_format() {
     for name in &FOLLOWERS[1..] {

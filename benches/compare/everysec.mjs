@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { run, withServer } from './servers.mjs';
 
 const SPEED = fileURLToPath(new URL('bullmq/speed.mjs', import.meta.url));
-const SIZES = { warmUp: 1_000, add: 20_000, bulk: 20_000, process1: 2_000, process50: 20_000, flows: 200 };
+const SIZES = { warmUp: 1_000, add: 20_000, bulk: 20_000, process1: 2_000, process50: 20_000, flows: 1_000 };
 const POLICIES = { off: [], everysec: ['--appendonly', 'yes', '--appendfsync', 'everysec'] };
 const FIGURES = ['add', 'bulk', 'process50', 'flow'];
 

@@ -3,7 +3,6 @@
 use super::database::db_index;
 use super::prelude::*;
 use super::scan::admits;
-use crate::config::AppendSync;
 use crate::engine::keyspace::KeyValue;
 use crate::util::number;
 
@@ -152,17 +151,41 @@ fn wait(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
         ));
     }
     let (replicas, timeout) = (args.int()?, Timeout::millis(args.word()?, cx.now_ms())?);
-    let offset = cx.server().stream_offset();
-    let wanted = Acknowledgement { replicas, offset };
-    let empty = Empty::Replicas { offset };
-    cx.block(Wait { on: On::Nothing, timeout, empty }, wanted, args, reply)
+    let of = Empty::Replicas { offset: cx.server().stream_offset() };
+    let wanted = Acknowledgement { of, wants_file: false, replicas };
+    cx.block(Wait { on: On::Nothing, timeout, empty: of }, wanted, args, reply)
 }
 
-/// Waits until so many replicas have the stream up to an offset.
+fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
+    let wants_file = args.int_within(0..=1)? == 1;
+    let replicas = number::parse_i64(args.word()?).filter(|count| *count >= 0);
+    let replicas = replicas.ok_or(Error::NotPositive)?;
+    let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
+    let engine = cx.server();
+    if engine.replication.is_following() {
+        return Err(Error::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to \
+             replicas are just local and are not propagated.",
+        ));
+    }
+    if wants_file && engine.persistence.appending.is_none() {
+        return Err(Error::new(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    let until = engine.keyspace.aftermath.journal.file_offset();
+    let of = Empty::Synced { until, offset: engine.stream_offset() };
+    let wanted = Acknowledgement { of, wants_file, replicas };
+    cx.block(Wait { on: On::Nothing, timeout, empty: of }, wanted, args, reply)
+}
+
+/// Waits until all that was changed has come so far.
 #[derive(Debug)]
 struct Acknowledgement {
+    of: Empty,
+    /// Whether the append-only file has to be synced, and how many replicas it takes.
+    wants_file: bool,
     replicas: i64,
-    offset: u64,
 }
 
 impl Attempt for Acknowledgement {
@@ -171,66 +194,14 @@ impl Attempt for Acknowledgement {
     }
 
     fn attempt(&self, cx: &mut Ctx, _: Args, _: Woken, reply: &mut Reply) -> Result<bool> {
-        let count = cx.server().replication.count_at(self.offset);
-        let is_enough = count as i64 >= self.replicas;
+        let reached = cx.server().reached(self.of);
+        let is_enough =
+            reached.replicas as i64 >= self.replicas && (reached.is_synced || !self.wants_file);
         if is_enough {
-            reply.count(count);
+            self.of.write(reply, reached);
         } else {
-            cx.hear_of_replicas();
+            cx.hear_how_far(self.replicas > 0);
         }
         Ok(is_enough)
-    }
-}
-
-fn waitaof(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
-    let files = args.int_within(0..=1)?;
-    let replicas = number::parse_i64(args.word()?).filter(|count| *count >= 0);
-    let replicas = replicas.ok_or(Error::NotPositive)?;
-    let timeout = Timeout::millis(args.word()?, cx.now_ms())?;
-    if cx.server().replication.is_following() {
-        return Err(Error::new(
-            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to \
-             replicas are just local and are not propagated.",
-        ));
-    }
-    let is_always = cx.config().files.appendfsync == AppendSync::Always;
-    if cx.server().persistence.appending.is_some() && replicas == 0 {
-        // What is answered then is on the disk by then.
-        if files == 0 || is_always {
-            reply.array(2);
-            reply.int(i64::from(is_always));
-            reply.int(0);
-            return Ok(());
-        }
-        return Err(Error::new(
-            "ERR WAITAOF knows of a sync with appendfsync always alone: CONFIG SET appendfsync \
-             always, or leave it out",
-        ));
-    }
-    if files > 0 {
-        return Err(Error::new(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
-    }
-    if replicas > 0 {
-        // None is counted: the time runs out, or CLIENT UNBLOCK ends it.
-        let wait = Wait { on: On::Nothing, timeout, empty: Empty::ZeroPair };
-        return cx.block(wait, InVain, args, reply);
-    }
-    Empty::ZeroPair.write(reply, 0);
-    Ok(())
-}
-
-/// Waits for no key.
-#[derive(Debug)]
-struct InVain;
-
-impl Attempt for InVain {
-    fn keys(&self) -> Range<usize> {
-        0..0
-    }
-
-    fn attempt(&self, _: &mut Ctx, _: Args, _: Woken, _: &mut Reply) -> Result<bool> {
-        Ok(false)
     }
 }

@@ -46,8 +46,12 @@ fn replconf(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
             b"version" => ReplicaWord::Version(args.word()?),
             b"rdb-only" => ReplicaWord::RdbOnly(args.int_within(0..=1)? == 1),
             b"ack" => {
-                let offset = args.int().ok().and_then(|it| u64::try_from(it).ok());
-                offset.into_iter().for_each(|it| cx.note_replica(ReplicaWord::Acknowledged(it)));
+                let next = |args: &mut Args| u64::try_from(args.int().ok()?).ok();
+                let offset = next(&mut args);
+                let synced = if args.accept("fack") { next(&mut args) } else { None };
+                if let Some(offset) = offset {
+                    cx.note_replica(ReplicaWord::Acknowledged { offset, synced });
+                }
                 // Nobody is answered, whatever follows.
                 return Ok(());
             }

@@ -363,8 +363,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         if !self.may_block() {
-            let replicas = self.engine.count_for(wait.empty);
-            wait.empty.write(reply, replicas);
+            wait.empty.write(reply, self.engine.reached(wait.empty));
             return Ok(());
         }
         let park = Park {
@@ -447,21 +446,32 @@ pub enum Empty {
     Replicas {
         offset: u64,
     },
-    /// WAITAOF: neither the log here nor a replica has.
-    ZeroPair,
+    /// WAITAOF: whether the append-only file is synced up to here, and how many replicas have
+    /// synced what the stream has up to an offset.
+    Synced {
+        until: u64,
+        offset: u64,
+    },
+}
+
+/// How far what WAIT and WAITAOF ask for has come; zeroes where neither asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    pub is_synced: bool,
+    pub replicas: usize,
 }
 
 impl Empty {
     /// Answers it.
-    pub fn write(self, reply: &mut Reply, replicas: usize) {
+    pub fn write(self, reply: &mut Reply, reached: Reached) {
         match self {
             Empty::Null => reply.null(),
             Empty::NullArray => reply.null_array(),
-            Empty::Replicas { .. } => reply.count(replicas),
-            Empty::ZeroPair => {
+            Empty::Replicas { .. } => reply.count(reached.replicas),
+            Empty::Synced { .. } => {
                 reply.array(2);
-                reply.int(0);
-                reply.int(0);
+                reply.flag(reached.is_synced);
+                reply.count(reached.replicas);
             }
         }
     }

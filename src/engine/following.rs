@@ -267,7 +267,6 @@ impl Engine {
         libraries: &[Vec<u8>],
     ) -> Result {
         self.replace_libraries(libraries)?;
-        let is_appended = self.persistence.appending.is_some();
         self.persistence.give_up_saving();
         self.keyspace.give_up_saving();
         self.keyspace.put_staged_in_place();
@@ -280,8 +279,8 @@ impl Engine {
         self.note_link(LinkStage::Up);
         self.end_failover();
         self.settle();
-        if is_appended {
-            // The file tells of what was there before.
+        if let Some(file) = &mut self.persistence.appending {
+            file.is_of_before = true;
             self.want_rewrite();
         }
         Ok(())

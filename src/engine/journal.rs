@@ -54,6 +54,8 @@ pub struct Journal {
     is_on: bool,
     /// What was written since `forget_whole_units`.
     bytes: Vec<u8>,
+    /// Bytes for files since the start.
+    file_offset: u64,
     /// All bytes by their class, in order, with no gap.
     stretches: Vec<Stretch>,
     /// Where the unit under way begins: what lies before is whole.
@@ -99,6 +101,11 @@ impl Journal {
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
+    }
+
+    /// Bytes for files since the start, whether somebody has taken them or not.
+    pub fn file_offset(&self) -> u64 {
+        self.file_offset
     }
 
     /// Effects of the unit under way; 0 if there is none.
@@ -164,6 +171,9 @@ impl Journal {
         let offset = self.bytes.len();
         write(&mut self.bytes);
         let len = self.bytes.len() - offset;
+        if class == Class::All {
+            self.file_offset += len as u64;
+        }
         match self.stretches[self.unit_stretch..].last_mut() {
             Some(last) if last.class == class => last.len += len,
             _ => self.stretches.push(Stretch { offset, len, class }),
@@ -174,6 +184,7 @@ impl Journal {
     fn put_multi_in_front(&mut self) {
         let (start, len) = (self.unit_start, MULTI_BYTES.len());
         self.bytes.splice(start..start, MULTI_BYTES.iter().copied());
+        self.file_offset += len as u64;
         let unit = &mut self.stretches[self.unit_stretch..];
         unit.iter_mut().for_each(|stretch| stretch.offset += len);
         match unit.first_mut() {

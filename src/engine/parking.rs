@@ -146,10 +146,10 @@ impl Engine {
             self.stats.calls[found.index].failed += 1;
             self.stats.count_error(error);
         }
-        let replicas = self.count_for(park.empty);
+        let reached = self.reached(park.empty);
         self.answer_with(id, |reply| match error {
             Some(error) => reply.error(&error),
-            None => park.empty.write(reply, replicas),
+            None => park.empty.write(reply, reached),
         });
         self.end_caching(id);
         self.release_pushes(id);

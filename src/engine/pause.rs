@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Whether an owner's pause lasts.
-    pub(super) fn is_paused(&self, owner: PauseOwner) -> bool {
+    pub fn is_paused(&self, owner: PauseOwner) -> bool {
         self.pauses.by_owner[owner as usize].is_some()
     }
 

@@ -17,6 +17,7 @@ use super::time::Now;
 use crate::config::{EventClasses, REDIS_VERSION};
 use crate::proto::{Args, Error, Result};
 use crate::rdb::{HISTORY, HISTORY_OFFSET, Made, STREAM_DB};
+use std::collections::VecDeque;
 
 /// How often the rules of `save` are looked at.
 const RULES_LOOK_US: u64 = 100_000;
@@ -70,10 +71,38 @@ pub struct Appending {
     pub waiting_bytes: usize,
     /// Syncs that took more than two seconds.
     pub delayed: u64,
+    /// Up to here what the journal had for files is on the disk.
+    pub(super) synced: u64,
+    /// What the thread was given and has not synced: where it ends, and up to where the stream of
+    /// the server that is followed had come then.
+    given: VecDeque<(u64, u64)>,
+    /// Up to where that stream is on the disk.
+    pub(super) stream_synced: u64,
+    /// The file tells of what was there before that server's snapshot came.
+    pub(super) is_of_before: bool,
     /// Rewrites since start, those that failed one behind the other, and how long the last took.
     pub rewrites: u64,
     pub rewrites_failed: u64,
     pub last_span_s: Option<i64>,
+}
+
+impl Appending {
+    /// Files of so many bytes, with those of the base, all of which are on the disk.
+    pub fn of(bytes: u64, base_bytes: u64) -> Self {
+        Self { bytes, base_bytes, ..Self::default() }
+    }
+
+    /// The thread was given all up to here, when the stream had come so far.
+    pub fn note_given(&mut self, until: u64, stream: u64) {
+        self.given.push_back((until, stream));
+    }
+
+    pub(super) fn note_synced(&mut self, until: u64) {
+        self.synced = self.synced.max(until);
+        while let Some((_, stream)) = self.given.pop_front_if(|(given, _)| *given <= until) {
+            self.stream_synced = stream;
+        }
+    }
 }
 
 /// What INFO tells, and what refuses requests.
@@ -366,6 +395,7 @@ impl Engine {
                 if let Some(appending) = &mut state.appending {
                     appending.last_span_s = Some(span_s);
                     appending.rewrites += u64::from(has_gone_well);
+                    appending.is_of_before &= !has_gone_well;
                     let failed = appending.rewrites_failed + 1;
                     appending.rewrites_failed = if has_gone_well { 0 } else { failed };
                 }

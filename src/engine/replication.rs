@@ -12,7 +12,7 @@
 use super::Engine;
 use super::alarms::Alarm;
 use super::client::{ClientId, ClientPart, Clients, State};
-use super::context::{Ctx, Empty};
+use super::context::{Ctx, Empty, Reached};
 use super::effect::Effect;
 use super::failover::FailingOver;
 use super::following::Following;
@@ -97,6 +97,8 @@ pub struct Replica {
     /// Up to where it has the stream, and the monotonic clock when it last said so.
     pub acknowledged: u64,
     pub heard_us: u64,
+    /// Up to where its own append-only file has the stream, synced.
+    synced: u64,
 }
 
 impl Replica {
@@ -113,6 +115,7 @@ impl Replica {
             major: 0,
             acknowledged: 0,
             heard_us: now_us,
+            synced: 0,
         }
     }
 
@@ -253,10 +256,9 @@ impl Replication {
         self.backlog.as_ref().map(VecDeque::len)
     }
 
-    /// Replicas that have the stream up to an offset.
-    pub fn count_at(&self, offset: u64) -> usize {
-        let follows =
-            |it: &&Replica| it.stage == ReplicaStage::Follows && it.acknowledged >= offset;
+    /// Replicas that get the stream and of which this holds.
+    fn count(&self, holds: impl Fn(&Replica) -> bool) -> usize {
+        let follows = |it: &&Replica| it.stage == ReplicaStage::Follows && holds(it);
         self.replicas.values().filter(follows).count()
     }
 
@@ -343,8 +345,11 @@ pub enum ReplicaWord<'a> {
     Version(&'a [u8]),
     /// It wants a snapshot and nothing behind it, or the stream as well.
     RdbOnly(bool),
-    /// It has the stream up to here.
-    Acknowledged(u64),
+    /// It has the stream up to here, and in its append-only file up to there, if it told.
+    Acknowledged {
+        offset: u64,
+        synced: Option<u64>,
+    },
 }
 
 impl Ctx<'_> {
@@ -354,7 +359,7 @@ impl Ctx<'_> {
         let all = &mut self.engine.replication.replicas;
         let replica = match told {
             // Anybody may say so.
-            ReplicaWord::Acknowledged(_) => match all.get_mut(&id) {
+            ReplicaWord::Acknowledged { .. } => match all.get_mut(&id) {
                 Some(replica) => replica,
                 None => return,
             },
@@ -373,8 +378,9 @@ impl Ctx<'_> {
                 replica.major = digits.parse().unwrap_or(0);
             }
             ReplicaWord::RdbOnly(is_so) => replica.wants_rdb_only = is_so,
-            ReplicaWord::Acknowledged(offset) => {
+            ReplicaWord::Acknowledged { offset, synced } => {
                 (replica.acknowledged, replica.heard_us) = (offset, now_us);
+                replica.synced = synced.unwrap_or(replica.synced);
                 self.engine.note_acknowledged(id);
             }
         }
@@ -432,14 +438,17 @@ impl Ctx<'_> {
         self.engine.replication.has_old()
     }
 
-    /// Has the caller's wait tried again whenever a replica acknowledges something.
-    pub fn hear_of_replicas(&mut self) {
+    /// Has the caller's wait tried again whenever something is acknowledged or synced; replicas are
+    /// asked how far they are, if it waits for them.
+    pub fn hear_how_far(&mut self, asks_replicas: bool) {
         let id = self.client;
         let waiting = &mut self.engine.replication.waiting;
         if !waiting.contains(&id) {
             waiting.push(id);
         }
-        self.engine.replication.ask_replicas();
+        if asks_replicas {
+            self.engine.replication.ask_replicas();
+        }
     }
 }
 
@@ -505,11 +514,21 @@ impl Engine {
         }
     }
 
-    /// Replicas that have what a wait is for; 0 where it is for something else.
-    pub(super) fn count_for(&self, wait: Empty) -> usize {
+    /// How far what a wait is for has come.
+    pub fn reached(&self, wait: Empty) -> Reached {
         match wait {
-            Empty::Replicas { offset } => self.replication.count_at(offset),
-            _ => 0,
+            Empty::Replicas { offset } => {
+                let replicas = self.replication.count(|it| it.acknowledged >= offset);
+                Reached { replicas, ..Reached::default() }
+            }
+            Empty::Synced { until, offset } => {
+                let file = &self.persistence.appending;
+                Reached {
+                    is_synced: file.as_ref().is_some_and(|it| it.synced >= until),
+                    replicas: self.replication.count(|it| it.synced >= offset),
+                }
+            }
+            Empty::Null | Empty::NullArray => Reached::default(),
         }
     }
 
@@ -730,12 +749,36 @@ impl Engine {
             self.replication.has_joining = true;
             tracing::warn!("a replica has loaded and follows");
         }
+        self.look_who_waits();
+    }
+
+    /// Something was acknowledged or synced.
+    fn look_who_waits(&mut self) {
         if !self.replication.waiting.is_empty() || self.replication.failing_over.is_some() {
             self.alarms.set_soon(self.keyspace.now, Alarm::Acknowledged);
         }
     }
 
-    /// Replicas have acknowledged something: who waits for that may have waited long enough.
+    /// The append-only file is synced up to here.
+    pub fn note_synced(&mut self, until: u64) {
+        if let Some(file) = &mut self.persistence.appending {
+            file.note_synced(until);
+            self.look_who_waits();
+        }
+    }
+
+    /// Up to where the stream of the server that is followed is in this one's append-only file,
+    /// synced. None without such a file, and while it is of another history.
+    pub fn stream_synced(&self) -> Option<u64> {
+        let file = self.persistence.appending.as_ref()?;
+        if file.is_of_before {
+            return None;
+        }
+        let is_all = file.synced >= self.keyspace.aftermath.journal.file_offset();
+        Some(if is_all { self.replication.offset } else { file.stream_synced })
+    }
+
+    /// Something was acknowledged or synced: who waits for that may have waited long enough.
     pub(super) fn serve_acknowledged(&mut self) {
         self.go_on_with_failover();
         for id in std::mem::take(&mut self.replication.waiting) {

@@ -143,8 +143,7 @@ impl Link {
     }
 
     fn acknowledge(&mut self, engine: &Engine) {
-        let offset = engine.replication.offset.to_string();
-        request::write(&[b"REPLCONF", b"ACK", offset.as_bytes()], &mut self.output);
+        write_ack(engine.replication.offset, engine.stream_synced(), &mut self.output);
     }
 
     /// Does some of what has come.
@@ -339,8 +338,8 @@ impl Link {
             }
             if asks {
                 // Up to what stands before the question.
-                let offset = offset.to_string();
-                request::write(&[b"REPLCONF", b"ACK", offset.as_bytes()], &mut self.output);
+                let synced = engine.stream_synced().map(|synced| synced.min(offset));
+                write_ack(offset, synced, &mut self.output);
             }
         }
         Ok(LinkProgress::More)
@@ -433,6 +432,16 @@ fn shown(bytes: &[u8]) -> String {
 
 fn is_history(word: &str) -> bool {
     word.len() == HISTORY_LEN && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Tells up to where the stream is here, and in the append-only file.
+fn write_ack(offset: u64, synced: Option<u64>, output: &mut Vec<u8>) {
+    let (offset, synced) = (offset.to_string(), synced.map(|it| it.to_string()));
+    let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", offset.as_bytes()];
+    if let Some(synced) = &synced {
+        words.extend([b"FACK", synced.as_bytes()]);
+    }
+    request::write(&words, output);
 }
 
 fn is_getack(words: &[&[u8]]) -> bool {

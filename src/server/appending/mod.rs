@@ -23,6 +23,7 @@ use crate::config::{AppendSync, Config};
 use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::journal::Class;
+use crate::engine::pause::PauseOwner;
 use crate::engine::persistence::{Appending, SnapshotKind};
 use crate::persist::AofNames;
 use std::cell::{Cell, RefCell};
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use writer::{AofSizes, Order, Report, Syncer, Writer};
 
@@ -45,6 +46,13 @@ pub use replay::load;
 
 /// A sync that takes so long is counted as delayed.
 const DELAYED: Duration = Duration::from_secs(2);
+
+/// So much waits for the thread at most, or is so old, before writes have to wait.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+
+/// Until the disk keeps up again. More than it takes to notice.
+const HELD_US: u64 = 3_600_000_000;
 
 /// Replies that wait for a sync.
 struct Held {
@@ -73,11 +81,16 @@ pub struct Appender {
 struct AppenderState {
     /// Bytes that the journal has given and the thread has not.
     waiting: Vec<u8>,
+    /// Memory for more of them.
+    emptied: Vec<u8>,
     /// Offsets of what the journal has given, and of what is synced, or with another policy
     /// written.
     given: u64,
     synced: u64,
-    is_busy: bool,
+    /// Since when the thread is at the last that it was given; None if it is done with it.
+    busy_since: Option<Instant>,
+    /// How long a sync takes already that is due, as last told.
+    sync_took: Duration,
     held: VecDeque<Held>,
     /// Up to what each client waits.
     held_until: BTreeMap<ClientId, u64>,
@@ -85,10 +98,35 @@ struct AppenderState {
     rewritten_bytes: u64,
 }
 
+impl AppenderState {
+    /// Holds writes back while the disk does not keep up, so that what waits is bounded, and so is
+    /// what a loss of power takes.
+    fn hold_writes_back(&self, engine: &mut Engine) {
+        let took = self.busy_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let took = took.max(self.sync_took);
+        let is_held = engine.is_paused(PauseOwner::Disk);
+        let is_behind = self.waiting.len() >= WAITING_BYTES_MAX || took >= BEHIND_MAX;
+        // What cannot be written at all is refused.
+        let is_over = is_behind && engine.persistence.problem.is_none();
+        if is_over && !is_held {
+            tracing::warn!(
+                "The disk does not keep up with the append-only file: {} bytes wait, the last \
+                 order since {} ms. Writes wait until it does",
+                self.waiting.len(),
+                took.as_millis()
+            );
+            engine.pause(PauseOwner::Disk, HELD_US, true);
+        } else if is_held && !is_over {
+            tracing::warn!("The disk has kept up: writes go on");
+            engine.unpause(PauseOwner::Disk);
+        }
+    }
+}
+
 impl Appender {
     /// Takes what the journal has, which the caller then forgets, and gives the thread what waits
     /// if it has nothing to do.
-    pub fn take(&self, engine: &Engine) {
+    pub fn take(&self, engine: &mut Engine) {
         let (bytes, stretches) = engine.keyspace.aftermath.journal.whole_units();
         if bytes.is_empty() {
             return;
@@ -99,18 +137,23 @@ impl Appender {
             state.waiting.extend_from_slice(bytes);
             state.given += stretch.len as u64;
         }
-        if !state.is_busy {
-            self.submit(&mut state, engine.config.files.appendfsync);
+        match state.busy_since {
+            None => self.submit(&mut state, engine, engine.config.files.appendfsync),
+            Some(_) => state.hold_writes_back(engine),
         }
     }
 
-    fn submit(&self, state: &mut AppenderState, sync: AppendSync) {
+    fn submit(&self, state: &mut AppenderState, engine: &mut Engine, sync: AppendSync) {
         if state.waiting.is_empty() {
             return;
         }
-        state.is_busy = true;
-        let bytes = std::mem::take(&mut state.waiting);
+        state.busy_since = Some(Instant::now());
+        let emptied = std::mem::take(&mut state.emptied);
+        let bytes = std::mem::replace(&mut state.waiting, emptied);
         self.order(Order::Append { bytes, until: state.given, sync });
+        if let Some(file) = &mut engine.persistence.appending {
+            file.note_given(state.given, engine.replication.offset);
+        }
     }
 
     /// The thread lives as long as the server.
@@ -185,11 +228,13 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
         folder,
         file,
         len,
+        until: 0,
         base_bytes,
         other_bytes: bytes.saturating_sub(base_bytes + len),
         cut: None,
         sync_at: None,
-        syncer: Syncer::start().map_err(failed)?,
+        waits_since: None,
+        syncer: Syncer::start(reports.clone()).map_err(failed)?,
         is_over: is_over.clone(),
         reports,
     };
@@ -206,23 +251,26 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
         names,
     };
     let _ = server.appender.set(appender);
-    engine.persistence.appending = Some(Appending { bytes, base_bytes, ..Appending::default() });
+    engine.persistence.appending = Some(Appending::of(bytes, base_bytes));
     engine.keyspace.aftermath.journal.listen();
     tokio::task::spawn_local(hear(server.clone(), to_hear));
     Ok(())
 }
 
 /// Takes the thread's reports as they come.
-async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<(Report, AofSizes)>) {
+async fn hear(
+    server: Rc<Server>,
+    mut reports: mpsc::UnboundedReceiver<(Report, Option<AofSizes>)>,
+) {
     while let Some((report, sizes)) = reports.recv().await {
         let Some(appender) = server.appender.get() else { return };
         let now = server.now();
         let mut engine = server.engine.borrow_mut();
-        if let Some(appending) = &mut engine.persistence.appending {
+        if let (Some(appending), Some(sizes)) = (&mut engine.persistence.appending, sizes) {
             (appending.base_bytes, appending.bytes) = (sizes.base, sizes.all);
         }
         match report {
-            Report::Written { until, took } => {
+            Report::Written { until, took, emptied } => {
                 engine.persistence.problem = None;
                 for id in appender.let_go(&mut engine, until) {
                     server.send(&mut engine, id);
@@ -231,27 +279,41 @@ async fn hear(server: Rc<Server>, mut reports: mpsc::UnboundedReceiver<(Report, 
                     }
                 }
                 let mut state = appender.state.borrow_mut();
-                state.is_busy = false;
-                appender.submit(&mut state, engine.config.files.appendfsync);
+                (state.busy_since, state.emptied, state.sync_took) = (None, emptied, took);
+                let sync = engine.config.files.appendfsync;
+                appender.submit(&mut state, &mut engine, sync);
+                state.hold_writes_back(&mut engine);
                 if let Some(appending) = &mut engine.persistence.appending {
                     appending.waiting_bytes = state.waiting.len();
                     appending.delayed += u64::from(took >= DELAYED);
                 }
                 appender.synced.notify_waiters();
             }
-            Report::Failed(text) => engine.persistence.problem = Some(text),
-            Report::Cut => {}
+            Report::Synced(until) => {
+                engine.note_synced(until);
+                let mut state = appender.state.borrow_mut();
+                state.sync_took = Duration::ZERO;
+                state.hold_writes_back(&mut engine);
+            }
+            Report::Failed(text) => {
+                engine.persistence.problem = Some(text);
+                appender.state.borrow().hold_writes_back(&mut engine);
+            }
             Report::Rebased(result) => {
                 engine.end_saving(result.is_ok(), now);
                 match result {
                     Ok(()) => tracing::warn!("Background AOF rewrite finished successfully"),
                     Err(problem) => tracing::warn!("The AOF was not rewritten: {problem}"),
                 }
-                appender.state.borrow_mut().rewritten_bytes = sizes.all;
+                let bytes = sizes.map_or(0, |it| it.all);
+                appender.state.borrow_mut().rewritten_bytes = bytes;
             }
         }
-        if !engine.persistence.is_rewriting() && appender.is_due(&engine.config, sizes.all) {
-            tracing::warn!("Starting automatic rewriting of AOF on {} bytes", sizes.all);
+        let is_due = |sizes: &AofSizes| appender.is_due(&engine.config, sizes.all);
+        if let Some(AofSizes { all, .. }) = sizes.filter(is_due)
+            && !engine.persistence.is_rewriting()
+        {
+            tracing::warn!("Starting automatic rewriting of AOF on {all} bytes");
             engine.want_rewrite();
         }
         drop(engine);
@@ -267,7 +329,8 @@ pub async fn rewrite(server: Rc<Server>) {
     let (number, beside, created) = {
         let mut engine = server.engine.borrow_mut();
         server.carry_journal(&mut engine);
-        appender.submit(&mut appender.state.borrow_mut(), engine.config.files.appendfsync);
+        let sync = engine.config.files.appendfsync;
+        appender.submit(&mut appender.state.borrow_mut(), &mut engine, sync);
         appender.order(Order::Cut);
         engine.keyspace.aftermath.journal.begin_anew();
         let number = engine.begin_saving(SnapshotKind::Base);
@@ -312,8 +375,10 @@ impl Server {
     /// The server ends: what was changed is written and synced.
     pub(super) fn end_appending(&self) {
         let Some(appender) = self.appender.get() else { return };
-        self.carry_journal(&mut self.engine.borrow_mut());
-        appender.submit(&mut appender.state.borrow_mut(), AppendSync::Always);
+        let mut engine = self.engine.borrow_mut();
+        self.carry_journal(&mut engine);
+        appender.submit(&mut appender.state.borrow_mut(), &mut engine, AppendSync::Always);
+        drop(engine);
         appender.is_over.store(true, Ordering::Relaxed);
         appender.order(Order::End);
         if let Some(thread) = appender.thread.take() {

@@ -1,7 +1,8 @@
 //! The thread that writes: it does what it is asked in order, and tells what became of it.
 //!
 //! With `appendfsync everysec` another thread syncs, so that a disk that takes its time over that
-//! holds up no write: what was written outlives the process, synced or not.
+//! holds up no write: what was written outlives the process, synced or not. That one tells what it
+//! has synced by itself.
 
 use super::folder::AofFolder;
 use crate::config::AppendSync;
@@ -21,8 +22,16 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long after the thread that syncs was found to be at it, it is asked again.
 const SYNC_RETRY: Duration = Duration::from_millis(10);
 
+/// Where nobody waits for the disk, the next write comes so long after the last: in between changes
+/// gather, for to wake a thread and to be told by it costs more than to write. The first change
+/// after a silence is written at once.
+const GATHERING: Duration = Duration::from_millis(10);
+
 /// How long after a write that failed it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Memory that is kept for the next bytes, at most.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// What the thread is asked for, in order.
 pub(super) enum Order {
@@ -38,15 +47,21 @@ pub(super) enum Order {
 
 /// What the thread tells, an order each, and of each write that fails.
 pub(super) enum Report {
-    /// Up to this offset; the sync that was due takes so long already.
+    /// Up to this offset, and this is the memory that it stood in. The sync that was due takes so
+    /// long already.
     Written {
         until: u64,
         took: Duration,
+        emptied: Vec<u8>,
     },
+    /// Up to this offset all is on the disk.
+    Synced(u64),
     Failed(String),
-    Cut,
     Rebased(Result<(), String>),
 }
+
+/// Where reports go, with the sizes that the files have then, if they may be others.
+pub(super) type Reports = mpsc::UnboundedSender<(Report, Option<AofSizes>)>;
 
 /// Bytes of the base, and of all files.
 #[derive(Clone, Copy)]
@@ -63,42 +78,58 @@ pub(super) struct Writer {
     pub(super) len: u64,
     pub(super) base_bytes: u64,
     pub(super) other_bytes: u64,
+    /// Where it ends in the journal.
+    pub(super) until: u64,
     /// The increment that the snapshot under way begins with.
     pub(super) cut: Option<u64>,
     /// When what was written is to be synced.
     pub(super) sync_at: Option<Instant>,
+    /// When the sync began for whose end the next one waits.
+    pub(super) waits_since: Option<Instant>,
     pub(super) syncer: Syncer,
     /// The server ends, and waits for no disk to heal.
     pub(super) is_over: Arc<AtomicBool>,
-    pub(super) reports: mpsc::UnboundedSender<(Report, AofSizes)>,
+    pub(super) reports: Reports,
 }
 
 /// A thread that syncs files, one at a time.
 pub(super) struct Syncer {
-    files: SyncSender<File>,
+    files: SyncSender<(File, u64)>,
     /// When it got the last.
     since: Instant,
 }
 
 impl Syncer {
     /// The error is the system's.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(reports: Reports) -> io::Result<Self> {
         // Whoever hands it a file finds it waiting for one, or busy.
-        let (files, to_sync) = sync_channel::<File>(0);
-        let work = move || to_sync.iter().for_each(|file| sync_or_end(&file));
+        let (files, to_sync) = sync_channel::<(File, u64)>(0);
+        let work = move || {
+            for (file, until) in to_sync {
+                sync_or_end(&file);
+                let _ = reports.send((Report::Synced(until), None));
+            }
+        };
         std::thread::Builder::new().name("toril-sync".into()).spawn(work)?;
         Ok(Self { files, since: Instant::now() })
     }
 
-    /// Has a file synced; false if it is still at one.
-    fn take(&mut self, file: &File) -> io::Result<bool> {
-        match self.files.try_send(file.try_clone()?) {
+    /// Has a file synced, which ends at this offset; false if it is still at one.
+    fn take(&mut self, file: &File, until: u64) -> io::Result<bool> {
+        match self.files.try_send((file.try_clone()?, until)) {
             Ok(()) => self.since = Instant::now(),
             Err(TrySendError::Full(_)) => return Ok(false),
             Err(TrySendError::Disconnected(_)) => return Err(io::Error::other("it has ended")),
         }
         Ok(true)
     }
+}
+
+/// Memory for the next bytes, unless it is more than is kept.
+fn emptied(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.clear();
+    bytes.shrink_to(KEPT_BYTES_MAX);
+    bytes
 }
 
 /// After a sync that failed nobody knows what is on the disk.
@@ -131,27 +162,17 @@ impl Writer {
             };
             let report = match order {
                 Order::Append { bytes, until, sync } => {
-                    let began = Instant::now();
                     self.append(&bytes);
-                    let mut took = Duration::ZERO;
-                    match sync {
-                        AppendSync::Always => {
-                            self.sync();
-                            took = began.elapsed();
-                        }
-                        AppendSync::EverySecond => {
-                            self.sync_at.get_or_insert(began + SYNC_EVERY);
-                            if self.sync_at.is_some_and(|at| at <= Instant::now()) {
-                                took = self.sync_aside();
-                            }
-                        }
-                        AppendSync::No => self.sync_at = None,
+                    self.until = until;
+                    let took = self.sync_as(sync);
+                    if sync != AppendSync::Always && !self.is_over.load(Ordering::Relaxed) {
+                        std::thread::sleep(GATHERING);
                     }
-                    Report::Written { until, took }
+                    Report::Written { until, took, emptied: emptied(bytes) }
                 }
                 Order::Cut => {
                     self.cut();
-                    Report::Cut
+                    Report::Synced(self.until)
                 }
                 Order::Rebase(beside) => Report::Rebased(self.rebase(&beside)),
                 Order::End => return self.sync(),
@@ -160,10 +181,30 @@ impl Writer {
         }
     }
 
+    /// Syncs what was written, or sees to it. Returns how long a sync that was due takes already.
+    fn sync_as(&mut self, sync: AppendSync) -> Duration {
+        let began = Instant::now();
+        match sync {
+            AppendSync::Always => {
+                self.sync();
+                self.tell(Report::Synced(self.until));
+                return began.elapsed();
+            }
+            AppendSync::EverySecond => {
+                self.sync_at.get_or_insert(began + SYNC_EVERY);
+                if self.sync_at.is_some_and(|at| at <= Instant::now()) {
+                    self.sync_aside();
+                }
+            }
+            AppendSync::No => self.sync_at = None,
+        }
+        self.waits_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Nobody may listen any more.
     fn tell(&self, report: Report) {
         let all = self.base_bytes + self.other_bytes + self.len;
-        let _ = self.reports.send((report, AofSizes { base: self.base_bytes, all }));
+        let _ = self.reports.send((report, Some(AofSizes { base: self.base_bytes, all })));
     }
 
     /// Writes all of it, however long that takes.
@@ -185,25 +226,22 @@ impl Writer {
     }
 
     fn sync(&mut self) {
-        self.sync_at = None;
+        (self.sync_at, self.waits_since) = (None, None);
         sync_or_end(&self.file);
     }
 
-    /// Has the other thread sync. If that is still at the last, returns for how long it has been.
-    fn sync_aside(&mut self) -> Duration {
-        match self.syncer.take(&self.file) {
-            Ok(true) => {
-                self.sync_at = None;
-                Duration::ZERO
-            }
+    /// Has the other thread sync, or waits for it if it is still at the last.
+    fn sync_aside(&mut self) {
+        match self.syncer.take(&self.file, self.until) {
+            Ok(true) => (self.sync_at, self.waits_since) = (None, None),
             Ok(false) => {
                 self.sync_at = Some(Instant::now() + SYNC_RETRY);
-                self.syncer.since.elapsed()
+                self.waits_since = Some(self.syncer.since);
             }
             // Then it is done here.
             Err(_) => {
                 self.sync();
-                Duration::ZERO
+                self.tell(Report::Synced(self.until));
             }
         }
     }
