@@ -76,6 +76,7 @@ async function act(path, order) {
     if (told.refused.length > TOLD_MAX) toast(`and ${told.refused.length - TOLD_MAX} more are left as they were`, true);
     if (!told.told && told.refused.length === 0) toast('Nothing was there to be done');
     chosen.clear();
+    show();
     place.refresh();
     return true;
   } catch (refused) {
