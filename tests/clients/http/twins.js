@@ -33,13 +33,21 @@ export async function valueOf(redis, key) {
   return READERS[await redis.type(key)](redis, key);
 }
 
-/** Makes a key one of another type. */
-const makeOdd = (redis, key, type) => (type === 'set' ? redis.set(key, 'odd') : redis.sadd(key, 'odd'));
-
 /** All that is stored, as it is stored. */
 export async function everything(redis) {
   const keys = (await redis.keys('*')).sort();
   return Promise.all(keys.map(async (key) => [key, (await redis.dumpBuffer(key)).toString('base64')]));
+}
+
+/** Makes a key one of another type while this runs, which is to change nothing. */
+async function withOdd(redis, type, key, run) {
+  const kept = await redis.dumpBuffer(key);
+  await redis.del(key);
+  await (type === 'set' ? redis.set(key, 'odd') : redis.sadd(key, 'odd'));
+  const before = await everything(redis);
+  await run(async (told) => assert.deepEqual(await everything(redis), before, told));
+  await redis.del(key);
+  if (kept) await redis.restore(key, 0, kept);
 }
 
 /** Makes one key after another one of another type, and asks for everything: all is refused, says which key it
@@ -48,37 +56,29 @@ export async function everything(redis) {
  * @param {[string, any?][]} orders */
 export async function refuseOdd(redis, queue, keys, orders) {
   for (const [type, key] of Object.entries(keys).flatMap(([type, all]) => all.map((key) => [type, key]))) {
-    const kept = await redis.dumpBuffer(key);
-    await redis.del(key);
-    await makeOdd(redis, key, type);
-    const before = await everything(redis);
-    for (const [action, body] of orders) {
-      const { status, json } = await ask(queue, action, body);
-      const told = `${action} with an odd ${key}: ${JSON.stringify(json)}`;
-      if (status !== 404) {
-        assert.equal(status, 400, told);
-        assert.ok(json.error.includes(`the key ${key} is of type ${await redis.type(key)}, and is to be of type ${type}`), told);
+    await withOdd(redis, type, key, async (isUnchanged) => {
+      for (const [action, body] of orders) {
+        const { status, json } = await ask(queue, action, body);
+        const told = `${action} with an odd ${key}: ${JSON.stringify(json)}`;
+        if (status !== 404) {
+          assert.equal(status, 400, told);
+          assert.ok(json.error.includes(`the key ${key} is of type ${await redis.type(key)}, and is to be of type ${type}`), told);
+        }
+        await isUnchanged(told);
       }
-      assert.deepEqual(await everything(redis), before, told);
-    }
-    await redis.del(key);
-    if (kept) await redis.restore(key, 0, kept);
+    });
   }
 }
 
 /** The same of a key of one job, which is a note then. */
 export async function leaveOdd(redis, queue, [type, key], orders) {
-  const kept = await redis.dumpBuffer(key);
-  await redis.del(key);
-  await makeOdd(redis, key, type);
-  const before = await everything(redis);
-  for (const [action, body] of orders) {
-    const { done, refused } = await act(queue, action, body);
-    const told = `${action} with an odd ${key}: ${JSON.stringify(refused)}`;
-    assert.equal(done, 0, told);
-    assert.ok(refused[0]?.includes(`is left as it is: the key ${key} is of type`), told);
-    assert.deepEqual(await everything(redis), before, told);
-  }
-  await redis.del(key);
-  if (kept) await redis.restore(key, 0, kept);
+  await withOdd(redis, type, key, async (isUnchanged) => {
+    for (const [action, body] of orders) {
+      const { done, refused } = await act(queue, action, body);
+      const told = `${action} with an odd ${key}: ${JSON.stringify(refused)}`;
+      assert.equal(done, 0, told);
+      assert.ok(refused[0]?.includes(`is left as it is: the key ${key} is of type`), told);
+      await isUnchanged(told);
+    }
+  });
 }

@@ -2,26 +2,26 @@
 -- of its library, by which its keys differ.
 local own, era = KEYS[1]:sub(1, -5), tonumber(ARGV[1])
 
--- A sentence on a key of a queue that is none of this library's, or nil.
-local function odd_key(queue)
-  return other_type({
+-- The keys of a queue, by the types that they are to have.
+local function keys_of(queue)
+  return {
     hash = { queue .. 'meta' },
     list = { queue .. 'wait', queue .. 'paused', queue .. 'active' },
     zset = { queue .. 'prioritized', queue .. 'delayed', queue .. 'completed', queue .. 'failed',
       queue .. 'waiting-children', queue .. 'repeat', queue .. 'marker' },
     stream = { queue .. 'events' },
     string = { queue .. 'id', queue .. 'pc' },
-  })
+  }
 end
 
-local odd = odd_key(own)
-if odd then return redis.error_reply('WRONGTYPE ' .. odd) end
+local refused = refusal(keys_of(own))
+if refused then return refused end
 
 local function queue_of(key)
   return key:sub(1, #key:match('^.*:'))
 end
 
--- The same of the keys of a job, of its parent and of the queue that this is in, and so on upwards.
+-- A sentence on one of the keys of a job that is of another type, of its parent and of the queue that this is in, and so on upwards.
 local function odd_job(queue, key, seen)
   seen[key] = true
   local found = other_type({
@@ -35,7 +35,7 @@ local function odd_job(queue, key, seen)
   found = of_job[2] and other_type({ string = { queue .. 'de:' .. of_job[2] } })
   if found or parent == '' or seen[parent] or not parent:find(':', 1, true) then return found end
   local above = queue_of(parent)
-  return above ~= queue and odd_key(above) or odd_job(above, parent, seen)
+  return above ~= queue and other_type(keys_of(above)) or odd_job(above, parent, seen)
 end
 
 -- Whether a job can be changed.

@@ -30,7 +30,7 @@ local function odd_below(key, seen)
   if seen[key] then return nil end
   seen[key] = true
   for _, child in ipairs(children(key)) do
-    local found = odd_key(queue_of(child)) or odd_job(queue_of(child), child, {}) or odd_below(child, seen)
+    local found = other_type(keys_of(queue_of(child))) or odd_job(queue_of(child), child, {}) or odd_below(child, seen)
     if found then return found end
   end
 end
