@@ -100,10 +100,11 @@ fn restore(cx: &mut Ctx, mut args: Args, reply: &mut Reply) -> Result {
     let used = options.used(cx.config().maxmemory_policy.is_lfu());
     let lifetime = at_ms.map_or(Lifetime::Endless, Lifetime::Until);
     // A Redis 7.0 that follows takes no later payload than its own.
-    let old = cx.has_old_replicas().then(|| {
-        let limits = cx.limits().clone();
-        rdb::dump_as(Made::FOR_REDIS_7_0, &value, &limits, true)
-    });
+    let old = cx
+        .server()
+        .replication
+        .has_old()
+        .then(|| rdb::dump_as(Made::FOR_REDIS_7_0, &value, cx.limits(), true));
     cx.restore(key, value, lifetime, used, "restore");
     let at_ms = at_ms.filter(|_| !options.is_absolute);
     if at_ms.is_none() && old.is_none() {

@@ -430,7 +430,7 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn is_history(word: &str) -> bool {
+pub(super) fn is_history(word: &str) -> bool {
     word.len() == HISTORY_LEN && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

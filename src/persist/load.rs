@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::link::is_history;
 use crate::config::Limits;
 use crate::engine::Engine;
 use crate::engine::keyspace::{UNANNOUNCED, Used};
@@ -244,9 +245,8 @@ impl Loader {
                 self.report.stream_db = number.filter(|it| *it < into.databases()).unwrap_or(0);
             }
             Record::Aux(name, value) if &*name == HISTORY.as_bytes() => {
-                let is_name = value.len() == 40 && value.iter().all(u8::is_ascii_hexdigit);
-                let text = String::from_utf8_lossy(&value).into_owned();
-                self.report.history = is_name.then_some(text);
+                let name = std::str::from_utf8(&value).ok().filter(|it| is_history(it));
+                self.report.history = name.map(str::to_owned);
             }
             Record::Aux(name, value) if &*name == HISTORY_OFFSET.as_bytes() => {
                 self.report.history_offset =

@@ -97,9 +97,7 @@ impl MovePlan {
         }
         Ok(Some(Self { from, to, is_dry, is_copy, replaces, verifies, forward, pause_max }))
     }
-}
 
-impl MovePlan {
     /// How the old server is told whom it is to carry connections to: place, TLS and login.
     pub fn forwards_to(&self) -> Vec<&[u8]> {
         let is_tls = self.to.is_tls.then_some(&b"TLS"[..]);
