@@ -92,13 +92,6 @@ impl Engine {
         }
     }
 
-    /// Whether there is more to look at than most of the time.
-    #[inline]
-    fn has_trouble(&self) -> bool {
-        let wants_replicas = self.config.replica.min_to_write > 0;
-        self.persistence.has_trouble() | self.replication.is_led | wants_replicas
-    }
-
     /// The order decides which error a client sees: it is Redis 7.4's. The fixture is asked in
     /// between if it `HEEDS` requests.
     fn admit<const HEEDS: bool>(
@@ -140,7 +133,7 @@ impl Engine {
             }
             client = &self.clients[id];
         }
-        let has_trouble = self.has_trouble();
+        let has_trouble = self.persistence.has_trouble() | self.replication.checks_writes;
         if has_trouble {
             let flags = self.flags_of(id, found, args);
             self.check_disk(flags)?;

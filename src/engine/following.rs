@@ -167,9 +167,8 @@ impl Engine {
     /// READONLY, to who would change something here; or NOREPLICAS.
     #[cold]
     pub(super) fn check_replica(&self, flags: Flags) -> Result {
-        self.check_replicas(flags)?;
         let is_refused = flags.has(Flag::Write) && self.is_read_only();
-        if is_refused { Err(self.read_only_error()) } else { Ok(()) }
+        if is_refused { Err(self.read_only_error()) } else { self.check_replicas(flags) }
     }
 
     /// Whether clients may change nothing.

@@ -165,6 +165,7 @@ impl Engine {
         engine.set_default_password(engine.config.requirepass.clone().as_ref());
         engine.find_what_is_slow();
         engine.watch_save_rules();
+        engine.settle_authority();
         if let Some((host, port)) = engine.config.replica.primary() {
             let host = host.to_owned();
             engine.follow_server(&host, port);

@@ -108,9 +108,10 @@ impl Engine {
     /// over to.
     pub(super) fn settle_authority(&mut self) {
         let state = &mut self.replication;
-        state.is_led = state.is_following() || state.handed_over.is_some();
+        let is_led = state.is_following() || state.handed_over.is_some();
+        state.checks_writes = is_led || self.config.replica.min_to_write > 0;
         let is_suspended =
-            self.pauses.all.is_some() || self.persistence.loading().is_some() || state.is_led;
+            self.pauses.all.is_some() || self.persistence.loading().is_some() || is_led;
         self.keyspace.authority = if is_suspended { Authority::Suspended } else { Authority::Own };
     }
 

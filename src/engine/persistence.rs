@@ -17,7 +17,6 @@ use super::time::Now;
 use crate::config::{EventClasses, REDIS_VERSION};
 use crate::proto::{Args, Error, Result};
 use crate::rdb::{HISTORY, HISTORY_OFFSET, Made, STREAM_DB};
-use std::collections::VecDeque;
 
 /// How often the rules of `save` are looked at.
 const RULES_LOOK_US: u64 = 100_000;
@@ -61,6 +60,15 @@ struct UnderWay {
     number: u64,
 }
 
+/// Up to where the append-only file has what has been changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FilePlace {
+    /// Bytes that the journal had for files.
+    pub until: u64,
+    /// Up to where the stream of the server that is followed had come then.
+    pub stream: u64,
+}
+
 /// The append-only file, as INFO tells of it.
 #[derive(Clone, Debug, Default)]
 pub struct Appending {
@@ -71,13 +79,8 @@ pub struct Appending {
     pub waiting_bytes: usize,
     /// Syncs that took more than two seconds.
     pub delayed: u64,
-    /// Up to here what the journal had for files is on the disk.
-    pub(super) synced: u64,
-    /// What the thread was given and has not synced: where it ends, and up to where the stream of
-    /// the server that is followed had come then.
-    given: VecDeque<(u64, u64)>,
-    /// Up to where that stream is on the disk.
-    pub(super) stream_synced: u64,
+    /// What is on the disk.
+    pub(super) synced: FilePlace,
     /// The file tells of what was there before that server's snapshot came.
     pub(super) is_of_before: bool,
     /// Rewrites since start, those that failed one behind the other, and how long the last took.
@@ -92,15 +95,10 @@ impl Appending {
         Self { bytes, base_bytes, ..Self::default() }
     }
 
-    /// The thread was given all up to here, when the stream had come so far.
-    pub fn note_given(&mut self, until: u64, stream: u64) {
-        self.given.push_back((until, stream));
-    }
-
-    pub(super) fn note_synced(&mut self, until: u64) {
-        self.synced = self.synced.max(until);
-        while let Some((_, stream)) = self.given.pop_front_if(|(given, _)| *given <= until) {
-            self.stream_synced = stream;
+    /// What is told by two threads may come in any order.
+    pub(super) fn note_synced(&mut self, place: FilePlace) {
+        if place.until >= self.synced.until {
+            self.synced = place;
         }
     }
 }

@@ -17,6 +17,7 @@ use super::effect::Effect;
 use super::failover::FailingOver;
 use super::following::Following;
 use super::handing_over::HandedOver;
+use super::persistence::FilePlace;
 use super::row::{Flag, Flags};
 use super::waiters::Woken;
 use crate::config::{ClientClass, Config};
@@ -159,8 +160,9 @@ pub struct Replication {
     pub handed_over: Option<Box<HandedOver>>,
     /// On whose behalf writes are held back to hand over.
     pub(super) hands_over: Option<ClientId>,
-    /// Another server leads: one that is followed, or one that was handed over to.
-    pub(super) is_led: bool,
+    /// Writes may have to be refused: another server leads, one that is followed or that was handed
+    /// over to, or so many replicas have to follow.
+    pub(super) checks_writes: bool,
     /// Bytes at the front of what the journal has that are no part of the stream.
     skipped: usize,
     /// Its last bytes. None until somebody asked for them.
@@ -433,11 +435,6 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Whether somebody follows who may be a Redis 7.0.
-    pub fn has_old_replicas(&self) -> bool {
-        self.engine.replication.has_old()
-    }
-
     /// Has the caller's wait tried again whenever something is acknowledged or synced; replicas are
     /// asked how far they are, if it waits for them.
     pub fn hear_how_far(&mut self, asks_replicas: bool) {
@@ -469,12 +466,12 @@ impl Engine {
 
     /// NOREPLICAS, to who would change something that too few others would have.
     pub(super) fn check_replicas(&self, flags: Flags) -> Result {
-        let min = self.config.replica.min_to_write;
-        if min == 0 || !flags.has(Flag::Write) || self.replication.is_following() {
+        if !flags.has(Flag::Write) || self.replication.is_following() {
             return Ok(());
         }
+        let min = self.config.replica.min_to_write as usize;
         match self.good_replicas() {
-            Some(count) if count < min as usize => Err(Error::new(NO_REPLICAS)),
+            Some(count) if count < min => Err(Error::new(NO_REPLICAS)),
             _ => Ok(()),
         }
     }
@@ -524,7 +521,7 @@ impl Engine {
             Empty::Synced { until, offset } => {
                 let file = &self.persistence.appending;
                 Reached {
-                    is_synced: file.as_ref().is_some_and(|it| it.synced >= until),
+                    is_synced: file.as_ref().is_some_and(|it| it.synced.until >= until),
                     replicas: self.replication.count(|it| it.synced >= offset),
                 }
             }
@@ -760,9 +757,9 @@ impl Engine {
     }
 
     /// The append-only file is synced up to here.
-    pub fn note_synced(&mut self, until: u64) {
+    pub fn note_synced(&mut self, place: FilePlace) {
         if let Some(file) = &mut self.persistence.appending {
-            file.note_synced(until);
+            file.note_synced(place);
             self.look_who_waits();
         }
     }
@@ -774,8 +771,8 @@ impl Engine {
         if file.is_of_before {
             return None;
         }
-        let is_all = file.synced >= self.keyspace.aftermath.journal.file_offset();
-        Some(if is_all { self.replication.offset } else { file.stream_synced })
+        let is_all = file.synced.until >= self.keyspace.aftermath.journal.file_offset();
+        Some(if is_all { self.replication.offset } else { file.synced.stream })
     }
 
     /// Something was acknowledged or synced: who waits for that may have waited long enough.

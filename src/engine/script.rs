@@ -491,10 +491,9 @@ impl Host<'_> {
         if script.is_read_only && (is_write || row.flags.has(Flag::MayReplicate)) {
             return Err(Error::ScriptReadOnly);
         }
-        if is_write && self.engine.is_read_only() {
-            return Err(self.engine.read_only_error());
+        if is_write && self.engine.replication.checks_writes {
+            self.engine.check_replica(row.flags)?;
         }
-        self.engine.check_replicas(row.flags)?;
         let script = self.script();
         if script.is_out_of_memory && !script.has_written && row.flags.has(Flag::DenyOom) {
             return Err(Error::OutOfMemory);

@@ -109,6 +109,7 @@ impl Engine {
         }
         self.watch_save_rules();
         self.heed_settings();
+        self.settle_authority();
         if memory(&self.config) != memory_before {
             self.weigh_all();
             self.evict_later();

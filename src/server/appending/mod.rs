@@ -24,7 +24,7 @@ use crate::engine::Engine;
 use crate::engine::client::ClientId;
 use crate::engine::journal::Class;
 use crate::engine::pause::PauseOwner;
-use crate::engine::persistence::{Appending, SnapshotKind};
+use crate::engine::persistence::{Appending, FilePlace, SnapshotKind};
 use crate::persist::AofNames;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -99,6 +99,11 @@ struct AppenderState {
 }
 
 impl AppenderState {
+    /// Where all that was given ends.
+    fn place(&self, engine: &Engine) -> FilePlace {
+        FilePlace { until: self.given, stream: engine.replication.offset }
+    }
+
     /// Holds writes back while the disk does not keep up, so that what waits is bounded, and so is
     /// what a loss of power takes.
     fn hold_writes_back(&self, engine: &mut Engine) {
@@ -143,17 +148,14 @@ impl Appender {
         }
     }
 
-    fn submit(&self, state: &mut AppenderState, engine: &mut Engine, sync: AppendSync) {
+    fn submit(&self, state: &mut AppenderState, engine: &Engine, sync: AppendSync) {
         if state.waiting.is_empty() {
             return;
         }
         state.busy_since = Some(Instant::now());
         let emptied = std::mem::take(&mut state.emptied);
         let bytes = std::mem::replace(&mut state.waiting, emptied);
-        self.order(Order::Append { bytes, until: state.given, sync });
-        if let Some(file) = &mut engine.persistence.appending {
-            file.note_given(state.given, engine.replication.offset);
-        }
+        self.order(Order::Append { bytes, place: state.place(engine), sync });
     }
 
     /// The thread lives as long as the server.
@@ -228,7 +230,7 @@ pub fn begin(server: &Rc<Server>, mut folder: AofFolder) -> Result<(), String> {
         folder,
         file,
         len,
-        until: 0,
+        place: FilePlace::default(),
         base_bytes,
         other_bytes: bytes.saturating_sub(base_bytes + len),
         cut: None,
@@ -281,7 +283,7 @@ async fn hear(
                 let mut state = appender.state.borrow_mut();
                 (state.busy_since, state.emptied, state.sync_took) = (None, emptied, took);
                 let sync = engine.config.files.appendfsync;
-                appender.submit(&mut state, &mut engine, sync);
+                appender.submit(&mut state, &engine, sync);
                 state.hold_writes_back(&mut engine);
                 if let Some(appending) = &mut engine.persistence.appending {
                     appending.waiting_bytes = state.waiting.len();
@@ -289,8 +291,8 @@ async fn hear(
                 }
                 appender.synced.notify_waiters();
             }
-            Report::Synced(until) => {
-                engine.note_synced(until);
+            Report::Synced(place) => {
+                engine.note_synced(place);
                 let mut state = appender.state.borrow_mut();
                 state.sync_took = Duration::ZERO;
                 state.hold_writes_back(&mut engine);
@@ -329,9 +331,9 @@ pub async fn rewrite(server: Rc<Server>) {
     let (number, beside, created) = {
         let mut engine = server.engine.borrow_mut();
         server.carry_journal(&mut engine);
-        let sync = engine.config.files.appendfsync;
-        appender.submit(&mut appender.state.borrow_mut(), &mut engine, sync);
-        appender.order(Order::Cut);
+        let mut state = appender.state.borrow_mut();
+        appender.submit(&mut state, &engine, engine.config.files.appendfsync);
+        appender.order(Order::Cut(state.place(&engine)));
         engine.keyspace.aftermath.journal.begin_anew();
         let number = engine.begin_saving(SnapshotKind::Base);
         let name = appender.names.temporary_base(std::process::id(), number);
@@ -375,10 +377,10 @@ impl Server {
     /// The server ends: what was changed is written and synced.
     pub(super) fn end_appending(&self) {
         let Some(appender) = self.appender.get() else { return };
-        let mut engine = self.engine.borrow_mut();
-        self.carry_journal(&mut engine);
-        appender.submit(&mut appender.state.borrow_mut(), &mut engine, AppendSync::Always);
-        drop(engine);
+        self.carry_journal(&mut self.engine.borrow_mut());
+        let mut state = appender.state.borrow_mut();
+        appender.submit(&mut state, &self.engine.borrow(), AppendSync::Always);
+        drop(state);
         appender.is_over.store(true, Ordering::Relaxed);
         appender.order(Order::End);
         if let Some(thread) = appender.thread.take() {

@@ -6,6 +6,7 @@
 
 use super::folder::AofFolder;
 use crate::config::AppendSync;
+use crate::engine::persistence::FilePlace;
 use crate::server::files;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -35,10 +36,10 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// What the thread is asked for, in order.
 pub(super) enum Order {
-    /// Bytes of the journal, which end at this offset.
-    Append { bytes: Vec<u8>, until: u64, sync: AppendSync },
-    /// The next increment begins.
-    Cut,
+    /// Bytes of the journal, which end here.
+    Append { bytes: Vec<u8>, place: FilePlace, sync: AppendSync },
+    /// The next increment begins, behind this.
+    Cut(FilePlace),
     /// A snapshot of when it began is whole.
     Rebase(PathBuf),
     /// Nothing follows.
@@ -54,8 +55,8 @@ pub(super) enum Report {
         took: Duration,
         emptied: Vec<u8>,
     },
-    /// Up to this offset all is on the disk.
-    Synced(u64),
+    /// Up to here all is on the disk.
+    Synced(FilePlace),
     Failed(String),
     Rebased(Result<(), String>),
 }
@@ -78,8 +79,8 @@ pub(super) struct Writer {
     pub(super) len: u64,
     pub(super) base_bytes: u64,
     pub(super) other_bytes: u64,
-    /// Where it ends in the journal.
-    pub(super) until: u64,
+    /// What it has.
+    pub(super) place: FilePlace,
     /// The increment that the snapshot under way begins with.
     pub(super) cut: Option<u64>,
     /// When what was written is to be synced.
@@ -94,7 +95,7 @@ pub(super) struct Writer {
 
 /// A thread that syncs files, one at a time.
 pub(super) struct Syncer {
-    files: SyncSender<(File, u64)>,
+    files: SyncSender<(File, FilePlace)>,
     /// When it got the last.
     since: Instant,
 }
@@ -103,20 +104,20 @@ impl Syncer {
     /// The error is the system's.
     pub(super) fn start(reports: Reports) -> io::Result<Self> {
         // Whoever hands it a file finds it waiting for one, or busy.
-        let (files, to_sync) = sync_channel::<(File, u64)>(0);
+        let (files, to_sync) = sync_channel::<(File, FilePlace)>(0);
         let work = move || {
-            for (file, until) in to_sync {
+            for (file, place) in to_sync {
                 sync_or_end(&file);
-                let _ = reports.send((Report::Synced(until), None));
+                let _ = reports.send((Report::Synced(place), None));
             }
         };
         std::thread::Builder::new().name("toril-sync".into()).spawn(work)?;
         Ok(Self { files, since: Instant::now() })
     }
 
-    /// Has a file synced, which ends at this offset; false if it is still at one.
-    fn take(&mut self, file: &File, until: u64) -> io::Result<bool> {
-        match self.files.try_send((file.try_clone()?, until)) {
+    /// Has a file synced, which has so much; false if it is still at one.
+    fn take(&mut self, file: &File, place: FilePlace) -> io::Result<bool> {
+        match self.files.try_send((file.try_clone()?, place)) {
             Ok(()) => self.since = Instant::now(),
             Err(TrySendError::Full(_)) => return Ok(false),
             Err(TrySendError::Disconnected(_)) => return Err(io::Error::other("it has ended")),
@@ -161,18 +162,19 @@ impl Writer {
                 }
             };
             let report = match order {
-                Order::Append { bytes, until, sync } => {
+                Order::Append { bytes, place, sync } => {
                     self.append(&bytes);
-                    self.until = until;
+                    self.place = place;
                     let took = self.sync_as(sync);
                     if sync != AppendSync::Always && !self.is_over.load(Ordering::Relaxed) {
                         std::thread::sleep(GATHERING);
                     }
-                    Report::Written { until, took, emptied: emptied(bytes) }
+                    Report::Written { until: place.until, took, emptied: emptied(bytes) }
                 }
-                Order::Cut => {
+                Order::Cut(place) => {
                     self.cut();
-                    Report::Synced(self.until)
+                    self.place = place;
+                    Report::Synced(place)
                 }
                 Order::Rebase(beside) => Report::Rebased(self.rebase(&beside)),
                 Order::End => return self.sync(),
@@ -187,7 +189,7 @@ impl Writer {
         match sync {
             AppendSync::Always => {
                 self.sync();
-                self.tell(Report::Synced(self.until));
+                self.tell(Report::Synced(self.place));
                 return began.elapsed();
             }
             AppendSync::EverySecond => {
@@ -232,7 +234,7 @@ impl Writer {
 
     /// Has the other thread sync, or waits for it if it is still at the last.
     fn sync_aside(&mut self) {
-        match self.syncer.take(&self.file, self.until) {
+        match self.syncer.take(&self.file, self.place) {
             Ok(true) => (self.sync_at, self.waits_since) = (None, None),
             Ok(false) => {
                 self.sync_at = Some(Instant::now() + SYNC_RETRY);
@@ -241,7 +243,7 @@ impl Writer {
             // Then it is done here.
             Err(_) => {
                 self.sync();
-                self.tell(Report::Synced(self.until));
+                self.tell(Report::Synced(self.place));
             }
         }
     }
