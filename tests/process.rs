@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::http::{TOKEN, request};
 use common::program::{PATIENCE, Running, ask, ask_all, toril, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::Permissions;
@@ -27,6 +28,35 @@ fn it_says_how_to_use_it_and_alarms_no_tool() {
     assert_eq!(status, Some(0));
     assert!(rest.contains("lfu-decay-time"), "{rest}");
     assert!(rest.contains("maxclients has been reduced to"), "{rest}");
+}
+
+#[test]
+fn it_says_how_to_see_the_queues_and_where_they_are_seen() {
+    let hints = |server: &Running| -> Vec<String> {
+        let of_page = |line: &&String| line.contains("queues in a browser");
+        server.lines.iter().filter(of_page).cloned().collect()
+    };
+    let without = Running::start(&[]);
+    let [hint] = &hints(&without)[..] else { panic!("one line: {:?}", without.lines) };
+    assert!(hint.trim_end().ends_with("start with --http-port 8079"), "{hint}");
+    without.stop();
+
+    // Another port, since that one may be taken here.
+    for (options, asks) in [(&[][..], false), (&["--http-token", TOKEN], true)] {
+        let server = Running::start(&[&["--http-port", "0"], options].concat());
+        assert_eq!(hints(&server), [""; 0]);
+        let place = format!("Queues: http://127.0.0.1:{}/", server.http_port);
+        let told = server.lines.iter().find(|line| line.contains(&place)).expect("it is told");
+        assert_eq!(told.contains("asks for the token"), asks, "{told}");
+        let mut browser = server.http();
+        browser.send(&request("GET", "/", &[("accept", "text/html")], b""));
+        let page = browser.receive().expect("it is answered");
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{page:?}");
+        server.stop();
+    }
+    let none = Running::start(&["--http-port", "0", "--http-dashboard", "no"]);
+    assert!(!none.lines.concat().contains("Queues:"), "{:?}", none.lines);
+    none.stop();
 }
 
 #[test]

@@ -9,7 +9,9 @@ mod actions;
 pub mod app;
 mod census;
 mod courses;
+mod found;
 mod ids;
+mod key_walk;
 mod page;
 mod rates;
 mod recording;
@@ -141,7 +143,7 @@ impl Board {
         }
     }
 
-    /// What a view shows beside what there is at this moment: a search or a count of keys goes on
+    /// What a view shows beside what there is at this moment: a search or a walk over keys goes on
     /// for so long, and the course of a job is brought up to now.
     fn seek(&mut self, engine: &Engine, path: &str, slice_us: u64) {
         let watch = self.watch.as_mut().expect("somebody looks");
@@ -151,9 +153,7 @@ impl Board {
         } else if let Some((queue, id)) = page::followed(watch, path) {
             watch.courses.follow(engine, &queue, &id);
             return;
-        } else if let Some((db, prefix)) = page::counted(engine, path) {
-            watch.census.ask(engine, db, &prefix);
-        } else {
+        } else if !page::ask_for_keys(watch, engine, path) {
             return;
         }
         watch.search(engine, slice_us);

@@ -3,8 +3,10 @@
 //! Queues are found by one walk over all keys, in slices, and from then on by the keys that
 //! change.
 
-use super::census::Census;
+use super::census::CountedKeys;
 use super::courses::Courses;
+use super::found::FoundKeys;
+use super::key_walk::KeyWalks;
 use super::rates::Rates;
 use super::recording::Recording;
 use super::rings::{Minute, Ring};
@@ -44,7 +46,8 @@ pub struct Watch {
     /// What all ask for, while a page shows that.
     pub recording: Recording,
     pub rates: Rates,
-    pub census: Census,
+    pub census: KeyWalks<CountedKeys>,
+    pub found: KeyWalks<FoundKeys>,
     pub courses: Courses,
     /// Something has changed since it was last shown.
     has_news: bool,
@@ -64,7 +67,8 @@ impl Watch {
             searches: Searches::default(),
             recording: Recording::default(),
             rates: Rates::default(),
-            census: Census::default(),
+            census: KeyWalks::default(),
+            found: KeyWalks::default(),
             courses: Courses::default(),
             has_news: true,
             shown_us: 0,
@@ -110,6 +114,7 @@ impl Watch {
         self.walk_for(engine, SLICE_US);
         self.searches.forget(engine.keyspace.now.mono_us);
         self.census.forget(engine.keyspace.now.mono_us);
+        self.found.forget(engine.keyspace.now.mono_us);
         self.courses.forget(engine.keyspace.now.mono_us);
         self.known.forget_gone(engine);
         let is_known = |place: &Place| self.known.has(place.0, &place.1);
@@ -127,30 +132,45 @@ impl Watch {
         }
     }
 
-    /// Whether there is something that was not looked at yet: for queues, to be counted, or by a
-    /// search.
+    /// Whether there is something that was not looked at yet: for queues, for keys, or by a search.
     pub fn is_searching(&self, now_us: u64) -> bool {
-        self.is_walking() || self.census.has_work() || self.searches.has_work(now_us)
+        self.is_walking() || self.walks_keys() || self.searches.has_work(now_us)
     }
 
-    /// Goes on with what is searched, for so long. While queues are still being looked for, jobs
-    /// cannot be told from other keys.
+    fn walks_keys(&self) -> bool {
+        self.found.has_work() || self.census.has_work()
+    }
+
+    /// Goes on with what is searched, for so long, with the keys that somebody waits for first.
+    /// While queues are still being looked for, jobs cannot be told from other keys.
     pub fn search(&mut self, engine: &Engine, slice_us: u64) {
-        if self.is_walking() {
-            self.walk_for(engine, slice_us);
-            self.has_news = true;
-        } else if self.census.has_work() {
-            self.census.work(engine, slice_us);
-            self.has_news = true;
-        } else if self.searches.has_work(engine.keyspace.now.mono_us) {
-            self.searches.work(&self.known, engine, slice_us);
+        let start_us = engine.facts.stopwatch_us();
+        let left_us = || slice_us.checked_sub(engine.facts.stopwatch_us() - start_us);
+        self.has_news |= self.walks_keys() || self.is_walking();
+        if self.found.has_work() {
+            self.found.work(engine, slice_us);
+        }
+        if self.census.has_work()
+            && let Some(left_us) = left_us()
+        {
+            self.census.work(engine, left_us);
+        }
+        if self.is_walking()
+            && let Some(left_us) = left_us()
+        {
+            self.walk_for(engine, left_us);
+        }
+        let now_us = engine.keyspace.now.mono_us;
+        let may_search = !self.is_walking() && self.searches.has_work(now_us);
+        if may_search && let Some(left_us) = left_us() {
+            self.searches.work(&self.known, engine, left_us);
             self.has_news |= self.searches.take_news();
         }
     }
 
-    /// Whether some page shows a search or a count that has not come to its end.
+    /// Whether some page shows a search or a walk over keys that has not come to its end.
     pub fn has_search(&self) -> bool {
-        self.searches.has_open() || self.census.has_work()
+        self.searches.has_open() || self.walks_keys()
     }
 
     /// A page shows what a question finds.

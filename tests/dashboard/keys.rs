@@ -84,14 +84,41 @@ fn keys_are_counted_by_how_they_begin_and_anew_once_that_is_long_ago() {
 }
 
 #[test]
-fn one_answer_looks_at_so_many_keys_and_no_more() {
-    let mut bench = Bench::new();
-    let fill = "for i = 1, 30000 do redis.call('set', 'key:' .. i, i) end";
-    bench.ask(&["eval", fill, "0"]);
-    let view = bench.view("keys?match=absent*");
-    let visited = view["visited"].as_u64().expect("a number");
-    assert!((10_000..10_100).contains(&visited), "{visited}");
-    assert_ne!(view["cursor"], "0");
+fn a_name_among_many_is_looked_for_in_slices_until_it_is_found() {
+    let mut bench = Bench::slow(20);
+    let fill = "for i = 1, 1000 do redis.call('set', 'key:' .. ARGV[1] .. i, i) end";
+    (0..30).for_each(|part| bench.ask(&["eval", fill, "0", &format!("{part}:")]));
+    bench.ask(&["set", "needle", "x"]);
+    // Two pages look for different keys, and neither hinders the other.
+    let views = ["keys?match=needle*", "keys?match=absent*"];
+    for view in views {
+        open(&mut bench, view);
+        let first = bench.view(view);
+        assert_eq!((&first["settled"], &first["cursor"]), (&false.into(), &"0".into()), "{first}");
+        assert!(first["visited"].as_u64().is_some_and(|visited| visited < 10_000), "{first}");
+    }
+    assert!(bench.html(views[0], ALL).expect("it is shown").contains("looking further"));
+    let mut slices = 0;
+    while bench.board.is_searching(&bench.engine) {
+        bench.board.search(&bench.engine);
+        slices += 1;
+    }
+    assert!(slices > 30, "{slices} slices are too few to let others in between");
+    for (view, count) in views.into_iter().zip([1, 0]) {
+        let found = bench.view(view);
+        assert_eq!(found["keys"].as_array().map(Vec::len), Some(count), "{found}");
+        assert_eq!((&found["settled"], &found["visited"]), (&true.into(), &30_001.into()));
+    }
+    // What has gone is not shown, and what is new is found a moment later.
+    bench.ask(&["rename", "needle", "needles"]);
+    assert_eq!(bench.view(views[0])["keys"], serde_json::json!([]));
+    for _ in 0..3 {
+        go_on(&mut bench, 1_000);
+        while bench.board.is_searching(&bench.engine) {
+            bench.board.search(&bench.engine);
+        }
+    }
+    assert_eq!(bench.view(views[0])["keys"][0]["name"], "needles");
 }
 
 #[test]

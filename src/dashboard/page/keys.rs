@@ -4,22 +4,12 @@
 use super::query::field;
 use super::{Drawn, Frame, Page, Row, Viewer, card, moment, text};
 use crate::dashboard::census::{CountedKeys, Weight};
+use crate::dashboard::found::Sought;
 use crate::dashboard::ids;
 use crate::dashboard::watch::Watch;
 use crate::engine::Engine;
-use crate::engine::keyspace::KeyValue;
-use crate::util::glob::{self, Case};
 use maud::{Markup, html};
 use serde_json::json;
-
-/// Once so many are found, it looks no further.
-const SHOWN_MAX: usize = 50;
-
-/// So many keys are looked at for one answer: nobody else waits for long.
-const VISITED_MAX: usize = 10_000;
-
-/// As many are visited between two counts of what was found.
-const STEP: usize = 16;
 
 /// As many beginnings are shown, those that weigh most.
 const BRANCHES_MAX: usize = 40;
@@ -35,7 +25,9 @@ pub struct KeysPage {
     databases: Vec<(usize, usize)>,
     lines: Vec<Line>,
     visited: usize,
-    /// Where to go on; 0 if there is no more.
+    /// How far they were looked for, in percent.
+    percent: usize,
+    /// Where to go on; 0 if there is no more, or they are still being looked for.
     next: u64,
     sees: Sees,
     tree: Option<Tree>,
@@ -52,12 +44,18 @@ struct Tree {
     count: usize,
 }
 
-/// The database and the beginning of names whose keys a view counts. None of other views.
-pub fn counted(engine: &Engine, path: &str) -> Option<(usize, Vec<u8>)> {
+/// Has keys looked for and counted, if a view shows them.
+pub fn ask_for_keys(watch: &mut Watch, engine: &Engine, path: &str) -> bool {
     let (place, query) = path.split_once('?').unwrap_or((path, ""));
-    let asked = Asked::read(query);
-    let is_counted = place == "keys" && asked.is_beginning();
-    is_counted.then(|| (asked.db.min(engine.keyspace.databases() - 1), asked.pattern.into_bytes()))
+    if place != "keys" {
+        return false;
+    }
+    let asked = Asked::read(engine, query);
+    watch.found.ask(engine, asked.db, asked.sought());
+    if asked.is_counted() {
+        watch.census.ask(engine, asked.db, asked.prefix());
+    }
+    true
 }
 
 /// What is looked for, as the query of the address says.
@@ -85,26 +83,31 @@ struct Line {
 }
 
 impl Asked {
-    fn read(query: &str) -> Self {
+    fn read(engine: &Engine, query: &str) -> Self {
         let number = |name| field(query, name).parse().unwrap_or(0);
         Self {
-            db: number("db") as usize,
+            db: (number("db") as usize).min(engine.keyspace.databases() - 1),
             pattern: field(query, "match"),
             type_name: field(query, "type"),
             cursor: number("cursor"),
         }
     }
 
-    /// Whether all keys are wanted whose names begin so, rather than those that match.
-    fn is_beginning(&self) -> bool {
-        self.type_name.is_empty() && !self.pattern.contains(SIGNS)
+    /// Whether keys are counted as well: all whose names begin so, rather than those that match.
+    fn is_counted(&self) -> bool {
+        self.type_name.is_empty() && !self.pattern.contains(SIGNS) && self.cursor == 0
     }
 
-    /// The pattern for SCAN: a text without signs is the beginning of a name.
-    fn glob(&self) -> Vec<u8> {
+    fn prefix(&self) -> Vec<u8> {
+        self.pattern.clone().into_bytes()
+    }
+
+    /// A text without signs is the beginning of a name.
+    fn sought(&self) -> Sought {
         let is_pattern = self.pattern.contains(SIGNS);
         let end = if is_pattern { "" } else { "*" };
-        [self.pattern.as_bytes(), end.as_bytes()].concat()
+        let pattern = [self.pattern.as_bytes(), end.as_bytes()].concat();
+        Sought { pattern, type_name: self.type_name.clone(), cursor: self.cursor }
     }
 
     /// The address of what is looked for, beginning at a cursor.
@@ -151,18 +154,22 @@ impl Sees {
 impl KeysPage {
     pub fn new(watch: &Watch, viewer: &Viewer, query: &str) -> Self {
         let engine = viewer.engine;
-        let mut asked = Asked::read(query);
-        asked.db = asked.db.min(engine.keyspace.databases() - 1);
+        let asked = Asked::read(engine, query);
         let sees = Sees::of(viewer);
         let databases = (0..engine.keyspace.databases())
             .map(|db| (db, engine.keyspace.db(db).len()))
             .filter(|&(db, count)| count > 0 || db == asked.db);
         let databases = databases.collect();
-        let (lines, visited, next) = find(engine, &asked);
-        let counted = watch.census.of(engine, asked.db, asked.pattern.as_bytes());
-        let tree = counted.filter(|_| asked.is_beginning() && asked.cursor == 0);
-        let tree = tree.map(|(counted, percent)| Tree::of(counted, percent));
-        Self { asked, databases, lines, visited, next, sees, tree }
+        let found = watch.found.of(engine, asked.db, &asked.sought());
+        let names = found.iter().flat_map(|(found, _)| &found.what.0);
+        let lines = names.filter_map(|name| Line::of(engine, asked.db, name)).collect();
+        let (visited, next, percent) =
+            found.map_or((0, 0, 0), |(found, percent)| (found.visited, found.cursor, percent));
+        let next = if percent < 100 { 0 } else { next };
+        let counted = watch.census.of(engine, asked.db, &asked.prefix());
+        let tree = counted.filter(|_| asked.is_counted());
+        let tree = tree.map(|(counted, percent)| Tree::of(&counted.what, percent));
+        Self { asked, databases, lines, visited, percent, next, sees, tree }
     }
 }
 
@@ -180,36 +187,18 @@ impl Tree {
     }
 }
 
-/// Walks on from the cursor until enough was found or visited: what was found, how many keys were
-/// visited, and where to go on.
-fn find(engine: &Engine, asked: &Asked) -> (Vec<Line>, usize, u64) {
-    let (keyspace, db) = (&engine.keyspace, engine.keyspace.db(asked.db));
-    let glob = asked.glob();
-    let is_wanted = |entry: &KeyValue| {
-        (asked.type_name.is_empty() || entry.value.type_name() == asked.type_name)
-            && glob::matches(&glob, &entry.key.text(), Case::Sensitive)
-            && !keyspace.is_over(asked.db, entry)
-    };
-    let (mut lines, mut visited, mut cursor) = (Vec::new(), 0, asked.cursor);
-    loop {
-        cursor = db.scan(cursor, STEP, &mut |entry| {
-            visited += 1;
-            if is_wanted(entry) {
-                lines.push(Line {
-                    name: entry.key.text().to_vec(),
-                    type_name: entry.value.type_name(),
-                    bytes: entry.size(),
-                    expires_ms: db.expires_ms(entry),
-                });
-            }
-        });
-        if cursor == 0 || lines.len() >= SHOWN_MAX || visited >= VISITED_MAX {
-            return (lines, visited, cursor);
-        }
-    }
-}
-
 impl Line {
+    /// None if it has gone meanwhile.
+    fn of(engine: &Engine, db: usize, name: &[u8]) -> Option<Self> {
+        let entry = engine.keyspace.glance(db, name)?;
+        Some(Self {
+            name: name.to_vec(),
+            type_name: entry.value.type_name(),
+            bytes: entry.size(),
+            expires_ms: engine.keyspace.db(db).expires_ms(entry),
+        })
+    }
+
     fn key(&self) -> String {
         format!("key-{}", ids::segment(&self.name))
     }
@@ -351,6 +340,7 @@ impl KeysPage {
                 span {
                     (text::number(self.lines.len())) " found among "
                     (text::number(self.visited)) " of " (text::number(self.count())) " keys"
+                    @if self.percent < 100 { ", looking further" }
                 }
                 span class="pages" {
                     @if self.asked.cursor != 0 {
@@ -411,7 +401,7 @@ impl Page for KeysPage {
         });
         json!({
             "keys": all, "cursor": self.next.to_string(), "visited": self.visited,
-            "count": self.count(), "tree": tree,
+            "settled": self.percent == 100, "count": self.count(), "tree": tree,
         })
     }
 }

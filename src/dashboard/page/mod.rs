@@ -28,7 +28,7 @@ pub mod text;
 mod workers;
 
 pub use job::followed;
-pub use keys::counted;
+pub use keys::ask_for_keys;
 pub use search::searched;
 
 use super::rings::Spans;

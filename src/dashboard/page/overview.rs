@@ -12,8 +12,10 @@ use maud::{Markup, html};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Failed jobs whose reasons are looked at, of each queue.
+/// Failed jobs whose reasons are looked at, of each queue
 const REASONS_MAX: usize = 50;
+/// ... and of all together, which share them.
+const ALL_REASONS_MAX: usize = 500;
 
 /// A delayed job that is late by more is told of.
 const LATE_MS: u64 = 100;
@@ -49,7 +51,8 @@ struct Line {
 }
 
 impl Line {
-    fn new(watch: &Watch, engine: &Engine, queue: &Queue, now_ms: i64) -> Self {
+    /// Of its failed jobs so many are read.
+    fn new(watch: &Watch, engine: &Engine, queue: &Queue, (now_ms, read): (i64, usize)) -> Self {
         let minute = watch.minute(queue, now_ms);
         let name = text::lossy(queue.name());
         let before = queue.base.len().saturating_sub(queue.name().len() + 1);
@@ -65,7 +68,7 @@ impl Line {
             wait_ms: minute.waits.quantile(0.95),
             late_ms: minute.lates.quantile(0.95),
             ended: minute.ended,
-            reason: reason(engine, queue),
+            reason: reason(engine, queue, read),
             offers: Offers::of(engine, queue),
             failed_state: failed_state(queue),
         }
@@ -94,11 +97,11 @@ pub fn library_name(engine: &Engine, queue: &Queue) -> String {
     format!("{} {}", queue.library.name, short.join(".")).trim_end().to_owned()
 }
 
-/// What the newest failed jobs say most often.
-fn reason(engine: &Engine, queue: &Queue) -> Option<(String, usize, usize)> {
+/// What the newest failed jobs say most often, of so many that are read.
+fn reason(engine: &Engine, queue: &Queue, read: usize) -> Option<(String, usize, usize)> {
     let state = queue.library.states.iter().find(|state| state.role == Role::Failed)?;
     let len = queue.count(engine, state);
-    let newest = queue.ids(engine, state, len.saturating_sub(REASONS_MAX)..len);
+    let newest = queue.ids(engine, state, len.saturating_sub(read)..len);
     let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for id in &newest {
         let job = queue.job(engine, id)?;
@@ -118,8 +121,11 @@ impl Overview {
             waits.join(&minute.waits);
             lates.join(&minute.lates);
         }
-        let shown = known.iter().take(QUEUES_MAX);
-        let queues = shown.map(|queue| Line::new(watch, engine, queue, now_ms)).collect();
+        let shown = || known.iter().take(QUEUES_MAX);
+        let failing = shown().filter(|queue| count(engine, queue, Role::Failed) > 0).count();
+        let read = (ALL_REASONS_MAX / failing.max(1)).clamp(1, REASONS_MAX);
+        let line = |queue| Line::new(watch, engine, queue, (now_ms, read));
+        let queues = shown().map(line).collect();
         let rest = known.len().saturating_sub(QUEUES_MAX);
         Self { queues, rest, waits, lates, now_ms }
     }
