@@ -173,9 +173,10 @@ fn timed_hash_of<T: Deref<Target = [u8]>>(
     for (field, _, expires_ms) in &triples {
         match *expires_ms {
             None => {}
-            // Valkey knows moments that Redis does not. Nobody will see the difference.
+            // Valkey knows moments that Redis does not, among them 0, which is no moment in Redis's
+            // files. Nobody will see the difference.
             Some(at_ms @ 0..) => {
-                hash.set_expiry(field, Some(at_ms.min(EXPIRES_MS_MAX)));
+                hash.set_expiry(field, Some(at_ms.clamp(1, EXPIRES_MS_MAX)));
             }
             Some(_) => return Err(Flaw::Corrupt),
         }
@@ -183,7 +184,7 @@ fn timed_hash_of<T: Deref<Target = [u8]>>(
     if hash.is_empty() { Err(Flaw::Empty) } else { Ok(hash.wrap()) }
 }
 
-/// Each deadline counts from the earliest, which is 1, and 0 is none.
+/// Each deadline counts from the earliest, which is 1, and 0 is none; so is the moment 0.
 fn triples<'a>(reader: &mut RdbReader<'a>) -> Result<Vec<Triple<Text<'a>>>> {
     let earliest_ms = i64::from_le_bytes(reader.array()?);
     let mut triples = Vec::new();
@@ -193,6 +194,7 @@ fn triples<'a>(reader: &mut RdbReader<'a>) -> Result<Vec<Triple<Text<'a>>>> {
             0 => None,
             _ => Some(earliest_ms.checked_add(behind - 1).ok_or(Flaw::Corrupt)?),
         };
+        let expires_ms = expires_ms.filter(|at_ms| *at_ms != 0);
         triples.push((reader.text()?, reader.text()?, expires_ms));
     }
     Ok(triples)

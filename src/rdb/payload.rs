@@ -67,6 +67,7 @@ mod tests {
     use super::*;
     use crate::data::stream::{Pending, StreamId};
     use crate::data::{Hash, List, Set, Str, Stream, Typed, Zset};
+    use crate::rdb::kind;
     use crate::util::rng::Rng;
 
     fn text(rng: &mut Rng) -> Vec<u8> {
@@ -229,6 +230,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_field_that_went_at_the_first_moment_of_all_stays_gone() {
+        let limits = Limits::default();
+        // A field that went at 0, which Valkey may write and Redis's files cannot tell from none.
+        let of_valkey = [&[kind::HASH_2, 1, 1, b'f', 1, b'v'][..], &[0; 8]].concat();
+        let value = restore(&sealed(&of_valkey), &limits).unwrap();
+        let again = restore(&dump(&value, &limits, true), &limits).unwrap();
+        assert_eq!(contents(&again), contents(&value));
+        let Value::Hash(hash) = &value else { panic!("a hash") };
+        assert_eq!(hash.expires_ms(b"f"), Some(Some(1)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Failed jobs whose reasons are looked at, of each queue
 const REASONS_MAX: usize = 50;
 /// ... and of all together, which share them.
-const ALL_REASONS_MAX: usize = 500;
+const ALL_REASONS_MAX: usize = 300;
 
 /// A delayed job that is late by more is told of.
 const LATE_MS: u64 = 100;
