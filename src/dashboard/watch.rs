@@ -13,7 +13,7 @@ use super::rings::{Minute, Ring};
 use super::search::Searches;
 use crate::engine::Engine;
 use crate::engine::keyspace::KeyValue;
-use crate::queues::{Glance, Known, Queue};
+use crate::queues::{Glance, Known, Learned, Queue};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that the walk visits between two looks at the clock.
@@ -102,11 +102,12 @@ impl Watch {
             fresh.rates = std::mem::take(&mut self.rates);
             *self = fresh;
         }
-        for (db, key) in &changed.keys {
-            self.learn(engine, *db, key);
+        let mut learned = Learned::default();
+        for (db, key) in changed.iter() {
+            self.learn(engine, db, key, &mut learned);
         }
-        for (db, key) in &changed.keys {
-            self.searches.note(engine, *db, key);
+        for (db, key) in changed.iter() {
+            self.searches.note(engine, db, key);
         }
         for client in engine.clients.iter() {
             self.known.meet_worker(client);
@@ -196,15 +197,16 @@ impl Watch {
         is_to_be_shown
     }
 
-    fn learn(&mut self, engine: &Engine, db: usize, key: &[u8]) {
+    fn learn(&mut self, engine: &Engine, db: usize, key: &[u8], learned: &mut Learned) {
         let view = Glance::new(engine, db);
-        for base in self.known.learn(view, key) {
+        for base in self.known.learn(view, key, learned) {
             self.unread.insert((db, base.into()));
         }
     }
 
     fn walk_for(&mut self, engine: &Engine, slice_us: u64) {
         let start_us = engine.facts.stopwatch_us();
+        let mut learned = Learned::default();
         while let Some(mut walk) = self.walk.take() {
             if walk.db >= engine.keyspace.databases() {
                 return;
@@ -213,7 +215,7 @@ impl Watch {
             let db = engine.keyspace.db(walk.db);
             walk.cursor = db.scan(walk.cursor, WALK_KEYS, &mut |entry| found.push(entry));
             for entry in &found {
-                self.learn(engine, walk.db, &entry.key.text());
+                self.learn(engine, walk.db, &entry.key.text(), &mut learned);
             }
             walk.count += found.len();
             if walk.cursor == 0 {

@@ -5,37 +5,53 @@ use super::library::has_asked;
 use super::{Glance, LIBRARIES, Queue, QueueLibrary, bull, bull_keys, bullmq};
 use crate::engine::Engine;
 use crate::engine::client::Client;
-use std::collections::BTreeMap;
+use crate::util::hash::Seeded;
+use std::collections::{BTreeMap, HashSet};
 
 /// The queues of all databases, by database and base.
 #[derive(Default)]
 pub struct Known(BTreeMap<usize, BTreeMap<Box<[u8]>, &'static QueueLibrary>>);
 
+/// What the keys of one moment have told of, by database and library: the jobs of a queue all tell of
+/// that queue.
+#[derive(Default)]
+pub struct Learned(BTreeMap<(usize, usize), HashSet<Vec<u8>, Seeded>>);
+
+impl Learned {
+    fn is_new(&mut self, db: usize, library: usize, base: &[u8]) -> bool {
+        let bases = self.0.entry((db, library)).or_default();
+        !bases.contains(base) && bases.insert(base.to_vec())
+    }
+}
+
 impl Known {
     /// Walks over all keys.
     pub fn find(engine: &Engine) -> Self {
-        let mut known = Self::default();
+        let (mut known, mut learned) = (Self::default(), Learned::default());
         for db in 0..engine.keyspace.databases() {
             for entry in engine.keyspace.db(db).iter() {
-                known.learn(Glance::new(engine, db), &entry.key.text());
+                known.learn(Glance::new(engine, db), &entry.key.text(), &mut learned);
             }
         }
         known
     }
 
-    /// A key is new, or has changed: the queues that it tells of.
-    pub fn learn(&mut self, view: Glance, key: &[u8]) -> Vec<Vec<u8>> {
-        let mut learned = Vec::new();
-        for library in LIBRARIES {
+    /// A key is new, or has changed: the queues that it tells of, and no key before it did.
+    pub fn learn(&mut self, view: Glance, key: &[u8], learned: &mut Learned) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for (at, library) in LIBRARIES.iter().enumerate() {
             for base in (library.bases)(view, key) {
+                if !learned.is_new(view.db, at, &base) {
+                    continue;
+                }
                 // A later look may know better: which library it is shows only by and by.
                 if (library.is_queue)(view, &base) {
                     self.0.entry(view.db).or_default().insert(base.clone().into(), library);
-                    learned.push(base);
+                    found.push(base);
                 }
             }
         }
-        learned
+        found
     }
 
     /// A client asks for jobs, whose name may tell that it is the worker of a queue which has no

@@ -29,7 +29,7 @@ use std::ops::Range;
 pub use celery::orders as celery_orders;
 pub use dramatiq::delayed_message;
 pub use glance::Glance;
-pub use known::Known;
+pub use known::{Known, Learned};
 pub use library::{
     HAPPENINGS, InHand, Job, JobPlace, JobState, JobStep, QueueLibrary, Relative, Remembered, Role,
     Schedule, Told, Workers,

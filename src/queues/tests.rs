@@ -102,9 +102,9 @@ fn a_later_key_tells_better() {
     let mut known = Known::find(&engine);
     assert_eq!(known.queues()[0].library.name, "Bull");
     ask(&mut engine, &[META]);
-    known.learn(Glance::new(&engine, 0), b"bull:mail:meta");
+    known.learn(Glance::new(&engine, 0), b"bull:mail:meta", &mut Learned::default());
     assert_eq!(known.queues()[0].library.name, "BullMQ");
-    known.learn(Glance::new(&engine, 0), b"bull:mail:id");
+    known.learn(Glance::new(&engine, 0), b"bull:mail:id", &mut Learned::default());
     assert_eq!(known.queues()[0].library.name, "BullMQ");
 }
 

@@ -6,7 +6,7 @@ use crate::data::stream::StreamId;
 use crate::engine::Engine;
 use crate::engine::client::Client;
 use crate::engine::fixture::Heard;
-use crate::queues::{self, Glance, Job, Known, Queue, Told};
+use crate::queues::{self, Glance, Job, Known, Learned, Queue, Told};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -116,6 +116,7 @@ impl History {
 
     /// Takes in what has happened.
     pub fn hear(&mut self, engine: &Engine, heard: &[Heard]) {
+        let mut learned = Learned::default();
         for it in heard {
             match it {
                 Heard::Flushed => {
@@ -128,7 +129,7 @@ impl History {
                 }
                 Heard::Changed { db, key } => {
                     let view = Glance::new(engine, *db);
-                    self.known.learn(view, key);
+                    self.known.learn(view, key, &mut learned);
                     let remembered = Memory { pasts: &self.pasts, db: *db };
                     for told in queues::told(view, key, &remembered) {
                         self.note_told(engine, *db, told);

@@ -41,6 +41,18 @@ pub fn hash(bytes: &[u8]) -> u64 {
     COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
 }
 
+/// Hashes bytes in maps of Rust's library, as `hash` does: several times as fast as what they bring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seeded;
+
+impl BuildHasher for Seeded {
+    type Hasher = ahash::AHasher;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        COLLECTIONS.get_or_init(|| Seed::new(0)).0.build_hasher()
+    }
+}
+
 /// Brings what tells numbers apart into the high bits (Fibonacci hashing: the multiplier is 2^64
 /// over the golden ratio). Enough where nobody can choose the numbers.
 #[inline]
