@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{ORACLES, Peer};
-use common::program::{Folder, Guarded, Running, ask, ask_all, toril, until};
+use common::program::{Folder, Guarded, Running, ask, ask_all, info, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use std::io::{BufRead, BufReader, Write};
@@ -625,9 +625,11 @@ fn a_disk_that_is_full_refuses_writes_serves_reads_and_heals() {
     });
     assert!(peer.say("GET k0").text().is_some_and(|value| value.len() == 1_000));
     assert!(matches!(peer.say("PING"), Reply::Error(_)));
-    assert!(ask(peer.port(), "INFO persistence").starts_with('$'));
+    let waiting = |peer: &Peer| info(peer.port(), "aof_buffer_length").parse::<u64>();
+    assert!(waiting(&peer).is_ok_and(|it| it > 0), "{:?}", waiting(&peer));
     peer.lift_file_limit();
     until("healing", || !matches!(peer.say("SET healed 1"), Reply::Error(_)));
+    until("all is written", || waiting(&peer) == Ok(0));
     peer.end();
     let mut peer = ours(&folder, &[]);
     assert_eq!(peer.say("DBSIZE"), Reply::Integer(acknowledged + 1));

@@ -570,7 +570,21 @@ fn new_connections_are_carried_over_for_a_while() {
     waits.write_all(b"BLPOP list 0\r\nPING\r\n").expect("it reads");
     let mut subscriber = Peer::connect("toril", from);
     subscriber.say("SUBSCRIBE c");
+    let connect = || TcpStream::connect(("127.0.0.1", from)).expect("it listens");
+    let (mut quiet, mut patient, asked) = (connect(), connect(), Instant::now());
+    quiet.write_all(b"CLIENT REPLY OFF\r\nSET quiet 1\r\n").expect("it reads");
+    patient.write_all(b"BLPOP nothing 6\r\n").expect("it reads");
+    std::thread::sleep(Duration::from_secs(3));
     moves(from, to, &["--forward", "3s"]);
+    let answer_of = |stream: &mut TcpStream, expect: &str| {
+        let mut answer = vec![0; expect.len()];
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is more than nothing");
+        stream.read_exact(&mut answer).expect("it is answered");
+        assert_eq!(String::from_utf8_lossy(&answer), expect);
+    };
+    // Who wants no answers gets none there either, until it does.
+    quiet.write_all(b"INCR quiet\r\nCLIENT REPLY ON\r\nGET quiet\r\n").expect("it reads");
+    answer_of(&mut quiet, "+OK\r\n$1\r\n2\r\n");
     // Who was in the middle of nothing has noticed nothing.
     assert_eq!(open.say("GET in2"), Reply::Bulk("v".into()));
     assert_eq!(open.say("CLIENT GETNAME"), Reply::Bulk("me".into()));
@@ -592,6 +606,9 @@ fn new_connections_are_carried_over_for_a_while() {
     }
     // Who came in time stays.
     assert_eq!(carried.say("GET k"), Reply::Bulk("x".into()));
+    answer_of(&mut patient, "*-1\r\n");
+    // Had its time begun anew, it had waited for some nine seconds.
+    assert!((5.9..8.5).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
 }
 
 /// Whoever may not do everything at the old server must not come to that at the new one.

@@ -356,6 +356,36 @@ fn a_snapshot_that_another_takes_the_place_of_writes_to_no_file_of_its() {
     }
 }
 
+/// As if it forked: what stands behind it in a pipeline is not in the file. That of a transaction
+/// begins behind the transaction.
+#[test]
+fn a_snapshot_is_of_the_moment_of_its_command() {
+    let ours = Path::new(env!("CARGO_BIN_EXE_toril")).to_owned();
+    for (name, program) in [("redis-7.4", oracle("redis-7.4")), ("toril", Some(ours))] {
+        let Some(program) = program else { continue };
+        for (requests, expect) in [
+            ("SET a 1\r\nBGSAVE\r\nSET a 2\r\nSET b 2\r\n", ["1", "(nil)"]),
+            ("MULTI\r\nSET a 3\r\nBGSAVE\r\nSET a 4\r\nSET b 4\r\nEXEC\r\n", ["4", "4"]),
+        ] {
+            let folder = Folder::new(&format!("moment-{name}"));
+            let mut peer = Peer::start_in(name, &program, &folder.0);
+            ask_all(peer.port(), requests.trim_end());
+            // Redis counts a save when it begins.
+            until("it is saved", || {
+                let info = ask_all(peer.port(), "INFO persistence");
+                ["rdb_saves:1", "rdb_bgsave_in_progress:0"].iter().all(|it| info.contains(it))
+            });
+            peer.say("DEBUG RELOAD NOSAVE");
+            let read =
+                |reply: Reply| reply.text().map(|it| String::from_utf8_lossy(&it).into_owned());
+            let found = ["a", "b"].map(|key| read(peer.say(&format!("GET {key}"))));
+            let found = found.map(|it| it.unwrap_or_else(|| "(nil)".to_owned()));
+            assert_eq!(found, expect, "{name}: {requests}");
+            peer.end();
+        }
+    }
+}
+
 #[test]
 fn a_signal_in_the_middle_of_a_script_saves_behind_it() {
     let folder = Folder::new("script");

@@ -24,7 +24,10 @@ pub enum Effect {
     /// Writes a snapshot, and stops the whole server meanwhile.
     Save { client: ClientId },
     /// Writes one while clients are served. Nobody waits for its end.
-    SaveAside,
+    SaveAside {
+        /// The number of the snapshot, if it has begun.
+        begun: Option<u64>,
+    },
     /// Writes the append-only file anew while clients are served. Nobody waits for its end.
     Rewrite,
     /// Brings a snapshot to the replicas that wait for one.

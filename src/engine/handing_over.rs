@@ -19,6 +19,7 @@ use super::context::Ctx;
 use super::pause::PauseOwner;
 use super::time::Now;
 use crate::config::{self, ServerUrl};
+use crate::proto::args::is_keyword;
 use crate::proto::{Error, Protocol, Result, request};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -58,6 +59,8 @@ pub struct Carried {
     pub name: Box<[u8]>,
     pub db: usize,
     pub protocol: Protocol,
+    /// What it has said of replies.
+    pub reply_mode: ReplyMode,
     /// A word that nobody else says.
     pub mark: String,
     /// What the client waits for an answer to.
@@ -149,8 +152,18 @@ impl Engine {
         for id in all {
             let can_be_carried = self.can_be_carried(&self.clients[id]);
             let request = match self.unpark(id) {
-                Some(Parked::Keys(park)) => written(&park.request.words.words()),
-                _ => Vec::new(),
+                Some(Parked::Keys(park)) => {
+                    let rest_us = park.deadline_us.map(|it| it.saturating_sub(now_us));
+                    written(&park.request.words.words(), rest_us)
+                }
+                // What was said of the command before is over.
+                _ => {
+                    let client = &mut self.clients[id];
+                    if client.reply_mode == ReplyMode::SkipThis {
+                        client.reply_mode = ReplyMode::On;
+                    }
+                    Vec::new()
+                }
             };
             self.clients[id].state = State::Closing;
             self.clients.mark_runnable(id);
@@ -167,8 +180,7 @@ impl Engine {
             || !client.transaction.watched.is_empty()
             || client.subscriptions() > 0
             || client.tracking.is_some()
-            || client.is_monitor
-            || client.reply_mode != ReplyMode::On;
+            || client.is_monitor;
         !has_state && self.is_open() && Rc::ptr_eq(&client.user, self.acl.default_user())
     }
 
@@ -186,7 +198,8 @@ impl Engine {
         let mark = self.keyspace.rng.hex_name();
         let client = self.clients.get(id)?;
         let (name, db, protocol) = (client.name.clone(), client.db, client.outbox.protocol);
-        Some(Carried { to, name, db, protocol, mark, request })
+        let reply_mode = client.reply_mode;
+        Some(Carried { to, name, db, protocol, reply_mode, mark, request })
     }
 
     /// Where a new connection is to be carried over to, and how to log in there. None if it is to
@@ -218,8 +231,70 @@ impl Engine {
     }
 }
 
-fn written(words: &[&[u8]]) -> Vec<u8> {
+/// Where a blocking command has its time-out, if that is not its last word.
+const TIMEOUT_PLACES: &[(&str, TimeoutPlace)] = &[
+    ("blmpop", TimeoutPlace::First),
+    ("bzmpop", TimeoutPlace::First),
+    ("xread", TimeoutPlace::BehindBlock(1)),
+    ("xreadgroup", TimeoutPlace::BehindBlock(4)),
+];
+
+enum TimeoutPlace {
+    First,
+    /// In milliseconds behind the word BLOCK, which stands there or later.
+    BehindBlock(usize),
+}
+
+/// A request to wait, for what is left of its time; None waits for ever.
+fn written(words: &[&[u8]], rest_us: Option<u64>) -> Vec<u8> {
+    let mut words = words.to_vec();
+    // 0 would be for ever.
+    let rest_us = rest_us.map(|it| it.max(1_000));
+    let seconds = rest_us.map(|it| format!("{}.{:06}", it / 1_000_000, it % 1_000_000));
+    let millis = rest_us.map(|it| it.div_ceil(1_000).to_string());
+    let place = TIMEOUT_PLACES.iter().find(|(name, _)| is_keyword(words[0], name));
+    let (at, rest) = match place.map(|(_, place)| place) {
+        None => (words.len().checked_sub(1), &seconds),
+        Some(TimeoutPlace::First) => (Some(1), &seconds),
+        Some(TimeoutPlace::BehindBlock(start)) => {
+            let block = words.iter().skip(*start).position(|it| is_keyword(it, "block"));
+            (block.map(|it| start + it + 1), &millis)
+        }
+    };
+    if let (Some(at), Some(rest)) = (at, rest) {
+        words[at] = rest.as_bytes();
+    }
     let mut bytes = Vec::new();
-    request::write(words, &mut bytes);
+    request::write(&words, &mut bytes);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, rest_us: Option<u64>, expect: &str) {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut wanted = Vec::new();
+        let expect: Vec<&[u8]> = expect.split(' ').map(str::as_bytes).collect();
+        request::write(&expect, &mut wanted);
+        assert_eq!(
+            written(&words, rest_us).escape_ascii().to_string(),
+            wanted.escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn who_waits_goes_on_for_the_rest_of_its_time() {
+        check("BLPOP a b 10", Some(2_500_000), "BLPOP a b 2.500000");
+        check("blmove a b LEFT LEFT 10", Some(7), "blmove a b LEFT LEFT 0.001000");
+        check("BLPOP a 0", None, "BLPOP a 0");
+        check("BZMPOP 5 1 z MIN", Some(1_000_001), "BZMPOP 1.000001 1 z MIN");
+        check("XREAD block 900 STREAMS s $", Some(1), "XREAD block 1 STREAMS s $");
+        check(
+            "XREADGROUP GROUP block block COUNT 1 BLOCK 900 STREAMS s >",
+            Some(500_001),
+            "XREADGROUP GROUP block block COUNT 1 BLOCK 501 STREAMS s >",
+        );
+    }
 }

@@ -76,7 +76,7 @@ pub struct Appending {
     pub bytes: u64,
     pub base_bytes: u64,
     /// Bytes that wait to be written.
-    pub waiting_bytes: usize,
+    pub waiting_bytes: u64,
     /// Syncs that took more than two seconds.
     pub delayed: u64,
     /// What is on the disk.
@@ -289,13 +289,14 @@ impl Engine {
         });
         if let Some(rule) = rule.filter(|_| may_try && is_free) {
             tracing::warn!("{} changes in {} seconds. Saving...", rule.changes, rule.seconds);
-            self.want_saving();
+            self.want_saving(None);
         }
     }
 
-    fn want_saving(&mut self) {
-        self.persistence.is_wanted = true;
-        self.ask(Effect::SaveAside);
+    /// Has a snapshot written, which may have begun.
+    fn want_saving(&mut self, begun: Option<u64>) {
+        self.persistence.is_wanted = begun.is_none();
+        self.ask(Effect::SaveAside { begun });
     }
 
     /// Whether a snapshot may begin: not in the middle of a unit.
@@ -468,7 +469,12 @@ impl Ctx<'_> {
                  SCHEDULE in order to schedule a BGSAVE whenever possible.",
             ));
         }
-        self.engine.want_saving();
+        // What it has is what there is now, whatever comes behind it in a pipeline. What a
+        // transaction asks for begins behind it, as in Redis.
+        let is_free = !state.is_saving() && self.engine.is_between_units();
+        let can_begin = is_free && self.may_block();
+        let begun = can_begin.then(|| self.engine.begin_saving(SnapshotKind::Aside));
+        self.engine.want_saving(begun);
         Ok(())
     }
 

@@ -165,13 +165,15 @@ pub async fn until_free(server: &Server) {
     }
 }
 
-/// Writes a snapshot while clients are served.
-pub async fn save_aside(server: Rc<Server>) {
-    until_free(&server).await;
+/// Writes a snapshot while clients are served: the one of this number, or one that is to begin.
+pub async fn save_aside(server: Rc<Server>, begun: Option<u64>) {
+    if begun.is_none() {
+        until_free(&server).await;
+    }
     let began = Instant::now();
     let (number, beside, dump, created) = {
         let mut engine = server.engine.borrow_mut();
-        let number = engine.begin_saving(SnapshotKind::Aside);
+        let number = begun.unwrap_or_else(|| engine.begin_saving(SnapshotKind::Aside));
         let config = &engine.config;
         // Another may be written before this one has come to its end.
         let beside = config.place(&format!("temp-{}-{number}.rdb", std::process::id()));

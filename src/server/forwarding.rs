@@ -4,7 +4,7 @@
 use super::Server;
 use super::connection::{Connection, Reader, SocketWriter};
 use crate::config::ServerUrl;
-use crate::engine::client::Peer;
+use crate::engine::client::{Peer, ReplyMode};
 use crate::engine::effect::Outcome;
 use crate::engine::handing_over::Carried;
 use crate::proto::{Protocol, request};
@@ -115,6 +115,18 @@ fn greeting(carried: &Carried) -> Vec<u8> {
     bytes
 }
 
+/// What has the other server answer no more than this one would; it is not answered itself.
+fn silence(mode: ReplyMode) -> Vec<u8> {
+    let word: &[u8] = match mode {
+        ReplyMode::On => return Vec::new(),
+        ReplyMode::Off => b"OFF",
+        ReplyMode::SkipNext | ReplyMode::SkipThis => b"SKIP",
+    };
+    let mut bytes = Vec::new();
+    request::write(&[b"CLIENT", b"REPLY", word], &mut bytes);
+    bytes
+}
+
 async fn carry_parts(
     carried: Carried,
     there: Wire,
@@ -123,7 +135,7 @@ async fn carry_parts(
     input: &[u8],
 ) -> io::Result<()> {
     let greeting = greeting(&carried);
-    let Carried { mark, request, .. } = carried;
+    let Carried { mark, request, reply_mode, .. } = carried;
     let (mut answers, mut requests) = split(there);
     write(&mut requests, &greeting).await?;
     let mut heard = Vec::new();
@@ -137,6 +149,7 @@ async fn carry_parts(
         }
     };
     writer.write_all(&rest).await?;
+    requests.write_all(&silence(reply_mode)).await?;
     requests.write_all(&request).await?;
     write(&mut requests, input).await?;
     // Either end is the end of both; how it came, both sides know.

@@ -490,7 +490,7 @@ impl Server {
             }
             effect @ (Effect::Shutdown { .. }
             | Effect::Save { .. }
-            | Effect::SaveAside
+            | Effect::SaveAside { .. }
             | Effect::Rewrite
             | Effect::Synchronise
             | Effect::Reload { .. }) => self.perform_on_files(effect),
@@ -534,8 +534,8 @@ impl Server {
                 let saved = disk::save(self);
                 self.answer(client, saved.map_or_else(|_| failed("ERR"), |()| Outcome::Done));
             }
-            Effect::SaveAside => {
-                tokio::task::spawn_local(disk::save_aside(self.clone()));
+            Effect::SaveAside { begun } => {
+                tokio::task::spawn_local(disk::save_aside(self.clone(), begun));
             }
             Effect::Rewrite => {
                 tokio::task::spawn_local(appending::rewrite(self.clone()));

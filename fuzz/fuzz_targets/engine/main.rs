@@ -210,7 +210,7 @@ impl World {
                 self.save();
                 self.engine.answer(client, Outcome::Done, self.now);
             }
-            Effect::SaveAside => self.save(),
+            Effect::SaveAside { .. } => self.save(),
             Effect::Rewrite => unreachable!("nothing is appended"),
             // Nobody is there.
             Effect::Follow => {}

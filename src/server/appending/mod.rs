@@ -104,6 +104,13 @@ impl AppenderState {
         FilePlace { until: self.given, stream: engine.replication.offset }
     }
 
+    /// INFO tells what the journal has given and no file has.
+    fn tell(&self, engine: &mut Engine) {
+        if let Some(appending) = &mut engine.persistence.appending {
+            appending.waiting_bytes = self.given - self.synced;
+        }
+    }
+
     /// Holds writes back while the disk does not keep up, so that what waits is bounded, and so is
     /// what a loss of power takes.
     fn hold_writes_back(&self, engine: &mut Engine) {
@@ -122,7 +129,9 @@ impl AppenderState {
             );
             engine.pause(PauseOwner::Disk, HELD_US, true);
         } else if is_held && !is_over {
-            tracing::warn!("The disk has kept up: writes go on");
+            if !is_behind {
+                tracing::warn!("The disk has kept up: writes go on");
+            }
             engine.unpause(PauseOwner::Disk);
         }
     }
@@ -146,6 +155,7 @@ impl Appender {
             None => self.submit(&mut state, engine, engine.config.files.appendfsync),
             Some(_) => state.hold_writes_back(engine),
         }
+        state.tell(engine);
     }
 
     fn submit(&self, state: &mut AppenderState, engine: &Engine, sync: AppendSync) {
@@ -285,8 +295,8 @@ async fn hear(
                 let sync = engine.config.files.appendfsync;
                 appender.submit(&mut state, &engine, sync);
                 state.hold_writes_back(&mut engine);
+                state.tell(&mut engine);
                 if let Some(appending) = &mut engine.persistence.appending {
-                    appending.waiting_bytes = state.waiting.len();
                     appending.delayed += u64::from(took >= DELAYED);
                 }
                 appender.synced.notify_waiters();
