@@ -109,16 +109,19 @@ async function ask(path) {
   }
 }
 
+/** What chooses jobs. */
+const all = () => /** @type {HTMLInputElement[]} */ ([...document.querySelectorAll('[data-id]')]);
+
 /** Shows which jobs are chosen, in rows that may have come anew. */
 function show() {
-  const boxes = /** @type {HTMLInputElement[]} */ ([...document.querySelectorAll('[data-id]')]);
+  const boxes = all();
   const there = new Set(boxes.map((box) => box.dataset.id));
   for (const id of [...chosen]) if (!there.has(id)) chosen.delete(id);
   for (const box of boxes) box.checked = chosen.has(box.dataset.id);
-  const all = /** @type {HTMLInputElement | null} */ (document.getElementById('all'));
-  if (all) {
-    all.checked = boxes.length > 0 && chosen.size === boxes.length;
-    all.indeterminate = chosen.size > 0 && !all.checked;
+  const head = /** @type {HTMLInputElement | null} */ (document.getElementById('all'));
+  if (head) {
+    head.checked = boxes.length > 0 && chosen.size === boxes.length;
+    head.indeterminate = chosen.size > 0 && !head.checked;
   }
   const bar = document.getElementById('chosen');
   if (!bar) return;
@@ -129,7 +132,7 @@ function show() {
 
 document.addEventListener('change', (event) => {
   const box = /** @type {HTMLInputElement} */ (event.target);
-  const boxes = /** @type {HTMLInputElement[]} */ ([...document.querySelectorAll('[data-id]')]);
+  const boxes = all();
   if (box.id === 'all') boxes.forEach((one) => (box.checked ? chosen.add(one.dataset.id) : chosen.delete(one.dataset.id)));
   else if (box.dataset.id) box.checked ? chosen.add(box.dataset.id) : chosen.delete(box.dataset.id);
   else return;

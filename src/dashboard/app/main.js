@@ -66,10 +66,7 @@ function follow() {
   };
   read(view, own.signal, receive).then(
     () => lost(own),
-    (problem) => {
-      if (problem instanceof Refused) return;
-      lost(own);
-    },
+    (problem) => problem instanceof Refused || lost(own),
   );
 }
 
@@ -85,7 +82,7 @@ function lost(own) {
       place.banner('');
       follow();
     } catch (problem) {
-      if (problem instanceof Refused) place.problem(problem.message);
+      gone(problem);
       lost(own);
     }
   }, RETRY_MS);

@@ -21,7 +21,15 @@ function go() {
 
 /** Opens the view, or goes to its field. */
 export function open() {
-  if (!isHere()) location.hash = '#/search';
+  if (!isHere()) {
+    // Takes what is typed until the view comes.
+    const early = document.createElement('input');
+    early.id = 'q';
+    early.className = 'visually-hidden';
+    document.getElementById('main')?.append(early);
+    early.focus();
+    location.hash = '#/search';
+  }
   field()?.select();
 }
 
@@ -49,12 +57,6 @@ document.addEventListener('submit', (event) => {
   else go();
 });
 
-/** @param {HTMLElement} input */
-function leave(input) {
-  typed = null;
-  input.blur();
-}
-
 /** The first that was found gets the focus. */
 function first() {
   /** @type {HTMLElement | null} */ (document.querySelector('#main .hits tbody a'))?.focus();
@@ -64,8 +66,10 @@ document.addEventListener('keydown', (event) => {
   const input = field();
   if (event.target !== input || !input) return;
   if (event.key === 'ArrowDown') first();
-  else if (event.key === 'Escape') leave(input);
-  else return;
+  else if (event.key === 'Escape') {
+    typed = null;
+    input.blur();
+  } else return;
   event.preventDefault();
 });
 

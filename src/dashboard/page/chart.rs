@@ -22,10 +22,14 @@ impl Display for Tenths {
     }
 }
 
-/// Jobs that ended in each second, as a line; those that failed as ticks at its foot.
-pub fn spark(ended: &[(u32, u32)], width: u32) -> Markup {
-    let points: Vec<(u32, u32)> = ended
-        .chunks(SECONDS_A_POINT)
+/// Jobs that ended in each second up to the one that is now, as a line; those that failed as ticks
+/// at its foot. A point that is not over yet is left out: it would be lower than it is going to be.
+pub fn spark(ended: &[(u32, u32)], now_ms: i64, width: u32) -> Markup {
+    // Points begin at the same seconds for as long as they are drawn.
+    let unfinished = 1 + (now_ms / 1000) as usize % SECONDS_A_POINT;
+    let points: Vec<(u32, u32)> = ended[..ended.len().saturating_sub(unfinished)]
+        .rchunks_exact(SECONDS_A_POINT)
+        .rev()
         .map(|chunk| chunk.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1)))
         .collect();
     let highest = points.iter().map(|(all, _)| *all).max().unwrap_or(0).max(1);
@@ -65,5 +69,19 @@ mod tests {
             assert_eq!(Tenths(place).to_string(), told);
         }
         assert_eq!(Tenths(-0.25).to_string(), "-0.3");
+    }
+
+    #[test]
+    fn a_steady_load_is_a_level_line_to_its_end() {
+        let mut ended = vec![(10, 0); 60];
+        ended[59] = (3, 0);
+        for now_ms in [1_790_000_000_300, 1_790_000_001_300] {
+            let drawn = spark(&ended, now_ms, 112).into_string();
+            let (_, line) = drawn.split_once(r#"class="line" d=""#).expect("it has a line");
+            let line = line.split_once('"').expect("it ends").0;
+            let heights: Vec<&str> =
+                line.split(['M', 'L']).skip(1).filter_map(|it| it.split(' ').nth(1)).collect();
+            assert_eq!(heights, vec!["2.0"; 29], "{drawn}");
+        }
     }
 }

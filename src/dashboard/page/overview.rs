@@ -148,7 +148,7 @@ impl Overview {
         let next_ms = self.queues.iter().filter_map(|line| line.look.next_ms).min();
         html! {
             dl class="figures card" data-key="figures" {
-                (figure("Finished", &rate, "jobs/s", chart::spark(&ended, 150)))
+                (figure("Finished", &rate, "jobs/s", chart::spark(&ended, self.now_ms, 150)))
                 (figure("Failed", &text::number(failed as usize),
                     &format!("of {}", text::number(all as usize)),
                     html! { (share(failed, all)) }))
@@ -180,7 +180,10 @@ impl Overview {
     }
 
     fn rows(&self) -> Vec<Row> {
-        self.queues.iter().map(|line| Row { key: line.id.clone(), html: line.row() }).collect()
+        self.queues
+            .iter()
+            .map(|line| Row { key: line.id.clone(), html: line.row(self.now_ms) })
+            .collect()
     }
 }
 
@@ -260,7 +263,7 @@ impl Line {
         notes
     }
 
-    fn row(&self) -> Markup {
+    fn row(&self, now_ms: i64) -> Markup {
         let Look { waiting, held, active, delayed, blocked, workers, is_paused, .. } = self.look;
         html! {
             tr data-key=(self.id) {
@@ -272,7 +275,7 @@ impl Line {
                         span class="tag" { (self.library) }
                     }
                 }
-                td class="c-spark" { (chart::spark(&self.ended, 112)) }
+                td class="c-spark" { (chart::spark(&self.ended, now_ms, 112)) }
                 td class="num" { (plain(waiting + held)) }
                 td class="num" { (plain(active)) }
                 td class="num" { (plain(delayed)) }

@@ -42,6 +42,7 @@ pub struct QueuePage {
     chips: Chips,
     jobs: Vec<Listed>,
     minute: Minute,
+    now_ms: i64,
     /// Whether something can be done to it.
     offers: Offers,
     only_looked_at: Option<String>,
@@ -124,7 +125,6 @@ impl QueuePage {
             looked += end;
             listed.extend(jobs.into_iter().take(end).filter(is_like));
         }
-        let now_ms = engine.keyspace.now.wall_ms;
         let offers = Offers::of(engine, &queue);
         Ok(Self {
             id: ids::of_queue(&queue),
@@ -137,7 +137,8 @@ impl QueuePage {
             like,
             looked,
             jobs: listed,
-            minute: watch.minute(&queue, now_ms),
+            minute: watch.minute(&queue, engine.keyspace.now.wall_ms),
+            now_ms: engine.keyspace.now.wall_ms,
             offers,
             only_looked_at: offers.is_empty().then(|| only_looked_at(engine, &queue)),
             queue,
@@ -246,11 +247,12 @@ impl QueuePage {
     fn figures(&self) -> Markup {
         let all: u32 = self.minute.ended.iter().map(|it| it.0).sum();
         let rate = format!("{:.1}", f64::from(all) / SECONDS as f64);
+        let line = chart::spark(&self.minute.ended, self.now_ms, 150);
         let workers = self.look.workers;
         let parked = workers.count.saturating_sub(workers.at_work);
         html! {
             dl class="figures card" data-key="figures" {
-                (figure("Finished", &rate, "jobs/s", chart::spark(&self.minute.ended, 150)))
+                (figure("Finished", &rate, "jobs/s", line))
                 (span_figure("Wait for a worker, p95", &self.minute.waits, &[MEDIAN]))
                 (span_figure("Lateness, p95", &self.minute.lates, &[MEDIAN]))
                 (figure("Active", &text::number(self.look.active), "jobs", html! {

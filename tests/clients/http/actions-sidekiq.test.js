@@ -98,6 +98,11 @@ test('sidekiq: keys that are odd are named, and nothing is changed', async () =>
     ['promote', { ids: [jids.schedule] }], ['kill', { ids: [jids.retry] }], ['retry', { ids: [jids.dead] }], ['remove', { ids: [waiting] }],
     ['clean', { state: 'enqueued', count: 9 }], ['clear'],
   ]);
+  // A process is one that tells of itself.
+  await redis.sadd('processes', 'host:1:abc');
+  await redis.hset('host:1:abc', 'info', JSON.stringify({ identity: 'host:1:abc', queues: ['default'], concurrency: 1 }), 'busy', 0, 'beat', Date.now() / 1000);
+  await twins.refuseOdd(redis, idOf('default'), { list: ['host:1:abc-signals'] }, [['quiet']]);
+  assert.equal((await act('quiet')).done, 1);
 });
 
 test('sidekiq: a process does what is retried, and takes no more once it is quiet', async () => {

@@ -1,9 +1,8 @@
-// The page's buttons on queues of other libraries than BullMQ, clicked in Chromium. A real worker of Bull,
-// bee-queue, arq, Celery and dramatiq sees what is done; of RQ and Sidekiq the keys are as those have left them,
-// and what is done is seen by their keys (test_actions_rq.py and actions-sidekiq.test.js have their workers).
+// The page's buttons on queues of other libraries than BullMQ, clicked in Chromium: a real worker of each sees
+// what is done.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
@@ -11,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import BeeQueue from 'bee-queue';
 import { Redis } from 'ioredis';
+import { jobs, notes, openConsole, ruby } from '../sidekiq-programs.js';
 import { address, until } from '../support.js';
 import { launch, skip } from './chromium.js';
 import { rest } from './rest.js';
@@ -37,8 +37,8 @@ describe('the buttons of other libraries', { skip }, () => {
   });
   after(() => browser?.close());
 
-  async function look(base, state) {
-    const id = Buffer.from(`0\0${base}`).toString('base64url');
+  async function look(base, state, db = 0) {
+    const id = Buffer.from(`${db}\0${base}`).toString('base64url');
     // A queue is known once the page has been told of it.
     await page.goto(`${rest.url}/#/overview`);
     await page.click(`.queues a[href*="${id}"]`);
@@ -130,52 +130,6 @@ describe('the buttons of other libraries', { skip }, () => {
     assert.deepEqual(ran, ['first', 'first', 'now', 'soon']);
   });
 
-  test('rq: what is pickled is read, a job is retried, another cancelled, and the workers suspended', async () => {
-    const packed = 'eJxrYJ1qwQABGj38JYnF2cV6xal5KfG5iZk5U/x6+BNTEh1SKxJzC3JS9ZLzc6d4s7ZNqZ3Sw5JRkpszpaO4ZIoeALbVF2s=';
-    await redis.sadd('rq:queues', 'rq:queue:snakes');
-    for (const id of ['bad', 'next']) {
-      await redis.hset(`rq:job:${id}`, { created_at: '2026-11-30T19:01:42.367542Z', data: Buffer.from(packed, 'base64'), origin: 'snakes', status: 'queued', description: 'tasks.send_mail(...)' });
-    }
-    await redis.zadd('rq:failed:snakes', 4_000_000_000, 'bad');
-    await redis.rpush('rq:queue:snakes', 'next');
-    await look('snakes', 'Failed');
-    await page.click('table.jobs a:has-text("bad")');
-    await page.waitForSelector('[data-key=data]:has-text("(\'tasks.send_mail\', None, (\'ada@example.com\', 5), {\'html\': True})")');
-    await page.click('.actions >> text=Retry');
-    await toast('Retried 1 job of snakes');
-    assert.deepEqual(await redis.lrange('rq:queue:snakes', 0, -1), ['next', 'bad']);
-    await look('snakes', 'Queued');
-    await choose('next', 'Cancel');
-    await toast('Cancelled 1 job of snakes');
-    assert.equal(await redis.hget('rq:job:next', 'status'), 'canceled');
-    await page.click('.actions >> text=Suspend all workers');
-    await toast('Suspended the workers of all queues');
-    assert.equal(await redis.get('rq:suspended'), '1');
-    await page.click('.actions >> text=Resume all workers');
-    await toast('The workers of all queues take jobs again');
-    assert.equal(await redis.exists('rq:suspended'), 0);
-  });
-
-  test('sidekiq: a dead job is retried, another killed, and the queue cleared', async () => {
-    const text = (jid) => JSON.stringify({ class: 'WriteDown', args: [jid], jid, retry: true, queue: 'kicks', created_at: 1790000000.5, retry_count: 2, error_class: 'ArgumentError', error_message: 'as asked', failed_at: 1790000000.5 });
-    await redis.sadd('queues', 'kicks');
-    await redis.zadd('dead', 1_790_000_000, text('dead1'));
-    await redis.zadd('retry', 4_000_000_000, text('again1'));
-    await look('queue:kicks', 'Dead');
-    await choose('dead1', 'Retry');
-    await toast('Retried 1 job of kicks');
-    assert.equal(JSON.parse((await redis.lrange('queue:kicks', 0, -1))[0]).jid, 'dead1');
-    await look('queue:kicks', 'Retries');
-    await choose('again1', 'Kill');
-    await toast('Put 1 job of kicks to the dead ones');
-    assert.equal(await redis.zcard('dead'), 1);
-    await page.click('.actions details.menu summary');
-    await page.click('.actions details.menu >> text=Clear the queue');
-    await confirm();
-    await toast('Removed 1 job that waited in kicks');
-    assert.equal(await redis.exists('queue:kicks'), 0);
-  });
-
   /** Programs in Python beside the test, of a virtual environment, with the names that they are told. */
   function python(t, environment, names) {
     const program = `${CLIENTS}/${environment}/bin/python`;
@@ -188,7 +142,9 @@ describe('the buttons of other libraries', { skip }, () => {
       },
       start: (...args) => {
         const child = spawn(program, args, { ...options, stdio: 'inherit', detached: true });
-        t.after(() => process.kill(-(/** @type {number} */ (child.pid)), 'SIGKILL'));
+        const kill = () => child.exitCode ?? child.signalCode ?? process.kill(-(/** @type {number} */ (child.pid)), 'SIGKILL');
+        t.after(kill);
+        return { kill };
       },
     };
   }
@@ -197,7 +153,120 @@ describe('the buttons of other libraries', { skip }, () => {
     console.log(`*** NOT RUN: buttons of what runs in Python: there is no ${environment} ***`);
     return true;
   };
+  const hasSidekiq = spawnSync('sidekiq-ruby', ['-e', '']).status === 0;
+  if (!hasSidekiq) console.log('*** NOT RUN: buttons of Sidekiq: there is no sidekiq-ruby ***');
   const noted = (key, text) => until(async () => (await redis.lrange(key, 0, -1)).includes(text), `${text} is noted`);
+
+  test('rq: what is pickled is read, jobs are retried, run now, cancelled and removed, workers suspended, and a worker sees it', { skip: missing('.venv') }, async (t) => {
+    const rq = python(t, '.venv', { RQ_NAME: 'snakes' });
+    const url = `redis://${address.host}:${address.port}`;
+    const enqueue = (how, ...ids) => rq.run(`
+import datetime, sys
+import redis, rq
+import rq_functions as functions
+queue = rq.Queue("snakes", connection=redis.Redis.from_url("${url}"))
+how, ids = sys.argv[1], sys.argv[2:]
+for job_id in ids:
+    if how == "shaky":
+        queue.enqueue(functions.shaky, job_id=job_id)
+    elif how == "later":
+        queue.enqueue_in(datetime.timedelta(hours=1), functions.add, 1, 2, job_id=job_id)
+    else:
+        queue.enqueue(functions.add, 1, 2, job_id=job_id)`, how, ...ids);
+    const becomes = (id, status) => until(async () => (await redis.hget(`rq:job:${id}`, 'status')) === status, `${id} is ${status}`);
+    const worker = rq.start('-m', 'rq.cli', 'worker', '--quiet', '--url', url, 'snakes');
+    await enqueue('shaky', 'bad');
+    await becomes('bad', 'failed');
+    await look('snakes', 'Failed');
+    await page.click('table.jobs a:has-text("bad")');
+    await page.waitForSelector('[data-key=data]:has-text("(\'rq_functions.shaky\', None, (), {})")');
+    await page.click('.actions >> text=Retry');
+    await toast('Retried 1 job of snakes');
+    await becomes('bad', 'finished');
+    await enqueue('later', 'soon', 'never', 'gone');
+    await look('snakes', 'Scheduled');
+    await choose('soon', 'Run now');
+    await becomes('soon', 'finished');
+    await toast('Let 1 job of snakes run now');
+    await choose('never', 'Cancel');
+    await becomes('never', 'canceled');
+    await toast('Cancelled 1 job of snakes');
+    await choose('gone', 'Remove');
+    await confirm();
+    await until(async () => !(await redis.exists('rq:job:gone')));
+    await page.click('.actions >> text=Suspend all workers');
+    await toast('Suspended the workers of all queues');
+    // One that waits takes one more job before it looks whether it may, and RQ's program ends where it may not.
+    worker.kill();
+    await enqueue('now', 'held');
+    rq.start('-c', `import redis, rq; rq.Worker(["snakes"], connection=redis.Redis.from_url("${url}")).work(logging_level="ERROR")`);
+    await until(async () => {
+      const names = await redis.smembers('rq:workers');
+      return (await Promise.all(names.map((name) => redis.hget(name, 'state')))).includes('suspended');
+    }, 'a worker is suspended');
+    assert.equal(await redis.hget('rq:job:held', 'status'), 'queued');
+    await page.click('.actions >> text=Resume all workers');
+    await toast('The workers of all queues take jobs again');
+    await becomes('held', 'finished');
+  });
+
+  test('sidekiq: jobs are run now, retried, killed and removed, the queue is quiet and cleared, and a process sees it', { skip: !hasSidekiq }, async (t) => {
+    const queues = new Redis({ ...address, db: 9 });
+    t.after(() => queues.disconnect());
+    const askSidekiq = openConsole();
+    const text = (jid, rest = {}) => JSON.stringify({ class: 'WriteDown', args: [jid], jid, retry: true, queue: 'default', created_at: 1790000000.5, ...rest });
+    const FAILED = { retry_count: 2, error_class: 'ArgumentError', error_message: 'as asked', failed_at: 1790000000.5 };
+    const program = ruby(['-S', 'sidekiq', '--require', jobs, '--concurrency', '1', '--timeout', '1', '--queue', 'default'], 'inherit');
+    const does = (jid) => until(async () => (await queues.lrange(notes, 0, -1)).includes(jid), `${jid} is done`);
+    await until(async () => (await askSidekiq('Sidekiq::ProcessSet.new.size')) === 1);
+    await queues.sadd('queues', 'default');
+    for (const jid of ['dead1', 'dead2', 'dead3']) await queues.zadd('dead', 1_790_000_000, text(jid, FAILED));
+    for (const jid of ['again1', 'again2', 'again3']) await queues.zadd('retry', 4_000_000_000, text(jid, FAILED));
+    await queues.zadd('schedule', 4_000_000_000, text('later1'));
+    await look('queue:default', 'Dead', 9);
+    await choose('dead1', 'Retry');
+    await does('dead1');
+    await toast('Retried 1 job of default');
+    await choose('dead2', 'Remove');
+    await confirm();
+    await toast('Removed 1 job of default');
+    await page.click('text=Retry all 1');
+    await does('dead3');
+    await look('queue:default', 'Retries', 9);
+    await choose('again1', 'Run now');
+    await does('again1');
+    await toast('Let 1 job of default run now');
+    await choose('again2', 'Kill');
+    await toast('Put 1 job of default to the dead ones');
+    assert.deepEqual(await askSidekiq('Sidekiq::DeadSet.new.map(&:jid)'), ['again2']);
+    await page.click('.tools >> text=Remove all');
+    await page.waitForSelector('#ask:has-text("Remove 1 ")');
+    await confirm();
+    await until(async () => (await askSidekiq('Sidekiq::RetrySet.new.size')) === 0);
+    await look('queue:default', 'Scheduled', 9);
+    await page.click('text=Run all 1 now');
+    await does('later1');
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Quiet its processes');
+    await confirm();
+    await toast('take no more jobs');
+    await until(() => askSidekiq('Sidekiq::ProcessSet.new.all? { _1.stopping? }'));
+    await askSidekiq("WriteDown.perform_bulk([['never1'], ['never2']])");
+    await look('queue:default', 'Enqueued', 9);
+    await page.waitForSelector('table.jobs tbody tr:nth-child(2)');
+    await page.check('table.jobs tbody tr:nth-child(1) [data-id]');
+    await page.click('#chosen >> text=Remove');
+    await confirm();
+    await until(async () => (await askSidekiq('Sidekiq::Queue.new.size')) === 1);
+    await page.click('.actions details.menu summary');
+    await page.click('.actions details.menu >> text=Clear the queue');
+    await confirm();
+    await toast('Removed 1 job that waited in default');
+    assert.equal(await askSidekiq('Sidekiq::Queue.new.size'), 0);
+    program.kill('SIGTERM');
+    await program.exited;
+    assert.deepEqual((await queues.lrange(notes, 0, -1)).sort(), ['again1', 'dead1', 'dead3', 'later1']);
+  });
 
   test('arq: jobs are run now, put off, removed and aborted, and a worker sees it', { skip: missing('.venv-arq') }, async (t) => {
     const arq = python(t, '.venv-arq', { ARQ_NAME: 'herring' });
@@ -258,8 +327,8 @@ asyncio.run(enqueue(*sys.argv[1:]))`, name, ...texts);
 import sys
 import celery_tasks as tasks
 for text in sys.argv[2:]:
-    kind, wait = sys.argv[1].split(" ")
-    tasks.app.tasks[f"celery_tasks.{kind}"].apply_async([text] if kind == "write_down" else [], task_id=text, countdown=int(wait) or None)`, ...texts);
+    kind, wait, priority = (sys.argv[1] + " 0").split(" ")[:3]
+    tasks.app.tasks[f"celery_tasks.{kind}"].apply_async([text] if kind == "write_down" else [], task_id=text, countdown=int(wait) or None, priority=int(priority))`, ...texts);
     await send('write_down 0', 'first', 'second', 'third');
     await look(name, 'waiting');
     await choose('first', 'Remove');
@@ -272,13 +341,22 @@ for text in sys.argv[2:]:
     await page.waitForSelector(`#ask:has-text("Remove 2 waiting jobs of ${name}?")`);
     await confirm();
     await toast(`Removed 2 jobs of ${name}`);
+    // Each priority but the first has a list of its own.
+    await send('write_down 0 3', 'third-of-3');
+    await send('write_down 0 6', 'sixth', 'removed-of-6');
+    await send('write_down 0 9', 'ninth');
     await send('write_down 0', 'fourth', 'fifth');
+    await look(name, 'waiting (6)');
+    await choose('removed-of-6', 'Remove');
+    await confirm();
+    await toast(`Removed 1 job of ${name}`);
+    assert.equal(await redis.llen(`${name}\x06\x166`), 1);
     await page.click('.actions details.menu summary');
     await page.click('.actions details.menu >> text=Clear the queue');
-    await page.waitForSelector('#ask:has-text("2 jobs that wait for a worker are removed")');
+    await page.waitForSelector('#ask:has-text("5 jobs that wait for a worker are removed")');
     await confirm();
-    await toast(`Removed 2 jobs that waited in ${name}`);
-    assert.equal(await redis.exists(name), 0);
+    await toast(`Removed 5 jobs that waited in ${name}`);
+    assert.deepEqual(await redis.keys(`${name}*`), []);
     celery.start('-m', 'celery', '--app=celery_tasks', 'worker', '--concurrency=1', '--loglevel=ERROR', '--without-gossip', '--without-mingle');
     await send('write_down 3600', 'later');
     await look(name, 'scheduled');
@@ -310,6 +388,15 @@ for text in texts:
         consumer.nack(taken)
         consumer.close()
     print(sent.message_id)`, kind, ...texts);
+    for (const [kind, state, key] of [['delayed', 'delayed', 'default.DQ.msgs'], ['dead', 'dead', 'default.XQ.msgs']]) {
+      await send(kind, `gone-${kind}-1`, `gone-${kind}-2`);
+      await look('drama:default', state);
+      await page.click('.tools >> text=Remove all');
+      await page.waitForSelector(`#ask:has-text("Remove 2 ${state} jobs of default?")`);
+      await confirm();
+      await toast('Removed 2 jobs of default');
+      assert.equal(await redis.exists(`drama:${key}`), 0);
+    }
     const [dead, dropped] = await send('dead', 'dead', 'dropped', 'all-dead');
     const [waiting] = await send('waiting', 'removed');
     const [now, never] = await send('delayed', 'now', 'never', 'all-later');
