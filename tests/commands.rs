@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use toril::command::table::table;
 use toril::config::Provider;
+use toril::engine::row::Flag;
 use toril::engine::table::Found;
 
 /// By name, the rest of the command's line.
@@ -276,6 +277,25 @@ impl Exception {
             None => self.name == name,
         }
     }
+}
+
+#[test]
+fn flags_say_where_a_command_that_waits_is_told_for_how_long() {
+    let table = table();
+    let mut count = 0;
+    for Found { row, .. } in table.all().filter(|found| found.row.flags.has(Flag::Blocking)) {
+        let is_of_keys = ["key", "source"].iter().any(|word| row.syntax.contains(word));
+        let is_told = match () {
+            () if row.flags.has(Flag::BlocksByOption) => {
+                row.syntax.contains("[BLOCK milliseconds]")
+            }
+            () if row.flags.has(Flag::BlocksForFirst) => row.syntax.starts_with("timeout "),
+            () => row.syntax.ends_with(" timeout"),
+        };
+        assert!(is_told || !is_of_keys, "{}: {}", row.name, row.syntax);
+        count += usize::from(is_of_keys);
+    }
+    assert!(count >= 10, "{count} commands wait for keys");
 }
 
 #[test]

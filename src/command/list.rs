@@ -12,7 +12,7 @@ const MOVES: Keys = Keys::one(1).pops().and(Keys::one(2).inserts());
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::List, &[
     row("blmove",     "6.2.0", Exactly(6), MOVES, &[Write, DenyOom, Blocking], blmove, "source destination LEFT|RIGHT LEFT|RIGHT timeout", "Moves an element to another list, waits for one if need be."),
-    row("blmpop",     "7.0.0", AtLeast(5), Keys::counted(2).pops(), &[Write, Blocking], blmpop, "timeout numkeys key [key ...] LEFT|RIGHT [COUNT count]", "Takes elements from the first list that has any, waits if need be."),
+    row("blmpop",     "7.0.0", AtLeast(5), Keys::counted(2).pops(), &[Write, Blocking, BlocksForFirst], blmpop, "timeout numkeys key [key ...] LEFT|RIGHT [COUNT count]", "Takes elements from the first list that has any, waits if need be."),
     row("blpop",      "2.0.0", AtLeast(3), Keys::span(1, -2).pops(), &[Write, Blocking], blpop, "key [key ...] timeout", "Takes the head of the first list that has one, waits if need be."),
     row("brpop",      "2.0.0", AtLeast(3), Keys::span(1, -2).pops(), &[Write, Blocking], brpop, "key [key ...] timeout", "Takes the tail of the first list that has one, waits if need be."),
     row("brpoplpush", "2.2.0", Exactly(4), MOVES, &[Write, DenyOom, Blocking], brpoplpush, "source destination timeout", "Moves a tail to the head of another list, waits for one if need be."),

@@ -19,7 +19,7 @@ use range::*;
 
 #[rustfmt::skip]
 pub const FAMILY: Family = Family::new(Category::Zset, &[
-    row("bzmpop",           "7.0.0",  AtLeast(5), Keys::counted(2).pops(), &[Write, Blocking], bzmpop, "timeout numkeys key [key ...] MIN|MAX [COUNT count]", "Takes members from the first sorted set that has any, waits if need be."),
+    row("bzmpop",           "7.0.0",  AtLeast(5), Keys::counted(2).pops(), &[Write, Blocking, BlocksForFirst], bzmpop, "timeout numkeys key [key ...] MIN|MAX [COUNT count]", "Takes members from the first sorted set that has any, waits if need be."),
     row("bzpopmax",         "5.0.0",  AtLeast(3), Keys::span(1, -2).pops(), &[Write, Blocking, Fast], bzpopmax, "key [key ...] timeout", "Takes the highest member of the first sorted set that has one, waits if need be."),
     row("bzpopmin",         "5.0.0",  AtLeast(3), Keys::span(1, -2).pops(), &[Write, Blocking, Fast], bzpopmin, "key [key ...] timeout", "Takes the lowest member of the first sorted set that has one, waits if need be."),
     row("zadd",             "1.2.0",  AtLeast(4), Keys::one(1).updates(), &[Write, DenyOom, Fast], zadd, "key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]", "Adds members, or gives them other scores."),

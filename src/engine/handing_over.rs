@@ -17,10 +17,11 @@ use super::Engine;
 use super::client::{Client, ClientId, Parked, Peer, ReplyMode, State, Transport};
 use super::context::Ctx;
 use super::pause::PauseOwner;
+use super::row::{Flag, Flags};
 use super::time::Now;
 use crate::config::{self, ServerUrl};
 use crate::proto::args::is_keyword;
-use crate::proto::{Error, Protocol, Result, request};
+use crate::proto::{Args, Error, Protocol, Result, request};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -154,7 +155,7 @@ impl Engine {
             let request = match self.unpark(id) {
                 Some(Parked::Keys(park)) => {
                     let rest_us = park.deadline_us.map(|it| it.saturating_sub(now_us));
-                    written(&park.request.words.words(), rest_us)
+                    self.written(&park.request.words.words(), rest_us)
                 }
                 // What was said of the command before is over.
                 _ => {
@@ -202,6 +203,20 @@ impl Engine {
         Some(Carried { to, name, db, protocol, reply_mode, mark, request })
     }
 
+    /// A request to wait, for what is left of its time; None waits for ever.
+    fn written(&self, words: &[&[u8]], rest_us: Option<u64>) -> Vec<u8> {
+        let found = self.table.resolve(&Args::new(words));
+        let rest = found.ok().zip(rest_us);
+        let rest = rest.and_then(|(it, rest_us)| rest_of_wait(it.row.flags, words, rest_us));
+        let mut words = words.to_vec();
+        if let Some((at, rest)) = &rest {
+            words[*at] = rest.as_bytes();
+        }
+        let mut bytes = Vec::new();
+        request::write(&words, &mut bytes);
+        bytes
+    }
+
     /// Where a new connection is to be carried over to, and how to log in there. None if it is to
     /// be served here: nothing is carried any more, or that client may not come in.
     pub fn forwards_to(&self, peer: &Peer, now: Now) -> Option<ServerUrl> {
@@ -231,70 +246,50 @@ impl Engine {
     }
 }
 
-/// Where a blocking command has its time-out, if that is not its last word.
-const TIMEOUT_PLACES: &[(&str, TimeoutPlace)] = &[
-    ("blmpop", TimeoutPlace::First),
-    ("bzmpop", TimeoutPlace::First),
-    ("xread", TimeoutPlace::BehindBlock(1)),
-    ("xreadgroup", TimeoutPlace::BehindBlock(4)),
-];
-
-enum TimeoutPlace {
-    First,
-    /// In milliseconds behind the word BLOCK, which stands there or later.
-    BehindBlock(usize),
+/// Where a blocking command says how long it waits, and what is left of that, as it is told there.
+fn rest_of_wait(flags: Flags, words: &[&[u8]], rest_us: u64) -> Option<(usize, String)> {
+    // 0 would be for ever.
+    let rest_us = rest_us.max(1_000);
+    let seconds = || format!("{}.{:06}", rest_us / 1_000_000, rest_us % 1_000_000);
+    if flags.has(Flag::BlocksByOption) {
+        return Some((behind_block(words)?, rest_us.div_ceil(1_000).to_string()));
+    }
+    let at = if flags.has(Flag::BlocksForFirst) { 1 } else { words.len() - 1 };
+    Some((at, seconds()))
 }
 
-/// A request to wait, for what is left of its time; None waits for ever.
-fn written(words: &[&[u8]], rest_us: Option<u64>) -> Vec<u8> {
-    let mut words = words.to_vec();
-    // 0 would be for ever.
-    let rest_us = rest_us.map(|it| it.max(1_000));
-    let seconds = rest_us.map(|it| format!("{}.{:06}", it / 1_000_000, it % 1_000_000));
-    let millis = rest_us.map(|it| it.div_ceil(1_000).to_string());
-    let place = TIMEOUT_PLACES.iter().find(|(name, _)| is_keyword(words[0], name));
-    let (at, rest) = match place.map(|(_, place)| place) {
-        None => (words.len().checked_sub(1), &seconds),
-        Some(TimeoutPlace::First) => (Some(1), &seconds),
-        Some(TimeoutPlace::BehindBlock(start)) => {
-            let block = words.iter().skip(*start).position(|it| is_keyword(it, "block"));
-            (block.map(|it| start + it + 1), &millis)
+/// The place behind the option BLOCK. A group and its consumer may be called so, too.
+fn behind_block(words: &[&[u8]]) -> Option<usize> {
+    let mut at = 1;
+    while let Some(word) = words.get(at) {
+        match word {
+            word if is_keyword(word, "block") => return Some(at + 1),
+            word if is_keyword(word, "group") => at += 3,
+            _ => at += 1,
         }
-    };
-    if let (Some(at), Some(rest)) = (at, rest) {
-        words[at] = rest.as_bytes();
     }
-    let mut bytes = Vec::new();
-    request::write(&words, &mut bytes);
-    bytes
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(line: &str, rest_us: Option<u64>, expect: &str) {
+    #[track_caller]
+    fn check(how: Flag, line: &str, rest_us: u64, expect: (usize, &str)) {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut wanted = Vec::new();
-        let expect: Vec<&[u8]> = expect.split(' ').map(str::as_bytes).collect();
-        request::write(&expect, &mut wanted);
-        assert_eq!(
-            written(&words, rest_us).escape_ascii().to_string(),
-            wanted.escape_ascii().to_string()
-        );
+        let flags = Flags::new(&[Flag::Blocking, how]);
+        let (at, rest) = rest_of_wait(flags, &words, rest_us).unwrap();
+        assert_eq!((at, &*rest), expect, "{line}");
     }
 
     #[test]
     fn who_waits_goes_on_for_the_rest_of_its_time() {
-        check("BLPOP a b 10", Some(2_500_000), "BLPOP a b 2.500000");
-        check("blmove a b LEFT LEFT 10", Some(7), "blmove a b LEFT LEFT 0.001000");
-        check("BLPOP a 0", None, "BLPOP a 0");
-        check("BZMPOP 5 1 z MIN", Some(1_000_001), "BZMPOP 1.000001 1 z MIN");
-        check("XREAD block 900 STREAMS s $", Some(1), "XREAD block 1 STREAMS s $");
-        check(
-            "XREADGROUP GROUP block block COUNT 1 BLOCK 900 STREAMS s >",
-            Some(500_001),
-            "XREADGROUP GROUP block block COUNT 1 BLOCK 501 STREAMS s >",
-        );
+        check(Flag::Blocking, "BLPOP a b 10", 2_500_000, (3, "2.500000"));
+        check(Flag::Blocking, "blmove a b LEFT LEFT 10", 7, (5, "0.001000"));
+        check(Flag::BlocksForFirst, "BZMPOP 5 1 z MIN", 1_000_001, (1, "1.000001"));
+        check(Flag::BlocksByOption, "XREAD block 900 STREAMS s $", 1, (2, "1"));
+        let of_group = "XREADGROUP GROUP block block COUNT 1 BLOCK 900 STREAMS s >";
+        check(Flag::BlocksByOption, of_group, 500_001, (7, "501"));
     }
 }

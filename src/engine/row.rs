@@ -82,7 +82,8 @@ flags! {
     ScriptBySha 30 "" "Runs the script whose SHA-1 its first argument is.";
     FunctionByName 41 "" "Calls the function of a library that its first argument names.";
     Saves 31 "" "Saves first, unless a word is NOSAVE.";
-    BlocksByOption 32 "" "Waits only if it has the option BLOCK.";
+    BlocksByOption 32 "" "Waits only if it has the option BLOCK, in front of milliseconds.";
+    BlocksForFirst 49 "" "Waits for the seconds that its first argument is; others that wait end with them.";
     NeedsConnection 33 "" "Changes the caller's connection, or leaves nobody to answer it.";
     ListsKeys 34 "" "Lists all keys there are, which who may only read may not.";
     Harmless 35 "" "For everybody, although its flags do not say that it reads.";

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Default)]
 pub struct Known(BTreeMap<usize, BTreeMap<Box<[u8]>, &'static QueueLibrary>>);
 
-/// What the keys of one moment have told of, by database and library: the jobs of a queue all tell of
-/// that queue.
+/// What the keys of one moment have told of, by database and library: the jobs of a queue all tell
+/// of that queue.
 #[derive(Default)]
 pub struct Learned(BTreeMap<(usize, usize), HashSet<Vec<u8>, Seeded>>);
 

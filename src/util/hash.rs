@@ -41,7 +41,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
     COLLECTIONS.get_or_init(|| Seed::new(0)).hash(bytes)
 }
 
-/// Hashes bytes in maps of Rust's library, as `hash` does: several times as fast as what they bring.
+/// Hashes bytes in maps of Rust's library, as `hash` does: several times as fast as their own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seeded;
 
