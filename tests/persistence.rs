@@ -11,6 +11,8 @@ use common::program::{Folder, Running, ask, ask_all, toril, until};
 use common::reply::Reply;
 use common::tcp::oracle;
 use rustix::process::Signal;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 use toril::command::table::table;
@@ -384,6 +386,19 @@ fn a_snapshot_is_of_the_moment_of_its_command() {
             peer.end();
         }
     }
+}
+
+#[test]
+fn a_snapshot_that_the_end_comes_before_leaves_no_file() {
+    let folder = Folder::new("persistence-unfinished");
+    let server = start(&folder, &[]);
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    let requests = b"SET key value\r\nBGSAVE\r\nSHUTDOWN NOSAVE\r\n";
+    stream.write_all(requests).expect("it reads");
+    assert_eq!(server.end().1, Some(0));
+    let files = std::fs::read_dir(&folder.0).expect("it is a folder");
+    let names: Vec<_> = files.map(|file| file.expect("it is there").file_name()).collect();
+    assert!(names.iter().all(|name| name == "dump.rdb"), "{names:?}");
 }
 
 #[test]

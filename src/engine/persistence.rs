@@ -171,6 +171,11 @@ impl Persistence {
         self.is_wanted || self.aside_since_ms().is_some()
     }
 
+    /// The number of the snapshot that is under way.
+    pub fn under_way(&self) -> Option<u64> {
+        self.under_way.map(|it| it.number)
+    }
+
     /// Since when a snapshot of this kind is written, in milliseconds.
     pub fn since_ms(&self, kind: SnapshotKind) -> Option<i64> {
         self.under_way.filter(|it| it.kind == kind).map(|it| it.since_ms)

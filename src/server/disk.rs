@@ -165,6 +165,19 @@ pub async fn until_free(server: &Server) {
     }
 }
 
+/// Where a snapshot is written until it is whole: another may be written before this one has come
+/// to its end.
+fn beside(config: &Config, number: u64) -> PathBuf {
+    config.place(&format!("temp-{}-{number}.rdb", std::process::id()))
+}
+
+/// Leaves no part of a snapshot that the end of the server has come before.
+pub fn remove_unfinished(engine: &Engine) {
+    if let Some(number) = engine.persistence.under_way() {
+        let _ = std::fs::remove_file(beside(&engine.config, number));
+    }
+}
+
 /// Writes a snapshot while clients are served: the one of this number, or one that is to begin.
 pub async fn save_aside(server: Rc<Server>, begun: Option<u64>) {
     if begun.is_none() {
@@ -175,8 +188,7 @@ pub async fn save_aside(server: Rc<Server>, begun: Option<u64>) {
         let mut engine = server.engine.borrow_mut();
         let number = begun.unwrap_or_else(|| engine.begin_saving(SnapshotKind::Aside));
         let config = &engine.config;
-        // Another may be written before this one has come to its end.
-        let beside = config.place(&format!("temp-{}-{number}.rdb", std::process::id()));
+        let beside = beside(config, number);
         let created = SnapshotFile::create(config, &beside);
         (number, beside, dump(config), created)
     };

@@ -244,6 +244,7 @@ async fn end(server: &Server) {
         server.stop.go_on();
     }
     server.end_appending();
+    disk::remove_unfinished(&server.engine.borrow());
     server.listeners.borrow_mut().stop();
 }
 

@@ -12,11 +12,10 @@ const field = () => /** @type {HTMLInputElement | null} */ (document.getElementB
 const isHere = () => /^#\/search(\?|$)/.test(location.hash);
 const address = (/** @type {string} */ text) => (text.trim() ? `#/search?q=${encodeURIComponent(text)}` : '#/search');
 
-/** The question goes into the address. Those on the way to it are no places to come back to. */
+/** The question goes into the address, unless somebody has left. Those on the way to it are no places to come back to. */
 function go() {
   clearTimeout(timer);
-  const wanted = address(typed?.text ?? field()?.value ?? '');
-  if (wanted !== location.hash) location.replace(wanted);
+  if (isHere()) location.replace(address(typed?.text ?? field()?.value ?? ''));
 }
 
 /** Opens the view, or goes to its field. */
