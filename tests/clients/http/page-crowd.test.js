@@ -78,6 +78,8 @@ describe('whoever looks on', { skip }, () => {
     let n = 0;
     const add = () => queue.add('welcome', { n: n += 1 });
     for (let at = 0; at < 300; at += 1) await add();
+    // The one that is looked at: of those that end only the latest are kept.
+    await queue.add('welcome', {}, { jobId: 'stays', delay: 3_600_000 });
     await until(async () => (await queue.getWaitingCount()) === 0);
     const redis = new Redis(server.port);
     t.after(() => redis.disconnect());
@@ -86,7 +88,7 @@ describe('whoever looks on', { skip }, () => {
     const timer = setInterval(() => void add(), 20);
     const id = idOf('mail');
     const views = ['overview', 'overview', `queue/${id}/completed`, `queue/${id}/failed`, `queue/${id}/active`,
-      `job/${id}/300`, 'workers', 'clients', 'commands', 'search?q=welcome'];
+      `job/${id}/stays`, 'workers', 'clients', 'commands', 'search?q=welcome'];
     // Of one browser's connections only six go to a server: each page has a context of its own, as readers do.
     const contexts = await Promise.all(views.map(() => browser.newContext()));
     const pages = await Promise.all(views.map((view, at) => open(server, view, contexts[at])));
