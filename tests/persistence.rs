@@ -168,7 +168,12 @@ fn large_change(rng: &mut Rng) -> String {
             ("zset", _) => format!("ZREMRANGEBYRANK {one} {number} {}", number + rng.below(80)),
             ("hash", 0) => format!("HSET {one} m{number} changed new{number} 1"),
             ("hash", 1) => format!("HINCRBY {one} m{number} 1"),
-            ("hash", 2) => format!("HPEXPIRE {one} {number} FIELDS 1 m{number}"),
+            ("hash", 2) => match rng.below(4) {
+                0 => format!("HPEXPIRE {one} {number} FIELDS 1 m{number}"),
+                1 => format!("HPEXPIRE {one} 100{number} FIELDS 2 m{number} m1"),
+                2 => format!("HPERSIST {one} FIELDS 2 m{number} m1"),
+                _ => format!("HSETEX {one} KEEPTTL FIELDS 1 m{number} kept"),
+            },
             ("hash", _) => format!("HDEL {one} m{number} m{} new{number}", rng.below(MANY)),
             ("set", 0) => format!("SADD {one} m{number} new{number}"),
             ("set", 1) => format!("SREM {one} m{number} m{}", rng.below(MANY)),

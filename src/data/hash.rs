@@ -105,12 +105,20 @@ impl Hash {
         }
     }
 
-    /// See `Value::begin_walk`. Not if a field has a TTL; one that gets a TTL meanwhile is walked
-    /// over as before.
+    /// See `Value::begin_walk`. One that gets its first TTL meanwhile is walked over as before.
     pub(super) fn begin_walk(&mut self, number: u32) -> bool {
-        let ViewMut::Large(Large::Table(table)) = self.0.view_mut() else { return false };
-        table.pairs.begin_walk(number);
+        match self.0.view_mut() {
+            ViewMut::Packed(_) => return false,
+            ViewMut::Large(Large::Table(table)) => table.pairs.begin_walk(number),
+            ViewMut::Large(Large::Timed(timed)) => return timed.begin_walk(number),
+        }
         true
+    }
+
+    /// See `Value::end_walk`.
+    pub(super) fn end_walk(&mut self) {
+        self.walk_mut().into_iter().for_each(PieceWalk::end);
+        self.settle();
     }
 
     /// None if it is too small for one.
@@ -118,27 +126,33 @@ impl Hash {
         match self.0.view() {
             View::Packed(_) => None,
             View::Large(Large::Table(table)) => Some(table.pairs.walk()),
-            View::Large(Large::Timed(timed)) => timed.fields().walk(),
+            View::Large(Large::Timed(timed)) => timed.walk(),
         }
     }
 
     /// As `walk`.
-    pub(super) fn walk_mut(&mut self) -> Option<&mut dyn PieceWalk> {
+    fn walk_mut(&mut self) -> Option<&mut dyn PieceWalk> {
         match self.0.view_mut() {
             ViewMut::Packed(_) => None,
             ViewMut::Large(Large::Table(table)) => Some(table.pairs.walk_mut()),
-            ViewMut::Large(Large::Timed(timed)) => timed.fields_mut().walk_mut(),
+            ViewMut::Large(Large::Timed(timed)) => timed.walk_mut(),
         }
     }
 
-    /// Goes on with the walk, by so many fields at most. True at the end.
-    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    /// Goes on with the walk, by so many fields at most, hidden ones too. True at the end.
+    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(PairExpiry)) -> bool {
         match self.0.view_mut() {
             ViewMut::Packed(_) => true,
             ViewMut::Large(Large::Table(table)) => {
-                table.pairs.walk_on(count, &mut |field, value| visit(field, &value.bytes()))
+                table.pairs.walk_on(count, &mut |field, value| {
+                    visit(PairExpiry {
+                        field: Item::of_bytes(field),
+                        value: value.bytes(),
+                        expires_ms: None,
+                    });
+                })
             }
-            ViewMut::Large(Large::Timed(timed)) => timed.fields_mut().walk_on(count, visit),
+            ViewMut::Large(Large::Timed(timed)) => timed.walk_on(count, visit),
         }
     }
 

@@ -7,6 +7,8 @@
 //! walk a pointer and each change a branch; one with a walk a note for each member that changes
 //! meanwhile.
 
+use std::ops::Range;
+
 use crate::util::chunked::Chunked;
 use crate::util::hash::hash;
 use crate::util::table::IndexTable;
@@ -72,6 +74,36 @@ pub(super) struct Walk<P, V> {
     number: u32,
     pub at: P,
     pub images: Images<V>,
+}
+
+/// A walk over what stands side by side: what lies below its place was read.
+impl<V> Walk<usize, V> {
+    /// The places that are read next, so many at most. None if nothing but notes is left.
+    pub fn next_places(&mut self, len: usize, count: usize) -> Option<Range<usize>> {
+        if self.images.is_past_members() || self.at >= len {
+            return None;
+        }
+        let start = self.at;
+        self.at = len.min(start + count);
+        Some(start..self.at)
+    }
+
+    /// What stands at a place is about to change or to go, or to stand where the walk has been.
+    pub fn note(&mut self, at: usize, member: &[u8], before: impl FnOnce() -> V) {
+        if at >= self.at {
+            self.images.note(member, || Some(before()));
+        }
+    }
+
+    /// What stands at a place is about to go. The last one takes its place, or all behind it move.
+    /// Gives the place of who will stand where the walk has been, and is to be noted.
+    pub fn note_gap(&mut self, at: usize, last: Option<usize>) -> Option<usize> {
+        if at >= self.at {
+            return None;
+        }
+        self.at -= usize::from(last.is_none());
+        last
+    }
 }
 
 /// What can be asked of a walk over a collection of any type.

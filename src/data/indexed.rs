@@ -103,12 +103,10 @@ impl<V: Clone> Indexed<V> {
     /// Goes on with the walk, by so many entries at most. True at the end.
     pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(&[u8], &V)) -> bool {
         let Some(walk) = self.walk.get_mut() else { return true };
-        if walk.images.is_past_members() || walk.at >= self.entries.len() {
+        let Some(places) = walk.next_places(self.entries.len(), count) else {
             return walk.images.read(count, visit);
-        }
-        let start = walk.at;
-        walk.at = self.entries.len().min(start + count);
-        for at in start..walk.at {
+        };
+        for at in places {
             let (key, value) = &self.entries[at];
             let key = key.bytes();
             if !walk.images.has(&key) {
@@ -141,10 +139,8 @@ impl<V: Clone> Indexed<V> {
     #[inline(never)]
     fn note(&mut self, at: usize) {
         let Some(walk) = self.walk.get_mut() else { return };
-        if at >= walk.at {
-            let (key, value) = &self.entries[at];
-            walk.images.note(&key.bytes(), || Some(value.clone()));
-        }
+        let (key, value) = &self.entries[at];
+        walk.note(at, &key.bytes(), || value.clone());
     }
 
     /// An entry is about to be removed, and others will move.
@@ -152,14 +148,9 @@ impl<V: Clone> Indexed<V> {
     #[inline(never)]
     fn note_gap(&mut self, at: usize) {
         self.note(at);
-        if self.walk.get_mut().is_none_or(|walk| at >= walk.at) {
-            return;
-        }
-        if self.fills_gaps_with_last() {
-            self.note(self.len() - 1);
-        } else if let Some(walk) = self.walk.get_mut() {
-            walk.at -= 1;
-        }
+        let last = self.fills_gaps_with_last().then(|| self.len() - 1);
+        let moved = self.walk.get_mut().and_then(|walk| walk.note_gap(at, last));
+        moved.into_iter().for_each(|at| self.note(at));
     }
 
     /// As `IndexTable::scan`.

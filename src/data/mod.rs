@@ -163,7 +163,7 @@ impl Value {
     /// Ends the walk, whether or not it was over all.
     pub fn end_walk(&mut self) {
         let walk = match self {
-            Value::Hash(it) => it.walk_mut(),
+            Value::Hash(it) => return it.end_walk(),
             Value::Set(it) => it.walk_mut(),
             Value::Zset(it) => it.walk_mut(),
             Value::Str(_) | Value::List(_) | Value::Stream(_) | Value::Cold(_) => None,

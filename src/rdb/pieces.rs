@@ -6,13 +6,17 @@
 use crate::data::{List, Stream, Value};
 
 use super::kind;
-use super::save::kind_in;
+use super::save::{kind_in, save_field};
 use super::streams::{kind_of_stream, save_node, save_stream_tail};
 use super::writer::RdbWriter;
 
 /// A value that is being written: what nobody else can change, or what is walked over by a number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pieces {
+    /// What it was begun as.
+    kind: u8,
+    /// Of its fields, if they have deadlines.
+    earliest_ms: i64,
     /// The next chunk of a list, or node of a stream.
     at: usize,
 }
@@ -22,11 +26,18 @@ impl RdbWriter {
     ///
     /// # Panics
     /// If the value is a string or one at rest: they are written whole.
-    pub fn begin_key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>) {
+    pub fn begin_key(&mut self, key: &[u8], value: &Value, expires_ms: Option<i64>) -> Pieces {
         self.expiry(expires_ms);
+        let earliest_ms = match value {
+            Value::Hash(it) => it.earliest_ms(),
+            _ => None,
+        };
         let (kind, count) = match value {
             Value::List(it) => (kind::LIST, it.len()),
-            Value::Hash(it) => (kind::HASH, it.len()),
+            Value::Hash(it) if earliest_ms.is_some() => {
+                (kind_in(self.made, kind::HASH_METADATA), it.len_with_hidden())
+            }
+            Value::Hash(it) => (kind::HASH, it.len_with_hidden()),
             Value::Set(it) => (kind::SET, it.len()),
             Value::Zset(it) => (kind::ZSET_2, it.len()),
             Value::Stream(it) => (self.stream_kind(it), it.node_count()),
@@ -34,7 +45,12 @@ impl RdbWriter {
         };
         self.raw(&[kind]);
         self.text(key);
+        let earliest_ms = earliest_ms.unwrap_or_default();
+        if kind == kind::HASH_METADATA {
+            self.raw(&earliest_ms.to_le_bytes());
+        }
         self.count(count);
+        Pieces { kind, earliest_ms, at: 0 }
     }
 
     /// Goes on with a value whose key was begun: by so many elements, or by a chunk of a list or a
@@ -43,9 +59,8 @@ impl RdbWriter {
         match value {
             Value::List(it) => self.list_chunk(it, pieces),
             Value::Stream(it) => self.stream_node(it, pieces),
-            Value::Hash(it) => it.walk_on(count, &mut |field, value| {
-                self.text(field);
-                self.text(value);
+            Value::Hash(it) => it.walk_on(count, &mut |pair| {
+                save_field(pieces.kind, &pair, pieces.earliest_ms, self);
             }),
             Value::Set(it) => it.walk_on(count, &mut |member| self.text(member)),
             Value::Zset(it) => it.walk_on(count, &mut |member, score| {

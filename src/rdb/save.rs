@@ -75,10 +75,8 @@ pub(super) fn save(kind: u8, value: &Value, limits: &Limits, writer: &mut RdbWri
         Value::List(it) => save_list(it, limits, writer),
         Value::Hash(it) => match kind {
             kind::HASH_LISTPACK => save_pairs(it, writer),
-            kind::HASH => save_hash(it, writer),
             kind::HASH_LISTPACK_EX => save_timed_pairs(it, writer),
-            kind::HASH_2 => save_timed_by_valkey(it, writer),
-            _ => save_timed(it, writer),
+            _ => save_fields(kind, it, writer),
         },
         Value::Set(it) => match kind {
             kind::SET_INTSET => save_integers(it, writer),
@@ -140,14 +138,6 @@ fn save_pairs(hash: &Hash, writer: &mut RdbWriter) {
     writer.text(&packed.finish());
 }
 
-fn save_hash(hash: &Hash, writer: &mut RdbWriter) {
-    writer.count(hash.len());
-    for (field, value) in hash.iter() {
-        writer.text(&field);
-        writer.text(&value);
-    }
-}
-
 /// The earliest deadline of a hash of which a field has a TTL: Redis 7.4 reads it, and what came
 /// later but Valkey.
 fn save_earliest(hash: &Hash, writer: &mut RdbWriter) -> i64 {
@@ -156,25 +146,29 @@ fn save_earliest(hash: &Hash, writer: &mut RdbWriter) -> i64 {
     earliest_ms
 }
 
-fn save_timed(hash: &Hash, writer: &mut RdbWriter) {
-    let earliest_ms = save_earliest(hash, writer);
-    let pairs: Vec<PairExpiry> = hash.iter_with_expiry().collect();
-    writer.count(pairs.len());
-    for PairExpiry { field, value, expires_ms } in pairs {
-        // Counted from the earliest, which is 1.
-        writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
-        writer.text(&field);
-        writer.text(&value);
-    }
+/// The fields of a hash of many, with their deadlines where the kind has them.
+fn save_fields(kind: u8, hash: &Hash, writer: &mut RdbWriter) {
+    let earliest_ms = match kind {
+        kind::HASH_METADATA => save_earliest(hash, writer),
+        _ => 0,
+    };
+    writer.count(hash.len_with_hidden());
+    hash.iter_with_expiry().for_each(|pair| save_field(kind, &pair, earliest_ms, writer));
 }
 
-/// Each with its deadline, or -1.
-fn save_timed_by_valkey(hash: &Hash, writer: &mut RdbWriter) {
-    let pairs: Vec<PairExpiry> = hash.iter_with_expiry().collect();
-    writer.count(pairs.len());
-    for PairExpiry { field, value, expires_ms } in pairs {
-        writer.text(&field);
-        writer.text(&value);
+pub(super) fn save_field(
+    kind: u8,
+    PairExpiry { field, value, expires_ms }: &PairExpiry,
+    earliest_ms: i64,
+    writer: &mut RdbWriter,
+) {
+    if kind == kind::HASH_METADATA {
+        // Counted from the earliest, which is 1.
+        writer.number(expires_ms.map_or(0, |at_ms| (at_ms - earliest_ms) as u64 + 1));
+    }
+    writer.text(field);
+    writer.text(value);
+    if kind == kind::HASH_2 {
         writer.raw(&expires_ms.unwrap_or(-1).to_le_bytes());
     }
 }

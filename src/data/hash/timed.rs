@@ -19,9 +19,10 @@ use crate::data::item::Item;
 use crate::util::wheel::TimerId;
 
 use super::deadlines::Deadlines;
-use super::{HAD_TTLS, Hash, Iter, Walk};
+use super::{HAD_TTLS, Hash, Iter, Large, Table, Walk};
 use crate::data::either::{Either, View, ViewMut};
-use crate::data::hash::Large;
+use crate::data::images::{PieceWalk, Walked};
+use crate::data::string::Str;
 
 #[derive(Debug)]
 pub(super) struct Timed {
@@ -30,16 +31,19 @@ pub(super) struct Timed {
     /// Deadlines before this millisecond have passed.
     shown_ms: i64,
     timer: Option<TimerId>,
+    /// Over the fields with their deadlines, if there was one when the walk began.
+    walk: Walked<usize, (Str, Option<i64>)>,
 }
 
 impl Clone for Timed {
-    /// Without the timer, which is that of the key where this lies.
+    /// Without the timer, which is that of the key where this lies, and without a walk.
     fn clone(&self) -> Self {
         Self {
             fields: self.fields.clone(),
             deadlines: self.deadlines.clone(),
             shown_ms: self.shown_ms,
             timer: None,
+            walk: Walked::NONE,
         }
     }
 }
@@ -98,18 +102,21 @@ impl Hash {
             let mut fields = std::mem::take(self);
             fields.expect_ttls();
             let deadlines = Deadlines::new(fields.len());
-            let timed = Timed { fields, deadlines, shown_ms: i64::MIN, timer: None };
+            let (shown_ms, timer, walk) = (i64::MIN, None, Walked::NONE);
+            let timed = Timed { fields, deadlines, shown_ms, timer, walk };
             self.0 = Either::large(Large::Timed(timed));
         }
         if let Some(timed) = self.timed_mut() {
+            timed.note(at);
             timed.deadlines.set(at, at_ms);
         }
         true
     }
 
-    /// Moves the deadlines of all fields that have one.
+    /// Moves the deadlines of all fields that have one. There must be no walk.
     pub fn postpone(&mut self, by_ms: i64) {
         if let Some(timed) = self.timed_mut() {
+            debug_assert!(timed.walk.is_none(), "it would have to note all fields");
             timed.deadlines.postpone(by_ms);
         }
     }
@@ -157,6 +164,11 @@ impl Hash {
         })
     }
 
+    /// How many fields there are, hidden ones too: a walk that begins now goes over so many.
+    pub fn len_with_hidden(&self) -> usize {
+        self.timed().map_or_else(|| self.len(), |timed| timed.fields.len())
+    }
+
     /// Its timer, if it hangs in a wheel: whoever owns the key hangs it there, by `earliest_ms`.
     pub fn timer(&self) -> Option<TimerId> {
         self.timed()?.timer
@@ -166,7 +178,14 @@ impl Hash {
     pub fn set_timer(&mut self, timer: Option<TimerId>) {
         let Some(timed) = self.timed_mut() else { return };
         timed.timer = timer;
-        if timer.is_none() && timed.deadlines.earliest_ms().is_none() {
+        self.settle();
+    }
+
+    /// Makes a plain hash of it if nothing needs it to be more.
+    pub(super) fn settle(&mut self) {
+        let Some(timed) = self.timed_mut() else { return };
+        let is_plain = timed.timer.is_none() && timed.deadlines.earliest_ms().is_none();
+        if is_plain && timed.walk.is_none() {
             *self = std::mem::take(&mut timed.fields);
         }
     }
@@ -213,29 +232,96 @@ impl Timed {
     }
 
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
-        match self.fields.index_of(field) {
-            Some(at) => self.deadlines.set(at, None),
-            None => self.deadlines.push(),
+        if let Some(at) = self.place_for(field) {
+            self.deadlines.set(at, None);
         }
         self.fields.set(field, value, limits)
     }
 
     pub fn set_keeping_ttl(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
-        let is_new = self.fields.set(field, value, limits);
-        if is_new {
+        self.place_for(field);
+        self.fields.set(field, value, limits)
+    }
+
+    /// Where a field stands that is about to change; None for a new one, which has no deadline.
+    fn place_for(&mut self, field: &[u8]) -> Option<usize> {
+        let place = self.fields.index_of(field);
+        match (place, self.walk.get_mut()) {
+            (Some(at), _) => self.note(at),
+            (None, Some(walk)) => walk.images.note(field, || None),
+            (None, None) => {}
+        }
+        if place.is_none() {
             self.deadlines.push();
         }
-        is_new
+        place
     }
 
     pub fn remove(&mut self, field: &[u8]) -> bool {
         let Some(at) = self.fields.index_of(field) else { return false };
-        let with_last = match self.fields.0.view() {
-            View::Large(Large::Table(table)) => table.pairs.fills_gaps_with_last(),
-            _ => false,
-        };
+        let with_last = self.table().is_some_and(|table| table.pairs.fills_gaps_with_last());
+        self.note(at);
+        let last = with_last.then(|| self.fields.len() - 1);
+        let moved = self.walk.get_mut().and_then(|walk| walk.note_gap(at, last));
+        moved.into_iter().for_each(|at| self.note(at));
         self.deadlines.remove(at, with_last);
         self.fields.remove(field)
+    }
+
+    /// Its fields, if they are many.
+    fn table(&self) -> Option<&Table> {
+        match self.fields.0.view() {
+            View::Large(Large::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    pub fn begin_walk(&mut self, number: u32) -> bool {
+        let is_large = self.table().is_some();
+        if is_large {
+            self.walk.begin(number, 0);
+        }
+        is_large
+    }
+
+    /// That which began with deadlines, or the one that its fields had before.
+    pub fn walk(&self) -> Option<&dyn PieceWalk> {
+        if self.walk.is_none() { self.fields.walk() } else { Some(&self.walk) }
+    }
+
+    /// As `walk`.
+    pub fn walk_mut(&mut self) -> Option<&mut dyn PieceWalk> {
+        if self.walk.is_none() { self.fields.walk_mut() } else { Some(&mut self.walk) }
+    }
+
+    pub fn walk_on(&mut self, count: usize, visit: &mut dyn FnMut(PairExpiry)) -> bool {
+        let Some(walk) = self.walk.get_mut() else { return self.fields.walk_on(count, visit) };
+        let View::Large(Large::Table(table)) = self.fields.0.view() else { return true };
+        let entries = table.pairs.entries();
+        let Some(places) = walk.next_places(entries.len(), count) else {
+            return walk.images.read(count, |field, (value, expires_ms)| {
+                let (field, value, expires_ms) =
+                    (Item::of_bytes(field), value.bytes(), *expires_ms);
+                visit(PairExpiry { field, value, expires_ms });
+            });
+        };
+        for at in places {
+            let (field, value) = &entries[at];
+            let field = field.bytes();
+            if !walk.images.has(&field) {
+                let (value, expires_ms) = (value.bytes(), self.deadlines.get(at));
+                visit(PairExpiry { field, value, expires_ms });
+            }
+        }
+        false
+    }
+
+    /// What a walk would find of a field is about to change.
+    fn note(&mut self, at: usize) {
+        let Some(walk) = self.walk.get_mut() else { return };
+        let View::Large(Large::Table(table)) = self.fields.0.view() else { return };
+        let (field, value) = &table.pairs.entries()[at];
+        walk.note(at, &field.bytes(), || (value.clone(), self.deadlines.get(at)));
     }
 
     pub fn iter(&self) -> Iter<'_> {
@@ -291,6 +377,7 @@ impl<'a> Iterator for Sifted<'a> {
 mod tests {
     use super::*;
     use crate::util::rng::Rng;
+    use std::collections::BTreeMap;
 
     type Model = Vec<(Vec<u8>, Vec<u8>, Option<i64>)>;
 
@@ -370,6 +457,51 @@ mod tests {
                 }
             }
             check(&hash, &model, now_ms);
+        }
+    }
+
+    #[test]
+    fn a_walk_finds_fields_and_deadlines_as_they_were_when_it_began() {
+        for seed in 0..300 {
+            let mut rng = Rng::from_seed(seed);
+            let (mut hash, mut before) = (Hash::new(), BTreeMap::new());
+            // Gaps are closed in two ways; sometimes the last deadline goes meanwhile.
+            let len = 400 + rng.below(300);
+            let timed = [1, 2, len][rng.below(3)];
+            for number in 0..len {
+                let field = format!("f{number}").into_bytes();
+                let at_ms = (number < timed).then(|| 100 + rng.below(100) as i64);
+                hash.set(&field, b"before", &Limits::DEFAULT);
+                hash.set_expiry(&field, at_ms);
+                before.insert(field, (b"before".to_vec(), at_ms));
+            }
+            hash.show(120);
+            assert!(hash.begin_walk(7));
+            assert_eq!(hash.len_with_hidden(), len);
+            let (mut found, mut is_done) = (BTreeMap::new(), false);
+            let changes = rng.below(60);
+            while !is_done {
+                assert_eq!(hash.walk().and_then(PieceWalk::number), Some(7));
+                is_done = hash.walk_on(1 + rng.below(50), &mut |pair| {
+                    let is = (pair.value.to_vec(), pair.expires_ms);
+                    assert_eq!(found.insert(pair.field.to_vec(), is), None, "seed {seed}");
+                });
+                for _ in 0..rng.below(changes + 1) {
+                    let field = format!("f{}", rng.below(len + 100)).into_bytes();
+                    match rng.below(6) {
+                        0 => _ = hash.set(&field, b"set", &Limits::DEFAULT),
+                        1 => _ = hash.set_keeping_ttl(&field, b"kept", &Limits::DEFAULT),
+                        2 => _ = hash.set_expiry(&field, Some(300)),
+                        3 => _ = hash.set_expiry(&field, None),
+                        4 => _ = hash.pop_hidden(),
+                        _ => _ = hash.remove(&field),
+                    }
+                    hash.set_timer(None);
+                }
+            }
+            assert_eq!(found, before, "seed {seed}");
+            hash.end_walk();
+            assert_eq!(hash.has_ttls(), hash.earliest_ms().is_some());
         }
     }
 }

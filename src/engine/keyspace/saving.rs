@@ -10,8 +10,7 @@
 //! What is written waits to be taken. Where keys change faster than the disk takes it, too much
 //! would wait: then the snapshot is given up, rather than clients be held up or memory run out.
 //!
-//! A large value is written piece by piece (saving/large.rs), but for strings, and for hashes of
-//! which a field has a TTL.
+//! A large value is written piece by piece (saving/large.rs), but for strings.
 
 mod large;
 

@@ -19,8 +19,8 @@ const PAUSE_MS = (MINUTES * 60_000) / (2 * SAMPLES);
 const WARM_MS = Math.min(PAUSE_MS, 20_000);
 const JOBS_A_SECOND = 50;
 
-/** What may come on top of what was there at first. */
-const NODES_MORE = 100;
+/** What may come on top of what was there at first: within a view's moments nodes swing by two hundred. */
+const NODES_MORE = 400;
 /** ... and after the start, of a view that was fetched anew: the one before had 1,300 more. */
 const NODES_MORE_ANEW = 600;
 const HEAP_MORE = 3 << 20;

@@ -39,13 +39,19 @@ enum Place {
 impl LargeValue {
     /// None if the value is not where it was left.
     fn value<'v>(&'v mut self, dbs: &'v mut [Db]) -> Option<&'v mut Value> {
-        match &mut self.place {
-            Place::Own(value) => Some(value),
+        self.parts(dbs).map(|(value, _)| value)
+    }
+
+    /// As `value`, with what is to be written of it.
+    fn parts<'v>(&'v mut self, dbs: &'v mut [Db]) -> Option<(&'v mut Value, &'v mut Pieces)> {
+        let value = match &mut self.place {
+            Place::Own(value) => value,
             Place::Slot(inner, index) => {
                 let entry = dbs[*inner as usize].entries.get_mut(*index)?;
-                (entry.value.walk_number() == Some(self.walk)).then_some(&mut entry.value)
+                (entry.value.walk_number() == Some(self.walk)).then_some(&mut entry.value)?
             }
-        }
+        };
+        Some((value, &mut self.pieces))
     }
 }
 
@@ -76,12 +82,12 @@ impl LargeValues {
         } else {
             return false;
         };
-        head.begin_key(key, value, expires_ms);
+        let pieces = head.begin_key(key, value, expires_ms);
         self.queue.push_back(LargeValue {
             walk: self.walks,
             inner: slot.0 as usize,
             head: Some(head.into_bytes()),
-            pieces: Pieces::default(),
+            pieces,
             place,
         });
         self.walks += 1;
@@ -154,14 +160,12 @@ impl Saving {
             // Whatever comes aside names its database itself.
             self.named = None;
         }
-        let mut pieces = std::mem::take(&mut large.pieces);
-        let Some(value) = large.value(dbs) else {
+        let Some((value, pieces)) = large.parts(dbs) else {
             debug_assert!(false, "a value that is walked over was replaced in its slot");
             self.is_over = true;
             return None;
         };
-        if !self.writer.piece(value, &mut pieces, count) {
-            large.pieces = pieces;
+        if !self.writer.piece(value, pieces, count) {
             self.large.queue.push_front(large);
             let noted = self.large.noted(dbs);
             self.bound(noted);
