@@ -46,6 +46,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     asks: ASKS,
     workers: |view, base| bull_keys::workers(view, ASKS, base),
     job: bull_keys::job,
+    brief: Some(bull_keys::brief),
     job_hash: Some(bull_keys::JOB_HASH),
     told: |view, key, _| told(view, key).into_iter().collect(),
     wake_call: Some((":delayed", "1")),

@@ -2,7 +2,7 @@
 //! of their workers' connections, and a job's hash.
 
 use super::glance::Glance;
-use super::library::{Job, JobHash, Workers, after_last_colon, has_asked, number};
+use super::library::{Brief, Job, JobHash, Workers, after_last_colon, has_asked, number};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
@@ -96,6 +96,13 @@ pub fn job(view: Glance, base: &[u8], id: &[u8]) -> Option<Job> {
         priority: number(text("priority")).unwrap_or(0),
         deduplication: text("deid").unwrap_or_default(),
     })
+}
+
+/// None as for `job`.
+pub fn brief(view: Glance, base: &[u8], id: &[u8]) -> Option<Brief> {
+    let hash = view.hash(&[base, b":", id].concat())?;
+    let text = |field: &str| hash.get(field.as_bytes()).map(|it| it.to_vec()).unwrap_or_default();
+    Some(Brief { name: text("name"), failed_reason: text("failedReason") })
 }
 
 #[cfg(test)]

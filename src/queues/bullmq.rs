@@ -65,6 +65,7 @@ pub const LIBRARY: QueueLibrary = QueueLibrary {
     asks: ASKS,
     workers: |view, base| bull_keys::workers(view, ASKS, base),
     job: bull_keys::job,
+    brief: Some(bull_keys::brief),
     job_hash: Some(bull_keys::JOB_HASH),
     stranded,
     children,

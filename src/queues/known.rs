@@ -39,6 +39,9 @@ impl Known {
     /// A key is new, or has changed: the queues that it tells of, and no key before it did.
     pub fn learn(&mut self, view: Glance, key: &[u8], learned: &mut Learned) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
+        if self.is_numbered_job(view.db, key) {
+            return found;
+        }
         for (at, library) in LIBRARIES.iter().enumerate() {
             for base in (library.bases)(view, key) {
                 if !learned.is_new(view.db, at, &base) {
@@ -52,6 +55,14 @@ impl Known {
             }
         }
         found
+    }
+
+    /// Whether a key is that of a numbered job of a queue that is known: most keys that change are,
+    /// and no library tells its queues by them.
+    fn is_numbered_job(&self, db: usize, key: &[u8]) -> bool {
+        let Some(at) = key.iter().rposition(|&byte| byte == b':') else { return false };
+        let (base, id) = (&key[..at], &key[at + 1..]);
+        !id.is_empty() && id.iter().all(u8::is_ascii_digit) && self.has(db, base)
     }
 
     /// A client asks for jobs, whose name may tell that it is the worker of a queue which has no

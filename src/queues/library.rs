@@ -171,6 +171,16 @@ pub struct Job {
     pub deduplication: Vec<u8>,
 }
 
+/// What a job is called, and why it failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brief {
+    pub name: Vec<u8>,
+    pub failed_reason: Vec<u8>,
+}
+
+/// Reads that of a job, which is given as to `QueueLibrary::job`. None if its data is gone.
+pub type Briefly = fn(Glance, &[u8], &[u8]) -> Option<Brief>;
+
 /// What adds a job again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
@@ -254,6 +264,8 @@ pub struct QueueLibrary {
     pub stands: fn(Glance, &[u8], &JobState) -> Vec<JobPlace>,
     /// A job by its id, or by what stands for it in a state.
     pub job: fn(Glance, &[u8], &[u8]) -> Option<Job>,
+    /// What is told of many jobs, where that is less to read than all of a job.
+    pub brief: Option<Briefly>,
     /// Whether what stands in a key of a state is this job, by its id.
     pub is_job: fn(Glance, &[u8], &[u8], &[u8]) -> bool,
     /// The hashes of jobs, where each has a key of its own.
@@ -297,6 +309,7 @@ pub const PLAIN: QueueLibrary = QueueLibrary {
     in_hand: |_, _| Vec::new(),
     stands: |_, _, _| Vec::new(),
     job: |_, _, _| None,
+    brief: None,
     is_job: |_, _, member, id| member == id,
     job_hash: None,
     stranded: |_, _| Vec::new(),

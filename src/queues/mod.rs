@@ -31,8 +31,8 @@ pub use dramatiq::delayed_message;
 pub use glance::Glance;
 pub use known::{Known, Learned};
 pub use library::{
-    HAPPENINGS, InHand, Job, JobPlace, JobState, JobStep, QueueLibrary, Relative, Remembered, Role,
-    Schedule, Told, Workers,
+    Brief, HAPPENINGS, InHand, Job, JobPlace, JobState, JobStep, QueueLibrary, Relative,
+    Remembered, Role, Schedule, Told, Workers,
 };
 pub use scripts::{known_script, name_of, script_name};
 pub use searched::JobText;
@@ -262,8 +262,10 @@ impl Queue {
         if state.is_in_hand {
             return self.in_hand(view, state).into_iter().find(|job| job.id == id)?.due_ms;
         }
-        let zset = view.zset(&state.key(&self.base))?;
-        let score = zset.score(id).filter(|_| state.role == Role::Later)?;
+        if state.role != Role::Later {
+            return None;
+        }
+        let score = view.zset(&state.key(&self.base))?.score(id)?;
         Some((self.library.due_ms)(score))
     }
 
@@ -285,6 +287,16 @@ impl Queue {
     /// A job by its id, or by what stands for it in a state; None if nothing is known of it.
     pub fn job(&self, engine: &Engine, id: &[u8]) -> Option<Job> {
         self.listed(Glance::new(engine, self.db), id)
+    }
+
+    /// What it is called and why it failed. None as for `job`.
+    pub fn brief(&self, engine: &Engine, id: &[u8]) -> Option<Brief> {
+        match self.library.brief {
+            Some(brief) => brief(Glance::new(engine, self.db), &self.base, id),
+            None => self
+                .job(engine, id)
+                .map(|Job { name, failed_reason, .. }| Brief { name, failed_reason }),
+        }
     }
 
     /// What has happened since an entry of the library's own stream of events, and where that has

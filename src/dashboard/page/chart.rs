@@ -39,7 +39,13 @@ pub fn spark(ended: &[(u32, u32)], now_ms: i64, width: u32) -> Markup {
     let mut line = String::new();
     for (at, (all, _)) in points.iter().enumerate() {
         let command = if at == 0 { 'M' } else { 'L' };
-        let _ = write!(line, "{command}{} {}", Tenths(at as f64 * step), Tenths(y(*all)));
+        // A line that stays level needs no points between.
+        let is_level = |beside: Option<usize>| {
+            beside.and_then(|at| points.get(at)).is_some_and(|it| it.0 == *all)
+        };
+        if !(is_level(at.checked_sub(1)) && is_level(Some(at + 1))) {
+            let _ = write!(line, "{command}{} {}", Tenths(at as f64 * step), Tenths(y(*all)));
+        }
     }
     let area = format!("{line}L{width} {HEIGHT}L0 {HEIGHT}Z");
     html! {
@@ -79,9 +85,16 @@ mod tests {
             let drawn = spark(&ended, now_ms, 112).into_string();
             let (_, line) = drawn.split_once(r#"class="line" d=""#).expect("it has a line");
             let line = line.split_once('"').expect("it ends").0;
-            let heights: Vec<&str> =
-                line.split(['M', 'L']).skip(1).filter_map(|it| it.split(' ').nth(1)).collect();
-            assert_eq!(heights, vec!["2.0"; 29], "{drawn}");
+            assert_eq!(line, "M0.0 2.0L112.0 2.0", "{drawn}");
         }
+    }
+
+    #[test]
+    fn a_line_has_the_points_at_which_it_turns() {
+        let mut ended = vec![(0, 0); 60];
+        ended[21..41].fill((5, 0));
+        let drawn = spark(&ended, 1_790_000_000_300, 112).into_string();
+        let line = "M0.0 21.0L36.0 21.0L40.0 2.0L76.0 2.0L80.0 21.0L112.0 21.0";
+        assert!(drawn.contains(&format!(r#"class="line" d="{line}""#)), "{drawn}");
     }
 }

@@ -5,7 +5,7 @@ use super::query::field;
 use super::{dot, text};
 use crate::dashboard::ids;
 use crate::engine::Engine;
-use crate::queues::{Job, JobState, Queue, Role};
+use crate::queues::{Brief, JobState, Queue, Role};
 use maud::{Markup, html};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Like {
         *self == Self::default()
     }
 
-    pub fn admits(&self, job: &Job) -> bool {
+    pub fn admits(&self, job: &Brief) -> bool {
         (self.error.is_empty() || text::lossy(&job.failed_reason) == self.error)
             && (self.name.is_empty() || text::lossy(&job.name) == self.name)
     }
@@ -80,7 +80,7 @@ impl Chips {
         let start = if newest_last { len.saturating_sub(SAMPLE) } else { 0 };
         let ids = queue.ids(engine, state, start..start + SAMPLE);
         let (mut errors, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for job in ids.iter().filter_map(|id| queue.job(engine, id)) {
+        for job in ids.iter().filter_map(|id| queue.brief(engine, id)) {
             *errors.entry(text::lossy(&job.failed_reason)).or_insert(0) += 1;
             *names.entry(text::lossy(&job.name)).or_insert(0) += 1;
         }

@@ -21,6 +21,8 @@ struct Line {
     /// Of late; None if that is not known yet.
     per_second: Option<f64>,
     micros: u64,
+    /// Of those that were timed, which scripts' calls are not; None if none was.
+    mean_us: Option<f64>,
     /// Calls that were refused, or answered an error.
     errors: u64,
     /// What a half of the calls, and 99 of 100, do not exceed; None if it is not kept.
@@ -34,6 +36,11 @@ fn called(engine: &Engine) -> impl Iterator<Item = (Found, &Calls)> {
     all.filter(|(_, calls)| calls.calls > 0 || calls.rejected > 0)
 }
 
+fn mean_us(calls: &Calls) -> Option<f64> {
+    let timed = calls.latency.as_ref().map_or(calls.calls, |latency| latency.count());
+    (calls.micros > 0 && timed > 0).then(|| calls.micros as f64 / timed as f64)
+}
+
 impl CommandsPage {
     pub fn new(watch: &Watch, engine: &Engine) -> Self {
         let all_us: u64 = called(engine).map(|(_, calls)| calls.micros).sum();
@@ -43,6 +50,7 @@ impl CommandsPage {
                 calls: calls.calls,
                 per_second: watch.rates.per_second(found.index),
                 micros: calls.micros,
+                mean_us: mean_us(calls),
                 errors: calls.rejected + calls.failed,
                 quantiles_us: calls.latency.as_ref().map(|latency| {
                     [50.0, 99.0].map(|percent| latency.percentile_nanos(percent) as f64 / 1000.0)
@@ -60,10 +68,6 @@ impl Line {
         format!("command-{}", self.name.replace(' ', "-"))
     }
 
-    fn mean_us(&self) -> f64 {
-        self.micros as f64 / self.calls.max(1) as f64
-    }
-
     fn row(&self) -> Markup {
         html! {
             tr data-key=(self.key()) {
@@ -76,14 +80,9 @@ impl Line {
                         Some(rate) => { (text::number(rate as usize)) }
                     }
                 }
-                td class="num" { (text::micros(self.mean_us())) }
+                td class="num" { (micros(self.mean_us)) }
                 @for at in 0..2 {
-                    td class="num hide-s" {
-                        @match self.quantiles_us {
-                            Some(told) => { (text::micros(told[at])) }
-                            None => { span class="faint" { "–" } }
-                        }
-                    }
+                    td class="num hide-s" { (micros(self.quantiles_us.map(|told| told[at]))) }
                 }
                 td class="num hide-s" { (format!("{:.1} %", self.share * 100.0)) }
                 td class="num hide-s" {
@@ -93,6 +92,13 @@ impl Line {
                 }
             }
         }
+    }
+}
+
+fn micros(told: Option<f64>) -> Markup {
+    match told {
+        Some(micros) => html! { (text::micros(micros)) },
+        None => html! { span class="faint" { "–" } },
     }
 }
 

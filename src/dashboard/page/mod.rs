@@ -469,6 +469,8 @@ fn span_figure(title: &str, spans: &Spans, others: &[Quantile]) -> Markup {
     let told = others.iter().filter_map(|(name, share)| {
         Some(format!("{name} {}", text::span_text(spans.quantile(*share)?)))
     });
+    // A line ends between them at most.
+    let told = told.map(|it| it.replace(' ', "\u{a0}"));
     let foot = told.collect::<Vec<_>>().join(", ");
     figure(title, &number, unit, html! { (foot) })
 }

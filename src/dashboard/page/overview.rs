@@ -104,7 +104,7 @@ fn reason(engine: &Engine, queue: &Queue, read: usize) -> Option<(String, usize,
     let newest = queue.ids(engine, state, len.saturating_sub(read)..len);
     let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for id in &newest {
-        let job = queue.job(engine, id)?;
+        let job = queue.brief(engine, id)?;
         *counts.entry(job.failed_reason).or_default() += 1;
     }
     let (most, times) = counts.into_iter().max_by_key(|(_, times)| *times)?;

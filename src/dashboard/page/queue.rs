@@ -100,43 +100,20 @@ impl QueuePage {
         };
         let from = query.split('&').find_map(|it| it.strip_prefix("from=")?.parse().ok());
         let from: usize = from.unwrap_or(0);
-        let len = queue.count(engine, state);
-        let is_reversed = is_reversed(&queue, state);
         let like = Like::read(query);
-        let (mut listed, mut looked) = (Vec::new(), 0);
-        let looked_max = if like.is_all() { JOBS_MAX } else { LOOKED_MAX };
-        while looked < looked_max && listed.len() < JOBS_MAX {
-            let places = places(len, from + looked, is_reversed);
-            if places.is_empty() {
-                break;
-            }
-            let mut jobs = listed_at(engine, &queue, state, places);
-            if is_reversed {
-                jobs.reverse();
-            }
-            let room = JOBS_MAX - listed.len();
-            let is_like = |it: &Listed| match &it.job {
-                Some(job) => like.admits(job),
-                None => like.is_all(),
-            };
-            // Where the page is full, the next one begins behind the last that is shown.
-            let fitting = jobs.iter().enumerate().filter(|(_, it)| is_like(it));
-            let end = fitting.map(|(at, _)| at).nth(room).unwrap_or(jobs.len());
-            looked += end;
-            listed.extend(jobs.into_iter().take(end).filter(is_like));
-        }
+        let (jobs, looked) = listed_from(engine, &queue, state, from, &like);
         let offers = Offers::of(engine, &queue);
         Ok(Self {
             id: ids::of_queue(&queue),
             library: library_name(engine, &queue),
             look: queue.look(engine),
             counts,
-            chips: Chips::of(engine, &queue, state, is_reversed),
+            chips: Chips::of(engine, &queue, state, is_reversed(&queue, state)),
             state,
             from,
             like,
             looked,
-            jobs: listed,
+            jobs,
             minute: watch.minute(&queue, engine.keyspace.now.wall_ms),
             now_ms: engine.keyspace.now.wall_ms,
             offers,
@@ -398,20 +375,50 @@ fn named(states: &'static [JobState], segment: &str) -> Option<&'static JobState
     states.iter().find(|state| state.name == name)
 }
 
-/// The jobs at some places of a state.
-fn listed_at(
+/// Jobs of a state that are like these, from a place on, as many as a page shows, and how many
+/// were looked at.
+fn listed_from(
     engine: &Engine,
     queue: &Queue,
     state: &JobState,
-    places: Range<usize>,
-) -> Vec<Listed> {
-    let standing = queue.standing(engine, state, places).into_iter();
-    let listed = standing.map(|(member, due_ms)| {
+    from: usize,
+    like: &Like,
+) -> (Vec<Listed>, usize) {
+    let (len, is_reversed) = (queue.count(engine, state), is_reversed(queue, state));
+    let looked_max = if like.is_all() { JOBS_MAX } else { LOOKED_MAX };
+    let (mut listed, mut looked) = (Vec::new(), 0);
+    while looked < looked_max && listed.len() < JOBS_MAX {
+        let places = places(len, from + looked, is_reversed);
+        if places.is_empty() {
+            break;
+        }
+        let mut standing = queue.standing(engine, state, places);
+        if is_reversed {
+            standing.reverse();
+        }
+        for (member, due_ms) in standing {
+            let is_like = || queue.brief(engine, &member).is_some_and(|job| like.admits(&job));
+            let is_like = like.is_all() || is_like();
+            // Where the page is full, the next one begins with the first that has no room here.
+            if is_like && listed.len() == JOBS_MAX {
+                break;
+            }
+            looked += 1;
+            if is_like {
+                listed.push(Listed::of(engine, queue, member, due_ms));
+            }
+        }
+    }
+    (listed, looked)
+}
+
+impl Listed {
+    /// What a member of a state stands for.
+    fn of(engine: &Engine, queue: &Queue, member: Vec<u8>, due_ms: Option<i64>) -> Self {
         let job = queue.job(engine, &member);
         let id = job.as_ref().map_or(member, |job| job.id.clone());
-        Listed { id, job, due_ms }
-    });
-    listed.collect()
+        Self { id, job, due_ms }
+    }
 }
 
 /// Those of so many places that are shown, from one on.
